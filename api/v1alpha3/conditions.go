@@ -1,0 +1,64 @@
+package v1alpha3
+
+// Condition types of a DomainRecord.
+const (
+	// ConditionOwnershipVerified gates serving; nothing else does.
+	ConditionOwnershipVerified = "OwnershipVerified"
+	// ConditionTLSReady: an unexpired certificate is stored and ready to serve.
+	ConditionTLSReady = "TLSReady"
+	// ConditionACMEChallengeDelegationReady: _acme-challenge.N is a CNAME into
+	// the zone that is exactly right.
+	ConditionACMEChallengeDelegationReady = "ACMEChallengeDelegationReady"
+	// ConditionCNAMEConfigured: the hostname resolves to the zone now.
+	ConditionCNAMEConfigured = "CNAMEConfigured"
+	// ConditionTargetReady: the backend is healthy.
+	ConditionTargetReady = "TargetReady"
+	// ConditionReady: everything that serving needs is True.
+	ConditionReady = "Ready"
+)
+
+// Reasons of OwnershipVerified.
+const (
+	ReasonTLSCertificateIssued     = "TLSCertificateIssued"
+	ReasonApoxyChallengeConfigured = "ApoxyChallengeConfigured"
+	ReasonOwnershipNotVerified     = "OwnershipNotVerified"
+	ReasonProofWithdrawn           = "ProofWithdrawn"
+)
+
+// Reasons of TLSReady.
+const (
+	ReasonCertificateIssued  = "CertificateIssued"
+	ReasonWaitingForDNS      = "WaitingForDNS"
+	ReasonIssuing            = "Issuing"
+	ReasonCertificateError   = "CertificateError"
+	ReasonRateLimited        = "RateLimited"
+	ReasonCAAForbidden       = "CAAForbidden"
+	ReasonCertificateExpired = "CertificateExpired"
+)
+
+// Reasons of ACMEChallengeDelegationReady.
+const (
+	ReasonACMEChallengeDelegationConfigured    = "ACMEChallengeDelegationConfigured"
+	ReasonACMEChallengeDelegationNotConfigured = "ACMEChallengeDelegationNotConfigured"
+	ReasonACMEChallengeDelegationMismatch      = "ACMEChallengeDelegationMismatch"
+)
+
+// Reasons of CNAMEConfigured; the first is also one of OwnershipVerified for
+// HTTP-only records.
+const (
+	ReasonCNAMEConfigured    = "CNAMEConfigured"
+	ReasonAddressConfigured  = "AddressConfigured"
+	ReasonCNAMENotConfigured = "CNAMENotConfigured"
+	ReasonCNAMEMismatch      = "CNAMEMismatch"
+)
+
+// Reasons of TargetReady.
+const (
+	ReasonTargetHealthy   = "TargetHealthy"
+	ReasonTargetNotFound  = "TargetNotFound"
+	ReasonTargetUnhealthy = "TargetUnhealthy"
+)
+
+// ReasonReady is the reason of Ready while True; otherwise Ready carries the
+// reason of the first condition that is not.
+const ReasonReady = "Ready"

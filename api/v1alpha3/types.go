@@ -1,0 +1,196 @@
+package v1alpha3
+
+import (
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+)
+
+// The group, version and kind of the one resource this API serves.
+const (
+	Group    = "core.apoxy.dev"
+	Version  = "v1alpha3"
+	Kind     = "DomainRecord"
+	ListKind = "DomainRecordList"
+
+	// Resource is the plural in URLs, Singular and ShortName what kubectl takes
+	// in its place. Resources are cluster-scoped.
+	Resource  = "domainrecords"
+	Singular  = "domainrecord"
+	ShortName = "dr"
+)
+
+// OwnerLabel names the tenant that a record belongs to. Two records with
+// different owners never inherit proof from one another.
+const OwnerLabel = "core.apoxy.dev/owner"
+
+var (
+	GroupVersion         = schema.GroupVersion{Group: Group, Version: Version}
+	GroupVersionKind     = GroupVersion.WithKind(Kind)
+	GroupVersionResource = GroupVersion.WithResource(Resource)
+	GroupResource        = schema.GroupResource{Group: Group, Resource: Resource}
+)
+
+// DomainRecord binds a customer's hostname to a target of the operator and
+// reports whether the customer controls the hostname, whether its certificate
+// is ready and what is still to be done by whom.
+type DomainRecord struct {
+	metav1.TypeMeta `json:",inline"`
+	// Standard object metadata. The name defaults to spec.name.
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+
+	// What the operator wants for this hostname.
+	Spec DomainRecordSpec `json:"spec"`
+	// What was last seen, written by the controller.
+	Status DomainRecordStatus `json:"status,omitempty"`
+}
+
+// DomainRecordList is a list of DomainRecords.
+type DomainRecordList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitempty"`
+
+	Items []DomainRecord `json:"items"`
+}
+
+// DomainRecordSpec is what the operator wants for a hostname.
+type DomainRecordSpec struct {
+	// The customer's hostname. Required, immutable, one record per hostname.
+	// Internationalized names are accepted and kept as A-labels (RFC 5890),
+	// lower case, without the final dot.
+	Name string `json:"name"`
+	// The TTL in seconds, 0 to 86400, of what the operator's zone answers for
+	// this record. Default: 300.
+	TTL *int32 `json:"ttl,omitempty"`
+	// Absent: the record is served over plain HTTP only. Present: a
+	// certificate is obtained and kept fresh.
+	TLS *DomainRecordTLS `json:"tls,omitempty"`
+	// Where requests for the hostname go.
+	Target DomainRecordTarget `json:"target"`
+}
+
+// DomainRecordTLS says how the certificate of a record is obtained.
+type DomainRecordTLS struct {
+	// The configured certificate authority to use. Default: the configured
+	// ones in their order.
+	CertificateAuthority string `json:"certificateAuthority,omitempty"`
+	// True is the same as no tls at all: HTTP only.
+	Disabled bool `json:"disabled,omitempty"`
+}
+
+// DomainRecordTarget is where requests for a hostname go.
+type DomainRecordTarget struct {
+	// The target, by reference. Required.
+	Ref *TargetRef `json:"ref,omitempty"`
+}
+
+// TargetRef names a target that the Caddy configuration defines.
+type TargetRef struct {
+	// The API group of the target; any valid group, may be empty.
+	Group string `json:"group,omitempty"`
+	// Gateway, Proxy, Tunnel or EdgeFunction.
+	Kind string `json:"kind"`
+	// The target's name in the configuration.
+	Name string `json:"name"`
+}
+
+// The kinds a TargetRef may name.
+const (
+	KindGateway      = "Gateway"
+	KindProxy        = "Proxy"
+	KindTunnel       = "Tunnel"
+	KindEdgeFunction = "EdgeFunction"
+)
+
+// Phase sums the conditions up in one word.
+type Phase string
+
+const (
+	// PhasePending: there is no proof yet.
+	PhasePending Phase = "Pending"
+	// PhaseIssuing: a proof is in place and a certificate is being obtained.
+	PhaseIssuing Phase = "Issuing"
+	// PhaseActive: proven and, with TLS, certified, whether or not the main
+	// CNAME is flipped.
+	PhaseActive Phase = "Active"
+	// PhaseDetached: every proof was withdrawn after having been proven.
+	PhaseDetached Phase = "Detached"
+)
+
+// StatusTypeRef is the only value of status.type: the record points at a target
+// by reference.
+const StatusTypeRef = "Ref"
+
+// DomainRecordStatus is what was last seen of a record.
+type DomainRecordStatus struct {
+	// The metadata.generation that this status was computed from.
+	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+	// How the target is named: always Ref.
+	Type string `json:"type,omitempty"`
+	// Pending, Issuing, Active or Detached.
+	Phase Phase `json:"phase,omitempty"`
+	// The names in the operator's zone that the hostname is to resolve to.
+	ResolvedValues []string `json:"resolvedValues,omitempty"`
+	// The DNS records the customer creates, exact and complete, and what was
+	// last seen at each.
+	DNSRecords []DNSRecord `json:"dnsRecords,omitempty"`
+	// The certificate in use, absent while there is none.
+	Certificate *CertificateStatus `json:"certificate,omitempty"`
+	// Conditions of type OwnershipVerified, TLSReady,
+	// ACMEChallengeDelegationReady, CNAMEConfigured, TargetReady and Ready.
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+}
+
+// DNSPurpose says what a customer's DNS record is for.
+type DNSPurpose string
+
+const (
+	PurposeTraffic       DNSPurpose = "Traffic"
+	PurposeACMEChallenge DNSPurpose = "ACMEChallenge"
+	PurposeOwnership     DNSPurpose = "Ownership"
+)
+
+// DNSRecord is one record that the customer creates at their DNS provider.
+type DNSRecord struct {
+	// Traffic, ACMEChallenge or Ownership.
+	Purpose DNSPurpose `json:"purpose"`
+	// The record type to create: CNAME.
+	Type string `json:"type"`
+	// The owner name, absolute, with the final dot.
+	Name string `json:"name"`
+	// The record's value, absolute, with the final dot.
+	Value string `json:"value"`
+	// What was last seen at the name, in presentation form ("CNAME x.", "A 192.0.2.1").
+	Observed []string `json:"observed"`
+	// Whether what was last seen is right.
+	Configured bool `json:"configured"`
+	// Whether the record cannot become Ready without it.
+	Required bool `json:"required"`
+	// When configured last changed.
+	LastTransitionTime *metav1.Time `json:"lastTransitionTime,omitempty"`
+	// What is wrong with the record as seen, absent when nothing is.
+	Problem *DNSProblem `json:"problem,omitempty"`
+}
+
+// DNSProblem is a diagnosis: which mistake was seen, and how to mend it.
+type DNSProblem struct {
+	// The mistake, in CamelCase, machine-readable.
+	Reason string `json:"reason"`
+	// What was seen, what is expected and who must do what.
+	Message string `json:"message"`
+}
+
+// CertificateStatus describes the certificate in use.
+type CertificateStatus struct {
+	// The issuing certificate authority.
+	Issuer string `json:"issuer,omitempty"`
+	// The serial number in lower-case hexadecimal.
+	SerialNumber string `json:"serialNumber,omitempty"`
+	// The validity of the certificate.
+	NotBefore *metav1.Time `json:"notBefore,omitempty"`
+	NotAfter  *metav1.Time `json:"notAfter,omitempty"`
+	// When it is to be renewed.
+	RenewalTime *metav1.Time `json:"renewalTime,omitempty"`
+	// The ACME challenge type that it was obtained with: dns-01, http-01 or
+	// tls-alpn-01.
+	Challenge string `json:"challenge,omitempty"`
+}

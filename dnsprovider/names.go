@@ -1,0 +1,24 @@
+package dnsprovider
+
+// Names is what the zone needs to know of the records: which hostnames have
+// one. Both methods are called for every query: no lock across work, no I/O,
+// no allocation. Names are in presentation form, lower case, without a final
+// dot, and are borrowed for the call only.
+type Names interface {
+	// Lookup returns the record of exactly this hostname ("*.example.com" is
+	// asked for by that name).
+	Lookup(hostname []byte) (Name, bool)
+	// HasBelow reports whether any record's hostname lies below name, that is
+	// whether name is at least an empty non-terminal (RFC 8499) under the zone.
+	HasBelow(name []byte) bool
+}
+
+// Name is what the zone needs to know of one record.
+type Name struct {
+	// TTL of the answers, in seconds.
+	TTL uint32
+	// TLS: _acme-challenge of the name exists.
+	TLS bool
+	// Unsettled: a query for the name is worth a hint.
+	Unsettled bool
+}

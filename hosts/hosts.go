@@ -1,0 +1,40 @@
+// Package hosts is the table of hostnames in memory that every hot path reads:
+// the TLS permission, the HTTP handler and the zone. It holds what those need
+// of each record and no more. A look-up takes no lock across work, does no I/O
+// and does not allocate; a change costs O(1). It knows nothing of Caddy, DNS
+// messages or where records are kept.
+package hosts
+
+import "github.com/apoxy-dev/caddy-apoxy/api/v1alpha3"
+
+// Host is what the hot paths know of one record. A Host in the table is never
+// modified: a change replaces it.
+type Host struct {
+	// Hostname is spec.name: A-labels, lower case, no final dot; a wildcard
+	// begins with "*.".
+	Hostname string
+	// Name and UID are those of the record.
+	Name, UID string
+	// Owner is the tenant of the record, empty without the label.
+	Owner string
+	// Revision is the store's revision of the record.
+	Revision int64
+	// TTL is what the zone answers with, in seconds.
+	TTL uint32
+	// Phase of the record.
+	Phase v1alpha3.Phase
+	// TLS: the record wants a certificate.
+	TLS bool
+	// Verified: OwnershipVerified is True. The only gate of serving.
+	Verified bool
+	// TLSReady, CNAMEConfigured and Ready: the conditions of those names are True.
+	TLSReady, CNAMEConfigured, Ready bool
+	// Target is what the record points at.
+	Target v1alpha3.TargetRef
+	// Labels and Annotations of the record, nil if it has none.
+	Labels, Annotations map[string]string
+}
+
+// Settled reports whether nothing is expected to change soon: a hint about a
+// settled host is not worth a look.
+func (h *Host) Settled() bool { return h.Phase == v1alpha3.PhaseActive && h.Ready }

@@ -1,0 +1,62 @@
+package issuance
+
+import (
+	"context"
+
+	"github.com/apoxy-dev/caddy-apoxy/ownership"
+)
+
+// Want asks for a certificate to be obtained, if there is none, and kept fresh.
+type Want struct {
+	// Hostname is spec.name of the record.
+	Hostname string
+	// UID is the record's uid; a certificate issued for another uid with
+	// another owner is no proof for this one.
+	UID string
+	// Owner is the record's tenant; empty without a label.
+	Owner string
+	// CertificateAuthority is spec.tls.certificateAuthority; empty: any.
+	CertificateAuthority string
+	// DNS01: the delegation is in place, so DNS-01 can succeed before the cutover.
+	DNS01 bool
+	// HTTP01: the hostname resolves to us, so HTTP-01 or TLS-ALPN-01 can succeed.
+	HTTP01 bool
+}
+
+// Prober answers, at the moment of ordering, whether a challenge can succeed.
+type Prober interface {
+	// Delegated reports whether _acme-challenge of hostname is a CNAME into our
+	// zone that is exactly right. An error: could not tell.
+	Delegated(ctx context.Context, hostname string) (bool, error)
+	// CAA returns the relevant CAA record set of hostname as RFC 8659 section 3
+	// finds it (climbing, following aliases), nil if there is none.
+	CAA(ctx context.Context, hostname string) ([]CAA, error)
+}
+
+// CAA is one CAA property (RFC 8659 section 4).
+type CAA struct {
+	// Domain is where the record set was found, without the final dot.
+	Domain string
+	Flag   uint8
+	Tag    string
+	Value  string
+}
+
+// Challenges publishes DNS-01 values in our zone.
+type Challenges interface {
+	// Present adds a value to _acme-challenge.N.Z beside those that are there
+	// and returns once every name server of ours answers it.
+	Present(ctx context.Context, hostname, value string) error
+	// CleanUp removes the value. No error if it is gone.
+	CleanUp(ctx context.Context, hostname, value string) error
+}
+
+// Observer is the face that the controller sees of a Scheduler.
+type Observer interface {
+	// Want records what a record asks for; idempotent and cheap.
+	Want(w Want)
+	// Forget drops a hostname: nothing is obtained or renewed for it any more.
+	Forget(hostname string)
+	// Observe tells what is known of the hostname's certificate, from memory.
+	Observe(hostname string) ownership.CertificateObservation
+}

@@ -1,0 +1,146 @@
+package ownership
+
+import (
+	"net/netip"
+	"time"
+)
+
+// Outcome is what became of a look. Only Seen and Absent are affirmative: they
+// alone may change a condition.
+type Outcome uint8
+
+const (
+	// CouldNotTell: no affirmative answer (timeout, SERVFAIL, REFUSED, servers
+	// that disagree, not looked yet). Whatever was known before still holds.
+	CouldNotTell Outcome = iota
+	// Seen: there is something, and its values are given.
+	Seen
+	// Absent: an authoritative "there is nothing" (NXDOMAIN or NODATA).
+	Absent
+)
+
+// DNSObservation is what was seen at one name.
+type DNSObservation struct {
+	Outcome Outcome
+	// Chain holds the targets of the CNAMEs followed from the name, in order,
+	// lower case, absolute with the final dot. Empty: the name has no CNAME.
+	Chain []string
+	// Dangling: the chain is not empty and its last name does not exist.
+	// That is an affirmative answer, not a failure.
+	Dangling bool
+	// Addresses are the A and AAAA records at the end of the chain.
+	Addresses []netip.Addr
+	// Other holds further records found at the name itself in presentation
+	// form, such as `TXT "abc"`: what stands there in place of, or beside, the CNAME.
+	Other []string
+	// NXDomain: the name itself does not exist at all (Absent without it: it
+	// exists and has other types).
+	NXDomain bool
+	// TTL is how long caches keep what was seen.
+	TTL time.Duration
+	// Err says why nothing could be told, or who disagrees; a sentence without
+	// a final full stop. Also set beside an affirmative answer that has a caveat.
+	Err string
+	// Servers says who was asked, such as "192.0.2.1 (ns1.example.com)".
+	Servers []string
+	// Elsewhere holds names beside the expected one at which the expected
+	// value was found (a registrar that appended its own zone to the owner name).
+	Elsewhere []string
+	// Problem, when not empty, is what the resolver itself learnt about the
+	// zone: one of the Zone… constants.
+	Problem ZoneProblem
+	// Stale lists resolvers that still hold another answer, and until when.
+	Stale []StaleAnswer
+	// At is when this was seen.
+	At time.Time
+}
+
+// StaleAnswer is an old answer that a recursive resolver still holds.
+type StaleAnswer struct {
+	Resolver string
+	Value    string
+	Until    time.Time
+}
+
+// ZoneProblem is a fault of the customer's zone as a whole.
+type ZoneProblem string
+
+const (
+	ZoneNotRegistered ZoneProblem = "NotRegistered" // the registered domain does not exist
+	ZoneLame          ZoneProblem = "Lame"          // no server of the delegation answers for it
+	ZoneServFail      ZoneProblem = "ServFail"
+	ZoneBogus         ZoneProblem = "DNSSECBogus" // DNSSEC validation fails
+	ZoneUnreachable   ZoneProblem = "Unreachable" // servers time out
+)
+
+// CertificateObservation is what is known of the hostname's certificate and of
+// the work on it. It comes from issuance's memory and is always affirmative
+// unless Outcome says otherwise.
+type CertificateObservation struct {
+	// Outcome: Seen with a stored certificate, expired or not; Absent without.
+	Outcome Outcome
+	// RecordUID is the uid of the record that the certificate was issued for.
+	RecordUID string
+	// Issuer, SerialNumber, Challenge as in CertificateStatus.
+	Issuer, SerialNumber, Challenge  string
+	NotBefore, NotAfter, RenewalTime time.Time
+	// Work is what issuance is doing about a certificate now.
+	Work Work
+	// Message says more about Work: the CA's words, a place in the queue.
+	Message string
+	// Until is when a held or failed name is tried again; zero if unknown.
+	Until time.Time
+}
+
+// Work is the state of a hostname in issuance.
+type Work uint8
+
+const (
+	WorkNone        Work = iota // nothing is under way or waiting
+	WorkQueued                  // due, waiting for its turn
+	WorkIssuing                 // an order is in flight
+	WorkFailed                  // the last try failed; the next is at Until
+	WorkRateLimited             // the CA asked to wait until Until
+	WorkCAAForbids              // CAA records forbid the CA
+)
+
+// TargetObservation is what is known of the target that a record names.
+type TargetObservation struct {
+	// Found: the configuration has the target.
+	Found bool
+	// Healthy: it can serve.
+	Healthy bool
+	// Message says why not.
+	Message string
+}
+
+// Observations is everything seen in one look.
+type Observations struct {
+	// Traffic is what stands at N, ACMEChallenge at _acme-challenge.N,
+	// Ownership at _apoxy-challenge.N.
+	Traffic, ACMEChallenge, Ownership DNSObservation
+	Certificate                       CertificateObservation
+	Target                            TargetObservation
+}
+
+// Zone is what the core must know of the operator's zone.
+type Zone struct {
+	// Name is Z, lower case, without the final dot.
+	Name string
+	// EdgeAddresses or EdgeHost (no final dot) is what N.Z answers.
+	EdgeAddresses []netip.Addr
+	EdgeHost      string
+}
+
+// Settings are the operator's choices that decisions depend on.
+type Settings struct {
+	Zone Zone
+	// CheckInterval is how often an unsettled record is looked at.
+	CheckInterval time.Duration
+	// DetachAfter is how long every proof must be affirmatively gone before
+	// OwnershipVerified falls.
+	DetachAfter time.Duration
+	// CAIssuers are the CAA issuer domain names of the configured CAs, such as
+	// letsencrypt.org; for messages.
+	CAIssuers []string
+}

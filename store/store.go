@@ -1,0 +1,150 @@
+// Package store is the contract that everything kept across restarts is kept
+// under: an ordered map from keys to bytes with one monotonically rising
+// revision, conditional atomic writes and a watch from any recent revision. It
+// knows nothing of what the bytes mean, and its engines (boltstore, etcdstore)
+// know nothing of who calls them. storetest holds the suite that every engine
+// passes.
+//
+// The keyspace, by first segment; each belongs to one room:
+//
+//	domainrecords/NAME    the record as JSON (apiserver, controller)
+//	hostnames/HOST        the name of the record that holds a hostname (apiserver)
+//	released/HOST         the owner that last held a deleted hostname (apiserver)
+//	rrsets/ZONE/…         RRsets put into a zone through libdns or by a challenge (dnsprovider)
+//	certificates/HOST     what is known of a stored certificate (issuance)
+//	ledger/…              until when a CA, account or name must be left alone (issuance)
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+)
+
+var (
+	// ErrNotFound: no such key.
+	ErrNotFound = errors.New("not found")
+	// ErrExpired: the revision is older than the history that is kept. Read
+	// the present state and begin again from its revision.
+	ErrExpired = errors.New("revision is no longer kept")
+	// ErrFutureRevision: the revision has not been reached yet.
+	ErrFutureRevision = errors.New("revision lies in the future")
+	// ErrClosed: the store was closed.
+	ErrClosed = errors.New("store is closed")
+)
+
+// ConflictError says which condition of a Write did not hold.
+type ConflictError struct {
+	// Key is the key whose condition failed.
+	Key string
+	// Revision is the revision that the key has instead; 0: it does not exist.
+	Revision int64
+}
+
+func (e *ConflictError) Error() string {
+	return fmt.Sprintf("key %q stands at revision %d", e.Key, e.Revision)
+}
+
+// Entry is a key with its value.
+type Entry struct {
+	Key   string
+	Value []byte
+	// Revision is the store's revision at which the key was last written.
+	Revision int64
+}
+
+// Conditions on a key's present revision, for Op.If; every other value above
+// zero asks for exactly that revision.
+const (
+	// Any puts no condition on the key.
+	Any int64 = -1
+	// Absent asks that the key does not exist.
+	Absent int64 = 0
+)
+
+// Op is one change, or with Check set one condition alone, of a Write.
+type Op struct {
+	Key string
+	// Value is what the key is set to; nil deletes it. Deleting a key that
+	// does not exist is no error and changes nothing.
+	Value []byte
+	// If is the condition: Any, Absent or a revision.
+	If int64
+	// Check makes the Op a condition only: nothing is written at Key.
+	Check bool
+}
+
+// ListOptions narrow a List.
+type ListOptions struct {
+	// After skips keys up to and including this one; empty: from the start.
+	After string
+	// Limit bounds the number of entries; 0: all.
+	Limit int
+	// Revision asks for the state as it was exactly then; 0: now. Older than
+	// the history: ErrExpired; above the present: ErrFutureRevision.
+	Revision int64
+}
+
+// ListResult is what a List found.
+type ListResult struct {
+	// Entries in the order of their keys' bytes.
+	Entries []Entry
+	// Revision is the store's revision that the entries were read at.
+	Revision int64
+	// More is true if Limit cut the list; Remaining is how many are left.
+	More      bool
+	Remaining int64
+}
+
+// Event is one change of one key.
+type Event struct {
+	Key string
+	// Value is the new value; nil: the key was deleted.
+	Value []byte
+	// Previous is the value before; nil: the key did not exist.
+	Previous []byte
+	// PreviousRevision is the revision of Previous; 0: the key did not exist.
+	PreviousRevision int64
+	// Revision is the store's revision of this change. Changes of one Write
+	// share it.
+	Revision int64
+}
+
+// Batch is what a Watcher hands over: the events since the last, oldest first.
+type Batch struct {
+	Events []Event
+	// Revision is up to where everything under the prefix has been handed
+	// over: at least that of the last event, more when only other keys changed.
+	Revision int64
+}
+
+// Watcher yields changes in their order, each exactly once. It holds no buffer
+// of its own that a slow reader could let grow.
+type Watcher interface {
+	// Next waits for changes. ErrExpired: the reader fell behind the history
+	// and must start again; ErrClosed: the store was closed; otherwise the
+	// context's error. A Batch may hold no events when only Revision moved on.
+	// The Writes of one revision are never split over two batches.
+	Next(ctx context.Context) (Batch, error)
+	// Close releases what the watch holds.
+	Close()
+}
+
+// Store keeps entries. All methods are safe for concurrent use; values handed
+// in or out must not be modified afterwards.
+type Store interface {
+	// Get returns the entry at key and the store's present revision.
+	// ErrNotFound if there is none (the revision is valid even then).
+	Get(ctx context.Context, key string) (Entry, int64, error)
+	// List returns the entries whose keys begin with prefix.
+	List(ctx context.Context, prefix string, o ListOptions) (ListResult, error)
+	// Write applies all ops atomically, or none, and returns the revision they
+	// share, once they are on disk (bolt) or held by a quorum (etcd).
+	// *ConflictError if a condition does not hold. Keys must not repeat.
+	Write(ctx context.Context, ops ...Op) (int64, error)
+	// Watch yields every change under prefix after the given revision; 0: from
+	// the present on. ErrExpired and ErrFutureRevision as in List.
+	Watch(ctx context.Context, prefix string, after int64) (Watcher, error)
+	// Close ends watches and releases the engine. Acknowledged writes are kept.
+	Close() error
+}

@@ -1,0 +1,36 @@
+package v1alpha3
+
+// DefaultTTL is the TTL, in seconds, of records that name none.
+const DefaultTTL = 300
+
+// MaxTTL is the highest TTL a record may have, in seconds.
+const MaxTTL = 86400
+
+// Default fills in what was left out and brings spec.name into the form that is
+// kept. An invalid spec.name is left as it is, for Validate to name. Nothing
+// else is changed: spec.ttl stays absent, so that its default can move.
+func Default(r *DomainRecord) {
+	if n, err := NormalizeHostname(r.Spec.Name); err == nil {
+		r.Spec.Name = n
+		if r.Name == "" && r.GenerateName == "" {
+			r.Name = RecordName(n)
+		}
+	}
+}
+
+// EffectiveTTL is the TTL in seconds that the zone answers with.
+func (r *DomainRecord) EffectiveTTL() uint32 {
+	if t := r.Spec.TTL; t != nil && *t >= 0 {
+		return uint32(*t)
+	}
+	return DefaultTTL
+}
+
+// WantsTLS reports whether a certificate is to be obtained; otherwise the
+// record is HTTP-only.
+func (r *DomainRecord) WantsTLS() bool {
+	return r.Spec.TLS != nil && !r.Spec.TLS.Disabled
+}
+
+// Owner is the tenant that the record belongs to, empty if it names none.
+func (r *DomainRecord) Owner() string { return r.Labels[OwnerLabel] }

@@ -1,0 +1,143 @@
+package v1alpha3
+
+import (
+	"fmt"
+	"strings"
+
+	apivalidation "k8s.io/apimachinery/pkg/api/validation"
+	"k8s.io/apimachinery/pkg/util/validation"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+)
+
+// TargetKinds are the kinds that target.ref.kind may name.
+func TargetKinds() []string {
+	return []string{KindGateway, KindProxy, KindTunnel, KindEdgeFunction}
+}
+
+// maxText bounds short free texts, such as a target's name, in octets.
+const maxText = 253
+
+// ValidationOptions is what validation must know of the configuration.
+type ValidationOptions struct {
+	// Zone is Z, with or without the final dot. Empty: no zone is configured,
+	// and what depends on it is not checked.
+	Zone string
+	// Reserved reports whether the configuration itself already serves a
+	// hostname, and by what ("the site on :443"). Nil: nothing is reserved.
+	Reserved func(hostname string) (by string, yes bool)
+}
+
+// Validate returns everything that is wrong with the spec of a defaulted
+// record that is to be created; see ValidateMetadata for its metadata.
+func Validate(r *DomainRecord, o ValidationOptions) field.ErrorList {
+	errs := validateHostname(r.Spec.Name, o)
+	return append(errs, validateRest(&r.Spec)...)
+}
+
+// ValidateUpdate returns everything that is wrong with replacing old by r. The
+// hostname of a record that exists is not judged again: a configuration that
+// has since taken it must not make the record immovable.
+func ValidateUpdate(r, old *DomainRecord, o ValidationOptions) field.ErrorList {
+	var errs field.ErrorList
+	if r.Spec.Name != old.Spec.Name {
+		errs = append(errs, field.Invalid(field.NewPath("spec", "name"), cut(r.Spec.Name),
+			fmt.Sprintf("is immutable and was %q: keep it, or create another record for the other hostname", cut(old.Spec.Name))))
+	}
+	return append(errs, validateRest(&r.Spec)...)
+}
+
+// ValidateMetadata returns everything that is wrong with a record's metadata by
+// Kubernetes' own rules: name, labels, annotations, finalizers, owner
+// references.
+func ValidateMetadata(r *DomainRecord) field.ErrorList {
+	return apivalidation.ValidateObjectMeta(&r.ObjectMeta, false, apivalidation.NameIsDNSSubdomain, field.NewPath("metadata"))
+}
+
+func validateHostname(name string, o ValidationOptions) field.ErrorList {
+	path := field.NewPath("spec", "name")
+	if name == "" {
+		return field.ErrorList{field.Required(path, "give the customer's hostname, such as api.example.com")}
+	}
+	host, err := NormalizeHostname(name)
+	if err != nil {
+		return field.ErrorList{field.Invalid(path, cut(name), err.Error())}
+	}
+	if msg := checkZone(host, strings.ToLower(strings.TrimSuffix(o.Zone, "."))); msg != "" {
+		return field.ErrorList{field.Invalid(path, cut(name), msg)}
+	}
+	if o.Reserved != nil {
+		if by, yes := o.Reserved(host); yes {
+			return field.ErrorList{field.Invalid(path, cut(name),
+				fmt.Sprintf("is already served by the configuration (%s): give a customer's hostname, or remove it from the configuration", cut(by)))}
+		}
+	}
+	return nil
+}
+
+// checkZone holds a hostname against the zone: outside of it, and short enough
+// that every name the zone derives from it exists.
+func checkZone(host, zone string) string {
+	if zone == "" {
+		return ""
+	}
+	base := BaseName(host)
+	switch {
+	case base == zone, strings.HasSuffix(base, "."+zone):
+		return fmt.Sprintf("lies inside the zone %s, which is the operator's own: give a hostname of the customer's", zone)
+	case IsWildcard(host) && strings.HasSuffix(zone, "."+base) && !strings.Contains(strings.TrimSuffix(zone, "."+base), "."):
+		return fmt.Sprintf("covers the zone %s, which is the operator's own: give a wildcard of the customer's", zone)
+	}
+	longest := strings.TrimSuffix(ChallengeName(host, zone), ".")
+	if over := len(longest) - maxName; over > 0 {
+		return fmt.Sprintf("is too long for the zone %s: %s would have %d octets, %d over the limit of %d: give a hostname at least %d octets shorter",
+			zone, ACMEChallengeLabel+".NAME."+zone, len(longest), over, maxName, over)
+	}
+	return ""
+}
+
+func validateRest(s *DomainRecordSpec) field.ErrorList {
+	var errs field.ErrorList
+	spec := field.NewPath("spec")
+	if t := s.TTL; t != nil && (*t < 0 || *t > MaxTTL) {
+		errs = append(errs, field.Invalid(spec.Child("ttl"), *t, fmt.Sprintf("must be 0 to %d seconds: leave it out for %d", MaxTTL, DefaultTTL)))
+	}
+	if s.TLS != nil {
+		errs = append(errs, validateText(spec.Child("tls", "certificateAuthority"), s.TLS.CertificateAuthority, "the name of a configured certificate authority")...)
+	}
+	return append(errs, validateRef(spec.Child("target", "ref"), s.Target.Ref)...)
+}
+
+func validateRef(path *field.Path, ref *TargetRef) field.ErrorList {
+	if ref == nil {
+		return field.ErrorList{field.Required(path, "name the target, such as {kind: Gateway, name: default}")}
+	}
+	var errs field.ErrorList
+	if ref.Group != "" {
+		if len(validation.IsDNS1123Subdomain(ref.Group)) > 0 {
+			errs = append(errs, field.Invalid(path.Child("group"), cut(ref.Group), "must be a DNS name in lower case, such as gateway.apoxy.dev, or empty"))
+		}
+	}
+	switch ref.Kind {
+	case "":
+		errs = append(errs, field.Required(path.Child("kind"), "name one of "+strings.Join(TargetKinds(), ", ")))
+	case KindGateway, KindProxy, KindTunnel, KindEdgeFunction:
+	default:
+		errs = append(errs, field.NotSupported(path.Child("kind"), cut(ref.Kind), TargetKinds()))
+	}
+	if ref.Name == "" {
+		return append(errs, field.Required(path.Child("name"), "name the target as the configuration does"))
+	}
+	return append(errs, validateText(path.Child("name"), ref.Name, "the target's name in the configuration")...)
+}
+
+// validateText refuses texts that are no name of anything: long, or with
+// spaces or control characters in them.
+func validateText(path *field.Path, s, what string) field.ErrorList {
+	if len(s) > maxText {
+		return field.ErrorList{field.TooLong(path, "", maxText)}
+	}
+	if strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r == 0x7f || r == '\uFFFD' }) {
+		return field.ErrorList{field.Invalid(path, s, "must be "+what+", without spaces")}
+	}
+	return nil
+}

@@ -45,6 +45,10 @@ func (e *ConflictError) Error() string {
 	return fmt.Sprintf("key %q stands at revision %d", e.Key, e.Revision)
 }
 
+// FirstRevision is that of an empty store, so that a List always has a revision
+// that a Watch can go on from: 0 would mean the present.
+const FirstRevision int64 = 1
+
 // Entry is a key with its value.
 type Entry struct {
 	Key   string
@@ -122,8 +126,8 @@ type Batch struct {
 // of its own that a slow reader could let grow.
 type Watcher interface {
 	// Next waits for changes. ErrExpired: the reader fell behind the history
-	// and must start again; ErrClosed: the store was closed; otherwise the
-	// context's error. A Batch may hold no events when only Revision moved on.
+	// and must start again; ErrClosed: the store, or the watcher, was closed;
+	// otherwise the context's error. A Batch may hold no events when only Revision moved on.
 	// The Writes of one revision are never split over two batches.
 	Next(ctx context.Context) (Batch, error)
 	// Close releases what the watch holds.
@@ -139,8 +143,9 @@ type Store interface {
 	// List returns the entries whose keys begin with prefix.
 	List(ctx context.Context, prefix string, o ListOptions) (ListResult, error)
 	// Write applies all ops atomically, or none, and returns the revision they
-	// share, once they are on disk (bolt) or held by a quorum (etcd).
-	// *ConflictError if a condition does not hold. Keys must not repeat.
+	// share, once they are on disk (bolt) or held by a quorum (etcd). A Write
+	// that changes nothing returns the present revision. *ConflictError if a
+	// condition does not hold. Keys must not be empty nor repeat.
 	Write(ctx context.Context, ops ...Op) (int64, error)
 	// Watch yields every change under prefix after the given revision; 0: from
 	// the present on. ErrExpired and ErrFutureRevision as in List.

@@ -1,0 +1,203 @@
+package boltstore
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.etcd.io/bbolt"
+	berrors "go.etcd.io/bbolt/errors"
+	"go.uber.org/zap"
+
+	"github.com/apoxy-dev/caddy-apoxy/store"
+)
+
+var (
+	// ErrLocked: another process, or another Store in this one, has the file open.
+	ErrLocked = errors.New("locked by another process")
+	// ErrCorrupt: the file is not a store of ours, or it is damaged.
+	ErrCorrupt = errors.New("not an intact store")
+	// ErrNewerFormat: the file was written by a later version of this program.
+	ErrNewerFormat = errors.New("written by a newer version")
+)
+
+// Options of a Store; the zero value is ready for use.
+type Options struct {
+	// History is the number of changes kept in memory for watches and for
+	// reads of the past. Default: 16384.
+	History int
+	// HistoryBytes bounds the memory of those changes, keys and values
+	// together. The changes of the latest revision are always kept. Default:
+	// 64 MiB.
+	HistoryBytes int
+	// LockTimeout is how long Open waits for another process to let the file
+	// go. Default: 1 s.
+	LockTimeout time.Duration
+	// Logger gets what is worth knowing. Default: none.
+	Logger *zap.Logger
+}
+
+// The defaults of Options.
+const (
+	DefaultHistory      = 16384
+	DefaultHistoryBytes = 64 << 20
+	DefaultLockTimeout  = time.Second
+)
+
+func (o Options) withDefaults() Options {
+	if o.History <= 0 {
+		o.History = DefaultHistory
+	}
+	if o.HistoryBytes <= 0 {
+		o.HistoryBytes = DefaultHistoryBytes
+	}
+	if o.LockTimeout <= 0 {
+		o.LockTimeout = DefaultLockTimeout
+	}
+	if o.Logger == nil {
+		o.Logger = zap.NewNop()
+	}
+	return o
+}
+
+var (
+	bucketMeta    = []byte("apoxy")
+	keyFormat     = []byte("format")
+	bucketEntries = []byte("entries")
+)
+
+// format is the version of the file's layout that this package writes. It
+// reads this one and those before it.
+const format = 1
+
+// Store is a store.Store in one bbolt file. Open makes one.
+type Store struct {
+	path  string
+	db    *bbolt.DB
+	file  *os.File // the descriptor that holds the lock; owned by db
+	log   *zap.Logger
+	hist  *history
+	pages pageCounts
+
+	queue   chan *request
+	stop    chan struct{} // closed by Close
+	stopped chan struct{} // closed by the committer when it has ended
+	// wedged: bbolt panicked within a write transaction, so its locks may
+	// never be released and nothing that takes them may be called any more.
+	wedged atomic.Bool
+
+	closing  sync.Once
+	closeErr error
+}
+
+var _ store.Store = (*Store)(nil)
+
+// Path returns the file's path as it was given to Open.
+func (s *Store) Path() string { return s.path }
+
+// Get implements store.Store.
+func (s *Store) Get(ctx context.Context, key string) (store.Entry, int64, error) {
+	if err := ctx.Err(); err != nil {
+		return store.Entry{}, 0, err
+	}
+	e := store.Entry{Key: key}
+	var rev int64
+	found := false
+	err := s.view(func(b *bbolt.Bucket) error {
+		rev = int64(b.Sequence())
+		raw := b.Get([]byte(key))
+		if raw == nil {
+			return nil
+		}
+		var value []byte
+		var err error
+		if e.Revision, value, err = decodeValue(raw); err != nil {
+			return fmt.Errorf("reading key %q of %s: %w", key, s.path, err)
+		}
+		e.Value, found = clone(value), true
+		return nil
+	})
+	if err != nil {
+		return store.Entry{}, 0, err
+	}
+	if err := s.hist.wait(ctx, rev); err != nil {
+		return store.Entry{}, 0, err
+	}
+	if !found {
+		return store.Entry{}, rev, fmt.Errorf("reading key %q: %w", key, store.ErrNotFound)
+	}
+	return e, rev, nil
+}
+
+// Watch implements store.Store.
+func (s *Store) Watch(ctx context.Context, prefix string, after int64) (store.Watcher, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	return s.hist.watch(prefix, after)
+}
+
+// Close implements store.Store. Writes that have not begun fail with
+// store.ErrClosed; closing twice does nothing.
+func (s *Store) Close() error {
+	s.closing.Do(func() {
+		close(s.stop)
+		<-s.stopped
+		s.hist.end(store.ErrClosed)
+		if s.wedged.Load() {
+			s.closeErr = s.file.Close()
+		} else {
+			s.closeErr = s.db.Close()
+		}
+		if s.closeErr != nil {
+			s.closeErr = fmt.Errorf("closing %s: %w", s.path, s.closeErr)
+		}
+	})
+	return s.closeErr
+}
+
+// view runs fn in a read transaction. fn's bytes are gone when it returns.
+func (s *Store) view(fn func(entries *bbolt.Bucket) error) error {
+	err := guard(s.path, func() error {
+		return s.db.View(func(tx *bbolt.Tx) error {
+			b := tx.Bucket(bucketEntries)
+			if b == nil {
+				return fmt.Errorf("reading %s: %w: bucket %q is missing", s.path, ErrCorrupt, bucketEntries)
+			}
+			return fn(b)
+		})
+	})
+	if errors.Is(err, berrors.ErrDatabaseNotOpen) {
+		return store.ErrClosed
+	}
+	return err
+}
+
+const revisionBytes = 8
+
+func encodeValue(rev int64, value []byte) []byte {
+	raw := make([]byte, revisionBytes+len(value))
+	binary.BigEndian.PutUint64(raw, uint64(rev))
+	copy(raw[revisionBytes:], value)
+	return raw
+}
+
+func decodeValue(raw []byte) (int64, []byte, error) {
+	if len(raw) < revisionBytes {
+		return 0, nil, fmt.Errorf("%w: a value of %d bytes has no revision", ErrCorrupt, len(raw))
+	}
+	return int64(binary.BigEndian.Uint64(raw)), raw[revisionBytes:], nil
+}
+
+// clone copies b so that it outlives its transaction; never nil, because nil
+// means deleted.
+func clone(b []byte) []byte {
+	c := make([]byte, len(b))
+	copy(c, b)
+	return c
+}

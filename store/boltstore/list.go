@@ -1,0 +1,235 @@
+package boltstore
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"sync"
+
+	"go.etcd.io/bbolt"
+
+	"github.com/apoxy-dev/caddy-apoxy/store"
+)
+
+// A List reads in short transactions of so many entries or bytes, because a
+// long one would hold a writer up that has to grow the file. Changes made
+// between them are undone from the history.
+const (
+	chunkEntries = 1024
+	chunkBytes   = 1 << 20
+)
+
+// List implements store.Store.
+func (s *Store) List(ctx context.Context, prefix string, o store.ListOptions) (store.ListResult, error) {
+	if o.Revision < 0 {
+		return store.ListResult{}, store.ErrExpired
+	}
+	if o.Revision > 0 {
+		if err := s.hist.check(o.Revision); err != nil {
+			return store.ListResult{}, err
+		}
+	}
+	for range 3 {
+		res, err := s.list(ctx, prefix, o, chunkEntries)
+		if o.Revision == 0 && errors.Is(err, store.ErrExpired) {
+			continue // more was written meanwhile than the history holds
+		}
+		return res, err
+	}
+	return s.list(ctx, prefix, o, 0)
+}
+
+// list reads at one revision, in transactions of up to chunk entries; 0: one.
+func (s *Store) list(ctx context.Context, prefix string, o store.ListOptions, chunk int) (store.ListResult, error) {
+	res := store.ListResult{Revision: o.Revision}
+	l := lister{s: s, prefix: prefix, after: o.After, rev: o.Revision, upto: o.Revision, chunk: chunk}
+	for !l.end && (o.Limit <= 0 || len(res.Entries) <= o.Limit) {
+		want := 0
+		if o.Limit > 0 {
+			want = o.Limit + 1 - len(res.Entries)
+		}
+		entries, err := l.next(ctx, true, want)
+		if err != nil {
+			return store.ListResult{}, err
+		}
+		res.Entries = append(res.Entries, entries...)
+	}
+	res.Revision = l.rev
+	if o.Limit <= 0 || len(res.Entries) <= o.Limit {
+		return res, nil
+	}
+	over := int64(len(res.Entries) - o.Limit)
+	clear(res.Entries[o.Limit:])
+	res.Entries = res.Entries[:o.Limit]
+	last := res.Entries[o.Limit-1].Key
+	res.More = true
+	if left, ok := s.pages.get(prefix, l.rev, o.After); ok {
+		res.Remaining = left - int64(o.Limit)
+	} else {
+		for res.Remaining = over; !l.end; {
+			keys, err := l.next(ctx, false, 0)
+			if err != nil {
+				return store.ListResult{}, err
+			}
+			res.Remaining += int64(len(keys))
+		}
+	}
+	s.pages.put(prefix, l.rev, last, res.Remaining)
+	return res, nil
+}
+
+// lister walks the keys under a prefix as they were at one revision.
+type lister struct {
+	s      *Store
+	prefix string
+	after  string // the last key passed
+	rev    int64  // the revision read at; 0: that of the first transaction
+	upto   int64  // undo covers the changes after rev up to this revision
+	undo   map[string]store.Entry
+	chunk  int
+	end    bool
+}
+
+// next returns the following entries, about want of them if that is above zero,
+// and without their values unless asked for.
+func (l *lister) next(ctx context.Context, values bool, want int) ([]store.Entry, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	from := l.after
+	entries, at, err := l.read(values, want)
+	if err != nil {
+		return nil, err
+	}
+	if err := l.s.hist.wait(ctx, at); err != nil {
+		return nil, err
+	}
+	if l.rev == 0 {
+		l.rev, l.upto = at, at
+	}
+	if at > l.upto {
+		err := l.s.hist.each(l.prefix, l.upto, at, func(e *store.Event) {
+			if _, known := l.undo[e.Key]; known {
+				return // an earlier change says how it was
+			}
+			if l.undo == nil {
+				l.undo = make(map[string]store.Entry)
+			}
+			l.undo[e.Key] = store.Entry{Key: e.Key, Value: e.Previous, Revision: e.PreviousRevision}
+		})
+		if err != nil {
+			return nil, err
+		}
+		l.upto = at
+	}
+	return l.restore(entries, from), nil
+}
+
+// read copies the next entries out of one transaction, and returns the
+// revision that it saw.
+func (l *lister) read(values bool, want int) ([]store.Entry, int64, error) {
+	var entries []store.Entry
+	var at int64
+	err := l.s.view(func(b *bbolt.Bucket) error {
+		at = int64(b.Sequence())
+		c := b.Cursor()
+		prefix := []byte(l.prefix)
+		start := max(l.prefix, l.after)
+		k, raw := c.Seek([]byte(start))
+		if k != nil && l.after != "" && string(k) == l.after {
+			k, raw = c.Next()
+		}
+		size := 0
+		for ; k != nil && bytes.HasPrefix(k, prefix); k, raw = c.Next() {
+			if l.chunk > 0 && (want > 0 && len(entries) >= want || len(entries) >= l.chunk || size >= chunkBytes) {
+				return nil
+			}
+			rev, value, err := decodeValue(raw)
+			if err != nil {
+				return err
+			}
+			e := store.Entry{Key: string(k), Revision: rev}
+			if values {
+				e.Value = clone(value)
+				size += len(value)
+			}
+			l.after = e.Key
+			entries = append(entries, e)
+		}
+		l.end = true
+		return nil
+	})
+	return entries, at, err
+}
+
+// restore turns the entries read, which are all that follow the key from up to
+// l.after (up to the end if l.end), into those of the revision asked for.
+func (l *lister) restore(entries []store.Entry, from string) []store.Entry {
+	if len(l.undo) == 0 {
+		return entries
+	}
+	out := entries[:0]
+	seen := make(map[string]struct{})
+	for _, e := range entries {
+		if was, changed := l.undo[e.Key]; changed {
+			seen[e.Key] = struct{}{}
+			if was.Revision == 0 {
+				continue
+			}
+			e = was
+		}
+		out = append(out, e)
+	}
+	deleted := false
+	for key, was := range l.undo {
+		if was.Revision == 0 || key <= from || (!l.end && key > l.after) {
+			continue
+		}
+		if _, ok := seen[key]; !ok {
+			out = append(out, was)
+			deleted = true
+		}
+	}
+	if deleted {
+		slices.SortFunc(out, func(a, b store.Entry) int { return strings.Compare(a.Key, b.Key) })
+	}
+	return out
+}
+
+// pageCounts remembers how many entries were left after a page, so that
+// reading on does not count them again.
+type pageCounts struct {
+	mu   sync.Mutex
+	left map[pageKey]int64
+	ring [128]pageKey
+	next int
+}
+
+type pageKey struct {
+	prefix, after string
+	rev           int64
+}
+
+func (p *pageCounts) get(prefix string, rev int64, after string) (int64, bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	n, ok := p.left[pageKey{prefix, after, rev}]
+	return n, ok
+}
+
+func (p *pageCounts) put(prefix string, rev int64, after string, left int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	k := pageKey{prefix, after, rev}
+	if p.left == nil {
+		p.left = make(map[pageKey]int64)
+	}
+	if _, known := p.left[k]; !known {
+		delete(p.left, p.ring[p.next])
+		p.ring[p.next] = k
+		p.next = (p.next + 1) % len(p.ring)
+	}
+	p.left[k] = left
+}

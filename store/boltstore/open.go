@@ -1,0 +1,271 @@
+package boltstore
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"runtime/debug"
+	"strconv"
+	"time"
+
+	"go.etcd.io/bbolt"
+	berrors "go.etcd.io/bbolt/errors"
+
+	"github.com/apoxy-dev/caddy-apoxy/store"
+)
+
+// Open opens the store in the file at path and creates it, with its directory,
+// if there is none. A file that it refuses is left as it is, byte for byte:
+// ErrLocked, ErrCorrupt (an empty file too) and ErrNewerFormat say why, with
+// what to do about it.
+func Open(path string, o Options) (*Store, error) {
+	o = o.withDefaults()
+	if err := create(path); err != nil {
+		return nil, err
+	}
+	// Read-only first: whatever is found wrong, nothing has been written yet.
+	db, _, err := open(path, o.LockTimeout, true)
+	if err != nil {
+		return nil, err
+	}
+	err = guard(path, func() error { return inspect(path, db) })
+	if closeErr := db.Close(); err == nil && closeErr != nil {
+		err = fmt.Errorf("closing %s: %w", path, closeErr)
+	}
+	if err != nil {
+		return nil, err
+	}
+	db, file, err := open(path, o.LockTimeout, false)
+	if err != nil {
+		return nil, err
+	}
+	s := &Store{
+		path: path, db: db, file: file, log: o.Logger,
+		queue: make(chan *request, 256), stop: make(chan struct{}), stopped: make(chan struct{}),
+	}
+	var rev int64
+	if err := s.view(func(b *bbolt.Bucket) error { rev = int64(b.Sequence()); return nil }); err != nil {
+		_ = db.Close()
+		return nil, err
+	}
+	s.hist = newHistory(rev, o.History, o.HistoryBytes)
+	go s.commits()
+	return s, nil
+}
+
+// open opens an existing file with bbolt.
+func open(path string, timeout time.Duration, readOnly bool) (*bbolt.DB, *os.File, error) {
+	var db *bbolt.DB
+	var file *os.File
+	err := guard(path, func() (err error) {
+		db, err = bbolt.Open(path, 0o600, &bbolt.Options{
+			Timeout: timeout, ReadOnly: readOnly, NoStatistics: true,
+			FreelistType: bbolt.FreelistMapType,
+			OpenFile: func(name string, flag int, mode os.FileMode) (*os.File, error) {
+				f, err := os.OpenFile(name, flag&^os.O_CREATE, mode)
+				if err != nil {
+					return nil, err
+				}
+				if err := plausible(path, f); err != nil {
+					_ = f.Close()
+					return nil, err
+				}
+				file = f
+				return f, nil
+			},
+		})
+		return err
+	})
+	switch {
+	case err == nil:
+		return db, file, nil
+	case errors.Is(err, berrors.ErrTimeout):
+		err = fmt.Errorf("opening %s: %w: stop the other process that uses it, or name another file", path, ErrLocked)
+	case errors.Is(err, berrors.ErrVersionMismatch):
+		err = fmt.Errorf("opening %s: %w: its bolt file format is another; use the version that wrote it or name another file", path, ErrNewerFormat)
+	case errors.Is(err, berrors.ErrInvalid), errors.Is(err, berrors.ErrChecksum), errors.Is(err, berrors.ErrInvalidMapping):
+		err = fmt.Errorf("opening %s: %w: %v; %s", path, ErrCorrupt, err, mend)
+	case !errors.Is(err, ErrCorrupt):
+		err = fmt.Errorf("opening store: %w", err)
+	}
+	if errors.Is(err, errPanic) && file != nil {
+		_ = file.Close() // bbolt did not get to it; the lock must go
+	}
+	return nil, nil, err
+}
+
+const mend = "put a backup in its place, or move it away to begin with an empty store"
+
+// plausible refuses what cannot be a store before bbolt looks at it, above all
+// an empty file, which bbolt would take for a new one.
+func plausible(path string, f *os.File) error {
+	info, err := f.Stat()
+	switch {
+	case err != nil:
+		return err
+	case !info.Mode().IsRegular():
+		return fmt.Errorf("opening %s: %w: it is no regular file; name another", path, ErrCorrupt)
+	case info.Size() == 0:
+		return fmt.Errorf("opening %s: %w: the file is empty; %s", path, ErrCorrupt, mend)
+	}
+	return nil
+}
+
+// The bounds of the walk through the file when it is opened: what lies beyond
+// is checked as it is read.
+const (
+	inspectEntries = 200_000
+	inspectTime    = time.Second
+)
+
+// inspect refuses a file that is not ours, is newer than this program, or is
+// visibly damaged.
+func inspect(path string, db *bbolt.DB) error {
+	return db.View(func(tx *bbolt.Tx) error {
+		if info, err := os.Stat(path); err != nil {
+			return fmt.Errorf("opening store: %w", err)
+		} else if info.Size() < tx.Size() {
+			return fmt.Errorf("opening %s: %w: it was cut off at %d of %d bytes; %s", path, ErrCorrupt, info.Size(), tx.Size(), mend)
+		}
+		meta := tx.Bucket(bucketMeta)
+		if meta == nil {
+			return fmt.Errorf("opening %s: %w: it is another program's bolt file; name another file", path, ErrCorrupt)
+		}
+		raw := string(meta.Get(keyFormat))
+		version, err := strconv.Atoi(raw)
+		switch {
+		case err != nil || version < 1:
+			return fmt.Errorf("opening %s: %w: its format version reads %.20q; %s", path, ErrCorrupt, raw, mend)
+		case version > format:
+			return fmt.Errorf("opening %s: %w: its format is %d, this program knows up to %d; use the version that wrote it or name another file",
+				path, ErrNewerFormat, version, format)
+		}
+		b := tx.Bucket(bucketEntries)
+		if b == nil {
+			return fmt.Errorf("opening %s: %w: its entries are missing; %s", path, ErrCorrupt, mend)
+		}
+		return walk(path, b)
+	})
+}
+
+func walk(path string, b *bbolt.Bucket) error {
+	rev := int64(b.Sequence())
+	until := time.Now().Add(inspectTime)
+	before := ""
+	n := 0
+	c := b.Cursor()
+	for k, raw := c.First(); k != nil; k, raw = c.Next() {
+		at, _, err := decodeValue(raw)
+		switch {
+		case err != nil:
+		case at < 1 || at > rev:
+			err = fmt.Errorf("%w: key %.60q stands at revision %d of %d", ErrCorrupt, k, at, rev)
+		case n > 0 && string(k) <= before:
+			err = fmt.Errorf("%w: key %.60q is out of order", ErrCorrupt, k)
+		}
+		if err != nil {
+			return fmt.Errorf("opening %s: %w; %s", path, err, mend)
+		}
+		before = string(k)
+		if n++; n >= inspectEntries || n%1024 == 0 && time.Now().After(until) {
+			return nil
+		}
+	}
+	return nil
+}
+
+// create makes the file if there is none. It appears whole or not at all: it
+// is written beside its place and linked there.
+func create(path string) error {
+	if _, err := os.Stat(path); err == nil || !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	dir := filepath.Dir(path)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("creating store: %w", err)
+	}
+	tmp, err := os.CreateTemp(dir, "."+filepath.Base(path)+".*.new")
+	if err != nil {
+		return fmt.Errorf("creating store: %w", err)
+	}
+	defer func() { _ = os.Remove(tmp.Name()) }()
+	if err := tmp.Close(); err != nil {
+		return fmt.Errorf("creating store: %w", err)
+	}
+	if err := initialize(tmp.Name()); err != nil {
+		return fmt.Errorf("creating store %s: %w", path, err)
+	}
+	err = os.Link(tmp.Name(), path)
+	if err != nil && !errors.Is(err, fs.ErrExist) {
+		// A file system without links. Nothing stood there a moment ago.
+		if _, statErr := os.Lstat(path); errors.Is(statErr, fs.ErrNotExist) {
+			err = os.Rename(tmp.Name(), path)
+		}
+	}
+	if err != nil && !errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("creating store: %w", err)
+	}
+	return syncDir(dir)
+}
+
+func initialize(path string) error {
+	db, err := bbolt.Open(path, 0o600, &bbolt.Options{FreelistType: bbolt.FreelistMapType, NoStatistics: true})
+	if err != nil {
+		return err
+	}
+	err = db.Update(func(tx *bbolt.Tx) error {
+		meta, err := tx.CreateBucket(bucketMeta)
+		if err != nil {
+			return err
+		}
+		if err := meta.Put(keyFormat, []byte(strconv.Itoa(format))); err != nil {
+			return err
+		}
+		b, err := tx.CreateBucket(bucketEntries)
+		if err != nil {
+			return err
+		}
+		return b.SetSequence(uint64(store.FirstRevision))
+	})
+	if closeErr := db.Close(); err == nil {
+		err = closeErr
+	}
+	return err
+}
+
+// syncDir makes the entry of a new file in its directory durable.
+func syncDir(dir string) error {
+	if runtime.GOOS == "windows" {
+		return nil // directories cannot be flushed there
+	}
+	d, err := os.Open(dir)
+	if err != nil {
+		return fmt.Errorf("flushing directory: %w", err)
+	}
+	err = d.Sync()
+	if closeErr := d.Close(); err == nil {
+		err = closeErr
+	}
+	if err != nil {
+		return fmt.Errorf("flushing directory %s: %w", dir, err)
+	}
+	return nil
+}
+
+// errPanic marks errors that bbolt raised by panicking.
+var errPanic = errors.New("reading its pages failed")
+
+// guard runs fn, which works on the mapped file, and turns what bbolt does on
+// damaged pages, panics and memory faults, into an error.
+func guard(path string, fn func() error) (err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("using %s: %w: %w: %v; %s", path, ErrCorrupt, errPanic, p, mend)
+		}
+	}()
+	return fn()
+}

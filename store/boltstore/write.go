@@ -1,0 +1,265 @@
+package boltstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"syscall"
+
+	"go.etcd.io/bbolt"
+	"go.uber.org/zap"
+
+	"github.com/apoxy-dev/caddy-apoxy/store"
+)
+
+// What one flush takes at most: beyond it writers wait for the next.
+const (
+	groupWrites = 1024
+	groupBytes  = 16 << 20
+)
+
+// request is a Write on its way through the committer.
+type request struct {
+	ops   []store.Op
+	bytes int
+	// taken decides between the committer, which takes the request up, and
+	// the writer, which gives it up.
+	taken atomic.Bool
+
+	rev  int64
+	err  error
+	done chan struct{}
+}
+
+// errUnchanged rolls a transaction back that has nothing to write.
+var errUnchanged = errors.New("nothing to write")
+
+// Write implements store.Store. A Write that changes nothing returns the
+// present revision. If the context ends before the write was taken up nothing
+// is written; afterwards the outcome is waited for.
+func (s *Store) Write(ctx context.Context, ops ...store.Op) (int64, error) {
+	if err := ctx.Err(); err != nil {
+		return 0, err
+	}
+	if err := validate(ops); err != nil {
+		return 0, err
+	}
+	r := &request{ops: ops, done: make(chan struct{})}
+	for i := range ops {
+		r.bytes += len(ops[i].Key) + len(ops[i].Value)
+	}
+	select {
+	case <-s.stop:
+		return 0, store.ErrClosed
+	default:
+	}
+	select {
+	case s.queue <- r:
+	case <-s.stop:
+		return 0, store.ErrClosed
+	case <-ctx.Done():
+		return 0, ctx.Err()
+	}
+	select {
+	case <-r.done:
+	case <-s.stopped:
+		if r.taken.CompareAndSwap(false, true) {
+			return 0, store.ErrClosed
+		}
+		<-r.done
+	case <-ctx.Done():
+		if r.taken.CompareAndSwap(false, true) {
+			return 0, ctx.Err()
+		}
+		<-r.done
+	}
+	return r.rev, r.err
+}
+
+func validate(ops []store.Op) error {
+	seen := make(map[string]struct{}, len(ops))
+	for i := range ops {
+		op := &ops[i]
+		switch {
+		case op.Key == "":
+			return fmt.Errorf("writing op %d: its key is empty", i)
+		case len(op.Key) > bbolt.MaxKeySize:
+			return fmt.Errorf("writing key %.40q…: %d bytes long, at most %d are kept", op.Key, len(op.Key), bbolt.MaxKeySize)
+		case int64(len(op.Value))+revisionBytes > bbolt.MaxValueSize:
+			return fmt.Errorf("writing key %q: its value has %d bytes, at most %d are kept", op.Key, len(op.Value), int64(bbolt.MaxValueSize)-revisionBytes)
+		case op.If < store.Any:
+			return fmt.Errorf("writing key %q: condition %d is neither Any, Absent nor a revision", op.Key, op.If)
+		}
+		if _, twice := seen[op.Key]; twice {
+			return fmt.Errorf("writing key %q: it stands twice in one write", op.Key)
+		}
+		seen[op.Key] = struct{}{}
+	}
+	return nil
+}
+
+// commits is the committer: the one goroutine that writes.
+func (s *Store) commits() {
+	defer close(s.stopped)
+	for {
+		select {
+		case <-s.stop:
+			return
+		case r := <-s.queue:
+			s.commit(s.gather(r))
+		}
+	}
+}
+
+// gather adds to first whatever else waits already, and waits for nothing.
+func (s *Store) gather(first *request) []*request {
+	var group []*request
+	size := 0
+	for r := first; ; {
+		if r.taken.CompareAndSwap(false, true) {
+			group = append(group, r)
+			size += r.bytes
+		}
+		if len(group) >= groupWrites || size >= groupBytes {
+			return group
+		}
+		select {
+		case r = <-s.queue:
+		default:
+			return group
+		}
+	}
+}
+
+// commit applies a group in one transaction and answers its writers.
+func (s *Store) commit(group []*request) {
+	if len(group) == 0 {
+		return
+	}
+	defer func() {
+		for _, r := range group {
+			close(r.done)
+		}
+	}()
+	s.hist.mu.RLock()
+	rev, lost := s.hist.last, s.hist.lost
+	s.hist.mu.RUnlock()
+	if lost != nil {
+		fail(group, lost)
+		return
+	}
+	var events []store.Event
+	applied := false
+	err := guard(s.path, func() error {
+		return s.db.Update(func(tx *bbolt.Tx) error {
+			b := tx.Bucket(bucketEntries)
+			if b == nil {
+				return fmt.Errorf("writing %s: %w: bucket %q is missing", s.path, ErrCorrupt, bucketEntries)
+			}
+			for _, r := range group {
+				n := len(events)
+				if events, r.err = apply(b, r.ops, rev+1, events); r.err != nil {
+					var conflict *store.ConflictError
+					if !errors.As(r.err, &conflict) {
+						return r.err
+					}
+				} else if len(events) > n {
+					rev++
+				}
+				r.rev = rev
+			}
+			if len(events) == 0 {
+				return errUnchanged
+			}
+			if err := b.SetSequence(uint64(rev)); err != nil {
+				return err
+			}
+			applied = true
+			return nil
+		})
+	})
+	switch {
+	case errors.Is(err, errUnchanged):
+	case err == nil:
+		s.hist.publish(events, rev)
+	default:
+		err = fmt.Errorf("writing %s: %w", s.path, err)
+		s.failed(err, applied)
+		fail(group, err)
+	}
+}
+
+// failed decides what a failed commit means. What failed before bbolt began to
+// commit was rolled back. A full disk has left everything as it was and may have
+// room again for the next write. After any other error, a failed flush above
+// all, nobody can tell what the disk holds: writing on could destroy what was
+// acknowledged, so nothing is written any more until the file is opened anew.
+func (s *Store) failed(err error, committing bool) {
+	panicked := errors.Is(err, errPanic)
+	switch {
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		s.log.Error("store is full: make room on its disk", zap.String("file", s.path), zap.Error(err))
+		return
+	case !committing && !panicked:
+		return
+	case panicked:
+		s.wedged.Store(true)
+	}
+	s.log.Error("store stopped writing: check the disk and restart", zap.String("file", s.path), zap.Error(err))
+	s.hist.lose(fmt.Errorf("%w (the store takes no more writes until it is opened anew)", err))
+}
+
+func fail(group []*request, err error) {
+	for _, r := range group {
+		r.rev, r.err = 0, err
+	}
+}
+
+// apply checks the conditions of one Write and, if all hold, applies it at
+// revision rev, appending its changes to events.
+func apply(b *bbolt.Bucket, ops []store.Op, rev int64, events []store.Event) ([]store.Event, error) {
+	type state struct {
+		rev   int64
+		value []byte
+	}
+	before := make([]state, len(ops))
+	for i := range ops {
+		op := &ops[i]
+		if raw := b.Get([]byte(op.Key)); raw != nil {
+			r, value, err := decodeValue(raw)
+			if err != nil {
+				return events, fmt.Errorf("reading key %q: %w", op.Key, err)
+			}
+			before[i].rev = r
+			if !op.Check {
+				before[i].value = clone(value) // Put may move the page under it
+			}
+		}
+		if op.If != store.Any && op.If != before[i].rev {
+			return events, &store.ConflictError{Key: op.Key, Revision: before[i].rev}
+		}
+	}
+	for i := range ops {
+		op := &ops[i]
+		switch {
+		case op.Check:
+			continue
+		case op.Value != nil:
+			if err := b.Put([]byte(op.Key), encodeValue(rev, op.Value)); err != nil {
+				return events, fmt.Errorf("putting key %q: %w", op.Key, err)
+			}
+		case before[i].rev == 0:
+			continue
+		default:
+			if err := b.Delete([]byte(op.Key)); err != nil {
+				return events, fmt.Errorf("deleting key %q: %w", op.Key, err)
+			}
+		}
+		events = append(events, store.Event{
+			Key: op.Key, Value: op.Value, Revision: rev,
+			Previous: before[i].value, PreviousRevision: before[i].rev,
+		})
+	}
+	return events, nil
+}

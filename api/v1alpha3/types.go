@@ -47,8 +47,10 @@ type DomainRecord struct {
 // DomainRecordList is a list of DomainRecords.
 type DomainRecordList struct {
 	metav1.TypeMeta `json:",inline"`
+	// Standard list metadata.
 	metav1.ListMeta `json:"metadata,omitempty"`
 
+	// The records.
 	Items []DomainRecord `json:"items"`
 }
 
@@ -60,6 +62,8 @@ type DomainRecordSpec struct {
 	Name string `json:"name"`
 	// The TTL in seconds, 0 to 86400, of what the operator's zone answers for
 	// this record. Default: 300.
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=86400
 	TTL *int32 `json:"ttl,omitempty"`
 	// Absent: the record is served over plain HTTP only. Present: a
 	// certificate is obtained and kept fresh.
@@ -80,6 +84,7 @@ type DomainRecordTLS struct {
 // DomainRecordTarget is where requests for a hostname go.
 type DomainRecordTarget struct {
 	// The target, by reference. Required.
+	// +required
 	Ref *TargetRef `json:"ref,omitempty"`
 }
 
@@ -88,6 +93,7 @@ type TargetRef struct {
 	// The API group of the target; any valid group, may be empty.
 	Group string `json:"group,omitempty"`
 	// Gateway, Proxy, Tunnel or EdgeFunction.
+	// +kubebuilder:validation:Enum=Gateway;Proxy;Tunnel;EdgeFunction
 	Kind string `json:"kind"`
 	// The target's name in the configuration.
 	Name string `json:"name"`
@@ -102,6 +108,7 @@ const (
 )
 
 // Phase sums the conditions up in one word.
+// +kubebuilder:validation:Enum=Pending;Issuing;Active;Detached
 type Phase string
 
 const (
@@ -129,24 +136,33 @@ type DomainRecordStatus struct {
 	// Pending, Issuing, Active or Detached.
 	Phase Phase `json:"phase,omitempty"`
 	// The names in the operator's zone that the hostname is to resolve to.
+	// +listType=atomic
 	ResolvedValues []string `json:"resolvedValues,omitempty"`
 	// The DNS records the customer creates, exact and complete, and what was
 	// last seen at each.
+	// +listType=map
+	// +listMapKey=purpose
 	DNSRecords []DNSRecord `json:"dnsRecords,omitempty"`
 	// The certificate in use, absent while there is none.
 	Certificate *CertificateStatus `json:"certificate,omitempty"`
 	// Conditions of type OwnershipVerified, TLSReady,
 	// ACMEChallengeDelegationReady, CNAMEConfigured, TargetReady and Ready.
+	// +listType=map
+	// +listMapKey=type
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
 }
 
 // DNSPurpose says what a customer's DNS record is for.
+// +kubebuilder:validation:Enum=Traffic;ACMEChallenge;Ownership
 type DNSPurpose string
 
 const (
-	PurposeTraffic       DNSPurpose = "Traffic"
+	// PurposeTraffic brings the hostname's requests here.
+	PurposeTraffic DNSPurpose = "Traffic"
+	// PurposeACMEChallenge lets a certificate be issued before traffic moves.
 	PurposeACMEChallenge DNSPurpose = "ACMEChallenge"
-	PurposeOwnership     DNSPurpose = "Ownership"
+	// PurposeOwnership proves control of the hostname and nothing else.
+	PurposeOwnership DNSPurpose = "Ownership"
 )
 
 // DNSRecord is one record that the customer creates at their DNS provider.
@@ -160,6 +176,7 @@ type DNSRecord struct {
 	// The record's value, absolute, with the final dot.
 	Value string `json:"value"`
 	// What was last seen at the name, in presentation form ("CNAME x.", "A 192.0.2.1").
+	// +listType=atomic
 	Observed []string `json:"observed"`
 	// Whether what was last seen is right.
 	Configured bool `json:"configured"`
@@ -185,9 +202,10 @@ type CertificateStatus struct {
 	Issuer string `json:"issuer,omitempty"`
 	// The serial number in lower-case hexadecimal.
 	SerialNumber string `json:"serialNumber,omitempty"`
-	// The validity of the certificate.
+	// From when the certificate is valid.
 	NotBefore *metav1.Time `json:"notBefore,omitempty"`
-	NotAfter  *metav1.Time `json:"notAfter,omitempty"`
+	// Until when the certificate is valid.
+	NotAfter *metav1.Time `json:"notAfter,omitempty"`
 	// When it is to be renewed.
 	RenewalTime *metav1.Time `json:"renewalTime,omitempty"`
 	// The ACME challenge type that it was obtained with: dns-01, http-01 or

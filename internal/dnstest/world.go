@@ -1,0 +1,370 @@
+package dnstest
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/netip"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/miekg/dns"
+)
+
+// World is a small DNS of its own: a root, name servers with zones, and one
+// recursive resolver, each on a loopback address of its own and all on one
+// port, UDP and TCP. It ends with the test.
+type World struct {
+	// Recursor is the recursive resolver, at 127.0.0.1 and Port.
+	Recursor *Recursor
+
+	tb   testing.TB
+	port int
+	done chan struct{}
+	// The TCP connections that are open: what drips must get past the framing.
+	conns connections
+
+	mu      sync.Mutex
+	servers map[string]*Server // by name, absolute
+	zones   map[string]*Zone   // by origin
+	infra   *Server            // serves the root, the TLDs and the servers' own names
+	last    uint16             // the last address handed out
+	running []*dns.Server
+}
+
+// New starts a World that ends with the test.
+func New(tb testing.TB) *World {
+	tb.Helper()
+	w := &World{
+		tb:      tb,
+		done:    make(chan struct{}),
+		servers: make(map[string]*Server),
+		zones:   make(map[string]*Zone),
+	}
+	w.Recursor = newRecursor(w)
+	tb.Cleanup(w.close)
+	var err error
+	for range 20 {
+		// The port of 127.0.0.1 is held for as long as the world exists, so no
+		// two worlds share a port.
+		if err = w.listen(netip.AddrFrom4([4]byte{127, 0, 0, 1}), 0, w.Recursor); err == nil {
+			break
+		}
+	}
+	if err != nil {
+		tb.Fatalf("starting the recursive resolver: %v", err)
+	}
+	w.infra = w.Server("a.root-servers.test.")
+	w.zone(".", w.infra)
+	w.publish(w.infra)
+	return w
+}
+
+// Port is the port that every server of the world listens on.
+func (w *World) Port() int { return w.port }
+
+// Server returns the name server of that name, and starts it on an address of
+// its own when it is new. Its name resolves.
+func (w *World) Server(name string) *Server {
+	w.tb.Helper()
+	name = absolute(name)
+	w.mu.Lock()
+	s, ok := w.servers[name]
+	if ok {
+		w.mu.Unlock()
+		return s
+	}
+	w.last++
+	s = &Server{
+		Name:  name,
+		Addr:  netip.AddrFrom4([4]byte{127, 53, byte(w.last >> 8), byte(w.last)}),
+		world: w,
+		zones: make(map[string]*Zone),
+	}
+	w.servers[name] = s
+	w.mu.Unlock()
+	if err := w.listen(s.Addr, w.port, s); err != nil {
+		w.tb.Fatalf("starting name server %s: %v", name, err)
+	}
+	if w.infra != nil {
+		w.publish(s)
+	}
+	return s
+}
+
+// Zone returns the zone of that origin. A new one gets an SOA, an NS record for
+// each server, and a delegation in its parent.
+func (w *World) Zone(origin string, servers ...*Server) *Zone {
+	w.tb.Helper()
+	origin = absolute(origin)
+	w.mu.Lock()
+	z, ok := w.zones[origin]
+	w.mu.Unlock()
+	if ok {
+		for _, s := range servers {
+			s.serve(z)
+		}
+		return z
+	}
+	return w.zone(origin, servers...)
+}
+
+// Register makes sure that the top-level domain of a name exists.
+func (w *World) register(origin string) {
+	labels := dns.SplitDomainName(origin)
+	if len(labels) < 2 {
+		return
+	}
+	tld := labels[len(labels)-1] + "."
+	w.mu.Lock()
+	_, ok := w.zones[tld]
+	w.mu.Unlock()
+	if !ok {
+		w.zone(tld, w.infra)
+	}
+}
+
+func (w *World) zone(origin string, servers ...*Server) *Zone {
+	w.tb.Helper()
+	w.register(origin)
+	z := newZone(w, origin)
+	z.Set(fmt.Sprintf("@ 300 IN SOA %s hostmaster.%s 1 3600 600 86400 60", servers[0].Name, strings.TrimPrefix(origin, ".")))
+	var ns []string
+	for _, s := range servers {
+		ns = append(ns, fmt.Sprintf("@ 300 IN NS %s", s.Name))
+	}
+	z.Set(ns...)
+	w.mu.Lock()
+	parent := w.enclosing(origin)
+	w.zones[origin] = z
+	w.mu.Unlock()
+	for _, s := range servers {
+		s.serve(z)
+	}
+	if parent != nil {
+		ns = ns[:0]
+		for _, s := range servers {
+			ns = append(ns, fmt.Sprintf("%s 300 IN NS %s", origin, s.Name))
+			if dns.IsSubDomain(origin, s.Name) {
+				address := fmt.Sprintf("%s 300 IN A %s", s.Name, s.Addr)
+				parent.Set(address)
+				z.Set(address)
+			}
+		}
+		parent.Set(ns...)
+	}
+	return z
+}
+
+// Enclosing returns the deepest zone that holds name; w.mu is held.
+func (w *World) enclosing(name string) *Zone {
+	for n := name; ; n = parentOf(n) {
+		if z, ok := w.zones[n]; ok {
+			return z
+		}
+		if n == "." {
+			return nil
+		}
+	}
+}
+
+// Publish gives a server's name an address in the deepest zone that holds it,
+// a zone of the infrastructure if there is none below the TLD.
+func (w *World) publish(s *Server) {
+	w.register(s.Name)
+	labels := dns.SplitDomainName(s.Name)
+	w.mu.Lock()
+	z := w.enclosing(s.Name)
+	w.mu.Unlock()
+	if strings.Count(z.Origin, ".") < 2 && len(labels) > 2 {
+		z = w.zone(strings.Join(labels[len(labels)-2:], ".")+".", w.infra)
+	}
+	z.Set(fmt.Sprintf("%s 300 IN A %s", s.Name, s.Addr))
+}
+
+// Listen serves h on UDP and TCP of one address. A port of zero is chosen and
+// becomes the world's.
+func (w *World) listen(addr netip.Addr, port int, h dns.Handler) error {
+	l, err := net.Listen("tcp", netip.AddrPortFrom(addr, uint16(port)).String())
+	if err != nil {
+		return err
+	}
+	port = l.Addr().(*net.TCPAddr).Port
+	pc, err := net.ListenPacket("udp", netip.AddrPortFrom(addr, uint16(port)).String())
+	if err != nil {
+		l.Close()
+		return err
+	}
+	w.port = port
+	for _, s := range []*dns.Server{{Listener: &recording{l, &w.conns}, Handler: h}, {PacketConn: pc, Handler: h}} {
+		started := make(chan struct{})
+		s.NotifyStartedFunc = func() { close(started) }
+		go s.ActivateAndServe()
+		<-started
+		w.mu.Lock()
+		w.running = append(w.running, s)
+		w.mu.Unlock()
+	}
+	return nil
+}
+
+func (w *World) close() {
+	close(w.done)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	w.mu.Lock()
+	running := w.running
+	w.mu.Unlock()
+	for _, s := range running {
+		s.ShutdownContext(ctx)
+	}
+}
+
+// Server is a name server.
+type Server struct {
+	// Name is the server's own name, absolute.
+	Name string
+	// Addr is where it listens, on the world's port.
+	Addr netip.Addr
+
+	world     *World
+	mu        sync.Mutex
+	zones     map[string]*Zone
+	behaviour Behaviour
+	queries   atomic.Int64
+}
+
+// Queries is how many queries have reached the server.
+func (s *Server) Queries() int { return int(s.queries.Load()) }
+
+// Behave makes the server answer every query by b; nil: honestly.
+func (s *Server) Behave(b Behaviour) {
+	s.mu.Lock()
+	s.behaviour = b
+	s.mu.Unlock()
+}
+
+// Fork gives the server a copy of its own of a zone, so that it can differ from
+// the other servers'.
+func (s *Server) Fork(z *Zone) *Zone {
+	c := z.clone()
+	s.serve(c)
+	return c
+}
+
+// Forget makes the server lame for a zone: it is delegated to, and refuses.
+func (s *Server) Forget(z *Zone) {
+	s.mu.Lock()
+	delete(s.zones, z.Origin)
+	s.mu.Unlock()
+}
+
+func (s *Server) serve(z *Zone) {
+	s.mu.Lock()
+	s.zones[z.Origin] = z
+	s.mu.Unlock()
+}
+
+// ServeDNS answers one query.
+func (s *Server) ServeDNS(rw dns.ResponseWriter, req *dns.Msg) {
+	s.queries.Add(1)
+	s.mu.Lock()
+	b := s.behaviour
+	s.mu.Unlock()
+	honest := s.answer(req)
+	if b != nil {
+		b(Exchange{Server: s, Writer: rw, Request: req, Honest: honest})
+		return
+	}
+	send(rw, req, honest)
+}
+
+// Answer is what the server honestly answers.
+func (s *Server) answer(req *dns.Msg) *dns.Msg {
+	m := new(dns.Msg)
+	m.SetReply(req)
+	if len(req.Question) != 1 {
+		m.Rcode = dns.RcodeFormatError
+		return m
+	}
+	q := req.Question[0]
+	name := strings.ToLower(q.Name)
+	s.mu.Lock()
+	var z *Zone
+	for n := name; ; n = parentOf(n) {
+		if found, ok := s.zones[n]; ok {
+			z = found
+			break
+		}
+		if n == "." {
+			break
+		}
+	}
+	s.mu.Unlock()
+	if z == nil {
+		m.Rcode = dns.RcodeRefused
+		return m
+	}
+	z.answer(m, name, q.Qtype)
+	return m
+}
+
+// Send writes m, cut to what the asker takes over UDP.
+func send(rw dns.ResponseWriter, req, m *dns.Msg) {
+	if _, udp := rw.RemoteAddr().(*net.UDPAddr); udp {
+		size := dns.MinMsgSize
+		if o := req.IsEdns0(); o != nil {
+			size = int(o.UDPSize())
+		}
+		m.Truncate(size)
+	}
+	rw.WriteMsg(m)
+}
+
+// Connections are open TCP connections by their remote address.
+type connections struct{ m sync.Map }
+
+func (c *connections) of(remote net.Addr) net.Conn {
+	if v, ok := c.m.Load(remote.String()); ok {
+		return v.(net.Conn)
+	}
+	return nil
+}
+
+// Recording is a listener that keeps connections while they are open.
+type recording struct {
+	net.Listener
+	conns *connections
+}
+
+func (l *recording) Accept() (net.Conn, error) {
+	conn, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	l.conns.m.Store(conn.RemoteAddr().String(), conn)
+	return &recorded{conn, l.conns}, nil
+}
+
+type recorded struct {
+	net.Conn
+	conns *connections
+}
+
+func (c *recorded) Close() error {
+	c.conns.m.Delete(c.RemoteAddr().String())
+	return c.Conn.Close()
+}
+
+func absolute(name string) string { return dns.Fqdn(strings.ToLower(name)) }
+
+func parentOf(name string) string {
+	i, end := dns.NextLabel(name, 0)
+	if end || name == "." {
+		return "."
+	}
+	return name[i:]
+}

@@ -1,0 +1,73 @@
+package caddyapoxy
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+)
+
+func init() {
+	caddy.RegisterModule(AdminAPI{})
+}
+
+// AdminAPI serves the Kubernetes-shaped API on Caddy's admin endpoint.
+type AdminAPI struct {
+	ctx caddy.Context
+}
+
+// CaddyModule returns the Caddy module information.
+func (AdminAPI) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "admin.api.apoxy", New: func() caddy.Module { return new(AdminAPI) }}
+}
+
+// Provision remembers the context, whose end ends open watches: clients resume
+// them on the next configuration's endpoint.
+func (a *AdminAPI) Provision(ctx caddy.Context) error {
+	a.ctx = ctx
+	return nil
+}
+
+// Routes returns the paths that kubectl and client-go ask for.
+func (a *AdminAPI) Routes() []caddy.AdminRoute {
+	var routes []caddy.AdminRoute
+	for _, pattern := range []string{"/api", "/api/", "/apis", "/apis/", "/openapi/", "/version"} {
+		routes = append(routes, caddy.AdminRoute{Pattern: pattern, Handler: caddy.AdminHandlerFunc(a.serve)})
+	}
+	return routes
+}
+
+// serve finds the app anew for every request: after a failed reload the admin
+// endpoint belongs to a configuration that never ran.
+func (a *AdminAPI) serve(w http.ResponseWriter, r *http.Request) error {
+	v, err := caddy.ActiveContext().AppIfConfigured("apoxy")
+	if err != nil {
+		return unavailable(errors.New("the running configuration has no apoxy app: add the global option `apoxy { zone … }`"))
+	}
+	rt, err := v.(*App).runtime(r.Context())
+	if err != nil {
+		return unavailable(err)
+	}
+	if r.URL.Query().Get("watch") != "" || strings.Contains(r.URL.Path, "/watch/") {
+		ctx, cancel := context.WithCancel(r.Context())
+		defer cancel()
+		defer context.AfterFunc(a.ctx, cancel)()
+		r = r.WithContext(ctx)
+	}
+	rt.api.ServeHTTP(w, r)
+	return nil
+}
+
+func unavailable(err error) error {
+	status := apierrors.NewServiceUnavailable(err.Error())
+	return caddy.APIError{HTTPStatus: http.StatusServiceUnavailable, Err: status, Message: err.Error()}
+}
+
+// Interface guards
+var (
+	_ caddy.AdminRouter = (*AdminAPI)(nil)
+	_ caddy.Provisioner = (*AdminAPI)(nil)
+)

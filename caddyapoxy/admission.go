@@ -1,0 +1,86 @@
+package caddyapoxy
+
+import (
+	"errors"
+	"net/http"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/apoxy-dev/caddy-apoxy/api/v1alpha3"
+	"github.com/apoxy-dev/caddy-apoxy/hosts"
+)
+
+// decision is what becomes of a request, and the outcome label of the metric
+// apoxy_requests_total.
+type decision string
+
+const (
+	serve             decision = "served"
+	redirectPermanent decision = "redirected"
+	redirectTemporary decision = "redirected_issuing"
+	unknownHost       decision = "unknown_host"
+	unverifiedHost    decision = "unverified_host"
+	misdirected       decision = "misdirected"
+	noTarget          decision = "no_target"
+	targetError       decision = "target_error"
+)
+
+// admit is the whole policy of the data plane. host is the record of the
+// request's host, nil if it has none; sameName whether the TLS handshake named
+// that record.
+func admit(host *hosts.Host, overTLS, sameName bool) decision {
+	switch {
+	case host == nil:
+		return unknownHost
+	case !sameName:
+		return misdirected
+	case overTLS || !host.TLS:
+		if host.Verified {
+			return serve
+		}
+		return unverifiedHost
+	case host.Verified && host.TLSReady:
+		return redirectPermanent
+	case host.Phase == v1alpha3.PhaseIssuing:
+		return redirectTemporary
+	}
+	return unverifiedHost
+}
+
+// status is the HTTP status of a decision that is not to serve.
+func (d decision) status() int {
+	switch d {
+	case redirectPermanent:
+		return http.StatusPermanentRedirect
+	case redirectTemporary:
+		return http.StatusTemporaryRedirect
+	case noTarget:
+		return http.StatusServiceUnavailable
+	}
+	return http.StatusMisdirectedRequest
+}
+
+// why is a sentence for the operator's log.
+func (d decision) why() string {
+	switch d {
+	case unknownHost:
+		return "no DomainRecord has the request's host"
+	case unverifiedHost:
+		return "the DomainRecord of the request's host is not OwnershipVerified"
+	case misdirected:
+		return "the TLS server name is another host's than the request's"
+	}
+	return string(d)
+}
+
+// outcomeOf is the outcome of a request that a target served.
+func outcomeOf(err error) decision {
+	if err == nil {
+		return serve
+	}
+	var he caddyhttp.HandlerError
+	if errors.As(err, &he) && he.StatusCode < 500 {
+		return serve
+	}
+	return targetError
+}

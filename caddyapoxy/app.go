@@ -1,0 +1,267 @@
+package caddyapoxy
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"sync/atomic"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyevents"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
+
+	"github.com/apoxy-dev/caddy-apoxy/dnsprovider"
+	"github.com/apoxy-dev/caddy-apoxy/issuance"
+	"github.com/apoxy-dev/caddy-apoxy/ownership"
+	"github.com/apoxy-dev/caddy-apoxy/target"
+)
+
+func init() {
+	caddy.RegisterModule(App{})
+}
+
+// errNoEtcd refuses an engine that the contract names and this version lacks.
+var errNoEtcd = errors.New("store etcd is not part of this version: use `store bolt`, which keeps records in one file on this machine")
+
+// App attaches customers' domains: it keeps DomainRecords, serves the
+// operator's zone, verifies ownership and obtains certificates.
+type App struct {
+	// The operator's zone. Required.
+	Zone *Zone `json:"zone,omitempty"`
+
+	// Further zones, served from files.
+	ZoneFiles []ZoneFile `json:"zone_files,omitempty"`
+
+	// The addresses on which DNS is answered, UDP and TCP. Default: ":53".
+	DNS []string `json:"dns,omitempty"`
+
+	// The recursive resolvers to ask, with or without a port.
+	// Default: the system's.
+	Resolvers []string `json:"resolvers,omitempty"`
+
+	// How often a record that is not settled is looked at. Default: 30s.
+	CheckInterval caddy.Duration `json:"check_interval,omitempty"`
+
+	// How long every proof must be affirmatively gone before a record's
+	// ownership falls. Default: 10m.
+	DetachAfter caddy.Duration `json:"detach_after,omitempty"`
+
+	// Where records live. Default: bolt in Caddy's data directory.
+	StoreRaw json.RawMessage `json:"store,omitempty" caddy:"namespace=apoxy.stores inline_key=module"`
+
+	ctx       caddy.Context
+	logger    *zap.Logger
+	events    *caddyevents.App
+	http      *caddyhttp.App
+	store     StoreModule
+	zone      dnsprovider.Config
+	settings  ownership.Settings
+	targets   target.Registry
+	reserved  map[string]string
+	authority *dnsprovider.Authority
+	zonefiles []*dnsprovider.ZoneFile
+
+	// rt is what outlives this configuration; nil until it is joined.
+	rt atomic.Pointer[runtime]
+	// joined is closed once rt is there.
+	joined chan struct{}
+	dns    []*dnsListener
+}
+
+// CaddyModule returns the Caddy module information.
+func (App) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "apoxy", New: func() caddy.Module { return new(App) }}
+}
+
+// Provision checks the configuration. It opens nothing that another process
+// may hold, so that `caddy validate` works beside a running server; in a reload
+// it joins what is running.
+func (a *App) Provision(ctx caddy.Context) error {
+	a.ctx, a.logger, a.joined = ctx, ctx.Logger(), make(chan struct{})
+	if a.Zone == nil {
+		return errors.New("a zone is required, such as `zone cname.example.net { … }`")
+	}
+	repl := caddy.NewReplacer()
+	zone, err := a.Zone.config(repl)
+	if err != nil {
+		return err
+	}
+	a.zone = zone
+	if err := a.provisionSettings(repl); err != nil {
+		return err
+	}
+	if err := a.provisionStore(ctx); err != nil {
+		return err
+	}
+	for _, z := range a.ZoneFiles {
+		zf, err := dnsprovider.LoadZoneFile(canonical(z.Zone), repl.ReplaceAll(z.File, ""), a.logger.Named("zonefile"))
+		if err != nil {
+			return fmt.Errorf("zonefile %s: %w", z.Zone, err)
+		}
+		a.zonefiles = append(a.zonefiles, zf)
+	}
+	events, err := ctx.App("events")
+	if err != nil {
+		return fmt.Errorf("getting the events app: %w", err)
+	}
+	a.events = events.(*caddyevents.App)
+	httpApp, err := ctx.App("http")
+	if err != nil {
+		return fmt.Errorf("getting the http app: %w", err)
+	}
+	a.http = httpApp.(*caddyhttp.App)
+	if err := registerMetrics(ctx); err != nil {
+		return err
+	}
+	return a.joinRunning()
+}
+
+func (a *App) provisionSettings(repl *caddy.Replacer) error {
+	if len(a.DNS) == 0 {
+		a.DNS = []string{":53"}
+	}
+	for i, s := range a.DNS {
+		if a.DNS[i] = repl.ReplaceAll(s, ""); !isListenAddress(a.DNS[i]) {
+			return fmt.Errorf("dns: expected a listen address such as :53 or 203.0.113.10:53, got %q", s)
+		}
+	}
+	for i, s := range a.Resolvers {
+		if a.Resolvers[i] = repl.ReplaceAll(s, ""); !isResolver(a.Resolvers[i]) {
+			return fmt.Errorf("resolvers: expected an IP address with or without a port, got %q", s)
+		}
+	}
+	if a.CheckInterval < 0 || a.DetachAfter < 0 {
+		return errors.New("check_interval and detach_after: expected durations above zero")
+	}
+	if a.CheckInterval == 0 {
+		a.CheckInterval = caddy.Duration(30 * time.Second)
+	}
+	if a.DetachAfter == 0 {
+		a.DetachAfter = caddy.Duration(10 * time.Minute)
+	}
+	a.settings = ownership.Settings{
+		Zone:          observed(a.zone),
+		CheckInterval: time.Duration(a.CheckInterval),
+		DetachAfter:   time.Duration(a.DetachAfter),
+	}
+	return nil
+}
+
+func (a *App) provisionStore(ctx caddy.Context) error {
+	if a.StoreRaw == nil {
+		b := new(BoltStore)
+		a.store = b
+		return b.Provision(ctx)
+	}
+	var named struct{ Module string }
+	if json.Unmarshal(a.StoreRaw, &named) == nil && named.Module == "etcd" {
+		return errNoEtcd
+	}
+	mod, err := ctx.LoadModule(a, "StoreRaw")
+	if err != nil {
+		return fmt.Errorf("loading the store: %w", err)
+	}
+	s, ok := mod.(StoreModule)
+	if !ok {
+		return fmt.Errorf("loading the store: %T is not a store", mod)
+	}
+	a.store = s
+	return nil
+}
+
+// Start joins, or starts, what outlives configurations, and answers DNS.
+func (a *App) Start() error {
+	if a.rt.Load() == nil {
+		rt, err := openRuntime(a.store, a.logger)
+		if err != nil {
+			return err
+		}
+		a.join(rt)
+	}
+	rt := a.rt.Load()
+	a.reserved = reservedHosts(a.http)
+	auth, err := a.newAuthority(rt)
+	if err != nil {
+		return err
+	}
+	a.authority = auth
+	rt.apps.Push(a)
+	if err := rt.start(); err != nil {
+		return err
+	}
+	for _, zf := range a.zonefiles {
+		go zf.Run(a.ctx)
+	}
+	return a.listenDNS()
+}
+
+// Stop hands over to the configuration that stays, if any.
+func (a *App) Stop() error {
+	a.closeDNS()
+	if rt := a.rt.Load(); rt != nil {
+		rt.apps.Remove(a)
+	}
+	return nil
+}
+
+// Cleanup leaves what outlives this configuration. It is also called when the
+// configuration failed to load.
+func (a *App) Cleanup() error {
+	a.closeDNS()
+	if rt := a.rt.Swap(nil); rt != nil {
+		rt.apps.Remove(a)
+		_, err := runtimes.Delete(rt.key)
+		return err
+	}
+	return nil
+}
+
+// joinRunning joins the runtime of the store if this process already has it,
+// so that a reload never has a moment without one.
+func (a *App) joinRunning() error {
+	if _, running := runtimes.References(a.store.Key()); !running {
+		return nil
+	}
+	rt, err := openRuntime(a.store, a.logger)
+	if err != nil {
+		return err
+	}
+	a.join(rt)
+	return nil
+}
+
+func (a *App) join(rt *runtime) {
+	a.rt.Store(rt)
+	close(a.joined)
+}
+
+// Issuance returns the scheduler that obtains certificates; nil before Start of
+// the first configuration.
+func (a *App) Issuance() *issuance.Scheduler {
+	if rt := a.rt.Load(); rt != nil {
+		return rt.scheduler
+	}
+	return nil
+}
+
+// appFrom returns the app of the configuration that is being provisioned.
+func appFrom(ctx caddy.Context, who string) (*App, error) {
+	v, err := ctx.AppIfConfigured("apoxy")
+	if err != nil {
+		return nil, fmt.Errorf("%s needs the apoxy app: add the global option `apoxy { zone … }`: %w", who, err)
+	}
+	return v.(*App), nil
+}
+
+// readable shortens a path for messages.
+func readable(path string) string { return filepath.Clean(path) }
+
+// Interface guards
+var (
+	_ caddy.App          = (*App)(nil)
+	_ caddy.Provisioner  = (*App)(nil)
+	_ caddy.CleanerUpper = (*App)(nil)
+)

@@ -1,0 +1,225 @@
+package caddyapoxy
+
+import (
+	"encoding/json"
+	"net"
+	"net/netip"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
+)
+
+func init() {
+	httpcaddyfile.RegisterGlobalOption("apoxy", parseGlobalOption)
+}
+
+func parseGlobalOption(d *caddyfile.Dispenser, existing any) (any, error) {
+	if existing != nil {
+		return nil, d.Err("the global option apoxy stands twice: merge the two blocks into one")
+	}
+	app := new(App)
+	if err := app.UnmarshalCaddyfile(d); err != nil {
+		return nil, err
+	}
+	return httpcaddyfile.App{Name: "apoxy", Value: caddyconfig.JSON(app, nil)}, nil
+}
+
+// UnmarshalCaddyfile sets up the app from the global option. Syntax:
+//
+//	apoxy {
+//		zone <name> {
+//			nameserver   <name> [<addresses...>]
+//			edge         <addresses...>|<hostname>
+//			hostmaster   <mail address>
+//			negative_ttl <duration>
+//			caa          <flag> <tag> <value>
+//		}
+//		zonefile       <zone> <file>
+//		dns            <addresses...>
+//		resolvers      <addresses...>
+//		check_interval <duration>
+//		detach_after   <duration>
+//		store          <engine> ...
+//	}
+func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	d.Next() // consume the option's name
+	if d.NextArg() {
+		return d.Errf("apoxy takes a block, got %q", d.Val())
+	}
+	for d.NextBlock(0) {
+		var err error
+		switch option := d.Val(); option {
+		case "zone":
+			err = a.parseZone(d)
+		case "zonefile":
+			var z ZoneFile
+			if !d.AllArgs(&z.Zone, &z.File) {
+				return d.Errf("zonefile: expected a zone and a file, such as `zonefile customer.test ./customer.test.zone`")
+			}
+			a.ZoneFiles = append(a.ZoneFiles, z)
+		case "dns":
+			err = appendArgs(d, &a.DNS, "a listen address such as :53 or 203.0.113.10:53", isListenAddress)
+		case "resolvers":
+			err = appendArgs(d, &a.Resolvers, "an IP address with or without a port, such as 1.1.1.1 or 127.0.0.1:5353", isResolver)
+		case "check_interval":
+			err = parseDuration(d, &a.CheckInterval)
+		case "detach_after":
+			err = parseDuration(d, &a.DetachAfter)
+		case "store":
+			err = a.parseStore(d)
+		default:
+			return d.Errf("apoxy has no option %q: expected zone, zonefile, dns, resolvers, check_interval, detach_after or store", option)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if a.Zone == nil {
+		return d.Err("apoxy: a zone is required, such as `zone cname.example.net { … }`")
+	}
+	return nil
+}
+
+func (a *App) parseZone(d *caddyfile.Dispenser) error {
+	if a.Zone != nil {
+		return d.Errf("zone: there is one already, %s: further zones are served with zonefile", a.Zone.Name)
+	}
+	z := new(Zone)
+	if !d.AllArgs(&z.Name) {
+		return d.Err("zone: expected one name, such as cname.example.net")
+	}
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		var err error
+		switch option := d.Val(); option {
+		case "nameserver":
+			args := d.RemainingArgs()
+			if len(args) == 0 {
+				return d.Err("nameserver: expected a name and its addresses, such as `nameserver ns1.example.net 203.0.113.10`")
+			}
+			for _, arg := range args[1:] {
+				if !isAddress(arg) {
+					return d.Errf("nameserver %s: expected an IP address, got %q", args[0], arg)
+				}
+			}
+			z.Nameservers = append(z.Nameservers, Nameserver{Name: args[0], Addresses: args[1:]})
+		case "edge":
+			err = appendArgs(d, &z.Edge, "IP addresses or one hostname", isAddressOrHost)
+		case "hostmaster":
+			if !d.AllArgs(&z.Hostmaster) || !strings.Contains(z.Hostmaster, "@") && !isPlaceholder(z.Hostmaster) {
+				return d.Errf("hostmaster: expected one mail address such as hostmaster@example.net, got %q", z.Hostmaster)
+			}
+		case "negative_ttl":
+			err = parseDuration(d, &z.NegativeTTL)
+		case "caa":
+			args := d.RemainingArgs()
+			if len(args) != 3 {
+				return d.Err("caa: expected flag, tag and value, such as `caa 0 issue \"letsencrypt.org\"`")
+			}
+			if _, perr := strconv.ParseUint(args[0], 10, 8); perr != nil {
+				return d.Errf("caa: expected a flag from 0 to 255, got %q", args[0])
+			}
+			z.CAA = append(z.CAA, args[0]+" "+args[1]+" "+strconv.Quote(args[2]))
+		default:
+			return d.Errf("zone has no option %q: expected nameserver, edge, hostmaster, negative_ttl or caa", option)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if _, err := z.config(caddy.NewEmptyReplacer()); err != nil && !z.hasPlaceholders() {
+		return d.WrapErr(err)
+	}
+	a.Zone = z
+	return nil
+}
+
+func (z *Zone) hasPlaceholders() bool {
+	b, _ := json.Marshal(z)
+	return strings.Contains(string(b), "{env.") || strings.Contains(string(b), "{file.")
+}
+
+func (a *App) parseStore(d *caddyfile.Dispenser) error {
+	if a.StoreRaw != nil {
+		return d.Err("store: there is one already")
+	}
+	if !d.NextArg() {
+		return d.Err("store: expected an engine, such as `store bolt ./apoxy.db`")
+	}
+	engine := d.Val()
+	if engine == "etcd" {
+		return d.Err(errNoEtcd.Error())
+	}
+	if engine != "bolt" {
+		return d.Errf("store: there is no engine %q: expected bolt", engine)
+	}
+	unm, err := caddyfile.UnmarshalModule(d, "apoxy.stores."+engine)
+	if err != nil {
+		return err
+	}
+	a.StoreRaw = caddyconfig.JSONModuleObject(unm, "module", engine, nil)
+	return nil
+}
+
+// appendArgs appends the arguments of an option, each of which must be ok.
+func appendArgs(d *caddyfile.Dispenser, to *[]string, expected string, ok func(string) bool) error {
+	option, args := d.Val(), d.RemainingArgs()
+	if len(args) == 0 {
+		return d.Errf("%s: expected %s", option, expected)
+	}
+	for _, arg := range args {
+		if !ok(arg) && !isPlaceholder(arg) {
+			return d.Errf("%s: expected %s, got %q", option, expected, arg)
+		}
+	}
+	*to = append(*to, args...)
+	return nil
+}
+
+func parseDuration(d *caddyfile.Dispenser, to *caddy.Duration) error {
+	option := d.Val()
+	var arg string
+	if !d.AllArgs(&arg) {
+		return d.Errf("%s: expected one duration such as 30s", option)
+	}
+	v, err := caddy.ParseDuration(arg)
+	if err != nil || v < time.Millisecond {
+		return d.Errf("%s: expected a duration above zero such as 30s, got %q", option, arg)
+	}
+	*to = caddy.Duration(v)
+	return nil
+}
+
+func isPlaceholder(s string) bool { return strings.HasPrefix(s, "{") && strings.HasSuffix(s, "}") }
+
+func isAddress(s string) bool {
+	_, err := netip.ParseAddr(s)
+	return err == nil || isPlaceholder(s)
+}
+
+func isAddressOrHost(s string) bool {
+	return isAddress(s) || strings.Contains(s, ".") && !strings.ContainsAny(s, ":/ ")
+}
+
+func isResolver(s string) bool {
+	if isAddress(s) {
+		return true
+	}
+	_, err := netip.ParseAddrPort(s)
+	return err == nil
+}
+
+func isListenAddress(s string) bool {
+	host, port, err := net.SplitHostPort(s)
+	if err != nil {
+		return false
+	}
+	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
+		return false
+	}
+	return host == "" || isAddress(host)
+}

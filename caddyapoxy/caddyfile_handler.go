@@ -1,0 +1,98 @@
+package caddyapoxy
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"github.com/caddyserver/caddy/v2/caddyconfig"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
+)
+
+func init() {
+	httpcaddyfile.RegisterHandlerDirective("apoxy", parseHandler)
+	httpcaddyfile.RegisterDirectiveOrder("apoxy", httpcaddyfile.Before, "reverse_proxy")
+}
+
+// parseHandler sets up the handler. Syntax:
+//
+//	apoxy [<matcher>] {
+//		gateway <name> {
+//			<any HTTP handler directives>
+//		}
+//		proxy <name> [<upstreams...>] {
+//			<the options of reverse_proxy>
+//		}
+//	}
+func parseHandler(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
+	h.Next() // consume the directive's name
+	if h.NextArg() {
+		return nil, h.Errf("apoxy takes a block, got %q", h.Val())
+	}
+	handler := &Handler{}
+	for nesting := h.Nesting(); h.NextBlock(nesting); {
+		kind := h.Val()
+		switch kind {
+		case "gateway", "proxy":
+		case "tunnel", "edgefunction":
+			return nil, h.Err(errNoSuchTarget.Error())
+		default:
+			return nil, h.Errf("apoxy has no target kind %q: expected gateway or proxy", kind)
+		}
+		segment := h.NextSegment()
+		if len(segment) < 2 || segment[1].Line != segment[0].Line || segment[1].Text == "{" {
+			return nil, h.Errf("%s: expected a name, such as `%s default { … }`", kind, kind)
+		}
+		name := segment[1].Text
+		// What follows is parsed as the directive it stands for, which knows no name.
+		rest := append(caddyfile.Segment{segment[0]}, segment[2:]...)
+		sub := h.WithDispenser(caddyfile.NewDispenser(rest))
+		var err error
+		if kind == "gateway" {
+			err = addTarget(h, &handler.Gateways, name, sub, httpcaddyfile.ParseSegmentAsSubroute)
+		} else {
+			err = addTarget(h, &handler.Proxies, name, sub, parseProxy)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	if len(handler.Gateways)+len(handler.Proxies) == 0 {
+		return nil, h.Err("apoxy: expected at least one target, such as `gateway default { … }`")
+	}
+	return handler, nil
+}
+
+func addTarget(h httpcaddyfile.Helper, to *map[string]json.RawMessage, name string, sub httpcaddyfile.Helper,
+	parse func(httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error),
+) error {
+	if _, twice := (*to)[name]; twice {
+		return h.Errf("there are two targets of one kind named %q", name)
+	}
+	mod, err := parse(sub)
+	if err != nil {
+		return fmt.Errorf("target %s: %w", name, err)
+	}
+	if *to == nil {
+		*to = map[string]json.RawMessage{}
+	}
+	var warnings []caddyconfig.Warning
+	(*to)[name] = caddyconfig.JSON(mod, &warnings)
+	if len(warnings) > 0 {
+		return h.Errf("target %s: %s", name, warnings[0])
+	}
+	return nil
+}
+
+func parseProxy(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
+	proxy := new(reverseproxy.Handler)
+	if err := proxy.UnmarshalCaddyfile(h.Dispenser); err != nil {
+		return nil, err
+	}
+	if err := proxy.FinalizeUnmarshalCaddyfile(h); err != nil {
+		return nil, err
+	}
+	return proxy, nil
+}

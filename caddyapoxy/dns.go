@@ -1,0 +1,93 @@
+package caddyapoxy
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/caddyserver/caddy/v2"
+	"go.uber.org/zap"
+
+	"github.com/apoxy-dev/caddy-apoxy/dnsprovider"
+	"github.com/apoxy-dev/caddy-apoxy/hosts"
+)
+
+// listeners holds one DNS server per listen address, across configurations, so
+// that a reload closes no socket and loses no query.
+var listeners = caddy.NewUsagePool()
+
+// dnsListener is a DNS server and the zones that it answers from.
+type dnsListener struct {
+	address string
+	server  *dnsprovider.Server
+	zones   generations[dnsprovider.Authority]
+}
+
+// Destruct closes the sockets.
+func (l *dnsListener) Destruct() error { return l.server.Close() }
+
+// newAuthority builds the zones of this configuration over the records in rt.
+func (a *App) newAuthority(rt *runtime) (*dnsprovider.Authority, error) {
+	config := a.zone
+	config.OnQuery = func(hostname []byte) { rt.controller.Hint(string(hostname)) }
+	zone, err := dnsprovider.NewZone(config, zoneNames{rt.table}, rt.rrsets)
+	if err != nil {
+		return nil, fmt.Errorf("zone %s: %w", config.Name, err)
+	}
+	auth, err := dnsprovider.NewAuthority(zone, a.zonefiles...)
+	if err != nil {
+		return nil, fmt.Errorf("serving the zones: %w", err)
+	}
+	return auth, nil
+}
+
+// listenDNS answers DNS on the configured addresses from now on.
+func (a *App) listenDNS() error {
+	for _, address := range a.DNS {
+		v, _, err := listeners.LoadOrNew(address, func() (caddy.Destructor, error) {
+			l := &dnsListener{address: address}
+			server, err := dnsprovider.Listen(context.Background(), address, a.authority,
+				dnsprovider.ServerOptions{Logger: a.logger.Named("dns")})
+			if err != nil {
+				return nil, fmt.Errorf("answering DNS on %s: %w", address, err)
+			}
+			l.server = server
+			l.zones.changed = server.SetAuthority
+			return l, nil
+		})
+		if err != nil {
+			return err
+		}
+		l := v.(*dnsListener)
+		l.zones.Push(a.authority)
+		a.dns = append(a.dns, l)
+		a.logger.Info("answering DNS", zap.String("address", address), zap.String("zone", a.zone.Name))
+	}
+	return nil
+}
+
+// closeDNS takes this configuration's zones back; sockets that no other
+// configuration uses are closed.
+func (a *App) closeDNS() {
+	for _, l := range a.dns {
+		l.zones.Remove(a.authority)
+		if _, err := listeners.Delete(l.address); err != nil {
+			a.logger.Error("closing a DNS socket failed", zap.String("address", l.address), zap.Error(err))
+		}
+	}
+	a.dns = nil
+}
+
+// zoneNames shows the zone the records as it needs to see them.
+type zoneNames struct{ table *hosts.Table }
+
+// Lookup implements dnsprovider.Names.
+func (n zoneNames) Lookup(hostname []byte) (dnsprovider.Name, bool) {
+	h, ok := n.table.GetBytes(hostname)
+	if !ok {
+		return dnsprovider.Name{}, false
+	}
+	return dnsprovider.Name{TTL: h.TTL, TLS: h.TLS, Unsettled: !h.Settled()}, true
+}
+
+// HasBelow implements dnsprovider.Names.
+func (n zoneNames) HasBelow(name []byte) bool { return n.table.HasBelow(name) }

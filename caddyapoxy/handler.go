@@ -1,0 +1,188 @@
+package caddyapoxy
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
+
+	"github.com/apoxy-dev/caddy-apoxy/api/v1alpha3"
+	"github.com/apoxy-dev/caddy-apoxy/hosts"
+	"github.com/apoxy-dev/caddy-apoxy/target"
+)
+
+func init() {
+	caddy.RegisterModule(Handler{})
+}
+
+// Handler admits requests for hostnames whose records are OwnershipVerified
+// and serves each from its record's target. All others are refused: 421 for a
+// hostname that is unknown or not verified, or is not the one of the TLS
+// handshake; 503 for a target that the configuration lacks.
+type Handler struct {
+	// Targets made of any handlers, by name; each value is what the
+	// subroute handler takes.
+	Gateways map[string]json.RawMessage `json:"gateways,omitempty"`
+
+	// Targets made of Caddy's reverse proxy, by name; each value is what the
+	// reverse_proxy handler takes.
+	Proxies map[string]json.RawMessage `json:"proxies,omitempty"`
+
+	// Not part of this version: a configuration that has one is refused.
+	Tunnels map[string]json.RawMessage `json:"tunnels,omitempty"`
+
+	// Not part of this version: a configuration that has one is refused.
+	EdgeFunctions map[string]json.RawMessage `json:"edgefunctions,omitempty"`
+
+	app *App
+}
+
+// CaddyModule returns the Caddy module information.
+func (Handler) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "http.handlers.apoxy", New: func() caddy.Module { return new(Handler) }}
+}
+
+// Provision loads the targets and makes them known to the app.
+func (h *Handler) Provision(ctx caddy.Context) (err error) {
+	if len(h.Tunnels) > 0 || len(h.EdgeFunctions) > 0 {
+		return errNoSuchTarget
+	}
+	if h.app, err = appFrom(ctx, "http.handlers.apoxy"); err != nil {
+		return err
+	}
+	for name, raw := range h.Gateways {
+		mod, err := ctx.LoadModuleByID("http.handlers.subroute", raw)
+		if err != nil {
+			return fmt.Errorf("gateway %s: %w", name, err)
+		}
+		h.app.targets.Add(target.Ref{Kind: v1alpha3.KindGateway, Name: name}, target.Gateway{Handler: mod.(caddyhttp.MiddlewareHandler)})
+	}
+	for name, raw := range h.Proxies {
+		mod, err := ctx.LoadModuleByID("http.handlers.reverse_proxy", raw)
+		if err != nil {
+			return fmt.Errorf("proxy %s: %w", name, err)
+		}
+		h.app.targets.Add(target.Ref{Kind: v1alpha3.KindProxy, Name: name}, target.Proxy{Handler: mod.(*reverseproxy.Handler)})
+	}
+	return nil
+}
+
+// errNoSuchTarget refuses kinds that the contract names and this version lacks.
+var errNoSuchTarget = errors.New("tunnel and edgefunction targets are not part of this version: use gateway or proxy")
+
+// ServeHTTP implements caddyhttp.MiddlewareHandler.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	rt, err := h.app.runtime(r.Context())
+	if err != nil {
+		w.Header().Set("Retry-After", "1")
+		return caddyhttp.Error(http.StatusServiceUnavailable, err)
+	}
+	hostname := requestHost(r)
+	host, _ := rt.table.Match(hostname)
+	switch d := admit(host, r.TLS != nil, sameServerName(rt.table, r, host)); d {
+	case serve:
+	case redirectPermanent, redirectTemporary:
+		if d == redirectTemporary {
+			rt.controller.Hint(host.Hostname)
+		}
+		requests.count(host, d)
+		http.Redirect(w, r, h.httpsURL(r, hostname), d.status())
+		return nil
+	default:
+		if host != nil && !host.Verified {
+			rt.controller.Hint(host.Hostname)
+		}
+		requests.count(host, d)
+		return caddyhttp.Error(d.status(), errors.New(d.why()))
+	}
+	t, ok := h.app.targets.Get(target.Ref{Kind: host.Target.Kind, Name: host.Target.Name})
+	if !ok {
+		requests.count(host, noTarget)
+		w.Header().Set("Retry-After", "30")
+		return caddyhttp.Error(noTarget.status(), fmt.Errorf("record %s: %s %q is not in the configuration", host.Name, host.Target.Kind, host.Target.Name))
+	}
+	setPlaceholders(r, host)
+	err = t.Serve(w, r, next)
+	requests.count(host, outcomeOf(err))
+	return err
+}
+
+// requestHost is the host the request is for, without port, in lower case.
+func requestHost(r *http.Request) string {
+	host := r.Host
+	if h, _, err := net.SplitHostPort(host); err == nil {
+		host = h
+	}
+	return canonical(host)
+}
+
+// sameServerName reports whether the TLS handshake named this request's host,
+// or another one of the same record, as under a wildcard. True without TLS and
+// for clients that sent no server name.
+func sameServerName(table *hosts.Table, r *http.Request, host *hosts.Host) bool {
+	if r.TLS == nil || r.TLS.ServerName == "" || host == nil {
+		return true
+	}
+	named, _ := table.Match(canonical(r.TLS.ServerName))
+	return named != nil && named.Hostname == host.Hostname
+}
+
+// httpsURL is where a plain HTTP request is sent.
+func (h *Handler) httpsURL(r *http.Request, hostname string) string {
+	port := caddyhttp.DefaultHTTPSPort
+	if h.app.http != nil && h.app.http.HTTPSPort != 0 {
+		port = h.app.http.HTTPSPort
+	}
+	if port != caddyhttp.DefaultHTTPSPort {
+		hostname = net.JoinHostPort(hostname, strconv.Itoa(port))
+	}
+	return "https://" + hostname + r.URL.RequestURI()
+}
+
+// setPlaceholders offers the record to the handlers below.
+func setPlaceholders(r *http.Request, host *hosts.Host) {
+	repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
+	if !ok {
+		return
+	}
+	repl.Map(func(key string) (any, bool) { return placeholder(host, key) })
+}
+
+func placeholder(host *hosts.Host, key string) (any, bool) {
+	rest, ok := strings.CutPrefix(key, "apoxy.")
+	if !ok {
+		return nil, false
+	}
+	switch rest {
+	case "record.name":
+		return host.Name, true
+	case "record.hostname":
+		return host.Hostname, true
+	case "record.uid":
+		return host.UID, true
+	case "target.kind":
+		return host.Target.Kind, true
+	case "target.name":
+		return host.Target.Name, true
+	}
+	if label, ok := strings.CutPrefix(rest, "record.labels."); ok {
+		return host.Labels[label], true
+	}
+	if annotation, ok := strings.CutPrefix(rest, "record.annotations."); ok {
+		return host.Annotations[annotation], true
+	}
+	return nil, false
+}
+
+// Interface guards
+var (
+	_ caddyhttp.MiddlewareHandler = (*Handler)(nil)
+	_ caddy.Provisioner           = (*Handler)(nil)
+)

@@ -1,0 +1,258 @@
+package caddyapoxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"go.uber.org/zap"
+
+	"github.com/apoxy-dev/caddy-apoxy/api/v1alpha3"
+	"github.com/apoxy-dev/caddy-apoxy/apiserver"
+	"github.com/apoxy-dev/caddy-apoxy/controller"
+	"github.com/apoxy-dev/caddy-apoxy/dnsprovider"
+	"github.com/apoxy-dev/caddy-apoxy/hosts"
+	"github.com/apoxy-dev/caddy-apoxy/issuance"
+	"github.com/apoxy-dev/caddy-apoxy/ownership"
+	"github.com/apoxy-dev/caddy-apoxy/store"
+	"github.com/apoxy-dev/caddy-apoxy/target"
+)
+
+// runtimes holds one runtime per store, across configurations.
+var runtimes = caddy.NewUsagePool()
+
+// loadTimeout bounds the reading of all records at start.
+const loadTimeout = 2 * time.Minute
+
+// healthInterval is how often the health of the few targets is compared with
+// what it was, from memory.
+const healthInterval = time.Second
+
+// runtime is everything that lives as long as a store is open, however often
+// the configuration is reloaded: records in memory, zone data, controller,
+// scheduler and API.
+type runtime struct {
+	key    string
+	logger *zap.Logger
+	// apps are the configurations in force, the newest current.
+	apps generations[App]
+
+	store      store.Store
+	table      *hosts.Table
+	rrsets     *dnsprovider.RRSets
+	resolver   *controller.Resolver
+	controller *controller.Controller
+	scheduler  *issuance.Scheduler
+	api        *apiserver.Server
+
+	started sync.Once
+	startup error
+	cancel  context.CancelFunc
+	work    sync.WaitGroup
+}
+
+// openRuntime returns the runtime of the store, opening it if need be. Each
+// call must be followed by one runtimes.Delete(key).
+func openRuntime(s StoreModule, logger *zap.Logger) (*runtime, error) {
+	v, _, err := runtimes.LoadOrNew(s.Key(), func() (caddy.Destructor, error) {
+		st, err := s.Open(logger.Named("store"))
+		if err != nil {
+			return nil, err
+		}
+		return newRuntime(s.Key(), st, logger)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return v.(*runtime), nil
+}
+
+func newRuntime(key string, st store.Store, logger *zap.Logger) (*runtime, error) {
+	rt := &runtime{key: key, logger: logger, store: st, table: hosts.New()}
+	rt.rrsets = dnsprovider.NewRRSets(st, logger.Named("zone"))
+	rt.resolver = controller.NewResolver(controller.ResolverConfig{
+		OwnZone: func() string { return rt.settings().Zone.Name },
+		Logger:  logger.Named("resolver"),
+	})
+	rt.scheduler = issuance.New(issuance.Config{
+		Store:      st,
+		Prober:     rt.resolver,
+		Challenges: dnsprovider.NewChallenges(rt.rrsets, func() string { return rt.settings().Zone.Name }),
+		OnChange:   func(hostname string) { rt.controller.CertificateChanged(hostname) },
+		Logger:     logger.Named("issuance"),
+	})
+	rt.controller = controller.New(controller.Config{
+		Store:        st,
+		Table:        rt.table,
+		Resolver:     rt.resolver,
+		Issuance:     rt.scheduler,
+		Target:       rt.targetHealth,
+		Settings:     rt.settings,
+		OnTransition: rt.emit,
+		Logger:       logger.Named("controller"),
+	})
+	api, err := apiserver.New(apiserver.Config{
+		Store:    st,
+		Zone:     func() string { return rt.settings().Zone.Name },
+		Reserved: rt.reserved,
+		Prepare: func(r *v1alpha3.DomainRecord) {
+			r.Status = ownership.Initial(r, rt.settings(), time.Now())
+		},
+		Check:    rt.controller.Check,
+		NextLook: rt.controller.NextLook,
+		Version:  version(),
+		Logger:   logger.Named("api"),
+	})
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("preparing the API: %w", err), st.Close())
+	}
+	rt.api = api
+	rt.apps.changed = rt.configure
+	return rt, nil
+}
+
+// configure follows the configuration in force.
+func (rt *runtime) configure(a *App) {
+	rt.resolver.SetResolvers(a.Resolvers)
+	rt.controller.TargetsChanged()
+}
+
+// start reads all records and sets the work going, once. It returns when the
+// table is complete, so that no name is denied for want of having been read.
+func (rt *runtime) start() error {
+	rt.started.Do(func() {
+		ctx, cancel := context.WithCancel(context.Background())
+		rt.cancel = cancel
+		loaded := make(chan struct{})
+		rt.run(ctx, "following the records", func(ctx context.Context) error {
+			return hosts.Follow(ctx, rt.store, hosts.Follower{
+				Table:    rt.table,
+				OnChange: rt.controller.Changed,
+				OnLoaded: func() { close(loaded) },
+				Logger:   rt.logger.Named("hosts"),
+			})
+		})
+		rt.run(ctx, "following the zone's RRsets", rt.rrsets.Run)
+		timeout := time.NewTimer(loadTimeout)
+		defer timeout.Stop()
+		for _, ready := range []<-chan struct{}{loaded, rt.rrsets.Loaded()} {
+			select {
+			case <-ready:
+			case <-timeout.C:
+				rt.startup = fmt.Errorf("reading the records of %s: not done after %s", rt.key, loadTimeout)
+				return
+			}
+		}
+		rt.run(ctx, "obtaining certificates", rt.scheduler.Run)
+		rt.run(ctx, "looking at records", rt.controller.Run)
+		rt.run(ctx, "watching targets", rt.watchTargets)
+	})
+	return rt.startup
+}
+
+// run keeps one part of the work going until the runtime is closed.
+func (rt *runtime) run(ctx context.Context, what string, f func(context.Context) error) {
+	rt.work.Go(func() {
+		if err := f(ctx); err != nil && ctx.Err() == nil {
+			rt.logger.Error("a part of the work has stopped", zap.String("part", what), zap.Error(err))
+		}
+	})
+}
+
+// watchTargets tells the controller when the health of a target changes.
+func (rt *runtime) watchTargets(ctx context.Context) error {
+	tick := time.NewTicker(healthInterval)
+	defer tick.Stop()
+	var last map[target.Ref]target.Health
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		now := rt.apps.Current().targets.Snapshot()
+		if last != nil && !sameHealth(last, now) {
+			rt.controller.TargetsChanged()
+		}
+		last = now
+	}
+}
+
+func sameHealth(a, b map[target.Ref]target.Health) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for ref, h := range a {
+		if o, ok := b[ref]; !ok || o != h {
+			return false
+		}
+	}
+	return true
+}
+
+// Destruct ends the work and closes the store; the pool calls it when the last
+// configuration has left.
+func (rt *runtime) Destruct() error {
+	rt.api.Close()
+	if rt.cancel != nil {
+		rt.cancel()
+	}
+	rt.work.Wait()
+	return rt.store.Close()
+}
+
+func (rt *runtime) settings() ownership.Settings {
+	if a := rt.apps.Current(); a != nil {
+		return a.settings
+	}
+	return ownership.Settings{}
+}
+
+func (rt *runtime) targetHealth(ref v1alpha3.TargetRef) ownership.TargetObservation {
+	h, found := rt.apps.Current().targets.Health(target.Ref{Kind: ref.Kind, Name: ref.Name})
+	return ownership.TargetObservation{Found: found, Healthy: h.Healthy, Message: h.Message}
+}
+
+// reserved tells whether the configuration in force serves hostname itself.
+func (rt *runtime) reserved(hostname string) (by string, yes bool) {
+	if a := rt.apps.Current(); a != nil {
+		by, yes = a.reserved[hostname]
+	}
+	return by, yes
+}
+
+// emit raises an event for a change of a record.
+func (rt *runtime) emit(t controller.Transition) {
+	a := rt.apps.Current()
+	if a == nil || a.events == nil {
+		return
+	}
+	a.events.Emit(a.ctx, t.Event(), map[string]any{
+		"name": t.Name, "hostname": t.Hostname, "type": t.Type,
+		"from": t.From, "to": t.To, "reason": t.Reason, "message": t.Message,
+	})
+}
+
+// errNotStarted is met only in the moments before the first Start.
+var errNotStarted = errors.New("apoxy has not started yet")
+
+// runtime waits for the app to join its runtime, which it has long done except
+// in the first moments of the process.
+func (a *App) runtime(ctx context.Context) (*runtime, error) {
+	if rt := a.rt.Load(); rt != nil {
+		return rt, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	select {
+	case <-a.joined:
+		if rt := a.rt.Load(); rt != nil {
+			return rt, nil
+		}
+	case <-ctx.Done():
+	}
+	return nil, errNotStarted
+}

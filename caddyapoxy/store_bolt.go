@@ -1,0 +1,89 @@
+package caddyapoxy
+
+import (
+	"fmt"
+	"path/filepath"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"go.uber.org/zap"
+
+	"github.com/apoxy-dev/caddy-apoxy/store"
+	"github.com/apoxy-dev/caddy-apoxy/store/boltstore"
+)
+
+func init() {
+	caddy.RegisterModule(BoltStore{})
+}
+
+// StoreModule opens the engine that records are kept in.
+type StoreModule interface {
+	// Key identifies the resource, such as an absolute path: configurations
+	// whose stores have the same key share one open engine.
+	Key() string
+	// Open opens the engine.
+	Open(*zap.Logger) (store.Store, error)
+}
+
+// BoltStore keeps records in one file on this machine.
+type BoltStore struct {
+	// The file. Relative paths start at the working directory.
+	// Default: apoxy.db in Caddy's data directory.
+	Path string `json:"path,omitempty"`
+}
+
+// CaddyModule returns the Caddy module information.
+func (BoltStore) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "apoxy.stores.bolt", New: func() caddy.Module { return new(BoltStore) }}
+}
+
+// Provision makes the path absolute.
+func (b *BoltStore) Provision(caddy.Context) error {
+	path := b.Path
+	if path == "" {
+		path = filepath.Join(caddy.AppDataDir(), "apoxy.db")
+	}
+	path = caddy.NewReplacer().ReplaceAll(path, "")
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return fmt.Errorf("making the bolt store's path %q absolute: %w", path, err)
+	}
+	b.Path = abs
+	return nil
+}
+
+// Key is the absolute path.
+func (b *BoltStore) Key() string { return "bolt:" + b.Path }
+
+// Open opens or creates the file.
+func (b *BoltStore) Open(logger *zap.Logger) (store.Store, error) {
+	s, err := boltstore.Open(b.Path, boltstore.Options{Logger: logger})
+	if err != nil {
+		return nil, err // names the file and the mend
+	}
+	return s, nil
+}
+
+// UnmarshalCaddyfile sets up the store. Syntax:
+//
+//	bolt [<path>]
+func (b *BoltStore) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	d.Next() // consume the engine's name
+	if d.NextArg() {
+		b.Path = d.Val()
+	}
+	if d.NextArg() {
+		return d.Errf("store bolt takes one path, got another argument %q", d.Val())
+	}
+	for d.NextBlock(d.Nesting()) {
+		return d.Errf("store bolt has no options, got %q", d.Val())
+	}
+	return nil
+}
+
+// Interface guards
+var (
+	_ StoreModule           = (*BoltStore)(nil)
+	_ caddy.Provisioner     = (*BoltStore)(nil)
+	_ caddyfile.Unmarshaler = (*BoltStore)(nil)
+)

@@ -1,0 +1,119 @@
+package caddyapoxy
+
+import (
+	"fmt"
+	"net/mail"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/apoxy-dev/caddy-apoxy/dnsprovider"
+	"github.com/apoxy-dev/caddy-apoxy/ownership"
+)
+
+// Zone configures the operator's zone, of which Caddy is the authoritative
+// name server. Placeholders such as {env.EDGE} may stand for whole values.
+type Zone struct {
+	// The name of the zone, such as cname.example.net. Required.
+	Name string `json:"name,omitempty"`
+
+	// The zone's name servers. At least one is required.
+	Nameservers []Nameserver `json:"nameservers,omitempty"`
+
+	// What the name of each record in the zone answers with: IP addresses, or
+	// one hostname. Required.
+	Edge []string `json:"edge,omitempty"`
+
+	// The mail address of who runs the zone, for its SOA record.
+	// Default: hostmaster@ the zone.
+	Hostmaster string `json:"hostmaster,omitempty"`
+
+	// How long resolvers may remember that a name does not exist (the SOA
+	// MINIMUM of RFC 2308). Default: 300s.
+	NegativeTTL caddy.Duration `json:"negative_ttl,omitempty"`
+
+	// CAA records (RFC 8659) of the zone in presentation form, such as
+	// `0 issue "letsencrypt.org"`. Default: none.
+	CAA []string `json:"caa,omitempty"`
+}
+
+// Nameserver is one name server of the zone.
+type Nameserver struct {
+	// The host name.
+	Name string `json:"name"`
+	// Its IP addresses; served as glue where the name lies inside the zone.
+	Addresses []string `json:"addresses,omitempty"`
+}
+
+// ZoneFile serves a further zone from a file.
+type ZoneFile struct {
+	// The name of the zone.
+	Zone string `json:"zone"`
+	// The RFC 1035 file; it is read again when it changes.
+	File string `json:"file"`
+}
+
+// config replaces placeholders and turns the configuration into what the zone
+// is built from. Errors name the option and the value.
+func (z Zone) config(repl *caddy.Replacer) (dnsprovider.Config, error) {
+	c := dnsprovider.Config{
+		Name:        canonical(repl.ReplaceAll(z.Name, "")),
+		Hostmaster:  repl.ReplaceAll(z.Hostmaster, ""),
+		NegativeTTL: time.Duration(z.NegativeTTL),
+		CAA:         z.CAA,
+	}
+	if c.Name == "" {
+		return c, fmt.Errorf("zone: a name is required, such as cname.example.net")
+	}
+	if c.Hostmaster == "" {
+		c.Hostmaster = "hostmaster@" + c.Name
+	}
+	if _, err := mail.ParseAddress(c.Hostmaster); err != nil {
+		return c, fmt.Errorf("zone %s: hostmaster %q: expected a mail address such as hostmaster@example.net", c.Name, c.Hostmaster)
+	}
+	if c.NegativeTTL == 0 {
+		c.NegativeTTL = 300 * time.Second
+	}
+	for _, n := range z.Nameservers {
+		ns := dnsprovider.Nameserver{Name: canonical(repl.ReplaceAll(n.Name, ""))}
+		for _, s := range n.Addresses {
+			a, err := netip.ParseAddr(repl.ReplaceAll(s, ""))
+			if err != nil {
+				return c, fmt.Errorf("zone %s: nameserver %s: %q: expected an IP address", c.Name, n.Name, s)
+			}
+			ns.Addrs = append(ns.Addrs, a)
+		}
+		c.Nameservers = append(c.Nameservers, ns)
+	}
+	if len(c.Nameservers) == 0 {
+		return c, fmt.Errorf("zone %s: at least one nameserver is required, such as `nameserver ns1.example.net 203.0.113.10`", c.Name)
+	}
+	for _, s := range z.Edge {
+		s = repl.ReplaceAll(s, "")
+		if a, err := netip.ParseAddr(s); err == nil {
+			c.EdgeAddrs = append(c.EdgeAddrs, a)
+		} else {
+			c.EdgeHost = canonical(s)
+		}
+	}
+	switch {
+	case len(z.Edge) == 0:
+		return c, fmt.Errorf("zone %s: edge is required: the IP addresses, or the one hostname, that customers' names lead to", c.Name)
+	case c.EdgeHost != "" && len(z.Edge) > 1:
+		return c, fmt.Errorf("zone %s: edge %q: expected either IP addresses or one single hostname", c.Name, strings.Join(z.Edge, " "))
+	}
+	return c, nil
+}
+
+// observed is what the pure core must know of the zone.
+func observed(c dnsprovider.Config) ownership.Zone {
+	return ownership.Zone{Name: c.Name, EdgeAddresses: c.EdgeAddrs, EdgeHost: c.EdgeHost}
+}
+
+// canonical is the form in which this build keeps domain names: lower case,
+// no final dot.
+func canonical(name string) string {
+	return strings.ToLower(strings.TrimSuffix(name, "."))
+}

@@ -1,0 +1,180 @@
+package house
+
+import (
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+const (
+	module = "github.com/apoxy-dev/caddy-apoxy"
+	root   = "../.."
+)
+
+// rooms are the packages from the top of the house to its ground: each may
+// import only those that stand after it, and of those only what its rule allows.
+var rooms = []string{
+	"cmd/caddy", "caddyapoxy", "cli", "controller", "issuance", "apiserver", "dnsprovider",
+	"target", "hosts", "ownership", "store/boltstore", "store/storetest", "store", "api/v1alpha3",
+}
+
+// allowed lists what each room may import of the house, with the reason.
+var allowed = map[string]struct {
+	rooms []string
+	why   string
+}{
+	"cmd/caddy":       {[]string{"caddyapoxy"}, "the command only names the modules it is built of"},
+	"caddyapoxy":      {[]string{"cli", "controller", "issuance", "apiserver", "dnsprovider", "target", "hosts", "ownership", "store", "store/boltstore", "api/v1alpha3"}, "the wiring knows every room"},
+	"cli":             {[]string{"api/v1alpha3"}, "the command line is a client of the API and of nothing else"},
+	"controller":      {[]string{"issuance", "hosts", "ownership", "store", "api/v1alpha3"}, "the shell looks, asks the core and writes; it serves nothing"},
+	"issuance":        {[]string{"ownership", "store", "api/v1alpha3"}, "certificates know no DNS server, no handler and no table"},
+	"apiserver":       {[]string{"store", "api/v1alpha3"}, "the API must work over any store, without Caddy or a controller"},
+	"dnsprovider":     {[]string{"store", "api/v1alpha3"}, "the zone reads records through its own small interface"},
+	"target":          {nil, "targets know no records"},
+	"hosts":           {[]string{"store", "api/v1alpha3"}, "the table is fed by the watch and feeds everyone"},
+	"ownership":       {[]string{"api/v1alpha3"}, "the core is pure: facts in, conditions out"},
+	"store":           {nil, "the contract knows not what the bytes mean"},
+	"store/boltstore": {[]string{"store"}, "an engine knows the contract alone"},
+	"store/storetest": {[]string{"store"}, "one suite for every engine"},
+	"api/v1alpha3":    {nil, "clients import the API alone"},
+}
+
+// outside lists modules that only some files may import, with the reason.
+var outside = []struct {
+	prefix string
+	may    func(room, file string) bool
+	why    string
+}{
+	{
+		"github.com/caddyserver/",
+		func(room, file string) bool {
+			return room == "cmd/caddy" || room == "caddyapoxy" ||
+				room == "issuance" || room == "target" && (file == "gateway.go" || file == "proxy.go")
+		},
+		"rooms are tested and understood without Caddy; only the wiring and the adapters of issuance and target know it",
+	},
+	{
+		"github.com/miekg/dns",
+		func(room, file string) bool {
+			return room == "dnsprovider" || room == "internal/dnstest" || room == "controller" && strings.HasPrefix(file, "resolver")
+		},
+		"DNS messages stay where DNS is spoken",
+	},
+	{
+		"go.etcd.io/bbolt",
+		func(room, _ string) bool { return room == "store/boltstore" },
+		"one engine, one room",
+	},
+	{
+		"k8s.io/client-go/kubernetes",
+		func(string, string) bool { return false },
+		"plug-in users inherit our dependencies; the API is served and called without typed clients",
+	},
+	{
+		"k8s.io/apiserver",
+		func(string, string) bool { return false },
+		"it adds 38 MB and its own storage model; own handlers over apimachinery do",
+	},
+}
+
+func TestRoomsImportOnlyWhatTheyMay(t *testing.T) {
+	for _, f := range goFiles(t) {
+		if strings.HasSuffix(f, "_test.go") {
+			continue
+		}
+		room, file := filepath.ToSlash(filepath.Dir(f)), filepath.Base(f)
+		for _, imp := range importsOf(t, f) {
+			for _, rule := range outside {
+				if strings.HasPrefix(imp, rule.prefix) && !rule.may(room, file) {
+					t.Errorf("%s imports %s: %s", f, imp, rule.why)
+				}
+			}
+			of, ok := strings.CutPrefix(imp, module+"/")
+			if !ok || strings.HasPrefix(room, "internal/") {
+				continue
+			}
+			rule, known := allowed[room]
+			switch {
+			case !known:
+				t.Errorf("%s: room %s has no rule: say in this test what it may import and why", f, room)
+			case !slices.Contains(rule.rooms, of):
+				t.Errorf("%s imports %s: %s", f, of, rule.why)
+			case slices.Index(rooms, of) < slices.Index(rooms, room):
+				t.Errorf("%s imports %s, which stands above it", f, of)
+			}
+		}
+	}
+}
+
+func TestEveryPackageHasOneComment(t *testing.T) {
+	comments := map[string]int{}
+	for _, f := range goFiles(t) {
+		dir := filepath.ToSlash(filepath.Dir(f))
+		if _, ok := comments[dir]; !ok {
+			comments[dir] = 0
+		}
+		if strings.HasSuffix(f, "_test.go") {
+			continue
+		}
+		parsed, err := parser.ParseFile(token.NewFileSet(), filepath.Join(root, f), nil, parser.ParseComments|parser.PackageClauseOnly)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if parsed.Doc != nil {
+			comments[dir]++
+		}
+	}
+	for dir, n := range comments {
+		if n != 1 {
+			t.Errorf("package %s has %d package comments, want exactly one", dir, n)
+		}
+	}
+}
+
+// goFiles returns the Go files of the main module, relative to its root.
+func goFiles(t *testing.T) []string {
+	t.Helper()
+	var files []string
+	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		rel, _ := filepath.Rel(root, path)
+		if d.IsDir() && (rel == "e2e" || rel == "bench" || rel != "." && strings.HasPrefix(d.Name(), ".") || d.Name() == "testdata" || rel == "examples") {
+			return filepath.SkipDir
+		}
+		if strings.HasSuffix(path, ".go") {
+			files = append(files, rel)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(files) < 50 {
+		t.Fatalf("found only %d Go files below %s", len(files), root)
+	}
+	return files
+}
+
+func importsOf(t *testing.T, file string) []string {
+	t.Helper()
+	parsed, err := parser.ParseFile(token.NewFileSet(), filepath.Join(root, file), nil, parser.ImportsOnly)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var paths []string
+	for _, spec := range parsed.Imports {
+		p, err := strconv.Unquote(spec.Path.Value)
+		if err != nil {
+			t.Fatal(err)
+		}
+		paths = append(paths, p)
+	}
+	return paths
+}

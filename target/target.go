@@ -1,0 +1,130 @@
+package target
+
+import (
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"sync/atomic"
+)
+
+// Target serves the requests of every record that points at it. Implementations
+// are safe for concurrent use.
+type Target interface {
+	// Serve answers the request or returns an error as Caddy's handlers do.
+	// next is what follows in the site; a target that answers does not call it.
+	Serve(w http.ResponseWriter, r *http.Request, next Next) error
+	// Health tells from memory whether the target can serve now.
+	Health() Health
+}
+
+// Next is the rest of a handler chain.
+type Next interface {
+	ServeHTTP(http.ResponseWriter, *http.Request) error
+}
+
+// Health is whether a target can serve, and why not.
+type Health struct {
+	Healthy bool
+	// Message is a sentence without a final full stop: what was seen. Empty
+	// for a target that cannot be ill.
+	Message string
+}
+
+// Ref names a target by the kind and name that a record's target.ref gives.
+// The group of the ref is the record's own business.
+type Ref struct {
+	Kind, Name string
+}
+
+// Registry holds the targets of one configuration. Handlers add to it while
+// they are provisioned; afterwards it is read only. A target may be defined
+// more than once, as when several sites import the same snippet.
+type Registry struct {
+	targets atomic.Pointer[map[Ref][]Target]
+}
+
+// Add registers a target under ref, beside those already there.
+func (g *Registry) Add(ref Ref, t Target) {
+	for {
+		old := g.targets.Load()
+		next := map[Ref][]Target{}
+		if old != nil {
+			for r, ts := range *old {
+				next[r] = ts
+			}
+		}
+		next[ref] = append(slices.Clone(next[ref]), t)
+		if g.targets.CompareAndSwap(old, &next) {
+			return
+		}
+	}
+}
+
+func (g *Registry) all() map[Ref][]Target {
+	if m := g.targets.Load(); m != nil {
+		return *m
+	}
+	return nil
+}
+
+// Get returns the target that serves requests for ref: a healthy definition if
+// there is one.
+func (g *Registry) Get(ref Ref) (Target, bool) {
+	ts := g.all()[ref]
+	for _, t := range ts {
+		if len(ts) == 1 || t.Health().Healthy {
+			return t, true
+		}
+	}
+	if len(ts) == 0 {
+		return nil, false
+	}
+	return ts[0], true
+}
+
+// Health returns the health of the target named by ref, and whether there is
+// one. A target defined more than once is healthy while any of its definitions is.
+func (g *Registry) Health(ref Ref) (Health, bool) {
+	ts, ok := g.all()[ref]
+	if !ok {
+		return Health{Message: g.missing(ref)}, false
+	}
+	var first Health
+	for i, t := range ts {
+		h := t.Health()
+		if h.Healthy {
+			return h, true
+		}
+		if i == 0 {
+			first = h
+		}
+	}
+	return first, true
+}
+
+// Snapshot returns the health of every target, to be compared with a later one.
+func (g *Registry) Snapshot() map[Ref]Health {
+	m := make(map[Ref]Health, len(g.all()))
+	for ref := range g.all() {
+		m[ref], _ = g.Health(ref)
+	}
+	return m
+}
+
+// missing says that the configuration has no such target and what it has.
+func (g *Registry) missing(ref Ref) string {
+	var have []string
+	for r := range g.all() {
+		have = append(have, fmt.Sprintf("%s %q", r.Kind, r.Name))
+	}
+	slices.Sort(have)
+	if len(have) == 0 {
+		return "the configuration defines no targets"
+	}
+	const most = 8
+	if len(have) > most {
+		have = append(have[:most], fmt.Sprintf("and %d more", len(have)-most))
+	}
+	return "the configuration defines " + strings.Join(have, ", ")
+}

@@ -29,6 +29,8 @@ type Host struct {
 	Verified bool
 	// TLSReady, CNAMEConfigured and Ready: the conditions of those names are True.
 	TLSReady, CNAMEConfigured, Ready bool
+	// Conditions holds the status of every condition, for counting.
+	Conditions Conditions
 	// Target is what the record points at.
 	Target v1alpha3.TargetRef
 	// Labels and Annotations of the record, nil if it has none.

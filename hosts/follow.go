@@ -1,0 +1,240 @@
+package hosts
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"runtime"
+	"strings"
+	"sync"
+
+	"go.uber.org/zap"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/apoxy-dev/caddy-apoxy/api/v1alpha3"
+	"github.com/apoxy-dev/caddy-apoxy/store"
+)
+
+// Prefix is where the store keeps the records.
+const Prefix = "domainrecords/"
+
+// Change is one change of one record.
+type Change struct {
+	// Name is the record's metadata.name.
+	Name string
+	// Record is the record as it is now; nil: it was deleted.
+	Record *v1alpha3.DomainRecord
+	// Previous is the record before; nil: there was none, or it is the first
+	// that is heard of the record. After a resynchronization a deleted record's
+	// Previous holds only what the table knew: metadata and spec.
+	Previous *v1alpha3.DomainRecord
+	// Revision is the store's revision of the change.
+	Revision int64
+}
+
+// Follower says what Follow fills and tells.
+type Follower struct {
+	// Table is filled. Nobody else may change it.
+	Table *Table
+	// OnChange is told of every change after the table has it, in order, one
+	// at a time; may be nil. While it works the follower waits.
+	OnChange func(Change)
+	// OnLoaded is called once, when the table first holds all records; may be nil.
+	OnLoaded func()
+	// PageSize is how many records are read at a time. Default: 1000.
+	PageSize int
+	// Logger gets records that cannot be read. Default: none.
+	Logger *zap.Logger
+}
+
+// Follow fills the table with all records and keeps it up with the store until
+// the context ends or the store is closed, and returns that error. When it has
+// fallen behind the store's history it reads everything again and tells the
+// differences. A record that cannot be decoded is logged and left as it was.
+func Follow(ctx context.Context, s store.Store, f Follower) error {
+	if f.PageSize <= 0 {
+		f.PageSize = 1000
+	}
+	if f.Logger == nil {
+		f.Logger = zap.NewNop()
+	}
+	followed.add(f.Table)
+	defer followed.remove(f.Table)
+	for first := true; ; first = false {
+		revision, err := f.synchronize(ctx, s)
+		if err == nil {
+			if first && f.OnLoaded != nil {
+				f.OnLoaded()
+			}
+			err = f.watch(ctx, s, revision)
+		}
+		if !errors.Is(err, store.ErrExpired) {
+			return fmt.Errorf("following %s: %w", Prefix, err)
+		}
+		f.Logger.Info("reading all records again: the store's history no longer reaches back")
+	}
+}
+
+// synchronize reads all records at one revision and brings the table to it.
+func (f *Follower) synchronize(ctx context.Context, s store.Store) (int64, error) {
+	var revision int64
+	keep := make(map[string]struct{})
+	was := f.Table.Len() > 0
+	o := store.ListOptions{Limit: f.PageSize}
+	for {
+		page, err := s.List(ctx, Prefix, o)
+		if err != nil {
+			return 0, err
+		}
+		revision = page.Revision
+		records := decodeAll(page.Entries)
+		for i := range page.Entries {
+			e := &page.Entries[i]
+			if was {
+				keep[strings.TrimPrefix(e.Key, Prefix)] = struct{}{}
+			}
+			if records[i].err != nil {
+				f.undecodable(e.Key, e.Revision, records[i].err)
+				continue
+			}
+			f.synchronizeOne(records[i].record, e.Revision)
+		}
+		if !page.More {
+			break
+		}
+		o.After, o.Revision = page.Entries[len(page.Entries)-1].Key, revision
+	}
+	if !was {
+		return revision, nil
+	}
+	for h := range f.Table.All() {
+		if _, ok := keep[h.Name]; !ok {
+			f.Table.Delete(h.Hostname)
+			f.tell(Change{Name: h.Name, Previous: remembered(h), Revision: revision})
+		}
+	}
+	return revision, nil
+}
+
+func (f *Follower) synchronizeOne(r *v1alpha3.DomainRecord, revision int64) {
+	var previous *v1alpha3.DomainRecord
+	if h, ok := f.Table.Get(r.Spec.Name); ok && h.Name == r.Name {
+		if h.Revision == revision {
+			return
+		}
+		previous = remembered(h)
+	}
+	f.Table.Set(FromRecord(r, revision))
+	f.tell(Change{Name: r.Name, Record: r, Previous: previous, Revision: revision})
+}
+
+// remembered makes a record of what the table knew.
+func remembered(h *Host) *v1alpha3.DomainRecord {
+	r := &v1alpha3.DomainRecord{}
+	r.Name, r.UID = h.Name, types.UID(h.UID)
+	r.Labels, r.Annotations = h.Labels, h.Annotations
+	ttl, ref := int32(h.TTL), h.Target
+	r.Spec.Name, r.Spec.TTL, r.Spec.Target.Ref = h.Hostname, &ttl, &ref
+	if h.TLS {
+		r.Spec.TLS = &v1alpha3.DomainRecordTLS{}
+	}
+	r.Status.Phase = h.Phase
+	return r
+}
+
+func (f *Follower) watch(ctx context.Context, s store.Store, after int64) error {
+	w, err := s.Watch(ctx, Prefix, after)
+	if err != nil {
+		return err
+	}
+	defer w.Close()
+	for {
+		batch, err := w.Next(ctx)
+		if err != nil {
+			return err
+		}
+		for i := range batch.Events {
+			f.apply(&batch.Events[i])
+		}
+	}
+}
+
+// apply brings one event into the table.
+func (f *Follower) apply(e *store.Event) {
+	c := Change{Name: strings.TrimPrefix(e.Key, Prefix), Revision: e.Revision}
+	var err error
+	if e.Previous != nil {
+		if c.Previous, err = decode(e.Key, e.Previous); err != nil {
+			f.undecodable(e.Key, e.PreviousRevision, err)
+		}
+	}
+	if e.Value != nil {
+		if c.Record, err = decode(e.Key, e.Value); err != nil {
+			f.undecodable(e.Key, e.Revision, err)
+			return
+		}
+	}
+	switch {
+	case c.Record != nil:
+		f.Table.Set(FromRecord(c.Record, e.Revision))
+	case c.Previous != nil:
+		if h, ok := f.Table.Get(c.Previous.Spec.Name); ok && h.Name == c.Name {
+			f.Table.Delete(h.Hostname)
+		}
+	default:
+		for h := range f.Table.All() { // what was deleted could not be read
+			if h.Name == c.Name {
+				f.Table.Delete(h.Hostname)
+				c.Previous = remembered(h)
+			}
+		}
+	}
+	f.tell(c)
+}
+
+func (f *Follower) tell(c Change) {
+	if f.OnChange != nil {
+		f.OnChange(c)
+	}
+}
+
+func (f *Follower) undecodable(key string, revision int64, err error) {
+	f.Logger.Error("a stored record cannot be read and is left out",
+		zap.String("key", key), zap.Int64("revision", revision), zap.Error(err))
+}
+
+type decoded struct {
+	record *v1alpha3.DomainRecord
+	err    error
+}
+
+// decodeAll decodes on all cores.
+func decodeAll(entries []store.Entry) []decoded {
+	out := make([]decoded, len(entries))
+	workers := min(runtime.GOMAXPROCS(0), 1+len(entries)/64)
+	var wg sync.WaitGroup
+	for w := range workers {
+		wg.Go(func() {
+			for i := w * len(entries) / workers; i < (w+1)*len(entries)/workers; i++ {
+				out[i].record, out[i].err = decode(entries[i].Key, entries[i].Value)
+			}
+		})
+	}
+	wg.Wait()
+	return out
+}
+
+func decode(key string, value []byte) (*v1alpha3.DomainRecord, error) {
+	r := new(v1alpha3.DomainRecord)
+	if err := json.Unmarshal(value, r); err != nil {
+		return nil, fmt.Errorf("decoding %s: %w", key, err)
+	}
+	if r.Spec.Name == "" {
+		return nil, fmt.Errorf("decoding %s: spec.name is empty", key)
+	}
+	if r.Name != strings.TrimPrefix(key, Prefix) {
+		return nil, fmt.Errorf("decoding %s: metadata.name is %.80q", key, r.Name)
+	}
+	return r, nil
+}

@@ -1,0 +1,75 @@
+package hosts
+
+import (
+	"unique"
+
+	"github.com/apoxy-dev/caddy-apoxy/api/v1alpha3"
+)
+
+// FromRecord returns what the hot paths need of a record that the store holds
+// at revision. Strings that many records share, of targets, owners, labels and
+// annotations, are kept once in memory.
+func FromRecord(r *v1alpha3.DomainRecord, revision int64) *Host {
+	conditions := ConditionsOf(r.Status.Conditions)
+	h := &Host{
+		Hostname:        r.Spec.Name,
+		Name:            r.Name,
+		UID:             string(r.UID),
+		Owner:           intern(r.Owner()),
+		Revision:        revision,
+		TTL:             r.EffectiveTTL(),
+		Phase:           phase(r.Status.Phase),
+		TLS:             r.WantsTLS(),
+		Verified:        conditions.IsTrue(v1alpha3.ConditionOwnershipVerified),
+		TLSReady:        conditions.IsTrue(v1alpha3.ConditionTLSReady),
+		CNAMEConfigured: conditions.IsTrue(v1alpha3.ConditionCNAMEConfigured),
+		Ready:           conditions.IsTrue(v1alpha3.ConditionReady),
+		Conditions:      conditions,
+		Labels:          internMap(r.Labels),
+		Annotations:     internMap(r.Annotations),
+	}
+	if h.Name == h.Hostname {
+		h.Name = h.Hostname // one copy in memory
+	}
+	if ref := r.Spec.Target.Ref; ref != nil {
+		h.Target = v1alpha3.TargetRef{Group: intern(ref.Group), Kind: intern(ref.Kind), Name: intern(ref.Name)}
+	}
+	return h
+}
+
+// phase returns the constant in place of the decoded string.
+func phase(p v1alpha3.Phase) v1alpha3.Phase {
+	switch p {
+	case "", v1alpha3.PhasePending:
+		return v1alpha3.PhasePending
+	case v1alpha3.PhaseIssuing:
+		return v1alpha3.PhaseIssuing
+	case v1alpha3.PhaseActive:
+		return v1alpha3.PhaseActive
+	case v1alpha3.PhaseDetached:
+		return v1alpha3.PhaseDetached
+	}
+	return v1alpha3.Phase(intern(string(p)))
+}
+
+// internMost is the length up to which strings are shared: longer ones are
+// hardly ever equal.
+const internMost = 128
+
+func intern(s string) string {
+	if s == "" || len(s) > internMost {
+		return s
+	}
+	return unique.Make(s).Value()
+}
+
+func internMap(m map[string]string) map[string]string {
+	if len(m) == 0 {
+		return nil
+	}
+	c := make(map[string]string, len(m))
+	for k, v := range m {
+		c[intern(k)] = intern(v)
+	}
+	return c
+}

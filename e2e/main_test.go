@@ -1,0 +1,55 @@
+package e2e
+
+import (
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+
+	"github.com/apoxy-dev/caddy-apoxy/e2e/testnet"
+)
+
+func TestMain(m *testing.M) { os.Exit(testnet.Main(m, buildPrograms)) }
+
+// buildPrograms compiles the product and the peers that come as Go modules.
+// E2E_RACE=1 compiles the product with the race detector. Programs that lie in
+// the directory E2E_BIN are taken from there.
+func buildPrograms(bin string) error {
+	race := os.Getenv("E2E_RACE") != ""
+	for _, program := range []struct {
+		name, module, pkg string
+		race              bool
+		flags             []string
+	}{
+		{name: "caddy", module: "..", pkg: "./cmd/caddy", race: race},
+		{name: "pebble", module: ".", pkg: "github.com/letsencrypt/pebble/v2/cmd/pebble"},
+		{name: "kubectl", module: ".", pkg: "./kubectl", flags: []string{"-ldflags=-s -w"}},
+	} {
+		out := filepath.Join(bin, program.name)
+		if built := filepath.Join(os.Getenv("E2E_BIN"), program.name); os.Getenv("E2E_BIN") != "" {
+			if _, err := os.Stat(built); err == nil {
+				if err := os.Symlink(built, out); err != nil {
+					return err
+				}
+				continue
+			}
+		}
+		if err := testnet.Build(program.module, program.pkg, out, program.race, program.flags...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// sharedNetwork is started by the first test that wants it and ends with the
+// process.
+var sharedNetwork = sync.OnceValues(testnet.Start)
+
+func network(t *testing.T) *testnet.Network {
+	t.Helper()
+	n, err := sharedNetwork()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}

@@ -1,0 +1,109 @@
+package testnet
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Network is the running network without the product.
+type Network struct {
+	// Provider is the name server that the customers' domains are delegated to.
+	Provider *Server
+	// CA issues certificates of 90 days.
+	CA *CA
+	// ForeignRoot is the file with the root that the foreign server's
+	// certificates chain to; ForeignPEM is its content.
+	ForeignRoot string
+	ForeignPEM  []byte
+
+	root *Server
+
+	mu          sync.Mutex
+	delegations map[string][]string // TLD to its records
+}
+
+const caAddr = "127.0.0.60"
+
+// Start starts every peer. They end with the process.
+func Start() (*Network, error) {
+	n := &Network{delegations: map[string][]string{
+		"com.": nil,
+		"net.": {"example NS ns1.provider.org."},
+		"org.": {"ns1.provider A " + ProviderAddr, "ns1.spare A " + SpareAddr},
+	}}
+	var err error
+	if n.root, err = StartServer(RootAddr, "ns.root."); err != nil {
+		return nil, err
+	}
+	root := []string{"ns.root. A " + RootAddr}
+	for tld, records := range n.delegations {
+		root = append(root, tld+" NS ns.root.")
+		if err := n.root.SetZone(tld, records...); err != nil {
+			return nil, err
+		}
+	}
+	if err := n.root.SetZone(".", root...); err != nil {
+		return nil, err
+	}
+	if n.Provider, err = StartServer(ProviderAddr, "ns1.provider.org."); err != nil {
+		return nil, err
+	}
+	// The operator's own domain: delegates Zone to the product, with glue.
+	if err := n.Provider.SetZone("example.net", "cname NS "+NameServer+".", "ns1 A "+ProductAddr); err != nil {
+		return nil, err
+	}
+	if _, err := startResolver(); err != nil {
+		return nil, err
+	}
+	if err := n.startForeign(); err != nil {
+		return nil, err
+	}
+	n.CA, err = StartCA(caAddr, 90*24*time.Hour)
+	return n, err
+}
+
+func (n *Network) startForeign() error {
+	authority, err := NewAuthority("foreign authority")
+	if err != nil {
+		return err
+	}
+	n.ForeignPEM, n.ForeignRoot = authority.PEM, filepath.Join(Dir(), "foreign.pem")
+	if err := os.WriteFile(n.ForeignRoot, n.ForeignPEM, 0o644); err != nil {
+		return fmt.Errorf("writing the foreign root: %w", err)
+	}
+	return startForeign(authority)
+}
+
+// Delegate registers a domain under com, net or org: it points its TLD at server
+// and makes an empty zone there.
+func (n *Network) Delegate(domain string, server *Server) error {
+	label, tld, _ := strings.Cut(strings.TrimSuffix(domain, "."), ".")
+	tld += "."
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if _, ok := n.delegations[tld]; !ok {
+		return fmt.Errorf("delegating %q: there is no TLD %q in this network", domain, tld)
+	}
+	if err := server.SetZone(domain); err != nil {
+		return err
+	}
+	records := append(n.delegations[tld], label+" NS "+server.name)
+	if err := n.root.SetZone(tld, records...); err != nil {
+		return err
+	}
+	n.delegations[tld] = records
+	return nil
+}
+
+func dial(addr string) error {
+	conn, err := net.DialTimeout("tcp", addr, time.Second)
+	if err != nil {
+		return err
+	}
+	return conn.Close()
+}

@@ -1,0 +1,61 @@
+package caddyapoxy
+
+import (
+	"bytes"
+	"encoding/json"
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/caddyserver/caddy/v2/caddyconfig"
+	_ "github.com/caddyserver/caddy/v2/modules/standard"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+// Each file of testdata/adapt holds a Caddyfile, a line of dashes, and what
+// adapting it gives: JSON, or the error.
+func TestCaddyfilesAdaptAsTheGoldenFilesSay(t *testing.T) {
+	files, err := filepath.Glob("testdata/adapt/*.caddyfiletest")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("finding golden files: %v, %d found", err, len(files))
+	}
+	for _, file := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".caddyfiletest"), func(t *testing.T) {
+			content, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			const dashes = "----------\n"
+			input, want, _ := strings.Cut(string(content), dashes)
+			got := adapt(t, input)
+			if *update {
+				if err := os.WriteFile(file, []byte(input+dashes+got), 0o644); err != nil {
+					t.Fatal(err)
+				}
+				return
+			}
+			if got != want {
+				t.Errorf("adapting gives\n%s\nwant\n%s", got, want)
+			}
+		})
+	}
+}
+
+func adapt(t *testing.T, input string) string {
+	t.Helper()
+	got, warnings, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(input), map[string]any{"filename": "Caddyfile"})
+	if err != nil {
+		return err.Error() + "\n"
+	}
+	for _, w := range warnings {
+		t.Errorf("warning: %s", w)
+	}
+	var out bytes.Buffer
+	if err := json.Indent(&out, got, "", "\t"); err != nil {
+		t.Fatal(err)
+	}
+	return out.String() + "\n"
+}

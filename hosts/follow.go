@@ -61,12 +61,14 @@ func Follow(ctx context.Context, s store.Store, f Follower) error {
 	}
 	followed.add(f.Table)
 	defer followed.remove(f.Table)
-	for first := true; ; first = false {
+	loaded := false
+	for {
 		revision, err := f.synchronize(ctx, s)
 		if err == nil {
-			if first && f.OnLoaded != nil {
+			if !loaded && f.OnLoaded != nil {
 				f.OnLoaded()
 			}
+			loaded = true
 			err = f.watch(ctx, s, revision)
 		}
 		if !errors.Is(err, store.ErrExpired) {

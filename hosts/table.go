@@ -30,7 +30,7 @@ type shard struct {
 	// their "*.", so that matching need not build a name.
 	exact, wild map[string]*Host
 	// below counts, for names that lie above hostnames, how many lie below.
-	below map[string]uint32
+	below map[string]int32
 	// waiters by hostname.
 	waiters map[string][]chan struct{}
 }
@@ -212,7 +212,7 @@ func (t *Table) Delete(hostname string) *Host {
 }
 
 // ascend counts a hostname in or out at every name above it.
-func (t *Table) ascend(key string, wildcard bool, by int) {
+func (t *Table) ascend(key string, wildcard bool, by int32) {
 	name := key
 	if !wildcard {
 		name = parent(key)
@@ -220,19 +220,17 @@ func (t *Table) ascend(key string, wildcard bool, by int) {
 	for ; name != ""; name = parent(name) {
 		s := t.shard(name)
 		s.mu.Lock()
-		switch n := s.below[name]; {
-		case by < 0 && n <= 1:
+		switch n, known := s.below[name]; {
+		case n+by == 0:
 			delete(s.below, name)
-		case by < 0:
-			s.below[name] = n - 1
-		case n == 0:
+		case known:
+			s.below[name] = n + by
+		default:
 			if s.below == nil {
-				s.below = make(map[string]uint32)
+				s.below = make(map[string]int32)
 			}
 			// A copy, or the count would keep a deleted host's name alive.
-			s.below[strings.Clone(name)] = 1
-		default:
-			s.below[name] = n + 1
+			s.below[strings.Clone(name)] = by
 		}
 		s.mu.Unlock()
 	}

@@ -1,0 +1,193 @@
+package hosts
+
+import (
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+
+	"github.com/apoxy-dev/caddy-apoxy/api/v1alpha3"
+)
+
+func tableOf(hostnames ...string) *Table {
+	t := New()
+	for _, hostname := range hostnames {
+		t.Set(&Host{Hostname: hostname, Name: hostname})
+	}
+	return t
+}
+
+func TestMatch(t *testing.T) {
+	table := tableOf("api.example.com", "*.example.com", "*.deep.example.com", "plain.test")
+	for name, c := range map[string]struct{ ask, want string }{
+		"an exact hostname is found":                       {"api.example.com", "api.example.com"},
+		"one label below a wildcard is found":              {"www.example.com", "*.example.com"},
+		"the exact hostname goes before the wildcard":      {"api.example.com", "api.example.com"},
+		"the bare name is not the wildcard's":              {"example.com", ""},
+		"two labels below a wildcard are not":              {"a.b.example.com", ""},
+		"a deeper wildcard answers for its own":            {"a.deep.example.com", "*.deep.example.com"},
+		"a name of a wildcard's parent is the outer one's": {"deep.example.com", "*.example.com"},
+		"a name without a record is unknown":               {"other.test", ""},
+		"below a record without wildcard is unknown":       {"a.plain.test", ""},
+		"the empty name is unknown":                        {"", ""},
+		"an empty first label matches no wildcard":         {".example.com", ""},
+		"a single label is unknown":                        {"com", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got := ""
+			if h, ok := table.Match(c.ask); ok {
+				got = h.Hostname
+			}
+			if got != c.want {
+				t.Errorf("Match(%q) = %q, want %q", c.ask, got, c.want)
+			}
+			got = ""
+			if h, ok := table.MatchBytes([]byte(c.ask)); ok {
+				got = h.Hostname
+			}
+			if got != c.want {
+				t.Errorf("MatchBytes(%q) = %q, want %q", c.ask, got, c.want)
+			}
+		})
+	}
+}
+
+func TestGetIsExact(t *testing.T) {
+	table := tableOf("api.example.com", "*.example.com")
+	for ask, want := range map[string]bool{
+		"api.example.com": true, "*.example.com": true, "www.example.com": false,
+		"example.com": false, "*.api.example.com": false, "*": false, "*.": false,
+	} {
+		if _, ok := table.Get(ask); ok != want {
+			t.Errorf("Get(%q) = %v, want %v", ask, ok, want)
+		}
+		if _, ok := table.GetBytes([]byte(ask)); ok != want {
+			t.Errorf("GetBytes(%q) = %v, want %v", ask, ok, want)
+		}
+	}
+}
+
+func TestHasBelow(t *testing.T) {
+	table := tableOf("a.b.example.com", "c.example.com", "*.wild.test", "api.wild.test")
+	check := func(want map[string]bool) {
+		t.Helper()
+		for name, below := range want {
+			if got := table.HasBelow([]byte(name)); got != below {
+				t.Errorf("HasBelow(%q) = %v, want %v", name, got, below)
+			}
+		}
+	}
+	check(map[string]bool{
+		"a.b.example.com": false, "b.example.com": true, "example.com": true, "com": true,
+		"wild.test": true, "test": true, "": false, "*.wild.test": false,
+	})
+	table.Set(&Host{Hostname: "a.b.example.com"}) // again: counted once
+	table.Delete("a.b.example.com")
+	table.Delete("a.b.example.com")
+	table.Delete("*.wild.test")
+	check(map[string]bool{"b.example.com": false, "example.com": true, "com": true, "wild.test": true, "test": true})
+	table.Delete("c.example.com")
+	table.Delete("api.wild.test")
+	check(map[string]bool{"example.com": false, "com": false, "wild.test": false, "test": false})
+	for i := range table.shards {
+		if n := len(table.shards[i].below); n != 0 {
+			t.Fatalf("%d counts are left in an empty table", n)
+		}
+	}
+}
+
+func TestAllAndLen(t *testing.T) {
+	table := tableOf("a.test", "b.test", "*.a.test")
+	table.Set(&Host{Hostname: "a.test", Revision: 2})
+	var got []string
+	for h := range table.All() {
+		got = append(got, fmt.Sprint(h.Hostname, h.Revision))
+		table.Delete(h.Hostname) // allowed within the loop
+	}
+	slices.Sort(got)
+	if want := []string{"*.a.test0", "a.test2", "b.test0"}; !slices.Equal(got, want) {
+		t.Errorf("All yielded %v, want %v", got, want)
+	}
+	if table.Len() != 0 {
+		t.Errorf("Len = %d after everything was deleted", table.Len())
+	}
+}
+
+func TestLookupsDoNotAllocate(t *testing.T) {
+	table := tableOf("api.example.com", "*.example.com")
+	exact, wild, unknown := "api.example.com", "www.example.com", "www.unknown.example.org"
+	exactBytes, wildBytes, zone := []byte(exact), []byte(wild), []byte("example.com")
+	var sink bool
+	n := testing.AllocsPerRun(1000, func() {
+		for _, name := range [...]string{exact, wild, unknown} {
+			h, ok := table.Match(name)
+			sink = ok && h.Verified
+			_, sink = table.Get(name)
+		}
+		_, sink = table.Get("*.example.com")
+		_, sink = table.GetBytes(exactBytes)
+		_, sink = table.MatchBytes(wildBytes)
+		sink = table.HasBelow(zone)
+	})
+	_ = sink
+	if n != 0 {
+		t.Errorf("look-ups allocate %v times", n)
+	}
+}
+
+func TestTableUnderConcurrentUse(t *testing.T) {
+	table := New()
+	var wg sync.WaitGroup
+	for w := range 4 {
+		wg.Go(func() {
+			for i := range 500 {
+				hostname := fmt.Sprintf("h%d.zone%d.example.com", i, w)
+				table.Set(&Host{Hostname: hostname, Conditions: Conditions(0).with(v1alpha3.ConditionReady, "True")})
+				table.Match(hostname)
+				for range table.All() {
+					break
+				}
+				if i%2 == 0 {
+					table.Delete(hostname)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if table.Len() != 1000 || table.Count(v1alpha3.ConditionReady, "True") != 1000 {
+		t.Errorf("Len = %d, Ready = %d, want 1000 each", table.Len(), table.Count(v1alpha3.ConditionReady, "True"))
+	}
+	if !table.HasBelow([]byte("zone3.example.com")) || !table.HasBelow([]byte("example.com")) {
+		t.Error("names above the remaining hosts are not known")
+	}
+}
+
+func BenchmarkPermission(b *testing.B) {
+	const records = 100_000
+	table := New()
+	names := make([]string, records)
+	for i := range names {
+		names[i] = fmt.Sprintf("app-%06d.customer-%05d.example.com", i, i%20_000)
+		table.Set(&Host{Hostname: names[i], Name: names[i], Verified: i%10 != 0, Phase: v1alpha3.PhaseActive})
+	}
+	b.ReportAllocs()
+	i := 0
+	allowed := 0
+	for b.Loop() {
+		i = (i + 7919) % records
+		if h, ok := table.Match(names[i]); ok && h.Verified {
+			allowed++
+		}
+	}
+	_ = allowed
+}
+
+func BenchmarkSet(b *testing.B) {
+	table := New()
+	b.ReportAllocs()
+	i := 0
+	for b.Loop() {
+		table.Set(&Host{Hostname: fmt.Sprintf("app-%07d.example.com", i%1_000_000)})
+		i++
+	}
+}

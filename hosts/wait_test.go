@@ -1,0 +1,90 @@
+package hosts
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func TestWait(t *testing.T) {
+	verified := func(h *Host) bool { return h != nil && h.Verified }
+	t.Run("returns at once when the host is as wanted", func(t *testing.T) {
+		table := New()
+		table.Set(&Host{Hostname: "a.test", Verified: true})
+		if h, err := table.Wait(t.Context(), "a.test", verified); err != nil || !h.Verified {
+			t.Fatal(h, err)
+		}
+	})
+	t.Run("wakes on the change that makes it so and on no other name's", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			table := New()
+			asked := 0
+			var h *Host
+			var err error
+			done := make(chan struct{})
+			go func() {
+				defer close(done)
+				h, err = table.Wait(t.Context(), "*.a.test", func(h *Host) bool { asked++; return verified(h) })
+			}()
+			synctest.Wait()
+			table.Set(&Host{Hostname: "b.test", Verified: true})
+			table.Set(&Host{Hostname: "a.test", Verified: true})
+			synctest.Wait()
+			if asked != 2 { // before and after it was put down
+				t.Errorf("asked %d times before any change, want 2", asked)
+			}
+			table.Set(&Host{Hostname: "*.a.test"})
+			synctest.Wait()
+			table.Set(&Host{Hostname: "*.a.test", Verified: true})
+			<-done
+			if err != nil || !h.Verified || asked != 4 {
+				t.Errorf("got %v, %v after asking %d times", h, err, asked)
+			}
+			for i := range table.shards {
+				if len(table.shards[i].waiters) != 0 {
+					t.Error("a waiter was left behind")
+				}
+			}
+		})
+	})
+	t.Run("wakes on deletion with no host", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			table := New()
+			table.Set(&Host{Hostname: "a.test"})
+			done := make(chan error)
+			go func() {
+				_, err := table.Wait(t.Context(), "a.test", func(h *Host) bool { return h == nil })
+				done <- err
+			}()
+			synctest.Wait()
+			table.Delete("a.test")
+			if err := <-done; err != nil {
+				t.Error(err)
+			}
+		})
+	})
+	t.Run("returns the host as it stands when the context ends", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			table := New()
+			table.Set(&Host{Hostname: "a.test", Revision: 7})
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+			defer cancel()
+			h, err := table.Wait(ctx, "a.test", verified)
+			if !errors.Is(err, context.DeadlineExceeded) || h == nil || h.Revision != 7 {
+				t.Errorf("got %v, %v", h, err)
+			}
+		})
+	})
+	t.Run("is refused when too many wait", func(t *testing.T) {
+		table := New()
+		table.waiting.Store(maxWaiters)
+		if _, err := table.Wait(t.Context(), "a.test", verified); !errors.Is(err, ErrTooManyWaiters) {
+			t.Errorf("got %v", err)
+		}
+		if n := table.waiting.Load(); n != maxWaiters {
+			t.Errorf("%d waiting afterwards, want %d", n, maxWaiters)
+		}
+	})
+}

@@ -51,6 +51,15 @@ type DNSObservation struct {
 	Problem ZoneProblem
 	// Stale lists resolvers that still hold another answer, and until when.
 	Stale []StaleAnswer
+	// Cached: the answer comes out of recursive resolvers, because the
+	// customer's own servers could not be asked, and may be up to TTL old.
+	Cached bool
+	// Wildcard: a wildcard record of the customer's zone made up the answer;
+	// no record stands at the name itself.
+	Wildcard bool
+	// Apex: the name is the top of its zone (it owns an SOA), where no CNAME
+	// may stand. A registrable domain is taken for one without it.
+	Apex bool
 	// At is when this was seen.
 	At time.Time
 }
@@ -106,6 +115,8 @@ const (
 
 // TargetObservation is what is known of the target that a record names.
 type TargetObservation struct {
+	// Unknown: nothing is known yet; whatever was known before still holds.
+	Unknown bool
 	// Found: the configuration has the target.
 	Found bool
 	// Healthy: it can serve.
@@ -121,13 +132,33 @@ type Observations struct {
 	Traffic, ACMEChallenge, Ownership DNSObservation
 	Certificate                       CertificateObservation
 	Target                            TargetObservation
+	// CAA is the relevant CAA record set of N. The zero value: not looked.
+	CAA CAAObservation
+}
+
+// CAAObservation is the relevant CAA record set of a hostname, as RFC 8659
+// section 3 finds it. Seen with no records is the same as Absent.
+type CAAObservation struct {
+	Outcome Outcome
+	// Domain is where the set was found, with or without the final dot.
+	Domain  string
+	Records []CAARecord
+}
+
+// CAARecord is one CAA property (RFC 8659 section 4).
+type CAARecord struct {
+	Flag  uint8
+	Tag   string
+	Value string
 }
 
 // Zone is what the core must know of the operator's zone.
 type Zone struct {
 	// Name is Z, lower case, without the final dot.
 	Name string
-	// EdgeAddresses or EdgeHost (no final dot) is what N.Z answers.
+	// EdgeAddresses or EdgeHost (no final dot) is what N.Z answers. Beside an
+	// EdgeHost, EdgeAddresses may hold what that resolves to: then an apex that
+	// flattens it is recognised.
 	EdgeAddresses []netip.Addr
 	EdgeHost      string
 }

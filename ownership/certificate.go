@@ -1,0 +1,183 @@
+package ownership
+
+import (
+	"strings"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/apoxy-dev/caddy-apoxy/api/v1alpha3"
+)
+
+// certificate is what the hostname's certificate comes to after a look.
+type certificate struct {
+	told     bool      // known for certain now
+	stored   bool      // there is one, expired or not
+	valid    bool      // and it is unexpired
+	foreign  bool      // one is there, but it was issued for another record
+	notAfter time.Time // of the one stored
+	since    time.Time // without a valid one: since when there is none
+}
+
+// lookAtCertificate brings status.certificate up to date. Where an earlier owner
+// is remembered, only a certificate issued for this very record counts.
+func (e *evaluation) lookAtCertificate() {
+	if !e.tls {
+		e.cert.told = true
+		return
+	}
+	o := e.obs.Certificate
+	switch {
+	case o.Outcome == CouldNotTell:
+		e.out.Certificate = e.prev.Certificate
+	case o.Outcome == Seen && e.token != "" && o.RecordUID != string(e.r.UID):
+		e.cert.told, e.cert.foreign = true, true
+	case o.Outcome == Seen:
+		e.cert.told = true
+		e.out.Certificate = &v1alpha3.CertificateStatus{
+			Issuer:       words(o.Issuer),
+			SerialNumber: words(o.SerialNumber),
+			NotBefore:    moment(o.NotBefore),
+			NotAfter:     moment(o.NotAfter),
+			RenewalTime:  moment(o.RenewalTime),
+			Challenge:    words(o.Challenge),
+		}
+	default:
+		e.cert.told = true
+	}
+	if c := e.out.Certificate; c != nil && c.NotAfter != nil {
+		e.cert.stored = true
+		e.cert.notAfter = c.NotAfter.Time
+		e.cert.valid = c.NotAfter.After(e.now)
+	}
+	e.cert.since = e.now
+	if e.cert.stored {
+		e.cert.since = e.cert.notAfter
+	} else if p := e.prev.Condition(v1alpha3.ConditionTLSReady); p != nil && p.Status != metav1.ConditionTrue {
+		e.cert.since = p.LastTransitionTime.Time
+	}
+}
+
+func moment(t time.Time) *metav1.Time {
+	if t.IsZero() {
+		return nil
+	}
+	m := metav1.NewTime(t.UTC().Truncate(time.Second))
+	return &m
+}
+
+// decideTLS sets TLSReady. HTTP-only records have none.
+func (e *evaluation) decideTLS() {
+	if !e.tls {
+		return
+	}
+	kind, o := v1alpha3.ConditionTLSReady, e.obs.Certificate
+	if !e.cert.told {
+		if p := e.prev.Condition(kind); p != nil {
+			e.set(kind, p.Status, p.Reason, heldSentence(p.Status), e.certificateSentence())
+			return
+		}
+		e.set(kind, metav1.ConditionFalse, v1alpha3.ReasonWaitingForDNS, e.waiting())
+		return
+	}
+	if e.cert.valid {
+		renewal := ""
+		switch o.Work {
+		case WorkFailed, WorkRateLimited, WorkCAAForbids:
+			renewal = "Its renewal is in trouble: " + workSentence(o)
+		}
+		caa := ""
+		if e.caa != nil && renewal == "" {
+			caa = e.caa.Message
+		}
+		e.set(kind, metav1.ConditionTrue, v1alpha3.ReasonCertificateIssued, e.certificateSentence(), renewal, caa)
+		return
+	}
+	reason, message := e.tlsReason(o)
+	e.set(kind, metav1.ConditionFalse, reason, e.certificateSentence(), message)
+}
+
+// tlsReason says why there is no valid certificate. What the certificate
+// authority said goes first only while there is a way to obtain one at all.
+func (e *evaluation) tlsReason(o CertificateObservation) (reason, message string) {
+	route := e.verdict.DNS01 || e.verdict.HTTP01
+	switch {
+	case o.Work == WorkIssuing:
+		return v1alpha3.ReasonIssuing, workSentence(o)
+	case e.caa != nil:
+		return v1alpha3.ReasonCAAForbidden, e.caa.Message
+	case !route && e.cert.stored:
+		return v1alpha3.ReasonCertificateExpired, e.waiting()
+	case !route:
+		return v1alpha3.ReasonWaitingForDNS, e.waiting()
+	case o.Work == WorkCAAForbids:
+		return v1alpha3.ReasonCAAForbidden, join(workSentence(o), caaMend(e.r.Spec.Name, e.r.Spec.Name, e.settings.CAIssuers))
+	case o.Work == WorkRateLimited:
+		return v1alpha3.ReasonRateLimited, workSentence(o)
+	case o.Work == WorkFailed:
+		return v1alpha3.ReasonCertificateError, workSentence(o)
+	case o.Work == WorkNone && e.cert.stored:
+		return v1alpha3.ReasonCertificateExpired, "A new one is about to be ordered; nobody needs to do anything."
+	}
+	return v1alpha3.ReasonIssuing, workSentence(o)
+}
+
+// certificateSentence describes the certificate that there is.
+func (e *evaluation) certificateSentence() string {
+	c := e.out.Certificate
+	switch {
+	case e.cert.foreign:
+		return "The certificate that is stored was issued for an earlier record of this hostname, whose owner is another."
+	case c == nil || c.NotAfter == nil:
+		return ""
+	case !e.cert.valid:
+		return "The certificate expired at " + stamp(c.NotAfter.Time) + "."
+	}
+	issuer := ""
+	if c.Issuer != "" {
+		issuer = " by " + c.Issuer
+	}
+	return "A certificate" + issuer + " is ready, valid until " + stamp(c.NotAfter.Time) + "."
+}
+
+// waiting says what the customer creates so that a certificate can be obtained.
+func (e *evaluation) waiting() string {
+	if !e.tokenHolds {
+		return "No certificate is ordered before the customer has proved ownership with this record's token: " +
+			sentence(*e.challenge.record)
+	}
+	for _, f := range []*finding{&e.delegation, &e.traffic} {
+		if f.ok() && f.obs.Problem == ZoneBogus {
+			return f.state()
+		}
+	}
+	if strings.HasPrefix(e.r.Spec.Name, "*.") {
+		return "A wildcard's certificate is obtained through the delegation alone. Waiting for the customer to create: " + sentence(*e.delegation.record)
+	}
+	return "Waiting for the customer to create " + sentence(*e.delegation.record) + " (before the cutover) or " + sentence(*e.traffic.record) + " (the cutover itself)."
+}
+
+// workSentence says what issuance is doing, and what it was told.
+func workSentence(o CertificateObservation) string {
+	said := words(o.Message)
+	if said != "" {
+		said = ": " + said
+	}
+	until := ""
+	if !o.Until.IsZero() {
+		until = " It is tried again at " + stamp(o.Until) + "; nobody needs to do anything before."
+	}
+	switch o.Work {
+	case WorkQueued:
+		return "The certificate waits for its turn to be ordered" + said + "."
+	case WorkIssuing:
+		return "The certificate is being obtained" + said + "."
+	case WorkFailed:
+		return "The last try to obtain a certificate failed" + said + "." + until
+	case WorkRateLimited:
+		return "The certificate authority asked to wait" + said + "." + until
+	case WorkCAAForbids:
+		return "CAA records forbid the certificate authority" + said + "."
+	}
+	return "The certificate is about to be ordered."
+}

@@ -1,0 +1,204 @@
+package ownership
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/apoxy-dev/caddy-apoxy/api/v1alpha3"
+)
+
+// Diagnose names what is wrong with a DNS record as it was seen: which mistake
+// was made, and who mends it how. It returns nil where nothing is wrong and
+// where nothing was looked at. The message holds want in full; foreign values
+// in it are quoted and cut, and no part of it changes while the facts do not.
+// want.LastTransitionTime, where set, dates what is missing.
+func Diagnose(want v1alpha3.DNSRecord, o DNSObservation, z Zone) *v1alpha3.DNSProblem {
+	if o.Outcome == CouldNotTell {
+		return lookupProblem(want, o)
+	}
+	if fulfils(want, o, z) != matchNone {
+		return caveat(want, o)
+	}
+	p := mistake(want, o, z)
+	p.Message = join(p.Message, cachedNote(o))
+	return p
+}
+
+// mistake tells the mistakes of an affirmative answer apart, the surest first.
+func mistake(want v1alpha3.DNSRecord, o DNSObservation, z Zone) *v1alpha3.DNSProblem {
+	for _, rule := range []func(v1alpha3.DNSRecord, DNSObservation, Zone) *v1alpha3.DNSProblem{
+		notRegistered,
+		wildcardAnswers,
+		wrongTarget,
+		recordElsewhere,
+		notFound,
+		apexNeedsAddress,
+		addressInstead,
+		otherInstead,
+	} {
+		if p := rule(want, o, z); p != nil {
+			return p
+		}
+	}
+	return problem(ProblemOtherTypeInsteadOfCNAME, "%s does not have the record that is wanted. Create: %s",
+		want.Name, sentence(want))
+}
+
+func problem(reason, format string, args ...any) *v1alpha3.DNSProblem {
+	return &v1alpha3.DNSProblem{Reason: reason, Message: join(fmt.Sprintf(format, args...))}
+}
+
+// caveat is what is to be said of a record that is right.
+func caveat(want v1alpha3.DNSRecord, o DNSObservation) *v1alpha3.DNSProblem {
+	switch {
+	case o.Problem == ZoneBogus:
+		return problem(ProblemDNSSECBogus, "%s is as it should be, but the DNSSEC signatures of its zone do not hold, "+
+			"so certificate authorities and validating resolvers refuse it. The customer has the zone signed anew "+
+			"or the DS record removed at the registrar.%s", sentence(want), because(o))
+	case len(o.Chain) > 0 && len(o.Other) > 0:
+		return problem(ProblemCNAMEBesideOthers, "%s is there, but beside it stand other records (%s), which DNS forbids: "+
+			"resolvers differ in which they see. The customer removes the others.", sentence(want), quoteAll(o.Other))
+	}
+	return stillCached(want, o)
+}
+
+// stillCached tells which resolvers hold an old answer, and until when.
+func stillCached(want v1alpha3.DNSRecord, o DNSObservation) *v1alpha3.DNSProblem {
+	var first StaleAnswer
+	n := 0
+	for _, s := range o.Stale {
+		if !s.Until.After(o.At) {
+			continue
+		}
+		if n++; s.Until.After(first.Until) {
+			first = s
+		}
+	}
+	if n == 0 {
+		return nil
+	}
+	return problem(ProblemStillCached, "%s is right at its name servers; %d of the configured resolvers still hold an old answer, "+
+		"%s (%s) until about %s. Nobody needs to do anything: it passes by itself.",
+		sentence(want), n, quote(first.Resolver), quote(first.Value), minuteAfter(first.Until))
+}
+
+// lookupProblem tells why nothing could be told.
+func lookupProblem(want v1alpha3.DNSRecord, o DNSObservation) *v1alpha3.DNSProblem {
+	zone := registrable(want.Name)
+	switch o.Problem {
+	case ZoneNotRegistered:
+		return domainNotRegistered(want, zone)
+	case ZoneLame:
+		return problem(ProblemZoneLame, "None of the name servers that %s is delegated to knows the zone. The customer corrects the "+
+			"name servers at the registrar, or has the DNS provider set the zone up, and then creates: %s%s", zone, sentence(want), because(o))
+	case ZoneServFail:
+		return problem(ProblemServFail, "The look-up of %s ends in SERVFAIL: the name servers of %s are in trouble. The customer's DNS "+
+			"provider must mend that. The record that is wanted: %s%s", want.Name, zone, sentence(want), because(o))
+	case ZoneBogus:
+		return problem(ProblemDNSSECBogus, "The DNSSEC signatures of %s do not hold, so certificate authorities and validating resolvers refuse "+
+			"whatever stands there. The customer has the zone signed anew or the DS record removed at the registrar. "+
+			"The record that is wanted: %s%s", zone, sentence(want), because(o))
+	case ZoneUnreachable:
+		return problem(ProblemServersUnreachable, "None of the name servers of %s answers. The customer's DNS provider must mend that. "+
+			"The record that is wanted: %s%s", zone, sentence(want), because(o))
+	}
+	if o.Err == "" {
+		return nil
+	}
+	return problem(ProblemLookupFailed, "The look-up of %s failed and is repeated by itself. The record that is wanted: %s%s",
+		want.Name, sentence(want), because(o))
+}
+
+// because gives the resolver's own words.
+func because(o DNSObservation) string {
+	if w := words(o.Err); w != "" {
+		return " (" + w + ".)"
+	}
+	return ""
+}
+
+func notRegistered(want v1alpha3.DNSRecord, o DNSObservation, _ Zone) *v1alpha3.DNSProblem {
+	if o.Problem != ZoneNotRegistered || !nothing(o) {
+		return nil
+	}
+	return domainNotRegistered(want, registrable(want.Name))
+}
+
+func domainNotRegistered(want v1alpha3.DNSRecord, zone string) *v1alpha3.DNSProblem {
+	return problem(ProblemDomainNotRegistered, "The domain %s does not exist in DNS: not registered, expired, or without name servers. "+
+		"The customer renews it, or sets its name servers, at the registrar and then creates: %s", zone, sentence(want))
+}
+
+// recordElsewhere finds the right value at a wrong name.
+func recordElsewhere(want v1alpha3.DNSRecord, o DNSObservation, _ Zone) *v1alpha3.DNSProblem {
+	if len(o.Elsewhere) == 0 || len(o.Chain) > 0 {
+		return nil
+	}
+	for _, e := range o.Elsewhere {
+		rest, appended := strings.CutPrefix(absolute(e), absolute(want.Name))
+		if appended && rest != "" && strings.HasSuffix(absolute(want.Name), "."+rest) {
+			return problem(ProblemZoneAppendedToName, "The record stands at %s: the registrar appended %s to the name that was typed in. "+
+				"The customer types only %s as the name, so that the record becomes: %s",
+				quote(e), strings.TrimSuffix(rest, "."), relative(want.Name, rest), sentence(want))
+		}
+	}
+	return problem(ProblemRecordAtWrongName, "The right value stands at a wrong name, %s. The customer moves it, so that the record becomes: %s",
+		quoteAll(o.Elsewhere), sentence(want))
+}
+
+// relative writes a name as registrars want it typed: without its zone.
+func relative(name, zone string) string {
+	if rel := strings.TrimSuffix(absolute(name), "."+zone); rel != absolute(name) {
+		return rel
+	}
+	return "@"
+}
+
+func notFound(want v1alpha3.DNSRecord, o DNSObservation, z Zone) *v1alpha3.DNSProblem {
+	if !nothing(o) {
+		return nil
+	}
+	what := "no record"
+	if !o.NXDomain && o.Outcome == Absent {
+		what = "no record of this kind"
+	}
+	since := ""
+	if want.LastTransitionTime != nil && !want.LastTransitionTime.IsZero() {
+		since = " (not in place since " + stamp(want.LastTransitionTime.Time) + ")"
+	}
+	return problem(ProblemNotFound, "There is %s at %s%s. The customer creates: %s%s", what, want.Name, since, sentence(want), apexHint(want, o, z))
+}
+
+// apexHint gives the other ways for a main record at the top of a zone.
+func apexHint(want v1alpha3.DNSRecord, o DNSObservation, z Zone) string {
+	if want.Purpose != v1alpha3.PurposeTraffic || !isApex(want.Name, o) {
+		return ""
+	}
+	hint := "; as " + strings.TrimSuffix(want.Name, ".") + " is the top of its zone, where most providers refuse a CNAME, " +
+		"an ALIAS (also called ANAME or flattened CNAME) with that value"
+	if len(z.EdgeAddresses) > 0 {
+		hint += ", or A and AAAA records with " + strings.Join(firstFew(addresses(z.EdgeAddresses)), " ") + ","
+	}
+	return hint + " serves as well"
+}
+
+func firstFew(values []string) []string { return values[:min(len(values), 2*maxListed)] }
+
+func apexNeedsAddress(want v1alpha3.DNSRecord, o DNSObservation, z Zone) *v1alpha3.DNSProblem {
+	if want.Purpose != v1alpha3.PurposeTraffic || !isApex(want.Name, o) || len(o.Chain) > 0 || len(o.Addresses) > 0 {
+		return nil
+	}
+	return problem(ProblemApexNeedsAddress, "%s has other records (%s) but nothing that leads here. The customer creates: %s%s",
+		want.Name, quoteAll(o.Other), sentence(want), apexHint(want, o, z))
+}
+
+// cachedNote dates an answer that may be an old one.
+func cachedNote(o DNSObservation) string {
+	if !o.Cached {
+		return ""
+	}
+	if o.TTL <= 0 || o.At.IsZero() {
+		return "This was told by recursive resolvers, which may hold an old answer."
+	}
+	return "This was told by recursive resolvers, which may hold an old answer until about " + minuteAfter(o.At.Add(o.TTL)) + "."
+}

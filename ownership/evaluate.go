@@ -1,0 +1,158 @@
+package ownership
+
+import (
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/equality"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/apoxy-dev/caddy-apoxy/api/v1alpha3"
+)
+
+// Input is everything that a decision depends on.
+type Input struct {
+	// Record is the record with its previous status. It is not modified.
+	Record *v1alpha3.DomainRecord
+	// Observations is what one look saw.
+	Observations Observations
+	Settings     Settings
+	// Now is the moment of the decision. It is cut to the second, as the API is.
+	Now time.Time
+	// Token, when not empty, says that another owner held the hostname before:
+	// then only the challenge with this token is a proof, and a certificate
+	// that was issued for this very record.
+	Token string
+	// HoldDetach: the fleet brake holds, so ownership does not fall now.
+	HoldDetach bool
+}
+
+// Verdict is what the observations mean.
+type Verdict struct {
+	// Status is complete and merged with the previous one: transition times move
+	// only with the status they belong to, and where nothing could be told the
+	// previous finding stands.
+	Status v1alpha3.DomainRecordStatus
+	// WantCertificate: issuance is to obtain a certificate or to keep the one
+	// there is.
+	WantCertificate bool
+	// DNS01 and HTTP01 say by which challenges a certificate may be obtained now.
+	// HTTP01 stands for TLS-ALPN-01 too. Both false: none can succeed.
+	DNS01, HTTP01 bool
+	// Withdrawing: OwnershipVerified is True still, but all that it rested on
+	// is gone, since WithdrawnSince.
+	Withdrawing    bool
+	WithdrawnSince time.Time
+	// Falls: OwnershipVerified falls with this verdict.
+	Falls bool
+	// Held: OwnershipVerified would fall but for HoldDetach.
+	Held bool
+}
+
+// Evaluate decides what the observations of a look mean for a record. It is
+// pure, and evaluating its own result with the same observations changes nothing.
+func Evaluate(in Input) Verdict {
+	e := newEvaluation(in.Record, in.Settings, in.Now)
+	e.obs, e.token, e.hold = in.Observations, in.Token, in.HoldDetach
+	e.lookAtRecords()
+	e.lookAtCertificate()
+	e.decideOwnership()
+	e.decideRoutes()
+	e.lookAtCAA()
+	e.decideTLS()
+	e.decideDelegation()
+	e.decideCNAME()
+	e.decideTarget()
+	e.out.Phase = e.phase()
+	e.decideReady()
+	e.keepForeignConditions()
+	e.verdict.Status = e.out
+	return e.verdict
+}
+
+// Initial is the status of a record before the first look: phase Pending, every
+// record that the customer creates, and conditions that say what to create.
+// What a previous status says is kept as far as it still applies. It does not
+// know the tenant rule: the first Evaluate brings the token's form in.
+func Initial(r *v1alpha3.DomainRecord, s Settings, now time.Time) v1alpha3.DomainRecordStatus {
+	return Evaluate(Input{Record: r, Settings: s, Now: now, Observations: Observations{
+		Target: TargetObservation{Unknown: true},
+	}}).Status
+}
+
+// Equal reports whether two statuses say the same, so that none needs writing.
+func Equal(a, b v1alpha3.DomainRecordStatus) bool { return equality.Semantic.DeepEqual(a, b) }
+
+// evaluation is one Evaluate in the making.
+type evaluation struct {
+	r        *v1alpha3.DomainRecord
+	prev     *v1alpha3.DomainRecordStatus
+	settings Settings
+	now      time.Time
+	obs      Observations
+	token    string
+	hold     bool
+	tls      bool
+
+	traffic, delegation, challenge finding
+	cert                           certificate
+	caa                            *v1alpha3.DNSProblem
+	routed, tokenHolds             bool
+
+	out     v1alpha3.DomainRecordStatus
+	verdict Verdict
+}
+
+func newEvaluation(r *v1alpha3.DomainRecord, s Settings, now time.Time) *evaluation {
+	e := &evaluation{r: r, prev: r.Status.DeepCopy(), settings: s, now: now.UTC().Truncate(time.Second), tls: r.WantsTLS()}
+	e.out.ObservedGeneration = r.Generation
+	e.out.Type = v1alpha3.StatusTypeRef
+	return e
+}
+
+// set adds a condition. Its transition time is the previous one's unless the
+// status differs from it.
+func (e *evaluation) set(kind string, status metav1.ConditionStatus, reason string, sentences ...string) {
+	c := metav1.Condition{
+		Type: kind, Status: status, Reason: reason, Message: join(sentences...),
+		ObservedGeneration: e.r.Generation, LastTransitionTime: metav1.NewTime(e.now),
+	}
+	if p := e.prev.Condition(kind); p != nil && p.Status == status && !p.LastTransitionTime.IsZero() {
+		c.LastTransitionTime = p.LastTransitionTime
+	}
+	e.out.Conditions = append(e.out.Conditions, c)
+}
+
+// was reports whether a condition was True before this look.
+func (e *evaluation) was(kind string) bool {
+	p := e.prev.Condition(kind)
+	return p != nil && p.Status == metav1.ConditionTrue
+}
+
+// is reports whether a condition is True after it.
+func (e *evaluation) is(kind string) bool {
+	c := e.out.Condition(kind)
+	return c != nil && c.Status == metav1.ConditionTrue
+}
+
+// order is the order of conditions in a status; Ready goes by it, TLSReady last.
+var order = []string{
+	v1alpha3.ConditionOwnershipVerified,
+	v1alpha3.ConditionTLSReady,
+	v1alpha3.ConditionACMEChallengeDelegationReady,
+	v1alpha3.ConditionCNAMEConfigured,
+	v1alpha3.ConditionTargetReady,
+	v1alpha3.ConditionReady,
+}
+
+// keepForeignConditions carries over conditions that others have put there.
+func (e *evaluation) keepForeignConditions() {
+	for _, c := range e.prev.Conditions {
+		ours := false
+		for _, kind := range order {
+			ours = ours || c.Type == kind
+		}
+		if !ours {
+			e.out.Conditions = append(e.out.Conditions, c)
+		}
+	}
+}

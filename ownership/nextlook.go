@@ -1,0 +1,168 @@
+package ownership
+
+import (
+	"time"
+
+	"github.com/apoxy-dev/caddy-apoxy/api/v1alpha3"
+)
+
+// Activity is what the shell knows of a record beside its status. The zero
+// value is none.
+type Activity struct {
+	// LastWrite is when the record's spec or metadata was last written.
+	LastWrite time.Time
+	// LastHint is when something last suggested that its DNS has changed: a
+	// query in the zone, a handshake, a request, a failed order.
+	LastHint time.Time
+}
+
+// How often a record is looked at, in multiples of check_interval, whose default
+// is 30 s; in brackets what that makes.
+const (
+	freshFor      = time.Hour // unsettled and this long untouched: still every check_interval
+	backoffShare  = 24        // from then on a look each 24th of the time without a change
+	unsettledMost = 720       // never seen right: at most every 6 h
+	verifiedMost  = 120       // verified but not all in place: at most every hour
+	tlsLeast      = 120       // settled with TLS: an hour
+	tlsMost       = 360       // to three hours after three quiet days
+	plainLeast    = 20        // settled HTTP-only: 10 min, or detach_after if that is shorter
+	plainMost     = 120       // to an hour after a quiet day
+)
+
+// NextLook says when to look at a record again, from its status, after now.
+// Jitter, 0 to 1, spreads records: up to a fifth early while something is
+// expected to change, and around the interval where nothing is.
+//
+// Unsettled records are looked at every CheckInterval for an hour after the last
+// write, change or hint, then ever more rarely. Those about to be detached are
+// looked at every CheckInterval and at the moment that decides. Settled ones
+// cost little: a million with TLS under 300 looks a second, under 100 once they
+// have been quiet for days. A certificate's expiry is always looked at.
+func NextLook(r *v1alpha3.DomainRecord, a Activity, s Settings, now time.Time, jitter float64) time.Time {
+	jitter = min(max(jitter, 0), 1)
+	check := s.CheckInterval
+	if check <= 0 {
+		check = DefaultCheckInterval
+	}
+	quiet := now.Sub(lastChange(r, a))
+	var next time.Time
+	switch {
+	case withdrawing(r, now):
+		next = now.Add(early(check, jitter))
+		if falls := goneSince(r).Add(s.DetachAfter); falls.After(now) && falls.Before(next) {
+			next = falls
+		}
+	case settled(r) && r.WantsTLS():
+		next = now.Add(around(between(quiet/backoffShare, tlsLeast*check, tlsMost*check), jitter))
+	case settled(r):
+		least := max(min(plainLeast*check, s.DetachAfter), check)
+		next = now.Add(around(between(quiet/backoffShare, least, plainMost*check), jitter))
+	case quiet <= freshFor:
+		next = now.Add(early(check, jitter))
+	default:
+		most := time.Duration(unsettledMost)
+		if verified(r) {
+			most = verifiedMost
+		}
+		next = now.Add(early(between(quiet/backoffShare, check, most*check), jitter))
+	}
+	if c := r.Status.Certificate; c != nil && c.NotAfter != nil && c.NotAfter.After(now) && c.NotAfter.Time.Before(next) {
+		next = c.NotAfter.Time
+	}
+	return next
+}
+
+// Defaults of the settings.
+const (
+	DefaultCheckInterval = 30 * time.Second
+	DefaultDetachAfter   = 10 * time.Minute
+)
+
+func between(d, least, most time.Duration) time.Duration { return min(max(d, least), most) }
+
+// early spreads an interval over its last fifth, so that it is never exceeded.
+func early(d time.Duration, jitter float64) time.Duration {
+	return d - time.Duration(0.2*jitter*float64(d))
+}
+
+// around spreads an interval from a twentieth early to a quarter late: on
+// average a tenth longer.
+func around(d time.Duration, jitter float64) time.Duration {
+	return d + time.Duration((0.3*jitter-0.05)*float64(d))
+}
+
+// lastChange is when anything last happened to a record.
+func lastChange(r *v1alpha3.DomainRecord, a Activity) time.Time {
+	last := r.CreationTimestamp.Time
+	later := func(t time.Time) {
+		if t.After(last) {
+			last = t
+		}
+	}
+	if !settled(r) {
+		later(a.LastHint)
+	}
+	later(a.LastWrite)
+	for _, c := range r.Status.Conditions {
+		if c.Type != v1alpha3.ConditionTargetReady && c.Type != v1alpha3.ConditionReady {
+			later(c.LastTransitionTime.Time)
+		}
+	}
+	for _, d := range r.Status.DNSRecords {
+		if d.LastTransitionTime != nil {
+			later(d.LastTransitionTime.Time)
+		}
+	}
+	return last
+}
+
+// isTrue reports whether a condition of a record is True.
+func isTrue(r *v1alpha3.DomainRecord, kind string) bool {
+	c := r.Status.Condition(kind)
+	return c != nil && c.Status == "True"
+}
+
+func verified(r *v1alpha3.DomainRecord) bool {
+	return isTrue(r, v1alpha3.ConditionOwnershipVerified)
+}
+
+// settled reports whether nothing more is expected of a record: all is True but
+// perhaps the backend, which no look at DNS mends.
+func settled(r *v1alpha3.DomainRecord) bool {
+	return verified(r) && isTrue(r, v1alpha3.ConditionCNAMEConfigured) &&
+		(!r.WantsTLS() || isTrue(r, v1alpha3.ConditionTLSReady)) &&
+		r.Status.ObservedGeneration == r.Generation
+}
+
+// withdrawing reports whether a verified record has nothing left in DNS nor a
+// certificate that it rests on.
+func withdrawing(r *v1alpha3.DomainRecord, now time.Time) bool {
+	if !verified(r) || certified(r, now) {
+		return false
+	}
+	for _, d := range r.Status.DNSRecords {
+		if d.Configured {
+			return false
+		}
+	}
+	return true
+}
+
+func certified(r *v1alpha3.DomainRecord, now time.Time) bool {
+	c := r.Status.Certificate
+	return r.WantsTLS() && c != nil && c.NotAfter != nil && c.NotAfter.After(now)
+}
+
+// goneSince is when the last of what a record rested on went.
+func goneSince(r *v1alpha3.DomainRecord) time.Time {
+	var since time.Time
+	if c := r.Status.Certificate; r.WantsTLS() && c != nil && c.NotAfter != nil {
+		since = c.NotAfter.Time
+	}
+	for _, d := range r.Status.DNSRecords {
+		if d.LastTransitionTime != nil && d.LastTransitionTime.After(since) {
+			since = d.LastTransitionTime.Time
+		}
+	}
+	return since
+}

@@ -1,0 +1,137 @@
+package ownership
+
+import (
+	"strings"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/apoxy-dev/caddy-apoxy/api/v1alpha3"
+)
+
+// proof is the reason of OwnershipVerified that what was found amounts to, ""
+// if there is no proof.
+func (e *evaluation) proof() string {
+	switch {
+	case e.tls && e.cert.valid:
+		return v1alpha3.ReasonTLSCertificateIssued
+	case e.challenge.ok():
+		return v1alpha3.ReasonApoxyChallengeConfigured
+	case !e.tls && e.token == "" && e.traffic.ok():
+		return v1alpha3.ReasonCNAMEConfigured
+	}
+	return ""
+}
+
+// leading are the records whose presence keeps a verified record from being
+// detached: as long as one of them leads here, the customer has not left.
+func (e *evaluation) leading() []*finding {
+	f := []*finding{&e.challenge}
+	if e.token == "" {
+		f = append(f, &e.traffic)
+		if e.tls {
+			f = append(f, &e.delegation)
+		}
+	}
+	return f
+}
+
+// decideOwnership sets OwnershipVerified. Once True it stays so until everything
+// that it could rest on has been affirmatively gone for DetachAfter, and the
+// look that ends it could tell for every one of them.
+func (e *evaluation) decideOwnership() {
+	kind, before := v1alpha3.ConditionOwnershipVerified, e.heldReason(v1alpha3.ConditionOwnershipVerified)
+	if reason := e.proof(); reason != "" {
+		e.set(kind, metav1.ConditionTrue, reason, e.proofSentence(reason))
+		return
+	}
+	if !e.was(kind) {
+		reason := v1alpha3.ReasonOwnershipNotVerified
+		first := "There is no proof yet that the customer controls " + e.r.Spec.Name + "."
+		if before == v1alpha3.ReasonProofWithdrawn {
+			reason, first = before, "Every proof was withdrawn."
+		}
+		e.set(kind, metav1.ConditionFalse, reason, first, e.howToProve())
+		return
+	}
+
+	since, told, left := e.cert.since, e.cert.told, ""
+	if !e.tls {
+		since = time.Time{}
+	}
+	for _, f := range e.leading() {
+		if f.ok() {
+			left = sentence(*f.record)
+		}
+		told = told && f.told
+		if t := f.record.LastTransitionTime.Time; t.After(since) {
+			since = t
+		}
+	}
+	if left != "" {
+		e.set(kind, metav1.ConditionTrue, before, "Proven before, and kept while "+left+" is in place.")
+		return
+	}
+	if e.tls && !e.cert.told && !e.cert.stored {
+		e.set(kind, metav1.ConditionTrue, before, "Proven before; what certificate there is could not be told, and that holds.")
+		return
+	}
+
+	e.verdict.Withdrawing, e.verdict.WithdrawnSince = true, since
+	falls := since.Add(e.settings.DetachAfter)
+	gone := "Every proof is gone since " + stamp(since) + "."
+	switch due := told && !e.now.Before(falls); {
+	case due && !e.hold:
+		e.verdict.Falls, e.verdict.Withdrawing = true, false
+		e.set(kind, metav1.ConditionFalse, v1alpha3.ReasonProofWithdrawn, "Every proof was withdrawn.", e.howToProve())
+	case due:
+		e.verdict.Held = true
+		e.set(kind, metav1.ConditionTrue, before, gone, "Too many records would lose ownership together, so none does: "+
+			"the operator finds out what they have in common.", e.howToProve())
+	default:
+		e.set(kind, metav1.ConditionTrue, before, gone, "Unless one comes back, ownership falls with the first look after "+
+			stamp(falls)+" that finds them gone.", e.howToProve())
+	}
+}
+
+func (e *evaluation) proofSentence(reason string) string {
+	switch reason {
+	case v1alpha3.ReasonTLSCertificateIssued:
+		return "Proven by the certificate, which is valid until " + stamp(e.cert.notAfter) + "."
+	case v1alpha3.ReasonApoxyChallengeConfigured:
+		return "Proven: " + e.challenge.state()
+	}
+	return "Proven: " + e.traffic.state()
+}
+
+// howToProve lists the records of which the customer creates one.
+func (e *evaluation) howToProve() string {
+	challenge := sentence(*e.challenge.record)
+	if e.token != "" {
+		return "The hostname was held by another tenant before, so only this record's own token proves it: " + e.challenge.state()
+	}
+	main := sentence(*e.traffic.record)
+	switch {
+	case !e.tls:
+		return "The customer creates " + main + " (the cutover itself) or, before it, " + challenge
+	case strings.HasPrefix(e.r.Spec.Name, "*."):
+		return "The customer creates " + sentence(*e.delegation.record) + " or " + challenge
+	}
+	return "The customer creates " + sentence(*e.delegation.record) + " (before the cutover), " + main +
+		" (the cutover itself) or " + challenge
+}
+
+// decideRoutes says by which challenges a certificate may be obtained. A zone
+// whose signatures do not hold has none: the authority would refuse it.
+func (e *evaluation) decideRoutes() {
+	verified := e.is(v1alpha3.ConditionOwnershipVerified)
+	e.tokenHolds = e.token == "" || verified
+	if !e.tls {
+		return
+	}
+	wildcard := strings.HasPrefix(e.r.Spec.Name, "*.")
+	e.routed = e.tokenHolds && (e.delegation.ok() || e.traffic.ok() && !wildcard)
+	e.verdict.DNS01 = e.tokenHolds && e.delegation.ok() && e.obs.ACMEChallenge.Problem != ZoneBogus
+	e.verdict.HTTP01 = e.tokenHolds && e.traffic.ok() && !wildcard && e.obs.Traffic.Problem != ZoneBogus
+	e.verdict.WantCertificate = e.verdict.DNS01 || e.verdict.HTTP01 || verified && e.cert.stored
+}

@@ -1,0 +1,127 @@
+package ownership
+
+import (
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/apoxy-dev/caddy-apoxy/api/v1alpha3"
+)
+
+// finding is what one DNS record comes to after a look.
+type finding struct {
+	// record is the record in the status, nil if this kind of record has none.
+	record *v1alpha3.DNSRecord
+	obs    DNSObservation
+	// told: this look gave an affirmative answer.
+	told bool
+	// by is how the record is fulfilled, by what was seen now or, where nothing
+	// could be told, by what was seen before.
+	by match
+}
+
+func (f *finding) ok() bool { return f.by != matchNone }
+
+// lookAtRecords brings status.dnsRecords up to date.
+func (e *evaluation) lookAtRecords() {
+	records := v1alpha3.ExpectedDNSRecords(e.r, e.settings.Zone.Name, e.token)
+	e.out.DNSRecords = records
+	e.out.ResolvedValues = []string{v1alpha3.TrafficName(e.r.Spec.Name, e.settings.Zone.Name)}
+	for i := range records {
+		switch d := &records[i]; d.Purpose {
+		case v1alpha3.PurposeTraffic:
+			e.traffic = e.find(d, e.obs.Traffic)
+			if e.traffic.ok() && !e.traffic.told && e.heldReason(v1alpha3.ConditionCNAMEConfigured) == v1alpha3.ReasonAddressConfigured {
+				e.traffic.by = matchAddress
+			}
+		case v1alpha3.PurposeACMEChallenge:
+			e.delegation = e.find(d, e.obs.ACMEChallenge)
+		case v1alpha3.PurposeOwnership:
+			e.challenge = e.find(d, e.obs.Ownership)
+		}
+	}
+}
+
+// heldReason is the reason that a condition had before.
+func (e *evaluation) heldReason(kind string) string {
+	if p := e.prev.Condition(kind); p != nil {
+		return p.Reason
+	}
+	return ""
+}
+
+// find folds one observation into the record it is about. An affirmative answer
+// replaces what was there; anything else leaves it standing.
+func (e *evaluation) find(d *v1alpha3.DNSRecord, o DNSObservation) finding {
+	f := finding{record: d, obs: o, told: o.Outcome != CouldNotTell}
+	now := metav1.NewTime(e.now)
+	d.LastTransitionTime = &now
+	if p := e.prev.DNSRecord(d.Purpose); p != nil && p.Name == d.Name && p.Value == d.Value && p.Type == d.Type {
+		d.Configured, d.Problem = p.Configured, p.Problem
+		if p.Observed != nil {
+			d.Observed = p.Observed
+		}
+		if p.LastTransitionTime != nil && !(e.turned() && !d.Configured) {
+			d.LastTransitionTime = p.LastTransitionTime
+		}
+	}
+	if !f.told {
+		if d.Configured {
+			f.by = matchCNAME
+		}
+		e.holdProblem(d, o)
+		return f
+	}
+	f.by = fulfils(*d, o, e.settings.Zone)
+	if f.ok() != d.Configured {
+		d.Configured, d.LastTransitionTime = f.ok(), &now
+	}
+	d.Observed = observed(*d, o)
+	d.Problem = Diagnose(*d, o, e.settings.Zone)
+	return f
+}
+
+// turned reports whether the record was with TLS before and is without now. What
+// it rested on as proof is another thing then, so the wait before a detach
+// begins anew.
+func (e *evaluation) turned() bool {
+	return !e.tls && e.prev.Condition(v1alpha3.ConditionTLSReady) != nil
+}
+
+// holdProblem keeps the diagnosis of what was last seen, unless there is none or
+// the look-up itself is now known to be in trouble.
+func (e *evaluation) holdProblem(d *v1alpha3.DNSRecord, o DNSObservation) {
+	p := Diagnose(*d, o, e.settings.Zone)
+	if p == nil {
+		return
+	}
+	if p.Reason == ProblemLookupFailed && d.Problem != nil && !aboutLookup(d.Problem.Reason) {
+		return
+	}
+	d.Problem = p
+}
+
+// state describes the record in one or two sentences that hold it in full.
+func (f *finding) state() string {
+	d := f.record
+	switch {
+	case f.told && f.ok() && d.Problem != nil:
+		return d.Problem.Message
+	case f.told && f.ok():
+		return sentence(*d) + " is in place."
+	case f.told && d.Problem != nil:
+		return d.Problem.Message
+	}
+	held := "Not seen there so far."
+	switch {
+	case f.ok():
+		held = "It was in place when last seen, and that holds."
+	case len(d.Observed) > 0:
+		held = "Last seen there: " + quoteAll(d.Observed) + ", and that holds."
+	}
+	if d.Problem == nil {
+		return "The record that is wanted: " + sentence(*d) + " " + held
+	}
+	if aboutLookup(d.Problem.Reason) || d.Problem.Reason == ProblemDomainNotRegistered {
+		return join(d.Problem.Message, held)
+	}
+	return join(d.Problem.Message, "The last look could not tell more"+because(f.obs)+"; this holds.")
+}

@@ -1,0 +1,120 @@
+package ownership
+
+import (
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/apoxy-dev/caddy-apoxy/api/v1alpha3"
+)
+
+// Bounds of what messages and status repeat of foreign text.
+const (
+	maxForeign  = 100  // octets of one quoted value
+	maxWords    = 300  // octets of somebody else's sentence
+	maxMessage  = 2000 // octets of a message
+	maxObserved = 16   // entries of dnsRecords[].observed
+	maxValue    = 255  // octets of one such entry
+	maxListed   = 4    // values that one message lists
+)
+
+// sentence writes a record as the customer creates it: "x. CNAME y."
+func sentence(d v1alpha3.DNSRecord) string { return d.Name + " " + d.Type + " " + d.Value }
+
+// quote makes a foreign value fit to be repeated: quoted, printable ASCII, cut.
+func quote(s string) string { return cut(strconv.QuoteToASCII(cut(s, maxForeign)), 4*maxForeign) }
+
+// words makes a foreign sentence fit to be part of ours: one line, printable,
+// cut, without a final full stop.
+func words(s string) string {
+	s = cut(s, 4*maxWords)
+	s = strings.Map(func(r rune) rune {
+		switch {
+		case r == utf8.RuneError:
+			return '?'
+		case unicode.IsSpace(r):
+			return ' '
+		case !unicode.IsPrint(r):
+			return -1
+		}
+		return r
+	}, s)
+	return strings.TrimRight(cut(strings.Join(strings.Fields(s), " "), maxWords), ". ")
+}
+
+// cut shortens s to at most n octets and shows that it did.
+func cut(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	const mark = "..."
+	s = s[:n-len(mark)]
+	for s != "" {
+		if r, size := utf8.DecodeLastRuneInString(s); r != utf8.RuneError || size > 1 {
+			break
+		}
+		s = s[:len(s)-1]
+	}
+	return s + mark
+}
+
+// join puts sentences together, leaving out empty ones, and bounds the whole.
+func join(sentences ...string) string {
+	sentences = slices.DeleteFunc(sentences, func(s string) bool { return s == "" })
+	return cut(strings.Join(sentences, " "), maxMessage)
+}
+
+// quoteAll quotes some values and counts the rest.
+func quoteAll(values []string) string {
+	var b strings.Builder
+	for i, v := range values {
+		if i == maxListed {
+			b.WriteString(" and " + strconv.Itoa(len(values)-i) + " more")
+			break
+		}
+		if i > 0 {
+			b.WriteString(", ")
+		}
+		b.WriteString(quote(v))
+	}
+	return b.String()
+}
+
+// stamp writes a moment the same way everywhere: UTC, to the second.
+func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }
+
+// minuteAfter writes a moment that is only roughly known: the next full minute,
+// so that looks a little apart write the same.
+func minuteAfter(t time.Time) string {
+	return stamp(t.UTC().Add(time.Minute - time.Nanosecond).Truncate(time.Minute))
+}
+
+// addresses writes addresses in order, IPv4 first.
+func addresses(addrs []netip.Addr) []string {
+	addrs = slices.Clone(addrs)
+	slices.SortFunc(addrs, netip.Addr.Compare)
+	out := make([]string, len(addrs))
+	for i, a := range addrs {
+		out[i] = a.String()
+	}
+	return out
+}
+
+// absolute brings a name into the form that names are compared in: lower case
+// with the final dot.
+func absolute(name string) string {
+	return strings.ToLower(strings.TrimSuffix(name, ".")) + "."
+}
+
+// labels splits a name; the root has none.
+func labels(name string) []string {
+	name = strings.TrimSuffix(name, ".")
+	if name == "" {
+		return nil
+	}
+	return strings.Split(name, ".")
+}

@@ -1,40 +1,37 @@
-package boltstore
+package boltstore_test
 
 import (
 	"path/filepath"
 	"testing"
 
 	"github.com/apoxy-dev/caddy-apoxy/store"
+	"github.com/apoxy-dev/caddy-apoxy/store/boltstore"
+	"github.com/apoxy-dev/caddy-apoxy/store/storetest"
 )
 
-func open2(t *testing.T, path string, o Options) *Store {
+func openAt(t *testing.T, path string, o boltstore.Options) *boltstore.Store {
 	t.Helper()
-	s, err := Open(path, o)
+	s, err := boltstore.Open(path, o)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = s.Close() })
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
 	return s
 }
 
-func TestSmoke(t *testing.T) {
-	ctx := t.Context()
-	path := filepath.Join(t.TempDir(), "a", "x.db")
-	s := open2(t, path, Options{})
-	r, err := s.Write(ctx, store.Op{Key: "a/1", Value: []byte("x"), If: store.Absent})
-	if err != nil || r != 2 {
-		t.Fatal(r, err)
-	}
-	e, rev, err := s.Get(ctx, "a/1")
-	t.Log(e, rev, err)
-	if err := s.Close(); err != nil {
-		t.Fatal(err)
-	}
-	s = open2(t, path, Options{})
-	e, rev, err = s.Get(ctx, "a/1")
-	t.Log(e, rev, err)
-	l, err := s.List(ctx, "a/", store.ListOptions{Limit: 1})
-	t.Log(l, err)
-	_, err = Open(path, Options{})
-	t.Log(err)
+func TestContract(t *testing.T) {
+	o := boltstore.Options{History: storetest.History}
+	storetest.Run(t,
+		func(t *testing.T) store.Store { return openAt(t, filepath.Join(t.TempDir(), "apoxy.db"), o) },
+		storetest.WithReopen(func(t *testing.T, s store.Store) store.Store {
+			path := s.(*boltstore.Store).Path()
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+			return openAt(t, path, o)
+		}))
 }

@@ -1,0 +1,239 @@
+package dnsprovider
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/miekg/dns"
+	"go.uber.org/zap"
+
+	"github.com/apoxy-dev/caddy-apoxy/store"
+)
+
+// Bounds of one RRset in the store.
+const (
+	maxValues    = 64
+	maxValueSize = 4096
+)
+
+// sweepInterval is how often expired values are removed from the store. They
+// are not answered any more from the second they expire.
+const sweepInterval = time.Minute
+
+// RRSet is an RRset as the store keeps it, at rrsets/ZONE/OWNER/TYPE.
+type RRSet struct {
+	// TTL in seconds.
+	TTL uint32 `json:"ttl"`
+	// Values of the records, at most 64.
+	Values []Value `json:"values"`
+}
+
+// Value is one record of an RRSet.
+type Value struct {
+	// Data in the presentation form of libdns: a TXT's text is not quoted.
+	Data string `json:"data"`
+	// Expires is when the value is no longer answered. Nil: never.
+	Expires *time.Time `json:"expires,omitempty"`
+}
+
+// RRSets are the RRsets that were put into a zone, kept in a store that every
+// server of the zone shares and held in memory for queries.
+type RRSets struct {
+	store  store.Store
+	zone   string
+	prefix string
+	logger *zap.Logger
+	*rrIndex
+
+	mu sync.Mutex
+	// applied is the revision up to which memory holds what the store does.
+	applied int64
+	// moved is closed when applied moves on.
+	moved chan struct{}
+}
+
+// NewRRSets keeps the RRsets of the zone of that name in st. They are answered
+// once Run has read them. The logger may be nil.
+func NewRRSets(st store.Store, zone string, logger *zap.Logger) (*RRSets, error) {
+	name, err := hostName(zone)
+	if err != nil {
+		return nil, fmt.Errorf("zone %s: %w", zone, err)
+	}
+	if logger == nil {
+		logger = zap.NewNop()
+	}
+	return &RRSets{store: st, zone: name, prefix: "rrsets/" + name + "/", logger: logger,
+		rrIndex: newIndex(), moved: make(chan struct{})}, nil
+}
+
+// Zone is the name of the zone: lower case, no final dot.
+func (r *RRSets) Zone() string { return r.zone }
+
+// Run follows the store until the context ends or the store is closed, whose
+// error it returns. Other errors of the store are logged and tried again.
+func (r *RRSets) Run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	swept := make(chan struct{})
+	go func() {
+		defer close(swept)
+		r.sweepEvery(ctx, sweepInterval)
+	}()
+	defer func() { cancel(); <-swept }()
+	for delay := 50 * time.Millisecond; ; delay = min(2*delay, 5*time.Second) {
+		before := r.revision()
+		err := r.follow(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case errors.Is(err, store.ErrClosed):
+			return err
+		case !errors.Is(err, store.ErrExpired):
+			r.logger.Warn("following RRsets in the store failed; trying again", zap.String("zone", r.zone),
+				zap.Duration("in", delay), zap.Error(err))
+		}
+		if r.revision() > before {
+			delay = 50 * time.Millisecond
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(delay):
+		}
+	}
+}
+
+// follow reads everything, then what changes, until something fails.
+func (r *RRSets) follow(ctx context.Context) error {
+	list, err := r.store.List(ctx, r.prefix, store.ListOptions{})
+	if err != nil {
+		return fmt.Errorf("listing %s: %w", r.prefix, err)
+	}
+	gone := map[string]bool{}
+	r.each(func(owner string, n *node) {
+		for _, set := range n.sets {
+			gone[owner+"/"+dns.TypeToString[set.typ]] = true
+		}
+	})
+	for _, e := range list.Entries {
+		delete(gone, strings.TrimPrefix(e.Key, r.prefix))
+		r.apply(e.Key, e.Value)
+	}
+	for key := range gone {
+		r.apply(r.prefix+key, nil)
+	}
+	r.reach(list.Revision)
+	w, err := r.store.Watch(ctx, r.prefix, list.Revision)
+	if err != nil {
+		return fmt.Errorf("watching %s: %w", r.prefix, err)
+	}
+	defer w.Close()
+	for {
+		batch, err := w.Next(ctx)
+		if err != nil {
+			return fmt.Errorf("watching %s: %w", r.prefix, err)
+		}
+		for _, e := range batch.Events {
+			r.apply(e.Key, e.Value)
+		}
+		r.reach(batch.Revision)
+	}
+}
+
+// apply takes a key's new value, nil if it was deleted, into memory.
+func (r *RRSets) apply(key string, value []byte) {
+	owner, typeName, ok := strings.Cut(strings.TrimPrefix(key, r.prefix), "/")
+	typ, known := dns.StringToType[typeName]
+	if !ok || !known {
+		r.logger.Warn("the store holds a key that is no RRset's; ignoring it", zap.String("key", cut(key)))
+		return
+	}
+	var set *rrset
+	if value != nil {
+		var kept RRSet
+		err := json.Unmarshal(value, &kept)
+		if err == nil {
+			set, err = kept.pack(typ)
+		}
+		if err != nil {
+			r.logger.Warn("the store holds an RRset that cannot be answered; ignoring it",
+				zap.String("key", cut(key)), zap.Error(err))
+			set = nil
+		}
+	}
+	r.put(owner, typ, set)
+}
+
+// pack makes the set as queries read it; nil if it has no values.
+func (s *RRSet) pack(typ uint16) (*rrset, error) {
+	if len(s.Values) == 0 {
+		return nil, nil
+	}
+	out := &rrset{typ: typ, ttl: s.TTL}
+	for _, v := range s.Values {
+		data, err := packValue(typ, v.Data)
+		if err != nil {
+			return nil, err
+		}
+		out.rdata = append(out.rdata, data)
+		until := int64(0)
+		if v.Expires != nil {
+			until = v.Expires.Unix()
+		}
+		out.expires = append(out.expires, until)
+	}
+	for _, t := range out.expires {
+		if t != 0 {
+			return out, nil
+		}
+	}
+	out.expires = nil
+	return out, nil
+}
+
+func (r *RRSets) revision() int64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.applied
+}
+
+// reach notes that memory is as the store was at the revision.
+func (r *RRSets) reach(revision int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if revision > r.applied {
+		r.applied = revision
+		close(r.moved)
+		r.moved = make(chan struct{})
+	}
+}
+
+// WaitRevision returns once queries are answered from the store's state at that
+// revision or a later one; 1 waits for the first read.
+func (r *RRSets) WaitRevision(ctx context.Context, revision int64) error {
+	for {
+		r.mu.Lock()
+		applied, moved := r.applied, r.moved
+		r.mu.Unlock()
+		if applied >= revision {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("waiting for zone %s to reach revision %d: %w", r.zone, revision, ctx.Err())
+		case <-moved:
+		}
+	}
+}
+
+// cut bounds what is logged of a foreign string.
+func cut(s string) string {
+	if len(s) > 300 {
+		return s[:300] + "…"
+	}
+	return s
+}

@@ -1,0 +1,50 @@
+package dnsprovider
+
+import (
+	"errors"
+	"net"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// serveUDP reads a query, answers it and reads the next, on one socket.
+func (s *Server) serveUDP(conn *net.UDPConn) {
+	var (
+		work scratch
+		req  = make([]byte, 4096)
+		resp = make([]byte, 0, udpPayload)
+		oob  = make([]byte, oobSize)
+		n    uint
+	)
+	for {
+		size, oobn, _, from, err := conn.ReadMsgUDPAddrPort(req, oob)
+		if err != nil {
+			if errors.Is(err, net.ErrClosed) || s.closed.Load() {
+				return
+			}
+			// Such as an ICMP error that an earlier answer met. Never a reason
+			// to stop; the pause keeps a broken socket from spinning.
+			s.o.Logger.Debug("reading a DNS query failed", zap.Error(err))
+			time.Sleep(time.Millisecond)
+			continue
+		}
+		n++
+		var start time.Time
+		if n%sampleEvery == 0 {
+			start = time.Now()
+		}
+		out := s.authority.Load().answer(&work, req[:size], resp, false)
+		if out == nil || from.Port() == 0 {
+			continue
+		}
+		if _, _, err := conn.WriteMsgUDPAddrPort(out, replyFrom(oob[:oobn]), from); err != nil {
+			if c := s.o.Logger.Check(zap.DebugLevel, "sending a DNS answer failed"); c != nil {
+				c.Write(zap.Error(err))
+			}
+		}
+		if n%sampleEvery == 0 {
+			queryDuration.Observe(time.Since(start).Seconds())
+		}
+	}
+}

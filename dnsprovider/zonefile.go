@@ -1,0 +1,135 @@
+package dnsprovider
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+const (
+	// zoneFilePoll is how often a zone file is looked at. A change is loaded
+	// once the file looked the same twice, so that one being written is not.
+	zoneFilePoll = 200 * time.Millisecond
+	// maxZoneFile bounds the size of a zone file, in octets.
+	maxZoneFile = 64 << 20
+)
+
+// ZoneFile is a zone served from an RFC 1035 master file. Run reloads it when
+// the file changes; a file with a mistake in it leaves the zone as it was.
+type ZoneFile struct {
+	origin string
+	wire   []byte
+	path   string
+	logger *zap.Logger
+
+	zone atomic.Pointer[fileZone]
+	// mu is held while the file is read.
+	mu     sync.Mutex
+	loaded stamp
+}
+
+// stamp tells one state of a file from another.
+type stamp struct {
+	modified time.Time
+	size     int64
+}
+
+// OpenZoneFile reads the zone of that name from the file. An error names the
+// file and the line. The logger may be nil.
+func OpenZoneFile(name, path string, logger *zap.Logger) (*ZoneFile, error) {
+	origin, err := hostName(name)
+	if err != nil {
+		return nil, fmt.Errorf("zonefile: %w", err)
+	}
+	if logger == nil {
+		logger = zap.NewNop()
+	}
+	f := &ZoneFile{origin: origin, path: path, logger: logger}
+	if f.wire, err = packLower(origin); err != nil {
+		return nil, fmt.Errorf("zonefile: %w", err)
+	}
+	if err := f.Reload(); err != nil {
+		return nil, err
+	}
+	return f, nil
+}
+
+// Name is the zone's name: lower case, no final dot.
+func (f *ZoneFile) Name() string { return f.origin }
+
+// Path is the file's.
+func (f *ZoneFile) Path() string { return f.path }
+
+// Reload reads the file now. With an error, which names the file and the line,
+// the zone stays as it was.
+func (f *ZoneFile) Reload() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	file, err := os.Open(f.path)
+	if err != nil {
+		return fmt.Errorf("reading zone file: %w", err)
+	}
+	defer file.Close()
+	info, err := file.Stat()
+	if err != nil {
+		return fmt.Errorf("reading zone file: %w", err)
+	}
+	f.loaded = stamp{info.ModTime(), info.Size()}
+	if info.Size() > maxZoneFile || !info.Mode().IsRegular() {
+		return fmt.Errorf("reading zone file %s: want a regular file of at most %d octets", f.path, maxZoneFile)
+	}
+	zone, err := parseZone(io.LimitReader(file, maxZoneFile), f.origin, f.path)
+	if err != nil {
+		return fmt.Errorf("reading zone file: %w", err)
+	}
+	f.zone.Store(zone)
+	return nil
+}
+
+// Run looks at the file until the context ends and reloads it when it changed.
+func (f *ZoneFile) Run(ctx context.Context) {
+	ticker := time.NewTicker(zoneFilePoll)
+	defer ticker.Stop()
+	f.mu.Lock()
+	tried := f.loaded
+	f.mu.Unlock()
+	last, missing := tried, false
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		info, err := os.Stat(f.path)
+		if err != nil {
+			if !missing {
+				f.logger.Error("zone file cannot be seen; serving what it held", zap.String("zone", f.origin), zap.Error(err))
+			}
+			missing, last = true, stamp{}
+			continue
+		}
+		missing = false
+		now := stamp{info.ModTime(), info.Size()}
+		if now == tried || now != last {
+			last = now
+			continue
+		}
+		tried = now
+		if err := f.Reload(); err != nil {
+			f.logger.Error("zone file was changed but not taken; serving what it held before",
+				zap.String("zone", f.origin), zap.Error(err))
+			continue
+		}
+		f.logger.Info("zone file reloaded", zap.String("zone", f.origin), zap.String("file", f.path))
+	}
+}
+
+func (f *ZoneFile) apex() []byte { return f.wire }
+
+func (f *ZoneFile) find(s *scratch, qtype uint16) { f.zone.Load().find(s, qtype) }

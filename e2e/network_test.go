@@ -62,6 +62,15 @@ func TestNetworkForeignServerIsTrusted(t *testing.T) {
 	}
 }
 
+func TestNetworkBrowserShowsAForeignPage(t *testing.T) {
+	n := network(t)
+	domain := customer(t, n, "shown")
+	domain.set(t, "www A "+testnet.ForeignAddr)
+	started := time.Now()
+	contains(t, newBrowser(t, n.ForeignRoot).open(t, "https://www."+domain.name+"/"), testnet.ForeignBody)
+	t.Logf("the browser took %v to show a page", time.Since(started).Round(time.Millisecond))
+}
+
 func TestNetworkCAIssuesForWhatItValidates(t *testing.T) {
 	n := network(t)
 	domain := customer(t, n, "issues")

@@ -5,6 +5,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -79,8 +80,8 @@ func (n *Network) startForeign() error {
 	return startForeign(authority)
 }
 
-// Delegate registers a domain under com, net or org: it points its TLD at server
-// and makes an empty zone there.
+// Delegate registers a domain under com, net or org: it makes an empty zone at
+// server and points the TLD there.
 func (n *Network) Delegate(domain string, server *Server) error {
 	label, tld, _ := strings.Cut(strings.TrimSuffix(domain, "."), ".")
 	tld += "."
@@ -92,7 +93,11 @@ func (n *Network) Delegate(domain string, server *Server) error {
 	if err := server.SetZone(domain); err != nil {
 		return err
 	}
-	records := append(n.delegations[tld], label+" NS "+server.name)
+	record := label + " NS " + server.name
+	if slices.Contains(n.delegations[tld], record) {
+		return nil
+	}
+	records := append(n.delegations[tld], record)
 	if err := n.root.SetZone(tld, records...); err != nil {
 		return err
 	}

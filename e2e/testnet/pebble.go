@@ -87,7 +87,6 @@ func startPebble(addr, dir string, lifetime time.Duration, cert *tls.Certificate
 		"httpPort":                80,
 		"tlsPort":                 443,
 		"keyAlgorithm":            "ecdsa",
-		"retryAfter":              map[string]any{"authz": 1, "order": 1},
 		// With several profiles Pebble picks one at random.
 		"profiles": map[string]any{"default": map[string]any{
 			"description": "the only one", "validityPeriod": int(lifetime.Seconds()),
@@ -105,7 +104,7 @@ func startPebble(addr, dir string, lifetime time.Duration, cert *tls.Certificate
 			return fmt.Errorf("writing %s of the CA: %w", file, err)
 		}
 	}
-	_, err = Spawn("pebble-"+addr, []string{"PEBBLE_VA_NOSLEEP=1", "PEBBLE_AUTHZREUSE=0", "PEBBLE_WFE_NONCEREJECT=0"},
+	_, err = Spawn("pebble-"+addr, []string{"PEBBLE_VA_NOSLEEP=1", "PEBBLE_AUTHZREUSE=0"},
 		Program("pebble"), "-config", filepath.Join(dir, "config.json"), "-dnsserver", ResolverAddr+":53")
 	return err
 }

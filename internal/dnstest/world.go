@@ -103,13 +103,24 @@ func (w *World) Zone(origin string, servers ...*Server) *Zone {
 	w.mu.Lock()
 	z, ok := w.zones[origin]
 	w.mu.Unlock()
-	if ok {
+	if ok && (!z.auto || len(servers) == 0) {
 		for _, s := range servers {
 			s.serve(z)
 		}
 		return z
 	}
-	return w.zone(origin, servers...)
+	if ok {
+		// It was made for the servers' own names; now it becomes the test's.
+		w.mu.Lock()
+		delete(w.zones, origin)
+		w.mu.Unlock()
+		w.infra.Forget(z)
+	}
+	fresh := w.zone(origin, servers...)
+	if ok {
+		fresh.adopt(z)
+	}
+	return fresh
 }
 
 // Register makes sure that the top-level domain of a name exists.
@@ -181,6 +192,7 @@ func (w *World) publish(s *Server) {
 	w.mu.Unlock()
 	if strings.Count(z.Origin, ".") < 2 && len(labels) > 2 {
 		z = w.zone(strings.Join(labels[len(labels)-2:], ".")+".", w.infra)
+		z.auto = true
 	}
 	z.Set(fmt.Sprintf("%s 300 IN A %s", s.Name, s.Addr))
 }

@@ -15,6 +15,7 @@ type Zone struct {
 	Origin string
 
 	world *World
+	auto  bool // made for the servers' own names, on the infrastructure
 	mu    sync.RWMutex
 	bogus bool
 	sets  map[string]map[uint16][]dns.RR // by owner, then type
@@ -101,6 +102,22 @@ func (z *Zone) clone() *Zone {
 		c.sets[owner] = maps.Clone(sets)
 	}
 	return c
+}
+
+// Adopt takes over the addresses of another zone.
+func (z *Zone) adopt(other *Zone) {
+	z.mu.Lock()
+	defer z.mu.Unlock()
+	for owner, sets := range other.sets {
+		for _, t := range []uint16{dns.TypeA, dns.TypeAAAA} {
+			if len(sets[t]) > 0 {
+				if z.sets[owner] == nil {
+					z.sets[owner] = make(map[uint16][]dns.RR)
+				}
+				z.sets[owner][t] = sets[t]
+			}
+		}
+	}
 }
 
 // Answer fills in what the zone answers for name and type (RFC 1034 section

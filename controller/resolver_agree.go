@@ -1,0 +1,251 @@
+package controller
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/apoxy-dev/caddy-apoxy/ownership"
+)
+
+// Saying is what one server said about a name.
+type saying struct {
+	from server
+	// Err: it said nothing useful, and how.
+	err error
+	// Referral: it pointed on, to a zone below.
+	referral *referral
+	// Alias is the target of the name's CNAME.
+	alias string
+	// Addrs, texts and others are the records asked for at the name itself:
+	// addresses, TXT in presentation form, CAA.
+	addrs []netip.Addr
+	texts []string
+	caa   []property
+	// Nx: the name does not exist.
+	nx  bool
+	ttl time.Duration
+}
+
+type referral struct {
+	apex  string
+	names []string
+	glue  map[string][]netip.Addr
+}
+
+type property struct {
+	flag       uint8
+	tag, value string
+}
+
+// Ways in which a server can fail to say anything about its zone.
+var (
+	errRefused          = errors.New("refuses to answer for the zone")
+	errServFail         = errors.New("fails (SERVFAIL)")
+	errNotAuthoritative = errors.New("does not know the zone")
+)
+
+// Answer is what all servers together said about a name.
+type answer struct {
+	// Affirmed: the rest can be believed.
+	affirmed bool
+	alias    string
+	addrs    []netip.Addr
+	texts    []string
+	caa      []property
+	nx       bool
+	ttl      time.Duration
+	// Err says why nothing could be told, or a caveat; see DNSObservation.Err.
+	err     string
+	problem ownership.ZoneProblem
+	servers []string
+	// Unheard: no server said anything at all.
+	unheard bool
+	// ViaResolvers: recursive resolvers said it.
+	viaResolvers bool
+	// Zone is the zone that was asked, absolute.
+	zone string
+}
+
+// Empty reports whether there is none of the records asked for.
+func (a answer) empty() bool {
+	return a.alias == "" && len(a.addrs) == 0 && len(a.texts) == 0 && len(a.caa) == 0
+}
+
+// Presentation lists what stands at the name.
+func (a answer) presentation() []string {
+	out := slices.Clone(a.texts)
+	for _, addr := range a.addrs {
+		t := "A "
+		if addr.Is6() {
+			t = "AAAA "
+		}
+		out = append(out, t+addr.String())
+	}
+	return out
+}
+
+// Agree makes one answer of what each server of a zone said. A CNAME is believed
+// only if every server that answers has it; that there is nothing, only if all
+// that answer say so and they are at least half of those asked. Addresses may
+// differ from server to server and are joined.
+func agree(zone string, said []saying) answer {
+	a := answer{zone: zone}
+	var failed, answered []saying
+	asked := 0
+	for _, s := range said {
+		if errors.Is(s.err, errNoRoute) {
+			continue
+		}
+		asked++
+		a.servers = append(a.servers, s.from.String())
+		if s.err != nil || s.referral != nil {
+			failed = append(failed, s)
+		} else {
+			answered = append(answered, s)
+		}
+	}
+	label := strings.TrimSuffix(zone, ".")
+	if len(answered) == 0 {
+		a.problem, a.err = blame(label, failed)
+		a.unheard = true
+		return a
+	}
+	first := answered[0]
+	views := grouped(answered)
+	if len(views) > 1 {
+		a.err = dissent(label, views, asked)
+		return a
+	}
+	if view(first) == nothing && len(answered)*2 < asked {
+		a.problem, a.err = blame(label, failed)
+		a.err = fmt.Sprintf("only %d of %d name servers answered: %s", len(answered), asked, a.err)
+		return a
+	}
+	a.affirmed = true
+	a.alias, a.ttl, a.nx = first.alias, first.ttl, true
+	for _, s := range answered {
+		a.nx = a.nx && s.nx
+		a.ttl = min(a.ttl, s.ttl)
+		a.addrs = union(a.addrs, s.addrs)
+		a.texts = union(a.texts, s.texts)
+		a.caa = union(a.caa, s.caa)
+	}
+	slices.SortFunc(a.addrs, netip.Addr.Compare)
+	slices.Sort(a.texts)
+	a.err = caveat(label, failed, asked)
+	return a
+}
+
+func union[T comparable](a, b []T) []T {
+	for _, v := range b {
+		if !slices.Contains(a, v) {
+			a = append(a, v)
+		}
+	}
+	return a
+}
+
+// View is what a server's saying is compared by.
+const nothing = "nothing"
+
+func view(s saying) string {
+	switch {
+	case s.alias != "":
+		return "CNAME " + s.alias
+	case len(s.addrs) > 0:
+		return "addresses"
+	case len(s.texts) > 0:
+		return "TXT records"
+	case len(s.caa) > 0:
+		var b strings.Builder
+		b.WriteString("CAA")
+		for _, p := range s.caa {
+			fmt.Fprintf(&b, " %d %s %q", p.flag, p.tag, p.value)
+		}
+		return b.String()
+	}
+	return nothing
+}
+
+type sharedView struct {
+	view string
+	by   []string
+}
+
+func grouped(said []saying) []sharedView {
+	var views []sharedView
+	for _, s := range said {
+		v := view(s)
+		i := slices.IndexFunc(views, func(g sharedView) bool { return g.view == v })
+		if i < 0 {
+			i = len(views)
+			views = append(views, sharedView{view: v})
+		}
+		views[i].by = append(views[i].by, s.from.String())
+	}
+	return views
+}
+
+// Dissent names who says what.
+func dissent(zone string, views []sharedView, asked int) string {
+	parts := make([]string, len(views))
+	for i, v := range views {
+		parts[i] = fmt.Sprintf("%d of %d answer %s (%s)", len(v.by), asked, cut(v.view), strings.Join(v.by, ", "))
+	}
+	return fmt.Sprintf("the name servers of %s do not agree: %s", zone, strings.Join(parts, "; "))
+}
+
+// Blame says why no server of a zone answered.
+func blame(zone string, failed []saying) (ownership.ZoneProblem, string) {
+	problem := ownership.ZoneUnreachable
+	var parts []string
+	for _, s := range failed {
+		err := s.err
+		if s.referral != nil {
+			err = errNotAuthoritative
+		}
+		switch {
+		case errors.Is(err, errServFail):
+			problem = ownership.ZoneServFail
+		case (errors.Is(err, errRefused) || errors.Is(err, errNotAuthoritative)) && problem != ownership.ZoneServFail:
+			problem = ownership.ZoneLame
+		}
+		parts = append(parts, fmt.Sprintf("%s: %v", s.from, err))
+	}
+	if len(parts) == 0 {
+		return problem, fmt.Sprintf("no name server of %s could be asked", zone)
+	}
+	return problem, fmt.Sprintf("no name server of %s answers (%s)", zone, strings.Join(parts, "; "))
+}
+
+// Caveat names the servers that will not answer for the zone although others do.
+// Those that were merely silent are left out: a lost packet is no finding.
+func caveat(zone string, failed []saying, asked int) string {
+	var parts []string
+	for _, s := range failed {
+		err := s.err
+		if s.referral != nil {
+			err = errNotAuthoritative
+		}
+		if errors.Is(err, errServFail) || errors.Is(err, errRefused) || errors.Is(err, errNotAuthoritative) {
+			parts = append(parts, fmt.Sprintf("%s %v", s.from, err))
+		}
+	}
+	if len(parts) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%d of %d name servers of %s do not serve it: %s", len(parts), asked, zone, strings.Join(parts, "; "))
+}
+
+// Cut shortens what a stranger's server said.
+func cut(s string) string {
+	const most = 200
+	if len(s) <= most {
+		return s
+	}
+	return strings.ToValidUTF8(s[:most], "") + "…"
+}

@@ -1,0 +1,257 @@
+package controller
+
+import (
+	"context"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/miekg/dns"
+	"go.uber.org/zap"
+
+	"github.com/apoxy-dev/caddy-apoxy/ownership"
+)
+
+// Consult asks the authoritative servers about one name, or, where none can be
+// reached, the recursive resolvers. The first type that yields a CNAME ends the
+// questions to a server.
+func (r *Resolver) consult(ctx context.Context, name string, types ...uint16) answer {
+	var a answer
+	if r.mute.now() {
+		a = answer{unheard: true, err: "authoritative name servers are out of reach from here"}
+	} else if a = r.authoritative(ctx, name, types...); !a.unheard {
+		r.mute.heard()
+		return a
+	}
+	b := r.viaResolvers(ctx, name, types...)
+	if !b.affirmed {
+		if a.problem == "" {
+			a.problem = b.problem
+		}
+		a.err = joined(a.err, b.err)
+		return a
+	}
+	r.mute.unheard()
+	b.err = joined(a.err, b.err)
+	if a.problem == ownership.ZoneBogus {
+		b.problem = a.problem
+	}
+	return b
+}
+
+// Authoritative asks every server of the zone that name lies in, following
+// referrals down to it. It leaves time for the resolvers to be asked after it.
+func (r *Resolver) authoritative(ctx context.Context, name string, types ...uint16) answer {
+	ctx, cancel := context.WithTimeout(ctx, r.cfg.Timeout*7/10)
+	defer cancel()
+	z, err := r.locate(ctx, name)
+	if err != nil {
+		return answer{unheard: true, err: "finding the name servers of " + registeredDomain(name) + ": " + err.Error()}
+	}
+	var a answer
+	for range r.cfg.MaxReferrals {
+		if s := z.silence.Load(); s != nil && time.Now().Before(s.until) {
+			return s.answer
+		}
+		if len(z.servers) == 0 {
+			return answer{unheard: true, problem: ownership.ZoneLame, zone: z.apex,
+				err: strings.TrimSuffix(z.apex, ".") + ": " + errNoServers.Error()}
+		}
+		said := r.askAll(ctx, z, name, types)
+		a = agree(z.apex, said)
+		ref := pointed(said)
+		if !a.unheard || ref == nil {
+			break
+		}
+		z = r.descend(ctx, z, ref)
+	}
+	if a.unheard {
+		z.silence.Store(&silence{a, time.Now().Add(silentFor)})
+	}
+	if z.problem == ownership.ZoneBogus {
+		a.problem = z.problem
+	}
+	if a.affirmed && a.nx && dns.IsSubDomain(z.apex, name) && unregistered(z.apex, name) {
+		a.problem = ownership.ZoneNotRegistered
+	}
+	if c := r.cfg.Logger.Check(zap.DebugLevel, "asked authoritative name servers"); c != nil {
+		c.Write(zap.String("name", cut(name)), zap.String("zone", cut(z.apex)), zap.Int("servers", len(z.servers)),
+			zap.Bool("affirmed", a.affirmed), zap.String("alias", cut(a.alias)), zap.String("err", cut(a.err)))
+	}
+	return a
+}
+
+// Unregistered reports whether a zone that says a name does not exist is above
+// the name's registered domain, so that the domain itself does not exist.
+func unregistered(apex, name string) bool {
+	return dns.CountLabel(apex) < dns.CountLabel(absolute(registeredDomain(name)))
+}
+
+func pointed(said []saying) *referral {
+	for _, s := range said {
+		if s.referral != nil {
+			return s.referral
+		}
+	}
+	return nil
+}
+
+// AskAll asks all servers of a zone at once. Once one has answered, the others
+// have the grace time left.
+func (r *Resolver) askAll(ctx context.Context, z *zone, name string, types []uint16) []saying {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	type numbered struct {
+		i int
+		s saying
+	}
+	results := make(chan numbered, len(z.servers))
+	for i, s := range z.servers {
+		go func() { results <- numbered{i, r.hear(ctx, z, s, name, types)} }()
+	}
+	said := make([]saying, len(z.servers))
+	var grace <-chan time.Time
+	for range z.servers {
+		select {
+		case n := <-results:
+			said[n.i] = n.s
+			if grace == nil && n.s.err == nil {
+				t := time.NewTimer(r.cfg.Grace)
+				defer t.Stop()
+				grace = t.C
+			}
+		case <-grace:
+			cancel()
+			grace = nil
+			n := <-results
+			said[n.i] = n.s
+		}
+	}
+	return said
+}
+
+// Hear asks one server, type after type.
+func (r *Resolver) hear(ctx context.Context, z *zone, s server, name string, types []uint16) saying {
+	out := saying{from: s}
+	leave, err := r.gates.enter(ctx, registeredDomain(name))
+	if err != nil {
+		out.err = errTimeout
+		return out
+	}
+	defer leave()
+	to := netip.AddrPortFrom(s.addr, r.cfg.Port)
+	for _, t := range types {
+		in, err := r.exchange(ctx, to, dns.Question{Name: name, Qtype: t, Qclass: dns.ClassINET}, queryFlags{}, true)
+		if err != nil {
+			out.err = err
+			return out
+		}
+		if out.err = understand(&out, z.apex, name, in); out.err != nil || out.referral != nil || out.alias != "" || out.nx {
+			return out
+		}
+	}
+	return out
+}
+
+// Understand adds what a message of an authoritative server says about name.
+// Only records of the name itself are believed.
+func understand(out *saying, apex, name string, in *dns.Msg) error {
+	switch in.Rcode {
+	case dns.RcodeSuccess, dns.RcodeNameError:
+	case dns.RcodeRefused, dns.RcodeNotAuth:
+		return errRefused
+	case dns.RcodeServerFailure:
+		return errServFail
+	default:
+		return errMalformed
+	}
+	if !in.Authoritative {
+		if len(in.Answer) == 0 && in.Rcode == dns.RcodeSuccess {
+			if out.referral = referralIn(in, apex, name); out.referral != nil {
+				return nil
+			}
+		}
+		return errNotAuthoritative
+	}
+	collect(out, name, in)
+	return nil
+}
+
+func collect(out *saying, name string, in *dns.Msg) {
+	ttl := time.Duration(-1)
+	note := func(rr dns.RR) {
+		if t := time.Duration(rr.Header().Ttl) * time.Second; ttl < 0 || t < ttl {
+			ttl = t
+		}
+	}
+	for _, rr := range in.Answer {
+		if !strings.EqualFold(rr.Header().Name, name) {
+			continue
+		}
+		switch rr := rr.(type) {
+		case *dns.CNAME:
+			if out.alias == "" {
+				out.alias = strings.ToLower(rr.Target)
+				note(rr)
+			}
+		case *dns.A, *dns.AAAA:
+			if len(out.addrs) < maxAddresses {
+				out.addrs = append(out.addrs, addressesIn([]dns.RR{rr})...)
+				note(rr)
+			}
+		case *dns.TXT:
+			if len(out.texts) < 8 {
+				out.texts = append(out.texts, "TXT "+cut(strings.TrimPrefix(rr.String(), rr.Hdr.String())))
+				note(rr)
+			}
+		case *dns.CAA:
+			if len(out.caa) < 64 {
+				out.caa = append(out.caa, property{rr.Flag, strings.ToLower(rr.Tag), cut(rr.Value)})
+				note(rr)
+			}
+		}
+	}
+	out.nx = out.nx || (in.Rcode == dns.RcodeNameError && out.alias == "")
+	if ttl < 0 {
+		ttl = negativeTTL(in)
+	}
+	out.ttl = ttl
+}
+
+func negativeTTL(in *dns.Msg) time.Duration {
+	for _, rr := range in.Ns {
+		if soa, ok := rr.(*dns.SOA); ok {
+			return time.Duration(min(soa.Hdr.Ttl, soa.Minttl)) * time.Second
+		}
+	}
+	return 0
+}
+
+// ReferralIn returns the referral in a message, if it leads down from apex
+// towards name; nil for one that leads up, aside or in a circle.
+func referralIn(in *dns.Msg, apex, name string) *referral {
+	ref := &referral{glue: make(map[string][]netip.Addr)}
+	for _, rr := range in.Ns {
+		ns, ok := rr.(*dns.NS)
+		if !ok || len(ref.names) >= 16 {
+			continue
+		}
+		owner := strings.ToLower(ns.Hdr.Name)
+		if owner == apex || !dns.IsSubDomain(apex, owner) || !dns.IsSubDomain(owner, name) || (ref.apex != "" && ref.apex != owner) {
+			continue
+		}
+		ref.apex = owner
+		ref.names = append(ref.names, strings.ToLower(ns.Ns))
+	}
+	if ref.apex == "" {
+		return nil
+	}
+	for i, rr := range in.Extra {
+		if i >= 64 {
+			break
+		}
+		owner := strings.ToLower(rr.Header().Name)
+		ref.glue[owner] = append(ref.glue[owner], addressesIn([]dns.RR{rr})...)
+	}
+	return ref
+}

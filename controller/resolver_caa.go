@@ -1,0 +1,87 @@
+package controller
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/miekg/dns"
+
+	"github.com/apoxy-dev/caddy-apoxy/issuance"
+	"github.com/apoxy-dev/caddy-apoxy/ownership"
+)
+
+var _ issuance.Prober = (*Resolver)(nil)
+
+// Delegated reports whether _acme-challenge of hostname is a CNAME, direct or
+// through others, to exactly the name in the operator's zone that belongs to
+// hostname. An error: could not tell.
+func (r *Resolver) Delegated(ctx context.Context, hostname string) (bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, r.cfg.Timeout)
+	defer cancel()
+	l := look{strings.ToLower(hostname), KindACMEChallenge, KindACMEChallenge.name(hostname)}
+	obs := r.follow(ctx, l)
+	switch {
+	case obs.Outcome == ownership.CouldNotTell:
+		return false, fmt.Errorf("looking for the delegation of %s: %s", hostname, obs.Err)
+	case obs.Outcome == ownership.Absent || len(obs.Chain) == 0:
+		return false, nil
+	}
+	return r.expected(l, obs.Chain[len(obs.Chain)-1]), nil
+}
+
+// CAA returns the relevant CAA record set of hostname (RFC 8659 section 3): that
+// of the first name with one on the way from hostname up to, but not including,
+// the root, CNAMEs followed at each. An error: could not tell, which a CA takes
+// for a no.
+func (r *Resolver) CAA(ctx context.Context, hostname string) ([]issuance.CAA, error) {
+	ctx, cancel := context.WithTimeout(ctx, 2*r.cfg.Timeout)
+	defer cancel()
+	for name := absolute(strings.TrimPrefix(hostname, "*.")); name != "."; name = parentOf(name) {
+		props, err := r.caaAt(ctx, name)
+		if err != nil {
+			return nil, fmt.Errorf("looking for CAA records of %s at %s: %w", hostname, strings.TrimSuffix(name, "."), err)
+		}
+		if len(props) > 0 {
+			return props, nil
+		}
+	}
+	return nil, nil
+}
+
+// CaaAt returns the CAA record set at one name or at the end of its CNAMEs.
+func (r *Resolver) caaAt(ctx context.Context, name string) ([]issuance.CAA, error) {
+	visited := []string{name}
+	for at := name; ; {
+		var a answer
+		if r.own(at) || registeredDomain(at)+"." == at && !strings.Contains(registeredDomain(at), ".") {
+			// The operator's own zone, and a top-level domain's, are asked for
+			// as everyone asks.
+			a = r.viaResolvers(ctx, at, dns.TypeCAA)
+		} else {
+			a = r.consult(ctx, at, dns.TypeCAA)
+		}
+		switch {
+		case !a.affirmed:
+			return nil, errors.New(a.err)
+		case a.problem == ownership.ZoneBogus:
+			return nil, errors.New("DNSSEC validation fails")
+		case a.alias == "":
+			var props []issuance.CAA
+			for _, p := range a.caa {
+				props = append(props, issuance.CAA{
+					Domain: strings.TrimSuffix(at, "."), Flag: p.flag, Tag: p.tag, Value: p.value,
+				})
+			}
+			return props, nil
+		case slices.Contains(visited, a.alias):
+			return nil, fmt.Errorf("the CNAMEs from %s form a loop at %s", name, a.alias)
+		case len(visited) > r.cfg.MaxChain:
+			return nil, fmt.Errorf("more than %d CNAMEs follow from %s", r.cfg.MaxChain, name)
+		}
+		at = a.alias
+		visited = append(visited, at)
+	}
+}

@@ -1,0 +1,135 @@
+package controller
+
+import (
+	"net/netip"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/apoxy-dev/caddy-apoxy/internal/dnstest"
+	"github.com/apoxy-dev/caddy-apoxy/issuance"
+)
+
+func addrs(s ...string) []netip.Addr {
+	var out []netip.Addr
+	for _, a := range s {
+		out = append(out, netip.MustParseAddr(a))
+	}
+	return out
+}
+
+func TestCAA(t *testing.T) {
+	issue := func(domain, value string) []issuance.CAA {
+		return []issuance.CAA{{Domain: domain, Tag: "issue", Value: value}}
+	}
+	for _, c := range []struct {
+		what     string
+		set      func(c *customer)
+		hostname string
+		want     []issuance.CAA
+		fails    bool
+	}{
+		{what: "no CAA anywhere"},
+		{
+			what: "at the hostname itself",
+			set:  func(c *customer) { c.zone.Set(`api IN CAA 0 issue "a.test"`, `@ IN CAA 0 issue "b.test"`) },
+			want: issue("api.example.com", "a.test"),
+		},
+		{
+			what: "climbing to the registered domain",
+			set:  func(c *customer) { c.zone.Set(`@ IN CAA 0 issue "b.test"`) },
+			want: issue("example.com", "b.test"),
+		},
+		{
+			what: "climbing to the top-level domain",
+			set:  func(c *customer) { c.Zone("com").Set(`@ IN CAA 0 issue "c.test"`) },
+			want: issue("com", "c.test"),
+		},
+		{
+			what: "at the target of a CNAME",
+			set: func(c *customer) {
+				c.zone.Set("api IN CNAME x.other.org.", `@ IN CAA 0 issue "b.test"`)
+				c.Zone("other.org", c.Server("ns.other.org")).Set(`x IN CAA 0 issue "d.test"`)
+			},
+			want: issue("x.other.org", "d.test"),
+		},
+		{
+			what: "in our own zone after the cutover",
+			set: func(c *customer) {
+				c.zone.Set(rightTraffic)
+				c.Zone("example.net").Set(`api.example.com.cname IN CAA 0 issue "e.test"`)
+			},
+			want: issue("api.example.com.cname.example.net", "e.test"),
+		},
+		{
+			what: "not above the target of a CNAME",
+			set: func(c *customer) {
+				c.zone.Set("api IN CNAME x.other.org.", `@ IN CAA 0 issue "b.test"`)
+				c.Zone("other.org", c.Server("ns.other.org")).Set("x IN A 192.0.2.1", `@ IN CAA 0 issue "d.test"`)
+			},
+			want: issue("example.com", "b.test"),
+		},
+		{
+			what: "for a wildcard at its base", hostname: "*.example.com",
+			set:  func(c *customer) { c.zone.Set(`@ IN CAA 128 issuewild "b.test"`) },
+			want: []issuance.CAA{{Domain: "example.com", Flag: 128, Tag: "issuewild", Value: "b.test"}},
+		},
+		{
+			what: "servers that are dead cannot tell",
+			set:  func(c *customer) { c.behave(dnstest.Silent) }, fails: true,
+		},
+		{
+			what: "servers that disagree cannot tell",
+			set: func(c *customer) {
+				c.ns1.Fork(c.zone)
+				c.zone.Set(`api IN CAA 0 issue "a.test"`)
+			}, fails: true,
+		},
+	} {
+		t.Run(c.what, func(t *testing.T) {
+			t.Parallel()
+			world := newCustomer(t)
+			if c.set != nil {
+				c.set(world)
+			}
+			if c.hostname == "" {
+				c.hostname = "api.example.com"
+			}
+			got, err := newTestResolver(t, world.World).CAA(t.Context(), c.hostname)
+			if (err != nil) != c.fails {
+				t.Fatalf("error %v", err)
+			}
+			if d := cmp.Diff(c.want, got); d != "" {
+				t.Errorf("CAA (-want +got):\n%s", d)
+			}
+		})
+	}
+}
+
+func TestDelegated(t *testing.T) {
+	for _, c := range []struct {
+		what  string
+		set   func(c *customer)
+		want  bool
+		fails bool
+	}{
+		{what: "nothing there"},
+		{what: "exactly right", set: func(c *customer) { c.zone.Set(rightChallenge) }, want: true},
+		{what: "another record's name", set: func(c *customer) {
+			c.zone.Set("_acme-challenge.api IN CNAME _acme-challenge.www.example.com.cname.example.net.")
+		}},
+		{what: "servers that fail", set: func(c *customer) { c.behave(dnstest.Silent) }, fails: true},
+	} {
+		t.Run(c.what, func(t *testing.T) {
+			t.Parallel()
+			world := newCustomer(t)
+			if c.set != nil {
+				c.set(world)
+			}
+			got, err := newTestResolver(t, world.World).Delegated(t.Context(), "api.example.com")
+			if got != c.want || (err != nil) != c.fails {
+				t.Errorf("%v, %v", got, err)
+			}
+		})
+	}
+}

@@ -1,0 +1,231 @@
+package controller
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/miekg/dns"
+
+	"github.com/apoxy-dev/caddy-apoxy/ownership"
+)
+
+// RecursorAddresses parses the configured resolvers, or reads /etc/resolv.conf.
+func recursorAddresses(configured []string) ([]netip.AddrPort, error) {
+	if len(configured) == 0 {
+		const path = "/etc/resolv.conf"
+		conf, err := dns.ClientConfigFromFile(path)
+		if err != nil {
+			return nil, fmt.Errorf("reading %s: %w; name resolvers in the configuration instead", path, err)
+		}
+		configured = conf.Servers
+		if len(configured) == 0 {
+			return nil, fmt.Errorf("%s names no resolver: name one in the configuration", path)
+		}
+	}
+	var out []netip.AddrPort
+	for _, s := range configured {
+		if a, err := netip.ParseAddr(strings.Trim(s, "[]")); err == nil {
+			out = append(out, netip.AddrPortFrom(a, 53))
+			continue
+		}
+		ap, err := netip.ParseAddrPort(s)
+		if err != nil || ap.Port() == 0 {
+			return nil, fmt.Errorf("resolver %q: want an IP address, or an IP address and a port such as 192.0.2.1:53", s)
+		}
+		out = append(out, ap)
+	}
+	return out, nil
+}
+
+// HedgeAfter is how long one resolver is waited for before the next is asked too.
+const hedgeAfter = 400 * time.Millisecond
+
+// Recurse asks the recursive resolvers, each when those before it fail or are
+// slow. It returns the first useful answer and who gave it, else the last
+// failure. The name's domain pays with a place in its gate.
+func (r *Resolver) recurse(ctx context.Context, gate, name string, qtype uint16) (*dns.Msg, netip.AddrPort, error) {
+	return r.recurseWith(ctx, gate, name, qtype, queryFlags{recursion: true})
+}
+
+// RecurseUnchecked asks with DNSSEC validation disabled (RFC 4035 section 4.9.2).
+func (r *Resolver) recurseUnchecked(ctx context.Context, gate, name string, qtype uint16) (*dns.Msg, netip.AddrPort, error) {
+	return r.recurseWith(ctx, gate, name, qtype, queryFlags{recursion: true, checkingDisabled: true})
+}
+
+type recursed struct {
+	in   *dns.Msg
+	from netip.AddrPort
+	err  error
+}
+
+func (r *Resolver) recurseWith(ctx context.Context, gate, name string, qtype uint16, flags queryFlags) (*dns.Msg, netip.AddrPort, error) {
+	ctx, cancel := context.WithTimeout(ctx, r.cfg.QueryTimeout*3/2)
+	defer cancel()
+	results := make(chan recursed, len(r.recursors))
+	next, flying := 0, 0
+	start := func() {
+		if next == len(r.recursors) {
+			return
+		}
+		to := r.recursors[next]
+		next++
+		flying++
+		go func() {
+			in, err := r.askRecursor(ctx, gate, to, name, qtype, flags)
+			results <- recursed{in, to, err}
+		}()
+	}
+	start()
+	hedge := time.NewTicker(hedgeAfter)
+	defer hedge.Stop()
+	last := recursed{err: errors.New("no recursive resolver answers")}
+	for flying > 0 {
+		select {
+		case res := <-results:
+			flying--
+			if res.err == nil && decided(res.in) {
+				return res.in, res.from, nil
+			}
+			if res.err != nil {
+				res.err = fmt.Errorf("asking resolver %s: %w", res.from.Addr(), res.err)
+			}
+			if last.in == nil {
+				last = res
+			}
+			start()
+		case <-hedge.C:
+			start()
+		}
+	}
+	return last.in, last.from, last.err
+}
+
+func (r *Resolver) askRecursor(ctx context.Context, gate string, to netip.AddrPort, name string, qtype uint16, flags queryFlags) (*dns.Msg, error) {
+	leave, err := r.gates.enter(ctx, gate)
+	if err != nil {
+		return nil, errTimeout
+	}
+	defer leave()
+	return r.exchange(ctx, to, dns.Question{Name: name, Qtype: qtype, Qclass: dns.ClassINET}, flags, false)
+}
+
+// MaxResolvers bounds how many recursive resolvers are compared.
+const maxResolvers = 4
+
+// ViaResolvers asks the recursive resolvers about a name, all that there are:
+// one alone is not believed when it says that there is nothing and another does
+// not say so too.
+func (r *Resolver) viaResolvers(ctx context.Context, name string, types ...uint16) answer {
+	if types[0] != dns.TypeCNAME {
+		// The CNAME first: asking for addresses would make a resolver follow it
+		// into the operator's own zone.
+		types = append([]uint16{dns.TypeCNAME}, types...)
+	}
+	recursors := r.recursors[:min(len(r.recursors), maxResolvers)]
+	said := make([]saying, len(recursors))
+	bogus := make([]bool, len(recursors))
+	var wg sync.WaitGroup
+	for i, to := range recursors {
+		wg.Go(func() { said[i], bogus[i] = r.hearRecursor(ctx, to, name, types) })
+	}
+	wg.Wait()
+	a := agree(name, said)
+	a.viaResolvers = true
+	a.servers = nil
+	var who []string
+	for i, s := range said {
+		if s.err == nil {
+			who = append(who, s.from.addr.String())
+		}
+		if bogus[i] {
+			a.problem = ownership.ZoneBogus
+		}
+	}
+	switch {
+	case a.affirmed:
+		a.err = fmt.Sprintf("what resolver %s says is used instead", strings.Join(who, ", "))
+		for _, w := range who {
+			a.servers = append(a.servers, w+" (resolver)")
+		}
+	case a.problem == ownership.ZoneBogus:
+		a.err = fmt.Sprintf("DNSSEC validation of %s fails", strings.TrimSuffix(name, "."))
+	case a.unheard:
+		a.problem = ""
+		a.err = "the recursive resolvers do not know either"
+	default:
+		a.err = strings.Replace(a.err, "name servers of", "resolvers asked for", 1)
+	}
+	return a
+}
+
+func (r *Resolver) hearRecursor(ctx context.Context, to netip.AddrPort, name string, types []uint16) (out saying, bogus bool) {
+	out.from = server{name: "resolver.", addr: to.Addr()}
+	gate := registeredDomain(name)
+	for _, t := range types {
+		in, err := r.askRecursor(ctx, gate, to, name, t, queryFlags{recursion: true})
+		if err != nil {
+			out.err = err
+			return out, false
+		}
+		if in.Rcode == dns.RcodeServerFailure {
+			unchecked, err := r.askRecursor(ctx, gate, to, name, t, queryFlags{recursion: true, checkingDisabled: true})
+			out.err = errServFail
+			return out, err == nil && decided(unchecked)
+		}
+		if !decided(in) {
+			out.err = errRefused
+			return out, false
+		}
+		collect(&out, name, in)
+		if out.alias != "" || out.nx {
+			break
+		}
+	}
+	return out, false
+}
+
+// CompareResolvers notes which recursive resolvers still hold something else
+// than was seen at the source, and for how long, and which say that DNSSEC
+// validation fails. The type is chosen so that a resolver does not follow the
+// CNAME into the operator's own zone.
+func (r *Resolver) compareResolvers(ctx context.Context, l look, obs *ownership.DNSObservation) {
+	if len(obs.Chain) == 0 && l.kind != KindTraffic {
+		return
+	}
+	t, want := dns.TypeCNAME, ""
+	if len(obs.Chain) > 0 {
+		want = "CNAME " + obs.Chain[0]
+	} else {
+		t = dns.TypeA
+	}
+	recursors := r.recursors[:min(len(r.recursors), maxResolvers)]
+	said := make([]saying, len(recursors))
+	bogus := make([]bool, len(recursors))
+	ctx, cancel := context.WithTimeout(ctx, r.cfg.QueryTimeout)
+	defer cancel()
+	var wg sync.WaitGroup
+	for i, to := range recursors {
+		wg.Go(func() { said[i], bogus[i] = r.hearRecursor(ctx, to, l.name, []uint16{t}) })
+	}
+	wg.Wait()
+	now := time.Now()
+	for i, s := range said {
+		if bogus[i] {
+			obs.Problem = ownership.ZoneBogus
+		}
+		if s.err != nil || s.ttl <= 0 {
+			continue
+		}
+		value := view(s)
+		if (want != "" && value != want) || (want == "" && (value == nothing || s.alias != "")) {
+			obs.Stale = append(obs.Stale, ownership.StaleAnswer{
+				Resolver: s.from.addr.String(), Value: value, Until: now.Add(s.ttl),
+			})
+		}
+	}
+}

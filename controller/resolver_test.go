@@ -1,0 +1,454 @@
+package controller
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"github.com/miekg/dns"
+
+	"github.com/apoxy-dev/caddy-apoxy/internal/dnstest"
+	"github.com/apoxy-dev/caddy-apoxy/ownership"
+)
+
+const ownZone = "cname.example.net"
+
+func newTestResolver(t testing.TB, w *dnstest.World, change ...func(*ResolverConfig)) *Resolver {
+	t.Helper()
+	cfg := ResolverConfig{
+		Resolvers:    []string{fmt.Sprintf("127.0.0.1:%d", w.Port())},
+		Port:         uint16(w.Port()),
+		OwnZone:      func() string { return ownZone },
+		Timeout:      3 * time.Second,
+		QueryTimeout: 300 * time.Millisecond,
+		Grace:        150 * time.Millisecond,
+		CacheTTL:     time.Nanosecond,
+	}
+	for _, f := range change {
+		f(&cfg)
+	}
+	r, err := NewResolver(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// customer is a world with the zone example.com on two servers.
+type customer struct {
+	*dnstest.World
+	ns1, ns2 *dnstest.Server
+	zone     *dnstest.Zone
+}
+
+func newCustomer(t testing.TB) *customer {
+	w := dnstest.New(t)
+	c := &customer{World: w, ns1: w.Server("ns1.provider.test"), ns2: w.Server("ns2.provider.test")}
+	c.zone = w.Zone("example.com", c.ns1, c.ns2)
+	w.Zone("example.net", w.Server("ns1.example.net"))
+	return c
+}
+
+func (c *customer) behave(b dnstest.Behaviour) {
+	c.ns1.Behave(b)
+	c.ns2.Behave(b)
+}
+
+const (
+	rightTraffic   = "api 300 IN CNAME api.example.com.cname.example.net."
+	rightChallenge = "_acme-challenge.api 300 IN CNAME _acme-challenge.api.example.com.cname.example.net."
+)
+
+var looseObservation = cmp.Options{
+	cmpopts.IgnoreFields(ownership.DNSObservation{}, "At", "Servers", "TTL", "Err"),
+	cmpopts.EquateEmpty(), cmpopts.EquateComparable(netip.Addr{}),
+}
+
+func TestObserve(t *testing.T) {
+	alias := func(chain ...string) ownership.DNSObservation {
+		return ownership.DNSObservation{Outcome: ownership.Seen, Chain: chain}
+	}
+	unknown := func(p ownership.ZoneProblem) ownership.DNSObservation {
+		return ownership.DNSObservation{Outcome: ownership.CouldNotTell, Problem: p}
+	}
+	for _, c := range []struct {
+		what     string
+		set      func(c *customer)
+		hostname string
+		kind     Kind
+		want     ownership.DNSObservation
+		err      string // part of Err
+	}{
+		{
+			what: "the right CNAME ends at our zone",
+			set:  func(c *customer) { c.zone.Set(rightTraffic) },
+			want: alias("api.example.com.cname.example.net."),
+		},
+		{
+			what: "the right delegation",
+			set:  func(c *customer) { c.zone.Set(rightChallenge) },
+			kind: KindACMEChallenge,
+			want: alias("_acme-challenge.api.example.com.cname.example.net."),
+		},
+		{
+			what: "a chain through another zone",
+			set: func(c *customer) {
+				c.zone.Set("api IN CNAME alias.other.org.")
+				c.Zone("other.org", c.Server("ns.other.org")).Set("alias IN CNAME api.example.com.cname.example.net.")
+			},
+			want: alias("alias.other.org.", "api.example.com.cname.example.net."),
+		},
+		{
+			what: "an alias of the old provider, with its addresses",
+			set: func(c *customer) {
+				c.zone.Set("api IN CNAME app.old.org.")
+				c.Zone("old.org", c.Server("ns.old.org")).Set("app IN A 192.0.2.7")
+			},
+			want: ownership.DNSObservation{Outcome: ownership.Seen, Chain: []string{"app.old.org."}, Addresses: addrs("192.0.2.7")},
+		},
+		{
+			what: "an alias that leads to no name",
+			set:  func(c *customer) { c.zone.Set("api IN CNAME gone.example.com.") },
+			want: ownership.DNSObservation{Outcome: ownership.Seen, Chain: []string{"gone.example.com."}, Dangling: true},
+		},
+		{
+			what: "an alias into a zone that fails",
+			set: func(c *customer) {
+				c.zone.Set("api IN CNAME app.old.org.")
+				s := c.Server("ns.old.org")
+				c.Zone("old.org", s)
+				s.Behave(dnstest.Fail(dns.RcodeServerFailure))
+			},
+			want: ownership.DNSObservation{Outcome: ownership.CouldNotTell, Chain: []string{"app.old.org."}, Problem: ownership.ZoneServFail},
+			err:  "api.example.com. is an alias of app.old.org., which could not be looked up",
+		},
+		{
+			what: "nothing there", want: ownership.DNSObservation{Outcome: ownership.Absent, NXDomain: true},
+		},
+		{
+			what: "nothing but a mail server there",
+			set:  func(c *customer) { c.zone.Set("api IN MX 10 mail") },
+			want: ownership.DNSObservation{Outcome: ownership.Absent},
+		},
+		{
+			what: "addresses",
+			set: func(c *customer) {
+				c.zone.Set("api IN A 192.0.2.1", "api IN A 192.0.2.2", "api IN AAAA 2001:db8::1")
+			},
+			want: ownership.DNSObservation{Outcome: ownership.Seen, Addresses: addrs("192.0.2.1", "192.0.2.2", "2001:db8::1")},
+		},
+		{
+			what: "addresses at the apex", hostname: "example.com",
+			set:  func(c *customer) { c.zone.Set("@ IN A 192.0.2.1") },
+			want: ownership.DNSObservation{Outcome: ownership.Seen, Apex: true, Addresses: addrs("192.0.2.1")},
+		},
+		{
+			what: "a TXT record in place of the delegation", kind: KindACMEChallenge,
+			set:  func(c *customer) { c.zone.Set(`_acme-challenge.api IN TXT "abc"`) },
+			want: ownership.DNSObservation{Outcome: ownership.Seen, Other: []string{`TXT "abc"`}},
+		},
+		{
+			what: "an owner name to which the registrar appended its zone", kind: KindACMEChallenge,
+			set: func(c *customer) {
+				c.zone.Set("_acme-challenge.api.example.com IN CNAME _acme-challenge.api.example.com.cname.example.net.")
+			},
+			want: ownership.DNSObservation{Outcome: ownership.Absent, NXDomain: true, Elsewhere: []string{"_acme-challenge.api.example.com.example.com."}},
+		},
+		{
+			what: "a challenge record that was put at the apex", kind: KindOwnership,
+			set: func(c *customer) {
+				c.zone.Set("_apoxy-challenge IN CNAME _apoxy-verify.cname.example.net.")
+			},
+			want: ownership.DNSObservation{Outcome: ownership.Absent, NXDomain: true, Elsewhere: []string{"_apoxy-challenge.example.com."}},
+		},
+		{
+			what: "a wildcard that leads the challenge elsewhere", kind: KindACMEChallenge, hostname: "new.example.com",
+			set: func(c *customer) {
+				c.zone.Set("* IN CNAME app.old.org.")
+				c.Zone("old.org", c.Server("ns.old.org")).Set("app IN A 192.0.2.7")
+			},
+			want: ownership.DNSObservation{Outcome: ownership.Seen, Wildcard: true, Chain: []string{"app.old.org."}},
+		},
+		{
+			what: "a wildcard hostname", hostname: "*.example.com",
+			set:  func(c *customer) { c.zone.Set("* IN CNAME _wildcard.example.com.cname.example.net.") },
+			want: alias("_wildcard.example.com.cname.example.net."),
+		},
+		{
+			what: "a zone below the registered domain", hostname: "a.dev.example.com",
+			set: func(c *customer) {
+				c.Zone("dev.example.com", c.Server("ns.dev.example.com")).Set("a IN CNAME a.dev.example.com.cname.example.net.")
+			},
+			want: alias("a.dev.example.com.cname.example.net."),
+		},
+		{
+			what: "a domain that is not registered", hostname: "www.nowhere.com",
+			want: ownership.DNSObservation{Outcome: ownership.Absent, NXDomain: true, Problem: ownership.ZoneNotRegistered},
+		},
+		{
+			what: "servers that disagree",
+			set: func(c *customer) {
+				c.zone.Set(rightTraffic)
+				c.ns2.Fork(c.zone).Set("api IN CNAME app.old.org.")
+			},
+			want: unknown(""),
+			err:  "the name servers of example.com do not agree: 1 of 2 answer CNAME api.example.com.cname.example.net. (127.53.",
+		},
+		{
+			what: "one server that has nothing yet",
+			set: func(c *customer) {
+				c.ns2.Fork(c.zone)
+				c.zone.Set(rightTraffic)
+			},
+			want: unknown(""), err: "1 of 2 answer nothing",
+		},
+		{
+			what: "one server that is dead, the other right",
+			set: func(c *customer) {
+				c.zone.Set(rightTraffic)
+				c.ns1.Behave(dnstest.Silent)
+			},
+			want: alias("api.example.com.cname.example.net."),
+		},
+		{
+			what: "one server that is lame, the other right",
+			set: func(c *customer) {
+				c.zone.Set(rightTraffic)
+				c.ns1.Forget(c.zone)
+			},
+			want: alias("api.example.com.cname.example.net."),
+			err:  "1 of 2 name servers of example.com do not serve it",
+		},
+		{
+			what: "all servers silent",
+			set:  func(c *customer) { c.behave(dnstest.Silent) }, want: unknown(ownership.ZoneUnreachable),
+			err: "no name server of example.com answers",
+		},
+		{
+			what: "all servers refuse",
+			set:  func(c *customer) { c.behave(dnstest.Fail(dns.RcodeRefused)) }, want: unknown(ownership.ZoneLame),
+		},
+		{
+			what: "all servers fail",
+			set:  func(c *customer) { c.behave(dnstest.Fail(dns.RcodeServerFailure)) }, want: unknown(ownership.ZoneServFail),
+		},
+		{
+			what: "servers that only forward",
+			set:  func(c *customer) { c.behave(dnstest.NotAuthoritative) }, want: unknown(ownership.ZoneLame),
+		},
+		{
+			what: "servers reached by TCP only",
+			set: func(c *customer) {
+				c.zone.Set(rightTraffic)
+				c.behave(dnstest.OnlyTCP)
+			},
+			want: alias("api.example.com.cname.example.net."),
+		},
+		{
+			what: "truncated answers",
+			set: func(c *customer) {
+				c.zone.Set(rightTraffic)
+				c.behave(dnstest.Truncated)
+			},
+			want: alias("api.example.com.cname.example.net."),
+		},
+		{
+			what: "a bogus zone: the source is seen, and that it will be refused",
+			set: func(c *customer) {
+				c.zone.Set(rightTraffic)
+				c.zone.SetBogus(true)
+			},
+			want: ownership.DNSObservation{Outcome: ownership.Seen, Problem: ownership.ZoneBogus, Chain: []string{"api.example.com.cname.example.net."}},
+		},
+		{
+			what: "a loop of CNAMEs",
+			set: func(c *customer) {
+				c.zone.Set("api IN CNAME b", "b IN CNAME api")
+			},
+			want: ownership.DNSObservation{Outcome: ownership.Seen, Dangling: true, Chain: []string{"b.example.com.", "api.example.com."}},
+			err:  "loop",
+		},
+		{
+			what: "an endless chain",
+			set: func(c *customer) {
+				c.zone.Set("api IN CNAME n0")
+				for i := range 20 {
+					c.zone.Set(fmt.Sprintf("n%d IN CNAME n%d", i, i+1))
+				}
+			},
+			want: ownership.DNSObservation{Outcome: ownership.Seen, Dangling: true, Chain: []string{
+				"n0.example.com.", "n1.example.com.", "n2.example.com.", "n3.example.com.", "n4.example.com.",
+				"n5.example.com.", "n6.example.com.", "n7.example.com.", "n8.example.com.", "n9.example.com."}},
+			err: "more than 10 CNAMEs",
+		},
+	} {
+		t.Run(c.what, func(t *testing.T) {
+			t.Parallel()
+			world := newCustomer(t)
+			if c.set != nil {
+				c.set(world)
+			}
+			if c.hostname == "" {
+				c.hostname = "api.example.com"
+			}
+			got := newTestResolver(t, world.World).Observe(t.Context(), c.hostname, c.kind)
+			if d := cmp.Diff(c.want, got, looseObservation); d != "" {
+				t.Errorf("observation (-want +got):\n%s\nErr: %s", d, got.Err)
+			}
+			if !strings.Contains(got.Err, c.err) || (c.err == "" && c.want.Outcome != ownership.CouldNotTell && c.want.Problem == "" && got.Err != "") {
+				t.Errorf("Err is %q, want it to hold %q", got.Err, c.err)
+			}
+			if got.At.IsZero() {
+				t.Error("At is not set")
+			}
+		})
+	}
+}
+
+func TestHostileServersCostTimeAndNothingElse(t *testing.T) {
+	for _, c := range []struct {
+		what string
+		b    dnstest.Behaviour
+	}{
+		{"slow answers", dnstest.Slow(time.Minute)},
+		{"a slow drip over TCP", dnstest.Drip(50 * time.Millisecond)},
+		{"answers to other questions", dnstest.OtherQuestion},
+		{"garbage", dnstest.Garbage},
+		{"a referral to itself", dnstest.ReferTo("example.com", []string{"ns1.provider.test"})},
+		{"a referral to the root", dnstest.ReferTo(".", []string{"a.root-servers.test"})},
+		{"a referral aside", dnstest.ReferTo("example.org", []string{"ns1.provider.test"})},
+		{"a referral on and on", dnstest.ReferTo("api.example.com", []string{"ns1.provider.test", "ns2.provider.test"})},
+	} {
+		t.Run(c.what, func(t *testing.T) {
+			t.Parallel()
+			world := newCustomer(t)
+			world.zone.Set(rightTraffic)
+			world.behave(c.b)
+			r := newTestResolver(t, world.World)
+			began := time.Now()
+			got := r.Observe(t.Context(), "api.example.com", KindTraffic)
+			if took := time.Since(began); took > r.cfg.Timeout+time.Second {
+				t.Errorf("took %v, more than the timeout", took)
+			}
+			if got.Outcome != ownership.CouldNotTell {
+				t.Errorf("believed %+v", got)
+			}
+			if len(r.slots) != 0 || len(r.gates.open) != 0 {
+				t.Errorf("%d slots and %d gates are still held", len(r.slots), len(r.gates.open))
+			}
+		})
+	}
+}
+
+func TestGiantAnswersAreCut(t *testing.T) {
+	world := newCustomer(t)
+	world.behave(dnstest.Giant)
+	got := newTestResolver(t, world.World).Observe(t.Context(), "api.example.com", KindTraffic)
+	if got.Outcome != ownership.Seen || len(got.Addresses) == 0 || len(got.Addresses) > maxAddresses {
+		t.Errorf("got %v with %d addresses: %s", got.Outcome, len(got.Addresses), got.Err)
+	}
+}
+
+func TestGlueIsBelievedOnlyInsideTheZone(t *testing.T) {
+	world := newCustomer(t)
+	liar := world.Server("ns.liar.test")
+	world.Zone("liar.test", liar)
+	fake := liar.Fork(world.Zone("example.org", world.Server("ns1.example.org")))
+	fake.Set("www IN CNAME www.example.org.cname.example.net.")
+	// The servers of example.com refer a part of it to example.org's server, and
+	// say that this has the liar's address.
+	world.behave(dnstest.ReferTo("api.example.com", []string{"ns1.example.org"},
+		fmt.Sprintf("ns1.example.org. 60 IN A %s", liar.Addr)))
+	got := newTestResolver(t, world.World).Observe(t.Context(), "api.example.com", KindTraffic)
+	if liar.Queries() > 0 {
+		t.Errorf("the liar was asked; observed %+v", got)
+	}
+}
+
+func TestWhereAuthoritativeServersCannotBeReachedTheResolversAnswer(t *testing.T) {
+	world := newCustomer(t)
+	world.zone.Set(rightTraffic, rightChallenge)
+	r := newTestResolver(t, world.World, func(c *ResolverConfig) { c.Port = 9 })
+	for _, kind := range []Kind{KindTraffic, KindACMEChallenge} {
+		got := r.Observe(t.Context(), "api.example.com", kind)
+		if got.Outcome != ownership.Seen || len(got.Chain) != 1 || !got.Cached {
+			t.Errorf("kind %d: %+v", kind, got)
+		}
+		if want := "what resolver 127.0.0.1 says is used instead"; !strings.Contains(got.Err, want) {
+			t.Errorf("Err is %q, want it to hold %q", got.Err, want)
+		}
+	}
+	if n := world.Recursor.Asked("_acme-challenge.api.example.com", dns.TypeTXT); n > 0 {
+		t.Errorf("the resolver was asked for TXT %d times, and remembers now that there is none", n)
+	}
+	for range mutedAfter {
+		r.Observe(t.Context(), "api.example.com", KindTraffic)
+	}
+	if !r.mute.now() {
+		t.Error("closed ports are tried again and again")
+	}
+}
+
+func TestResolversThatHoldAnOldAnswerAreNamed(t *testing.T) {
+	world := newCustomer(t)
+	world.Recursor.SetCaching(true)
+	world.zone.Set("api 300 IN CNAME app.old.org.")
+	r := newTestResolver(t, world.World)
+	if _, _, err := r.recurse(t.Context(), "example.com", "api.example.com.", dns.TypeCNAME); err != nil {
+		t.Fatal(err)
+	}
+	world.zone.Set(rightTraffic)
+	got := r.Observe(t.Context(), "api.example.com", KindTraffic)
+	if got.Outcome != ownership.Seen || len(got.Stale) != 1 {
+		t.Fatalf("got %+v", got)
+	}
+	s := got.Stale[0]
+	if left := time.Until(s.Until); s.Resolver != "127.0.0.1" || s.Value != "CNAME app.old.org." || left < 290*time.Second || left > 300*time.Second {
+		t.Errorf("stale: %+v, %v left", s, time.Until(s.Until))
+	}
+}
+
+func TestADeadZoneIsWaitedForOnce(t *testing.T) {
+	world := newCustomer(t)
+	world.behave(dnstest.Silent)
+	r := newTestResolver(t, world.World, func(c *ResolverConfig) { c.CacheTTL = time.Minute })
+	r.Observe(t.Context(), "one.example.com", KindTraffic)
+	asked := world.ns1.Queries()
+	if got := r.Observe(t.Context(), "two.example.com", KindTraffic); got.Problem != ownership.ZoneUnreachable {
+		t.Errorf("got %+v", got)
+	}
+	if n := world.ns1.Queries() - asked; n > 4 { // the recursive resolver's own
+		t.Errorf("the dead server was asked %d more times", n)
+	}
+}
+
+func TestACancelledLookEndsAtOnce(t *testing.T) {
+	world := newCustomer(t)
+	world.behave(dnstest.Silent)
+	r := newTestResolver(t, world.World, func(c *ResolverConfig) { c.Timeout, c.QueryTimeout = time.Minute, time.Minute })
+	ctx, cancel := context.WithCancel(t.Context())
+	time.AfterFunc(50*time.Millisecond, cancel)
+	began := time.Now()
+	r.Observe(ctx, "api.example.com", KindTraffic)
+	if took := time.Since(began); took > 5*time.Second {
+		t.Errorf("took %v after it was cancelled", took)
+	}
+}
+
+func TestNewResolverRefusesWhatIsNoAddress(t *testing.T) {
+	for _, s := range []string{"dns.example", "192.0.2.1:", "192.0.2.1:0", "192.0.2.1:domain", ""} {
+		if _, err := NewResolver(ResolverConfig{Resolvers: []string{s}}); err == nil || !strings.Contains(err.Error(), fmt.Sprintf("%q", s)) {
+			t.Errorf("resolver %q: error %v", s, err)
+		}
+	}
+	for _, s := range []string{"192.0.2.1", "192.0.2.1:5353", "2001:db8::1", "[2001:db8::1]:53"} {
+		if _, err := NewResolver(ResolverConfig{Resolvers: []string{s}}); err != nil {
+			t.Errorf("resolver %q: %v", s, err)
+		}
+	}
+}

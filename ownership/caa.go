@@ -111,11 +111,23 @@ func (e *evaluation) lookAtCAA() {
 		return
 	}
 	e.caa = DiagnoseCAA(e.r.Spec.Name, e.obs.CAA, e.settings.CAIssuers)
-	if before := e.prev.DNSRecord(v1alpha3.PurposeACMEChallenge); e.obs.CAA.Outcome == CouldNotTell &&
-		before != nil && before.Problem != nil && before.Problem.Reason == ProblemCAAForbids {
-		e.caa = before.Problem
+	if e.obs.CAA.Outcome == CouldNotTell {
+		e.caa = e.heldCAA()
 	}
 	if d := e.delegation.record; e.caa != nil && d != nil && d.Problem == nil {
 		d.Problem = e.caa
 	}
+}
+
+// heldCAA is what was last found of the CAA records, as far as the status still
+// says it.
+func (e *evaluation) heldCAA() *v1alpha3.DNSProblem {
+	d, before := e.delegation.record, e.prev.DNSRecord(v1alpha3.PurposeACMEChallenge)
+	if before == nil || before.Problem == nil || before.Problem.Reason != ProblemCAAForbids {
+		return nil
+	}
+	if d.Problem != nil && d.Problem.Reason != ProblemCAAForbids {
+		return nil
+	}
+	return before.Problem
 }

@@ -11,7 +11,7 @@ func heldSentence(status metav1.ConditionStatus) string {
 	if status == metav1.ConditionTrue {
 		return "The last look could not tell; what was known before holds."
 	}
-	return "The last look could not tell."
+	return "The last look could not tell more."
 }
 
 // decideDelegation sets ACMEChallengeDelegationReady. HTTP-only records have none.
@@ -61,7 +61,7 @@ func (e *evaluation) decideRecord(kind string, f *finding, reason, unknown strin
 	}
 	message := f.state()
 	if f.ok() && f.by == matchAddress {
-		message = join(f.record.Name+" has the edge's addresses, which serves as well as "+sentence(*f.record)+".", problemMessage(f.record))
+		message = join(f.record.Name+" has the edge's addresses, which serve as well as the record "+sentence(*f.record), problemMessage(f.record))
 	}
 	e.set(kind, status, reason, message)
 }
@@ -90,7 +90,7 @@ func (e *evaluation) decideTarget() {
 		if p := e.prev.Condition(kind); p != nil {
 			status, reason = p.Status, p.Reason
 		}
-		e.set(kind, status, reason, "The state of "+name+" is not known yet.")
+		e.set(kind, status, reason, heldSentence(status), "The state of "+name+" is not known yet.")
 	case !o.Found:
 		e.set(kind, metav1.ConditionFalse, v1alpha3.ReasonTargetNotFound,
 			"The configuration has no "+name+said+". The operator defines it in the Caddy configuration or corrects spec.target.ref.")

@@ -112,7 +112,7 @@ func lookupProblem(want v1alpha3.DNSRecord, o DNSObservation) *v1alpha3.DNSProbl
 // because gives the resolver's own words.
 func because(o DNSObservation) string {
 	if w := words(o.Err); w != "" {
-		return " (" + w + ".)"
+		return " The look-up said: " + w + "."
 	}
 	return ""
 }
@@ -174,12 +174,12 @@ func apexHint(want v1alpha3.DNSRecord, o DNSObservation, z Zone) string {
 	if want.Purpose != v1alpha3.PurposeTraffic || !isApex(want.Name, o) {
 		return ""
 	}
-	hint := "; as " + strings.TrimSuffix(want.Name, ".") + " is the top of its zone, where most providers refuse a CNAME, " +
+	hint := " " + strings.TrimSuffix(want.Name, ".") + " is the top of its zone, where most providers refuse a CNAME; " +
 		"an ALIAS (also called ANAME or flattened CNAME) with that value"
 	if len(z.EdgeAddresses) > 0 {
 		hint += ", or A and AAAA records with " + strings.Join(firstFew(addresses(z.EdgeAddresses)), " ") + ","
 	}
-	return hint + " serves as well"
+	return hint + " serves as well."
 }
 
 func firstFew(values []string) []string { return values[:min(len(values), 2*maxListed)] }

@@ -32,9 +32,9 @@ func addressInstead(want v1alpha3.DNSRecord, o DNSObservation, z Zone) *v1alpha3
 		return problem(ProblemApexNeedsAddress, "%s has addresses that lead elsewhere (%s). The customer replaces them with: %s%s",
 			want.Name, list, sentence(want), apexHint(want, o, z))
 	}
-	what := "addresses that lead elsewhere"
-	if len(foreign) == 0 {
-		what = "the right addresses at present, but they break when the addresses change"
+	what := "they lead elsewhere"
+	if want.Purpose == v1alpha3.PurposeTraffic && len(foreign) == 0 {
+		what = "the right ones at present, but wrong as soon as ours change"
 	}
 	return problem(ProblemAddressInsteadOfCNAME, "%s has %s records (%s) in place of the CNAME: %s. The customer replaces them with: %s",
 		want.Name, kinds(o.Addresses), list, what, sentence(want))

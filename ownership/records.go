@@ -1,6 +1,8 @@
 package ownership
 
 import (
+	"strings"
+
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/apoxy-dev/caddy-apoxy/api/v1alpha3"
@@ -99,8 +101,19 @@ func (e *evaluation) holdProblem(d *v1alpha3.DNSRecord, o DNSObservation) {
 	d.Problem = p
 }
 
-// state describes the record in one or two sentences that hold it in full.
+// state describes the record in a few sentences that hold it in full.
 func (f *finding) state() string {
+	s, record := f.describe(), sentence(*f.record)
+	switch {
+	case strings.Contains(s, record):
+		return s
+	case f.ok():
+		return join(record+" is in place.", s)
+	}
+	return join("The record that is wanted: "+record, s)
+}
+
+func (f *finding) describe() string {
 	d := f.record
 	switch {
 	case f.told && f.ok() && d.Problem != nil:
@@ -123,5 +136,9 @@ func (f *finding) state() string {
 	if aboutLookup(d.Problem.Reason) || d.Problem.Reason == ProblemDomainNotRegistered {
 		return join(d.Problem.Message, held)
 	}
-	return join(d.Problem.Message, "The last look could not tell more"+because(f.obs)+"; this holds.")
+	said := words(f.obs.Err)
+	if said != "" {
+		said = " (" + said + ")"
+	}
+	return join(d.Problem.Message, "The last look could not tell more"+said+"; this holds.")
 }

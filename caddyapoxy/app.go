@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"sync/atomic"
 	"time"
 
@@ -13,7 +12,9 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
+	"github.com/apoxy-dev/caddy-apoxy/controller"
 	"github.com/apoxy-dev/caddy-apoxy/dnsprovider"
+	"github.com/apoxy-dev/caddy-apoxy/hosts"
 	"github.com/apoxy-dev/caddy-apoxy/issuance"
 	"github.com/apoxy-dev/caddy-apoxy/ownership"
 	"github.com/apoxy-dev/caddy-apoxy/target"
@@ -61,12 +62,15 @@ type App struct {
 	settings  ownership.Settings
 	targets   target.Registry
 	reserved  map[string]string
-	authority *dnsprovider.Authority
+	resolver  *controller.Resolver
 	zonefiles []*dnsprovider.ZoneFile
+	ownZone   *dnsprovider.Zone
+	authority *dnsprovider.Authority
 
-	// rt is what outlives this configuration; nil until it is joined.
-	rt atomic.Pointer[runtime]
-	// joined is closed once rt is there.
+	// held is what outlives this configuration, from joining it to Cleanup.
+	held *runtime
+	// rt is held once it may be used; joined is closed then.
+	rt     atomic.Pointer[runtime]
 	joined chan struct{}
 	dns    []*dnsListener
 }
@@ -90,6 +94,9 @@ func (a *App) Provision(ctx caddy.Context) error {
 		return err
 	}
 	a.zone = zone
+	if _, err := dnsprovider.NewZone(zone, zoneNames{hosts.New()}, nil); err != nil {
+		return fmt.Errorf("zone %s: %w", zone.Name, err)
+	}
 	if err := a.provisionSettings(repl); err != nil {
 		return err
 	}
@@ -97,7 +104,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 		return err
 	}
 	for _, z := range a.ZoneFiles {
-		zf, err := dnsprovider.LoadZoneFile(canonical(z.Zone), repl.ReplaceAll(z.File, ""), a.logger.Named("zonefile"))
+		zf, err := dnsprovider.OpenZoneFile(canonical(z.Zone), repl.ReplaceAll(z.File, ""), a.logger.Named("zonefile"))
 		if err != nil {
 			return fmt.Errorf("zonefile %s: %w", z.Zone, err)
 		}
@@ -108,11 +115,17 @@ func (a *App) Provision(ctx caddy.Context) error {
 		return fmt.Errorf("getting the events app: %w", err)
 	}
 	a.events = events.(*caddyevents.App)
-	httpApp, err := ctx.App("http")
-	if err != nil {
-		return fmt.Errorf("getting the http app: %w", err)
+	if httpApp, err := ctx.AppIfConfigured("http"); err == nil {
+		a.http = httpApp.(*caddyhttp.App)
 	}
-	a.http = httpApp.(*caddyhttp.App)
+	a.resolver, err = controller.NewResolver(controller.ResolverConfig{
+		Resolvers: a.Resolvers,
+		OwnZone:   func() string { return zone.Name },
+		Logger:    a.logger.Named("resolver"),
+	})
+	if err != nil {
+		return err
+	}
 	if err := registerMetrics(ctx); err != nil {
 		return err
 	}
@@ -174,24 +187,17 @@ func (a *App) provisionStore(ctx caddy.Context) error {
 
 // Start joins, or starts, what outlives configurations, and answers DNS.
 func (a *App) Start() error {
-	if a.rt.Load() == nil {
-		rt, err := openRuntime(a.store, a.logger)
-		if err != nil {
+	if a.held == nil {
+		if err := a.join(); err != nil {
 			return err
 		}
-		a.join(rt)
 	}
-	rt := a.rt.Load()
 	a.reserved = reservedHosts(a.http)
-	auth, err := a.newAuthority(rt)
-	if err != nil {
+	a.held.apps.Push(a)
+	if err := a.held.start(); err != nil {
 		return err
 	}
-	a.authority = auth
-	rt.apps.Push(a)
-	if err := rt.start(); err != nil {
-		return err
-	}
+	a.publish()
 	for _, zf := range a.zonefiles {
 		go zf.Run(a.ctx)
 	}
@@ -201,8 +207,8 @@ func (a *App) Start() error {
 // Stop hands over to the configuration that stays, if any.
 func (a *App) Stop() error {
 	a.closeDNS()
-	if rt := a.rt.Load(); rt != nil {
-		rt.apps.Remove(a)
+	if a.held != nil {
+		a.held.apps.Remove(a)
 	}
 	return nil
 }
@@ -211,12 +217,14 @@ func (a *App) Stop() error {
 // configuration failed to load.
 func (a *App) Cleanup() error {
 	a.closeDNS()
-	if rt := a.rt.Swap(nil); rt != nil {
-		rt.apps.Remove(a)
-		_, err := runtimes.Delete(rt.key)
-		return err
+	if a.held == nil {
+		return nil
 	}
-	return nil
+	a.held.apps.Remove(a)
+	key := a.held.key
+	a.held = nil
+	_, err := runtimes.Delete(key)
+	return err
 }
 
 // joinRunning joins the runtime of the store if this process already has it,
@@ -225,21 +233,33 @@ func (a *App) joinRunning() error {
 	if _, running := runtimes.References(a.store.Key()); !running {
 		return nil
 	}
+	if err := a.join(); err != nil {
+		return err
+	}
+	a.publish()
+	return nil
+}
+
+// join takes hold of the runtime and opens the zones over it. Cleanup lets go
+// of it, after an error, too.
+func (a *App) join() error {
 	rt, err := openRuntime(a.store, a.logger)
 	if err != nil {
 		return err
 	}
-	a.join(rt)
-	return nil
+	a.held = rt
+	return a.openZones(rt)
 }
 
-func (a *App) join(rt *runtime) {
-	a.rt.Store(rt)
-	close(a.joined)
+// publish lets handshakes, requests and API calls in.
+func (a *App) publish() {
+	if a.rt.CompareAndSwap(nil, a.held) {
+		close(a.joined)
+	}
 }
 
-// Issuance returns the scheduler that obtains certificates; nil before Start of
-// the first configuration.
+// Issuance returns the scheduler that obtains certificates; nil before the
+// first configuration has started.
 func (a *App) Issuance() *issuance.Scheduler {
 	if rt := a.rt.Load(); rt != nil {
 		return rt.scheduler
@@ -255,9 +275,6 @@ func appFrom(ctx caddy.Context, who string) (*App, error) {
 	}
 	return v.(*App), nil
 }
-
-// readable shortens a path for messages.
-func readable(path string) string { return filepath.Clean(path) }
 
 // Interface guards
 var (

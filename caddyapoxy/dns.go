@@ -25,19 +25,46 @@ type dnsListener struct {
 // Destruct closes the sockets.
 func (l *dnsListener) Destruct() error { return l.server.Close() }
 
-// newAuthority builds the zones of this configuration over the records in rt.
-func (a *App) newAuthority(rt *runtime) (*dnsprovider.Authority, error) {
+// openZones builds the zones of this configuration over the records in rt.
+func (a *App) openZones(rt *runtime) error {
+	rrsets, err := rt.rrsetsOf(a.zone.Name)
+	if err != nil {
+		return err
+	}
 	config := a.zone
 	config.OnQuery = func(hostname []byte) { rt.controller.Hint(string(hostname)) }
-	zone, err := dnsprovider.NewZone(config, zoneNames{rt.table}, rt.rrsets)
-	if err != nil {
-		return nil, fmt.Errorf("zone %s: %w", config.Name, err)
+	if a.ownZone, err = dnsprovider.NewZone(config, zoneNames{rt.table}, rrsets); err != nil {
+		return fmt.Errorf("zone %s: %w", config.Name, err)
 	}
-	auth, err := dnsprovider.NewAuthority(zone, a.zonefiles...)
-	if err != nil {
-		return nil, fmt.Errorf("serving the zones: %w", err)
+	sources := []dnsprovider.Source{a.ownZone}
+	for _, zf := range a.zonefiles {
+		sources = append(sources, zf)
 	}
-	return auth, nil
+	if a.authority, err = dnsprovider.NewAuthority(sources...); err != nil {
+		return fmt.Errorf("serving the zones: %w", err)
+	}
+	return nil
+}
+
+// rrsetsOf returns the RRsets that were put into a zone, once they are read.
+func (rt *runtime) rrsetsOf(zone string) (*dnsprovider.RRSets, error) {
+	rt.mu.Lock()
+	defer rt.mu.Unlock()
+	if r, ok := rt.rrsets[zone]; ok {
+		return r, nil
+	}
+	r, err := dnsprovider.NewRRSets(rt.store, zone, rt.logger.Named("zone"))
+	if err != nil {
+		return nil, fmt.Errorf("zone %s: %w", zone, err)
+	}
+	rt.run("following the RRsets of "+zone, r.Run)
+	ctx, cancel := context.WithTimeout(rt.ctx, loadTimeout)
+	defer cancel()
+	if err := r.WaitRevision(ctx, 0); err != nil {
+		return nil, fmt.Errorf("reading the RRsets of %s: %w", zone, err)
+	}
+	rt.rrsets[zone] = r
+	return r, nil
 }
 
 // listenDNS answers DNS on the configured addresses from now on.
@@ -45,8 +72,7 @@ func (a *App) listenDNS() error {
 	for _, address := range a.DNS {
 		v, _, err := listeners.LoadOrNew(address, func() (caddy.Destructor, error) {
 			l := &dnsListener{address: address}
-			server, err := dnsprovider.Listen(context.Background(), address, a.authority,
-				dnsprovider.ServerOptions{Logger: a.logger.Named("dns")})
+			server, err := dnsprovider.Listen(context.Background(), address, dnsprovider.ServerOptions{Logger: a.logger.Named("dns")})
 			if err != nil {
 				return nil, fmt.Errorf("answering DNS on %s: %w", address, err)
 			}

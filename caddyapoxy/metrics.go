@@ -29,7 +29,7 @@ var (
 // registerMetrics registers all collectors with this configuration's registry.
 // They count on across reloads.
 func registerMetrics(ctx caddy.Context) error {
-	collectors := []prometheus.Collector{permissionTotal, requestsTotal, recordGauges{}}
+	collectors := []prometheus.Collector{permissionTotal, requestsTotal}
 	for _, room := range [][]prometheus.Collector{
 		controller.Collectors(), dnsprovider.Collectors(), issuance.Collectors(), hosts.Collectors(), apiserver.Collectors(),
 	} {

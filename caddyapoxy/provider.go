@@ -36,11 +36,10 @@ func (p *DNSProvider) provider(ctx context.Context) (*dnsprovider.Provider, erro
 	if p.app == nil {
 		return nil, errors.New("dns.providers.apoxy was not provisioned")
 	}
-	rt, err := p.app.runtime(ctx)
-	if err != nil {
+	if _, err := p.app.runtime(ctx); err != nil {
 		return nil, err
 	}
-	return dnsprovider.NewProvider(rt.rrsets, p.app.zone.Name), nil
+	return dnsprovider.NewProvider(p.app.ownZone)
 }
 
 // GetRecords implements libdns.RecordGetter.

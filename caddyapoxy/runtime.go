@@ -42,16 +42,18 @@ type runtime struct {
 
 	store      store.Store
 	table      *hosts.Table
-	rrsets     *dnsprovider.RRSets
-	resolver   *controller.Resolver
 	controller *controller.Controller
 	scheduler  *issuance.Scheduler
 	api        *apiserver.Server
 
 	started sync.Once
 	startup error
+	ctx     context.Context
 	cancel  context.CancelFunc
 	work    sync.WaitGroup
+
+	mu     sync.Mutex
+	rrsets map[string]*dnsprovider.RRSets // by zone
 }
 
 // openRuntime returns the runtime of the store, opening it if need be. Each
@@ -71,23 +73,19 @@ func openRuntime(s StoreModule, logger *zap.Logger) (*runtime, error) {
 }
 
 func newRuntime(key string, st store.Store, logger *zap.Logger) (*runtime, error) {
-	rt := &runtime{key: key, logger: logger, store: st, table: hosts.New()}
-	rt.rrsets = dnsprovider.NewRRSets(st, logger.Named("zone"))
-	rt.resolver = controller.NewResolver(controller.ResolverConfig{
-		OwnZone: func() string { return rt.settings().Zone.Name },
-		Logger:  logger.Named("resolver"),
-	})
+	rt := &runtime{key: key, logger: logger, store: st, table: hosts.New(), rrsets: map[string]*dnsprovider.RRSets{}}
+	rt.ctx, rt.cancel = context.WithCancel(context.Background())
 	rt.scheduler = issuance.New(issuance.Config{
 		Store:      st,
-		Prober:     rt.resolver,
-		Challenges: dnsprovider.NewChallenges(rt.rrsets, func() string { return rt.settings().Zone.Name }),
+		Prober:     liveResolver{rt},
+		Challenges: liveChallenges{rt},
 		OnChange:   func(hostname string) { rt.controller.CertificateChanged(hostname) },
 		Logger:     logger.Named("issuance"),
 	})
 	rt.controller = controller.New(controller.Config{
 		Store:        st,
 		Table:        rt.table,
-		Resolver:     rt.resolver,
+		Resolver:     liveResolver{rt},
 		Issuance:     rt.scheduler,
 		Target:       rt.targetHealth,
 		Settings:     rt.settings,
@@ -110,24 +108,16 @@ func newRuntime(key string, st store.Store, logger *zap.Logger) (*runtime, error
 		return nil, errors.Join(fmt.Errorf("preparing the API: %w", err), st.Close())
 	}
 	rt.api = api
-	rt.apps.changed = rt.configure
+	rt.apps.changed = func(*App) { rt.controller.TargetsChanged() }
 	return rt, nil
-}
-
-// configure follows the configuration in force.
-func (rt *runtime) configure(a *App) {
-	rt.resolver.SetResolvers(a.Resolvers)
-	rt.controller.TargetsChanged()
 }
 
 // start reads all records and sets the work going, once. It returns when the
 // table is complete, so that no name is denied for want of having been read.
 func (rt *runtime) start() error {
 	rt.started.Do(func() {
-		ctx, cancel := context.WithCancel(context.Background())
-		rt.cancel = cancel
 		loaded := make(chan struct{})
-		rt.run(ctx, "following the records", func(ctx context.Context) error {
+		rt.run("following the records", func(ctx context.Context) error {
 			return hosts.Follow(ctx, rt.store, hosts.Follower{
 				Table:    rt.table,
 				OnChange: rt.controller.Changed,
@@ -135,28 +125,23 @@ func (rt *runtime) start() error {
 				Logger:   rt.logger.Named("hosts"),
 			})
 		})
-		rt.run(ctx, "following the zone's RRsets", rt.rrsets.Run)
-		timeout := time.NewTimer(loadTimeout)
-		defer timeout.Stop()
-		for _, ready := range []<-chan struct{}{loaded, rt.rrsets.Loaded()} {
-			select {
-			case <-ready:
-			case <-timeout.C:
-				rt.startup = fmt.Errorf("reading the records of %s: not done after %s", rt.key, loadTimeout)
-				return
-			}
+		select {
+		case <-loaded:
+		case <-time.After(loadTimeout):
+			rt.startup = fmt.Errorf("reading the records of %s: not done after %s", rt.key, loadTimeout)
+			return
 		}
-		rt.run(ctx, "obtaining certificates", rt.scheduler.Run)
-		rt.run(ctx, "looking at records", rt.controller.Run)
-		rt.run(ctx, "watching targets", rt.watchTargets)
+		rt.run("obtaining certificates", rt.scheduler.Run)
+		rt.run("looking at records", rt.controller.Run)
+		rt.run("watching targets", rt.watchTargets)
 	})
 	return rt.startup
 }
 
 // run keeps one part of the work going until the runtime is closed.
-func (rt *runtime) run(ctx context.Context, what string, f func(context.Context) error) {
+func (rt *runtime) run(what string, f func(context.Context) error) {
 	rt.work.Go(func() {
-		if err := f(ctx); err != nil && ctx.Err() == nil {
+		if err := f(rt.ctx); err != nil && rt.ctx.Err() == nil {
 			rt.logger.Error("a part of the work has stopped", zap.String("part", what), zap.Error(err))
 		}
 	})
@@ -197,9 +182,7 @@ func sameHealth(a, b map[target.Ref]target.Health) bool {
 // configuration has left.
 func (rt *runtime) Destruct() error {
 	rt.api.Close()
-	if rt.cancel != nil {
-		rt.cancel()
-	}
+	rt.cancel()
 	rt.work.Wait()
 	return rt.store.Close()
 }

@@ -1,0 +1,54 @@
+package caddyapoxy
+
+import (
+	"context"
+
+	"github.com/apoxy-dev/caddy-apoxy/controller"
+	"github.com/apoxy-dev/caddy-apoxy/dnsprovider"
+	"github.com/apoxy-dev/caddy-apoxy/issuance"
+	"github.com/apoxy-dev/caddy-apoxy/ownership"
+)
+
+// liveResolver asks through the resolvers of the configuration in force.
+type liveResolver struct{ rt *runtime }
+
+func (l liveResolver) resolver() *controller.Resolver { return l.rt.apps.Current().resolver }
+
+func (l liveResolver) Observe(ctx context.Context, name string, kind controller.Kind) ownership.DNSObservation {
+	return l.resolver().Observe(ctx, name, kind)
+}
+
+func (l liveResolver) Delegated(ctx context.Context, hostname string) (bool, error) {
+	return l.resolver().Delegated(ctx, hostname)
+}
+
+func (l liveResolver) CAA(ctx context.Context, hostname string) ([]issuance.CAA, error) {
+	return l.resolver().CAA(ctx, hostname)
+}
+
+// liveChallenges publishes in the zone of the configuration in force.
+type liveChallenges struct{ rt *runtime }
+
+func (l liveChallenges) challenges() (*dnsprovider.Challenges, error) {
+	rrsets, err := l.rt.rrsetsOf(l.rt.settings().Zone.Name)
+	if err != nil {
+		return nil, err
+	}
+	return dnsprovider.NewChallenges(rrsets, nil), nil
+}
+
+func (l liveChallenges) Present(ctx context.Context, hostname, value string) error {
+	c, err := l.challenges()
+	if err != nil {
+		return err
+	}
+	return c.Present(ctx, hostname, value)
+}
+
+func (l liveChallenges) CleanUp(ctx context.Context, hostname, value string) error {
+	c, err := l.challenges()
+	if err != nil {
+		return err
+	}
+	return c.CleanUp(ctx, hostname, value)
+}

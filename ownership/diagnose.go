@@ -13,10 +13,12 @@ import (
 // in it are quoted and cut, and no part of it changes while the facts do not.
 // want.LastTransitionTime, where set, dates what is missing.
 func Diagnose(want v1alpha3.DNSRecord, o DNSObservation, z Zone) *v1alpha3.DNSProblem {
-	if o.Outcome == CouldNotTell {
+	fulfilled := fulfils(want, o, z) != matchNone
+	o = bounded(o)
+	switch {
+	case o.Outcome == CouldNotTell:
 		return lookupProblem(want, o)
-	}
-	if fulfils(want, o, z) != matchNone {
+	case fulfilled:
 		return caveat(want, o)
 	}
 	p := mistake(want, o, z)
@@ -136,7 +138,7 @@ func recordElsewhere(want v1alpha3.DNSRecord, o DNSObservation, _ Zone) *v1alpha
 	}
 	for _, e := range o.Elsewhere {
 		rest, appended := strings.CutPrefix(absolute(e), absolute(want.Name))
-		if appended && rest != "" && strings.HasSuffix(absolute(want.Name), "."+rest) {
+		if appended && rest != "" && strings.HasSuffix("."+absolute(want.Name), "."+rest) {
 			return problem(ProblemZoneAppendedToName, "The record stands at %s: the registrar appended %s to the name that was typed in. "+
 				"The customer types only %s as the name, so that the record becomes: %s",
 				quote(e), strings.TrimSuffix(rest, "."), relative(want.Name, rest), sentence(want))
@@ -148,7 +150,7 @@ func recordElsewhere(want v1alpha3.DNSRecord, o DNSObservation, _ Zone) *v1alpha
 
 // relative writes a name as registrars want it typed: without its zone.
 func relative(name, zone string) string {
-	if rel := strings.TrimSuffix(absolute(name), "."+zone); rel != absolute(name) {
+	if rel, ok := strings.CutSuffix(absolute(name), "."+zone); ok {
 		return rel
 	}
 	return "@"

@@ -40,7 +40,9 @@ func fulfils(want v1alpha3.DNSRecord, o DNSObservation, z Zone) match {
 // through reports whether a chain passes through a name.
 func through(chain []string, name string) bool {
 	name = absolute(name)
-	return slices.ContainsFunc(chain, func(c string) bool { return absolute(c) == name })
+	return slices.ContainsFunc(chain[:min(len(chain), maxChain)], func(c string) bool {
+		return len(c) <= maxValue && absolute(c) == name
+	})
 }
 
 // isApex reports whether no CNAME may stand at a name because it is the top of
@@ -76,6 +78,7 @@ func nothing(o DNSObservation) bool {
 // that does not change from look to look. Behind a CNAME addresses are left
 // out: they are its target's, and often rotate.
 func observed(want v1alpha3.DNSRecord, o DNSObservation) []string {
+	o = bounded(o)
 	out := []string{}
 	add := func(s string) {
 		if len(out) < maxObserved {
@@ -100,10 +103,30 @@ func observed(want v1alpha3.DNSRecord, o DNSObservation) []string {
 			}
 		}
 	}
-	other := slices.Clone(o.Other)
-	slices.Sort(other)
-	for _, s := range other {
+	for _, s := range o.Other {
 		add(s)
+	}
+	return out
+}
+
+// bounded cuts an observation to what a message can make use of, in an order
+// that does not change from look to look. No decision is taken on it.
+func bounded(o DNSObservation) DNSObservation {
+	o.Chain = firstCut(o.Chain, maxChain)
+	o.Other = slices.Clone(o.Other)
+	slices.Sort(o.Other)
+	o.Other = firstCut(o.Other, maxOther)
+	o.Elsewhere = firstCut(o.Elsewhere, maxListed)
+	o.Stale = slices.Clone(o.Stale)
+	slices.SortFunc(o.Stale, func(a, b StaleAnswer) int { return strings.Compare(a.Resolver, b.Resolver) })
+	o.Stale = o.Stale[:min(len(o.Stale), maxOther)]
+	return o
+}
+
+func firstCut(values []string, n int) []string {
+	out := make([]string, 0, min(len(values), n))
+	for _, v := range values[:min(len(values), n)] {
+		out = append(out, cut(v, 2*maxValue))
 	}
 	return out
 }

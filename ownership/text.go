@@ -20,6 +20,8 @@ const (
 	maxObserved = 16   // entries of dnsRecords[].observed
 	maxValue    = 255  // octets of one such entry
 	maxListed   = 4    // values that one message lists
+	maxChain    = 32   // links of a CNAME chain that are looked at
+	maxOther    = 64   // further records at a name that are looked at
 )
 
 // sentence writes a record as the customer creates it: "x. CNAME y."

@@ -1,0 +1,135 @@
+package ownership
+
+import (
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/apoxy-dev/caddy-apoxy/api/v1alpha3"
+)
+
+// settledWorld is a record with everything in place since the epoch.
+func settledWorld(t *testing.T, tls bool) *world {
+	w := newWorld(t, testHost, tls)
+	w.obs.Traffic = right(w.r, v1alpha3.PurposeTraffic, "")
+	if tls {
+		w.obs.Certificate = certificateUntil(testEpoch.Add(1000 * time.Hour))
+	}
+	w.look()
+	return w
+}
+
+func TestNextLook(t *testing.T) {
+	pending := func(t *testing.T) *world {
+		w := newWorld(t, testHost, true)
+		w.look()
+		return w
+	}
+	plain := func(t *testing.T) *world { return settledWorld(t, false) }
+	secured := func(t *testing.T) *world { return settledWorld(t, true) }
+	withdrawing := func(t *testing.T) *world {
+		w := settledWorld(t, false)
+		w.obs.Traffic = absent
+		w.look()
+		return w
+	}
+	challenged := func(t *testing.T) *world {
+		w := newWorld(t, testHost, false)
+		w.obs.Ownership = right(w.r, v1alpha3.PurposeOwnership, "")
+		w.look()
+		return w
+	}
+	for _, c := range []struct {
+		name        string
+		world       func(*testing.T) *world
+		after       time.Duration // since the last change
+		hint        time.Duration // before now; 0: none
+		least, most time.Duration
+	}{
+		{"fresh and unsettled: every check_interval", pending, time.Minute, 0, 24 * time.Second, 30 * time.Second},
+		{"still fresh after 59 minutes", pending, 59 * time.Minute, 0, 24 * time.Second, 30 * time.Second},
+		{"slower after two hours", pending, 2 * time.Hour, 0, 4 * time.Minute, 5 * time.Minute},
+		{"an hour after a day", pending, 24 * time.Hour, 0, 48 * time.Minute, time.Hour},
+		{"hours for what nobody touches", pending, 30 * 24 * time.Hour, 0, 288 * time.Minute, 6 * time.Hour},
+		{"fast again on a hint", pending, 30 * 24 * time.Hour, time.Second, 24 * time.Second, 30 * time.Second},
+		{"settled with TLS: hourly", secured, time.Minute, 0, 57 * time.Minute, 75 * time.Minute},
+		{"settled with TLS: no faster on a hint", secured, time.Minute, time.Second, 57 * time.Minute, 75 * time.Minute},
+		{"settled with TLS for a week: every three hours", secured, 7 * 24 * time.Hour, 0, 171 * time.Minute, 225 * time.Minute},
+		{"settled without TLS: detach must work", plain, time.Minute, 0, 9*time.Minute + 30*time.Second, 12*time.Minute + 30*time.Second},
+		{"settled without TLS for a week: hourly", plain, 7 * 24 * time.Hour, 0, 57 * time.Minute, 75 * time.Minute},
+		{"verified but not all in place: at most hourly", challenged, 30 * 24 * time.Hour, 0, 48 * time.Minute, time.Hour},
+		{"withdrawing: fast", withdrawing, time.Minute, 0, 24 * time.Second, 30 * time.Second},
+		{"withdrawing: exactly when it is decided", withdrawing, 10*time.Minute - 5*time.Second, 0, 5 * time.Second, 5 * time.Second},
+		{"at the expiry of the certificate", secured, 1000*time.Hour - time.Minute, 0, time.Minute, time.Minute},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w := c.world(t)
+			now := testEpoch.Add(c.after)
+			var a Activity
+			if c.hint > 0 {
+				a.LastHint = now.Add(-c.hint)
+			}
+			for _, jitter := range []float64{-1, 0, 0.5, 1, 2} {
+				got := NextLook(w.r, a, w.settings, now, jitter).Sub(now)
+				if got < c.least || got > c.most {
+					t.Errorf("with jitter %v after %v, want %v to %v", jitter, got, c.least, c.most)
+				}
+			}
+		})
+	}
+}
+
+func TestAWriteMakesARecordFresh(t *testing.T) {
+	w := newWorld(t, testHost, true)
+	w.look()
+	now := testEpoch.Add(1000 * time.Hour)
+	if got := NextLook(w.r, Activity{LastWrite: now}, w.settings, now, 0).Sub(now); got != 30*time.Second {
+		t.Errorf("next look after %v", got)
+	}
+	s := settledWorld(t, true)
+	s.r.Generation = 2
+	if got := NextLook(s.r, Activity{LastWrite: testEpoch}, s.settings, testEpoch, 0).Sub(testEpoch); got != 30*time.Second {
+		t.Errorf("next look of a changed record after %v", got)
+	}
+}
+
+func TestAMillionSettledRecordsAreCheap(t *testing.T) {
+	const records = 1e6
+	for _, c := range []struct {
+		name  string
+		quiet time.Duration
+		most  float64 // looks a second
+	}{
+		{"young", time.Hour, 300},
+		{"quiet for days", 96 * time.Hour, 100},
+	} {
+		w := settledWorld(t, true)
+		now := testEpoch.Add(c.quiet)
+		var sum time.Duration
+		const samples = 1000
+		for i := range samples {
+			sum += NextLook(w.r, Activity{}, w.settings, now, float64(i)/samples).Sub(now)
+		}
+		if rate := records / (sum.Seconds() / samples); rate > c.most {
+			t.Errorf("%s: %.0f looks a second", c.name, rate)
+		}
+	}
+}
+
+func TestShortSettingsScaleDown(t *testing.T) {
+	w := settledWorld(t, false)
+	w.settings.CheckInterval, w.settings.DetachAfter = time.Second, 5*time.Second
+	if got := NextLook(w.r, Activity{}, w.settings, testEpoch, 0).Sub(testEpoch); got > 5*time.Second {
+		t.Errorf("settled HTTP-only record is looked at after %v", got)
+	}
+	w.settings.CheckInterval = 0
+	if got := NextLook(w.r, Activity{}, w.settings, testEpoch, 0); !got.After(testEpoch) {
+		t.Errorf("no interval leads to %v", got)
+	}
+	w.r.Status.Conditions = nil
+	w.r.CreationTimestamp = metav1.Time{}
+	if got := NextLook(w.r, Activity{}, Settings{}, testEpoch, 0); !got.After(testEpoch) {
+		t.Errorf("a bare record leads to %v", got)
+	}
+}

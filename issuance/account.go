@@ -1,0 +1,230 @@
+package issuance
+
+import (
+	"bytes"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"strings"
+	"time"
+
+	"github.com/caddyserver/certmagic"
+	"github.com/mholt/acmez/v3/acme"
+	"go.uber.org/zap"
+)
+
+// accountKeys are where certmagic keeps an account.
+func accountKeys(issuerKey, email string) (registration, privateKey string) {
+	email = strings.ToLower(email)
+	folder, file := email, email
+	if email == "" {
+		folder, file = "default", "default"
+	}
+	if at := strings.Index(file, "@"); at == 0 {
+		file = file[1:]
+	} else if at > 0 {
+		file = file[:at]
+	}
+	safe := certmagic.StorageKeys.Safe
+	dir := path.Join(usersPrefix(issuerKey), safe(folder))
+	return path.Join(dir, safe(file)+".json"), path.Join(dir, safe(file)+".key")
+}
+
+func usersPrefix(issuerKey string) string {
+	return path.Join("acme", certmagic.StorageKeys.Safe(issuerKey), "users")
+}
+
+// account returns the CA's account, from memory, from storage, or registered
+// now. Registrations of one process and of a cluster wait for one another.
+func (c *ca) account(ctx context.Context) (acme.Account, error) {
+	c.accountMu.Lock()
+	defer c.accountMu.Unlock()
+	if c.acct.Status != "" {
+		return c.acct, nil
+	}
+	email := c.email(ctx)
+	acct, err := c.loadAccount(ctx, email)
+	if err == nil && acct.Status != "" {
+		c.acct = acct
+		return acct, nil
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return acme.Account{}, &failure{class: ClassOperator, err: err, message: "reading the account from storage failed: " + cut(err.Error(), 200)}
+	}
+	if c.auth.AccountKeyPEM != "" {
+		acct, err = c.lookUpAccount(ctx)
+	} else {
+		acct, err = c.register(ctx, email)
+	}
+	if err != nil {
+		return acme.Account{}, err
+	}
+	c.acct = acct
+	return acct, nil
+}
+
+// accountURI is the account's URL if it is known without asking the CA.
+func (c *ca) accountURI() string {
+	c.accountMu.Lock()
+	defer c.accountMu.Unlock()
+	return c.acct.Location
+}
+
+// forgetAccount drops an account that the CA no longer has, so that the next
+// use registers a new one.
+func (c *ca) forgetAccount(ctx context.Context, gone acme.Account) error {
+	c.accountMu.Lock()
+	defer c.accountMu.Unlock()
+	if c.acct.Location != gone.Location {
+		return nil // someone else has replaced it already
+	}
+	c.acct = acme.Account{}
+	if c.auth.AccountKeyPEM != "" {
+		return errors.New("the account of the configured key does not exist at the certificate authority")
+	}
+	reg, key := accountKeys(c.key, contactOf(gone))
+	if err := c.storage().Delete(ctx, reg); err != nil {
+		return fmt.Errorf("deleting account: %w", err)
+	}
+	if err := c.storage().Delete(ctx, key); err != nil {
+		return fmt.Errorf("deleting account key: %w", err)
+	}
+	return nil
+}
+
+// email is the configured address or, as certmagic does, that of the account
+// used last with this CA.
+func (c *ca) email(ctx context.Context) string {
+	if e := strings.ToLower(strings.TrimSpace(c.auth.Email)); e != "" {
+		return e
+	}
+	if e := strings.ToLower(strings.TrimSpace(certmagic.DefaultACME.Email)); e != "" {
+		return e
+	}
+	users, err := c.storage().List(ctx, usersPrefix(c.key), false)
+	if err != nil {
+		return ""
+	}
+	var newest time.Time
+	var email string
+	for _, u := range users {
+		info, err := c.storage().Stat(ctx, u)
+		if err != nil || info.IsTerminal || !info.Modified.After(newest) {
+			continue
+		}
+		newest, email = info.Modified, path.Base(u)
+	}
+	if email == "default" {
+		return ""
+	}
+	return email
+}
+
+func (c *ca) loadAccount(ctx context.Context, email string) (acme.Account, error) {
+	var acct acme.Account
+	reg, key := accountKeys(c.key, email)
+	raw, err := c.storage().Load(ctx, reg)
+	if err != nil {
+		return acct, err
+	}
+	keyPEM, err := c.storage().Load(ctx, key)
+	if err != nil {
+		return acct, err
+	}
+	if c.auth.AccountKeyPEM != "" && !bytes.Equal(bytes.TrimSpace(keyPEM), bytes.TrimSpace([]byte(c.auth.AccountKeyPEM))) {
+		return acct, fs.ErrNotExist // another account of the same address
+	}
+	if err := json.Unmarshal(raw, &acct); err != nil {
+		return acct, fmt.Errorf("decoding account %s: %w", reg, err)
+	}
+	if acct.PrivateKey, err = certmagic.PEMDecodePrivateKey(keyPEM); err != nil {
+		return acct, fmt.Errorf("decoding account key %s: %w", key, err)
+	}
+	return acct, nil
+}
+
+func (c *ca) saveAccount(ctx context.Context, acct acme.Account) error {
+	raw, err := json.MarshalIndent(acct, "", "\t")
+	if err != nil {
+		return fmt.Errorf("encoding account: %w", err)
+	}
+	keyPEM, err := certmagic.PEMEncodePrivateKey(acct.PrivateKey)
+	if err != nil {
+		return fmt.Errorf("encoding account key: %w", err)
+	}
+	reg, key := accountKeys(c.key, contactOf(acct))
+	if err := c.storage().Store(ctx, reg, raw); err != nil {
+		return fmt.Errorf("storing account: %w", err)
+	}
+	if err := c.storage().Store(ctx, key, keyPEM); err != nil {
+		return fmt.Errorf("storing account key: %w", err)
+	}
+	return nil
+}
+
+// lookUpAccount finds the account of the configured key at the CA.
+func (c *ca) lookUpAccount(ctx context.Context) (acme.Account, error) {
+	key, err := certmagic.PEMDecodePrivateKey([]byte(c.auth.AccountKeyPEM))
+	if err != nil {
+		return acme.Account{}, &failure{class: ClassOperator, err: err, message: "account_key is not a private key in PEM: " + cut(err.Error(), 200)}
+	}
+	acct, err := c.client.GetAccount(ctx, acme.Account{PrivateKey: key})
+	if err != nil {
+		return acct, fmt.Errorf("looking up account: %w", err)
+	}
+	return acct, c.saveAccount(ctx, acct)
+}
+
+func (c *ca) register(ctx context.Context, email string) (acme.Account, error) {
+	lock := "register_acme_account"
+	if email != "" {
+		lock += "_" + email
+	}
+	if err := c.storage().Lock(ctx, lock); err != nil {
+		return acme.Account{}, fmt.Errorf("locking account registration: %w", err)
+	}
+	defer func() {
+		if err := c.storage().Unlock(context.WithoutCancel(ctx), lock); err != nil {
+			c.log.Error("unlocking account registration", zap.Error(err))
+		}
+	}()
+	if acct, err := c.loadAccount(ctx, email); err == nil && acct.Status != "" {
+		return acct, nil
+	}
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return acme.Account{}, fmt.Errorf("generating account key: %w", err)
+	}
+	acct := acme.Account{PrivateKey: key, TermsOfServiceAgreed: true}
+	if email != "" {
+		acct.Contact = []string{"mailto:" + email}
+	}
+	if eab := c.auth.ExternalAccount; eab != nil {
+		if err := acct.SetExternalAccountBinding(ctx, c.client, *eab); err != nil {
+			return acct, &failure{class: ClassOperator, err: err, message: "binding the external account (eab) failed: " + cut(err.Error(), 200)}
+		}
+	}
+	acct, err = c.client.NewAccount(ctx, acct)
+	if err != nil {
+		return acct, fmt.Errorf("registering account: %w", err)
+	}
+	c.log.Info("account registered", zap.String("ca", c.key), zap.Strings("contact", acct.Contact))
+	return acct, c.saveAccount(ctx, acct)
+}
+
+// contactOf is the address under which certmagic files an account.
+func contactOf(a acme.Account) string {
+	if len(a.Contact) == 0 {
+		return ""
+	}
+	if _, address, ok := strings.Cut(a.Contact[0], ":"); ok {
+		return address
+	}
+	return a.Contact[0]
+}

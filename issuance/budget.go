@@ -1,0 +1,153 @@
+package issuance
+
+import (
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"time"
+)
+
+// Budget allows so many new orders in any span of a length. The zero value
+// allows any number.
+type Budget struct {
+	Orders int
+	Per    time.Duration
+}
+
+func (b Budget) String() string {
+	if b.Orders <= 0 {
+		return "no bound"
+	}
+	return fmt.Sprintf("%d orders per %s", b.Orders, shortDuration(b.Per))
+}
+
+// budgetSlots is how finely spent orders are dated.
+const budgetSlots = 100
+
+// spending counts the orders of one CA and account in slots of a hundredth of
+// the budget's span. A slot is forgotten only once all of it lies outside the
+// span, so no span of that length ever sees more than the budget.
+type spending struct {
+	budget Budget
+	slots  map[int64]int
+}
+
+func newSpending(b Budget) *spending { return &spending{budget: b, slots: map[int64]int{}} }
+
+func (s *spending) slot() time.Duration {
+	return max(s.budget.Per/budgetSlots, time.Millisecond)
+}
+
+func (s *spending) slotOf(t time.Time) int64 { return t.UnixNano() / int64(s.slot()) }
+
+// live drops slots that count no more and returns the orders that do.
+func (s *spending) live(now time.Time) int {
+	oldest, n := s.slotOf(now.Add(-s.budget.Per)), 0
+	for k, c := range s.slots {
+		if k < oldest {
+			delete(s.slots, k)
+		} else {
+			n += c
+		}
+	}
+	return n
+}
+
+// free returns when the next order is allowed: now or a later time.
+func (s *spending) free(now time.Time) time.Time {
+	if s.budget.Orders <= 0 {
+		return now
+	}
+	excess := s.live(now) - s.budget.Orders + 1
+	if excess <= 0 {
+		return now
+	}
+	first := s.slotOf(now.Add(-s.budget.Per))
+	for k := first; k <= s.slotOf(now); k++ {
+		if excess -= s.slots[k]; excess <= 0 {
+			return time.Unix(0, (k+1)*int64(s.slot())).Add(s.budget.Per)
+		}
+	}
+	return now.Add(s.budget.Per)
+}
+
+// take spends one order if the budget allows it.
+func (s *spending) take(now time.Time) bool {
+	if s.budget.Orders <= 0 {
+		return true
+	}
+	if s.free(now).After(now) {
+		return false
+	}
+	s.slots[s.slotOf(now)]++
+	return true
+}
+
+// forecast is how long the order behind so many others waits.
+func (s *spending) forecast(now time.Time, ahead int) time.Duration {
+	if s.budget.Orders <= 0 {
+		return 0
+	}
+	left := s.budget.Orders - s.live(now)
+	if ahead < left {
+		return 0
+	}
+	return time.Duration(float64(ahead-left+1) / float64(s.budget.Orders) * float64(s.budget.Per))
+}
+
+// spendingJSON is how spending is kept in the store.
+type spendingJSON struct {
+	SlotNanos int64          `json:"slot"`
+	Slots     map[string]int `json:"spent"`
+}
+
+func (s *spending) marshal() []byte {
+	j := spendingJSON{SlotNanos: int64(s.slot()), Slots: make(map[string]int, len(s.slots))}
+	for k, n := range s.slots {
+		if n > 0 {
+			j.Slots[strconv.FormatInt(k, 10)] = n
+		}
+	}
+	b, _ := json.Marshal(j) // cannot fail: strings and integers only
+	return b
+}
+
+// unmarshal takes over what was spent before, under whatever budget applied then.
+func (s *spending) unmarshal(b []byte) error {
+	var j spendingJSON
+	if err := json.Unmarshal(b, &j); err != nil {
+		return fmt.Errorf("decoding spent orders: %w", err)
+	}
+	if j.SlotNanos <= 0 {
+		return fmt.Errorf("decoding spent orders: slot of %d ns", j.SlotNanos)
+	}
+	slots := make(map[int64]int, len(j.Slots))
+	for k, n := range j.Slots {
+		i, err := strconv.ParseInt(k, 10, 64)
+		if err != nil {
+			return fmt.Errorf("decoding spent orders: %w", err)
+		}
+		// A slot of another length is dated by its end: late is safe.
+		slots[s.slotOf(time.Unix(0, (i+1)*j.SlotNanos-1))] += n
+	}
+	s.slots = slots
+	return nil
+}
+
+// shortDuration writes a duration as people do: "3h", "90s", "2h30m".
+func shortDuration(d time.Duration) string {
+	switch {
+	case d >= 48*time.Hour:
+		return fmt.Sprintf("%d d", int(d.Round(time.Hour)/(24*time.Hour)))
+	case d >= time.Hour:
+		h, m := int(d/time.Hour), int(d%time.Hour/time.Minute)
+		if m == 0 {
+			return fmt.Sprintf("%d h", h)
+		}
+		return fmt.Sprintf("%d h %d min", h, m)
+	case d >= 2*time.Minute:
+		return fmt.Sprintf("%d min", int(d.Round(time.Minute)/time.Minute))
+	default:
+		return fmt.Sprintf("%d s", int(d.Round(time.Second)/time.Second))
+	}
+}

@@ -1,0 +1,282 @@
+package issuance
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/apoxy-dev/caddy-apoxy/store"
+)
+
+// dispatch moves what has become due into the lanes and takes up as much as
+// there is room for. It returns the work to be run.
+func (s *Scheduler) dispatch(ctx context.Context) []func() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := s.now()
+	for len(s.due) > 0 && !s.due[0].due.After(now) {
+		e := s.due[0]
+		s.due.at(e, time.Time{})
+		s.place(e, now)
+		if e.index >= 0 && !e.due.After(now) {
+			break // the clock stands still; the pause sees to it
+		}
+	}
+	var jobs []func()
+	for _, l := range s.lanes {
+		for l.plan.size > 0 && s.open(l, now) {
+			it := l.plan.pop()
+			e := it.entry
+			e.ready, e.lane = nil, nil
+			st, at := e.next(now)
+			if st == stepNone || at.After(now) {
+				s.place(e, now)
+				continue
+			}
+			if st == stepOrder && l.ca != nil {
+				if _, held := s.ledger.held(l.ca, e.hostname, now); held {
+					s.place(e, now)
+					continue
+				}
+			}
+			jobs = append(jobs, s.takeUp(ctx, e, st, l.ca, now))
+		}
+	}
+	depth, forecast := 0, time.Duration(0)
+	for key, l := range s.lanes {
+		depth += l.plan.size
+		if l.ca != nil && !l.exempt {
+			forecast = max(forecast, s.ledger.forecast(l.ca, now, l.plan.size))
+		}
+		if l.plan.size == 0 {
+			delete(s.lanes, key)
+		}
+	}
+	queueDepth.Set(float64(depth))
+	queueForecast.Set(forecast.Seconds())
+	return jobs
+}
+
+// open reports whether work of a lane may be taken up.
+func (s *Scheduler) open(l *lane, now time.Time) bool {
+	if l.ca == nil {
+		return s.looking < lookConcurrency
+	}
+	if s.flying >= s.cfg.Concurrency {
+		return false
+	}
+	if _, held := s.ledger.heldCA(l.ca, now); held {
+		return true // so that its work is routed elsewhere or put off
+	}
+	return l.exempt || !s.ledger.free(l.ca, now).After(now)
+}
+
+// pause is how long nothing can become possible by itself.
+func (s *Scheduler) pause() time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := s.now()
+	next := now.Add(time.Hour)
+	if len(s.due) > 0 && s.due[0].due.Before(next) {
+		next = s.due[0].due
+	}
+	for _, l := range s.lanes {
+		if l.ca == nil || l.exempt || s.flying >= s.cfg.Concurrency {
+			continue // the end of some work wakes
+		}
+		if free := s.ledger.free(l.ca, now); free.Before(next) {
+			next = free
+		}
+	}
+	return max(next.Sub(now), time.Millisecond)
+}
+
+// takeUp marks an entry as being worked on and returns the work. s.mu must be held.
+func (s *Scheduler) takeUp(ctx context.Context, e *entry, st step, c *ca, now time.Time) func() {
+	ctx, cancel := context.WithCancel(ctx)
+	f := &flight{began: now, order: st == stepOrder, cancel: cancel, done: make(chan struct{})}
+	e.flight, e.soon = f, false
+	if f.order {
+		s.flying++
+		f.ca = c.auth.host()
+		if at := unix(e.rec.Renewal); e.rec.has() && at.After(e.since) {
+			e.since = at
+		}
+		queueAge.Set(max(now.Sub(e.since), 0).Seconds())
+	} else {
+		s.looking++
+	}
+	job := job{s: s, hostname: e.hostname, want: e.want, rec: e.rec, flight: f, step: st}
+	if c != nil {
+		job.cas = append(job.cas, c)
+		for _, other := range s.candidates(e.want) {
+			if _, held := s.ledger.held(other, e.hostname, now); other != c && !held {
+				job.cas = append(job.cas, other)
+			}
+		}
+	} else {
+		job.cas = s.cas()
+	}
+	return func() {
+		defer cancel()
+		if f.order {
+			s.cfg.OnChange(job.hostname)
+		}
+		s.land(ctx, e, job.run(ctx))
+	}
+}
+
+// landing is what work on an entry came to.
+type landing struct {
+	rec    record
+	save   bool          // rec is to be kept in the store
+	looked bool          // storage has been searched
+	again  time.Duration // not before; another node is at it
+	quiet  bool          // nothing that Observe tells has changed
+}
+
+// land takes the outcome over.
+func (s *Scheduler) land(ctx context.Context, e *entry, l landing) {
+	var revision int64
+	if l.save {
+		revision = s.keep(ctx, e.hostname, &l.rec)
+	}
+	now := s.now()
+	s.mu.Lock()
+	f := e.flight
+	e.flight = nil
+	if f.order {
+		s.flying--
+	} else {
+		s.looking--
+	}
+	close(f.done)
+	e.rec, e.revision = l.rec, max(e.revision, revision)
+	s.names.record(&e.rec)
+	e.looked = e.looked || l.looked || e.rec.has()
+	changed := e.changed
+	e.changed = false
+	if t := e.rec.Trouble; t != nil && changed && e.wanted && t.Facts != factsOf(e.want) && t.Class != ClassLimited {
+		again := *t
+		again.Until, again.Count, again.Facts = now.Unix(), 0, factsOf(e.want)
+		e.rec.Trouble = &again
+	}
+	if l.again > 0 && e.wanted {
+		s.unplace(e)
+		s.due.at(e, now.Add(l.again))
+	} else if ctx.Err() == nil || changed {
+		s.place(e, now)
+	}
+	s.mu.Unlock()
+	s.poke()
+	if !l.quiet {
+		s.cfg.OnChange(e.hostname)
+	}
+}
+
+// keep writes a record to the store; without a certificate, an order or
+// trouble there is none. It tries again for a while: what is not kept is only
+// lost at a restart, and then found again in storage.
+func (s *Scheduler) keep(ctx context.Context, hostname string, r *record) int64 {
+	op := store.Op{Key: indexPrefix + hostname, If: store.Any}
+	if r.has() || r.Order != nil || r.Trouble != nil {
+		op.Value = r.marshal()
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+	defer cancel()
+	for {
+		revision, err := s.cfg.Store.Write(ctx, op)
+		if err == nil {
+			return revision
+		}
+		if ctx.Err() != nil || errors.Is(err, store.ErrClosed) {
+			s.log.Error("keeping the index of certificates failed", zap.String("hostname", hostname), zap.Error(err))
+			return 0
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(time.Second):
+		}
+	}
+}
+
+// follow applies what other nodes write to index and ledger.
+func (s *Scheduler) follow(ctx context.Context, revision int64) {
+	for _, prefix := range []string{indexPrefix, ledgerPrefix} {
+		go func() {
+			for ctx.Err() == nil {
+				next, err := s.followOne(ctx, prefix, revision)
+				switch {
+				case ctx.Err() != nil || errors.Is(err, store.ErrClosed):
+					return
+				case errors.Is(err, store.ErrExpired):
+					if next, err = s.catchUp(ctx); err == nil {
+						revision = next
+						continue
+					}
+				default:
+					revision = next
+				}
+				s.log.Warn("following the store failed and is tried again", zap.String("prefix", prefix), zap.Error(err))
+				select {
+				case <-ctx.Done():
+				case <-time.After(time.Second):
+				}
+			}
+		}()
+	}
+	<-ctx.Done()
+}
+
+// catchUp reads everything anew after the history was lost.
+func (s *Scheduler) catchUp(ctx context.Context) (int64, error) { return s.load(ctx) }
+
+func (s *Scheduler) followOne(ctx context.Context, prefix string, after int64) (int64, error) {
+	w, err := s.cfg.Store.Watch(ctx, prefix, after)
+	if err != nil {
+		return after, err
+	}
+	defer w.Close()
+	for {
+		b, err := w.Next(ctx)
+		if err != nil {
+			return after, err
+		}
+		for _, ev := range b.Events {
+			s.apply(ev)
+		}
+		after = b.Revision
+	}
+}
+
+func (s *Scheduler) apply(ev store.Event) {
+	now := s.now()
+	if bytes.HasPrefix([]byte(ev.Key), []byte(ledgerPrefix)) {
+		s.ledger.apply(ev.Key, ev.Value, ev.Revision, now)
+		s.poke()
+		return
+	}
+	if ev.Value == nil {
+		return // only expired or unwanted records are deleted
+	}
+	s.mu.Lock()
+	hostname, replaced := s.learn(ev.Key, ev.Value, ev.Revision, now)
+	if e := s.entries[hostname]; e != nil && hostname != "" {
+		s.place(e, now)
+	}
+	cas := s.cas()
+	s.mu.Unlock()
+	if hostname == "" {
+		return
+	}
+	if replaced { // renewed by another node: this one must not serve the old any longer
+		for _, c := range cas {
+			evict(c.cfg, hostname)
+		}
+	}
+	s.poke()
+	s.cfg.OnChange(hostname)
+}

@@ -1,0 +1,283 @@
+package issuance
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/mholt/acmez/v3/acme"
+	"go.uber.org/zap"
+)
+
+// orderRef is an order at a CA that may be taken up again.
+type orderRef struct {
+	CA      string `json:"ca"`
+	Account string `json:"account"`
+	URL     string `json:"url"`
+	// Placed is when, in Unix seconds.
+	Placed int64 `json:"placed"`
+}
+
+// flow is one run through RFC 8555 section 7.1 for one hostname.
+type flow struct {
+	ca         *ca
+	challenges Challenges
+	hostname   string
+	// methods are the challenge types that can succeed, best first.
+	methods []string
+	// replaces is the ARI identifier of the certificate to be replaced (RFC
+	// 9773 section 5).
+	replaces string
+	// resume is an order of before, nil for none.
+	resume *orderRef
+	// csr gives the request in DER; called once the order is ready. known: the
+	// key of an order of before is still there.
+	csr   func(ctx context.Context) ([]byte, error)
+	known bool
+	// allow is asked before a new order is placed, placed told once it is.
+	allow  func(replaces bool) error
+	placed func(ctx context.Context, ref orderRef) error
+	// began is told which challenge is being tried.
+	began func(method string)
+}
+
+// result is what a flow obtained.
+type result struct {
+	chain  acme.Certificate
+	method string
+}
+
+// run obtains the certificate. Errors carry acme.Problem, *heldError or *failure.
+func (f *flow) run(ctx context.Context) (result, error) {
+	for attempt := 0; ; attempt++ {
+		acct, err := f.ca.account(ctx)
+		if err != nil {
+			return result{}, err
+		}
+		res, err := f.once(ctx, acct)
+		var p acme.Problem
+		if err == nil || attempt > 1 || !errors.As(err, &p) {
+			return res, err
+		}
+		switch p.Type {
+		case acme.ProblemTypeAccountDoesNotExist:
+			if err := f.ca.forgetAccount(ctx, acct); err != nil {
+				return res, &failure{class: ClassOperator, message: cut(err.Error(), 200), err: err}
+			}
+			f.resume = nil
+		case acme.ProblemTypeAlreadyReplaced:
+			f.replaces = ""
+		default:
+			return res, err
+		}
+	}
+}
+
+func (f *flow) once(ctx context.Context, acct acme.Account) (result, error) {
+	var res result
+	order, err := f.order(ctx, acct)
+	if err != nil {
+		return res, err
+	}
+	if order.Status == acme.StatusPending {
+		for _, url := range order.Authorizations {
+			method, err := f.authorize(ctx, acct, url)
+			if err != nil {
+				return res, err
+			}
+			if method != "" {
+				res.method = method
+			}
+		}
+	}
+	if order.Status != acme.StatusValid {
+		der, err := f.csr(ctx)
+		if err != nil {
+			return res, err
+		}
+		if order, err = f.ca.client.FinalizeOrder(ctx, acct, order, der); err != nil {
+			return res, fmt.Errorf("finalizing order: %w", err)
+		}
+	}
+	chains, err := f.ca.client.GetCertificateChain(ctx, acct, order.Certificate)
+	if err != nil {
+		return res, fmt.Errorf("downloading certificate: %w", err)
+	}
+	if len(chains) == 0 {
+		return res, errors.New("downloading certificate: the certificate authority sent none")
+	}
+	res.chain = choose(chains, f.ca.auth.PreferredChains)
+	return res, nil
+}
+
+// order takes up the order of before, if it is still of use, or places one.
+func (f *flow) order(ctx context.Context, acct acme.Account) (acme.Order, error) {
+	if r := f.resume; r != nil && r.CA == f.ca.key && r.Account == acct.Location {
+		order, err := f.ca.client.GetOrder(ctx, acct, acme.Order{Location: r.URL})
+		order.Location = r.URL
+		var p acme.Problem
+		switch {
+		case err != nil && !errors.As(err, &p):
+			return order, fmt.Errorf("taking up order: %w", err)
+		case err != nil && (p.Status >= 500 || p.Status == 429 || p.Type == acme.ProblemTypeAccountDoesNotExist):
+			return order, fmt.Errorf("taking up order: %w", err)
+		case err != nil: // gone
+		case order.Status == acme.StatusPending, order.Status == acme.StatusReady:
+			return order, nil
+		case order.Status == acme.StatusValid && f.known:
+			return order, nil
+		}
+		// Invalid, or signed for a key that was lost: start anew.
+		f.resume = nil
+	}
+	if err := f.allow(f.replaces != ""); err != nil {
+		return acme.Order{}, err
+	}
+	want := acme.Order{
+		Profile:     f.ca.auth.Profile,
+		Replaces:    f.replaces,
+		Identifiers: []acme.Identifier{{Type: "dns", Value: f.hostname}},
+	}
+	if f.ca.auth.Lifetime > 0 {
+		until := time.Now().Add(f.ca.auth.Lifetime).Truncate(time.Second)
+		want.NotAfter = &until
+	}
+	order, err := f.ca.client.NewOrder(ctx, acct, want)
+	if err != nil {
+		return order, fmt.Errorf("placing order: %w", err)
+	}
+	ref := orderRef{CA: f.ca.key, Account: acct.Location, URL: order.Location, Placed: time.Now().Unix()}
+	return order, f.placed(ctx, ref)
+}
+
+// authorize proves control for one authorization and returns the challenge
+// type used; empty if it was valid already.
+func (f *flow) authorize(ctx context.Context, acct acme.Account, url string) (string, error) {
+	authz, err := f.ca.client.GetAuthorization(ctx, acct, url)
+	if err != nil {
+		return "", fmt.Errorf("reading authorization: %w", err)
+	}
+	switch authz.Status {
+	case acme.StatusValid:
+		return "", nil
+	case acme.StatusPending:
+	default:
+		return "", authzError(authz)
+	}
+	chal, err := f.pick(authz)
+	if err != nil {
+		return "", err
+	}
+	if f.began != nil {
+		f.began(chal.Type)
+	}
+	cleanUp, err := f.present(ctx, chal)
+	if err != nil {
+		return "", &failure{class: ClassPassing, err: err, message: "putting the challenge in place failed: " + cut(err.Error(), 200)}
+	}
+	defer cleanUp()
+	if chal.Status != acme.StatusProcessing {
+		if _, err := f.ca.client.InitiateChallenge(ctx, acct, chal); err != nil {
+			return chal.Type, fmt.Errorf("starting challenge: %w", err)
+		}
+	}
+	return chal.Type, f.await(ctx, acct, url)
+}
+
+// pick chooses among the challenges that the CA offers.
+func (f *flow) pick(authz acme.Authorization) (acme.Challenge, error) {
+	var offered []string
+	for _, m := range f.methods {
+		for _, c := range authz.Challenges {
+			if c.Type == m && (c.Status == acme.StatusPending || c.Status == acme.StatusProcessing || c.Status == "") {
+				return c, nil
+			}
+		}
+	}
+	for _, c := range authz.Challenges {
+		offered = append(offered, c.Type)
+	}
+	return acme.Challenge{}, &failure{class: ClassOperator,
+		message: fmt.Sprintf("the certificate authority offers %v, of which none can be used here (usable: %v)", offered, f.methods)}
+}
+
+// present puts the answer to a challenge where the CA will look: into our
+// zone, or into storage, from where every node's Caddy answers.
+func (f *flow) present(ctx context.Context, chal acme.Challenge) (cleanUp func(), err error) {
+	var undo func(context.Context) error
+	if chal.Type == acme.ChallengeTypeDNS01 {
+		if f.challenges == nil {
+			return nil, errors.New("there is no zone to publish the challenge in")
+		}
+		value := chal.DNS01KeyAuthorization()
+		undo = func(ctx context.Context) error { return f.challenges.CleanUp(ctx, f.hostname, value) }
+		err = f.challenges.Present(ctx, f.hostname, value)
+	} else {
+		raw, jerr := json.Marshal(chal)
+		if jerr != nil {
+			return nil, fmt.Errorf("encoding challenge: %w", jerr)
+		}
+		key := challengeKey(f.ca.key, f.hostname)
+		undo = func(ctx context.Context) error { return f.ca.storage().Delete(ctx, key) }
+		err = f.ca.storage().Store(ctx, key, raw)
+	}
+	cleanUp = func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 15*time.Second)
+		defer cancel()
+		if err := undo(ctx); err != nil {
+			f.ca.log.Warn("removing a challenge failed", zap.String("hostname", f.hostname), zap.Error(err))
+		}
+	}
+	if err != nil {
+		cleanUp()
+		return nil, err
+	}
+	return cleanUp, nil
+}
+
+// await polls an authorization until it is decided. The pauses grow from 50 ms
+// to 3 s; a Retry-After of the CA overrides them.
+func (f *flow) await(ctx context.Context, acct acme.Account, url string) error {
+	deadline := time.NewTimer(f.ca.auth.timeout())
+	defer deadline.Stop()
+	t, _ := ctx.Value(traceKey{}).(*trace)
+	for pause := 50 * time.Millisecond; ; pause = min(pause*2, 3*time.Second) {
+		wait := pause
+		if t != nil {
+			if after := t.retryAfter(); !after.IsZero() {
+				wait = max(wait, min(after.Sub(t.now()), time.Minute))
+			}
+		}
+		select {
+		case <-time.After(wait):
+		case <-deadline.C:
+			return &failure{class: ClassPassing, message: "the certificate authority did not finish validating within " + shortDuration(f.ca.auth.timeout())}
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+		authz, err := f.ca.client.GetAuthorization(ctx, acct, url)
+		if err != nil {
+			return fmt.Errorf("reading authorization: %w", err)
+		}
+		switch authz.Status {
+		case acme.StatusValid:
+			return nil
+		case acme.StatusPending:
+		default:
+			return authzError(authz)
+		}
+	}
+}
+
+func authzError(authz acme.Authorization) error {
+	i := slices.IndexFunc(authz.Challenges, func(c acme.Challenge) bool { return c.Error != nil })
+	if i < 0 {
+		return &failure{class: ClassPassing, message: "the authorization is " + cut(authz.Status, 40)}
+	}
+	p := *authz.Challenges[i].Error
+	p.Resource = authz
+	return fmt.Errorf("%s: %w", authz.Challenges[i].Type, p)
+}

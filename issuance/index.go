@@ -1,0 +1,162 @@
+package issuance
+
+import (
+	"crypto/x509"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/mholt/acmez/v3/acme"
+)
+
+// indexPrefix holds one record per hostname in the store.
+const indexPrefix = "certificates/"
+
+// record is what the store keeps of a hostname: its certificate, an order
+// under way and trouble. Times are Unix seconds, 0 for none.
+type record struct {
+	// UID and Owner are those of the DomainRecord that the certificate was
+	// obtained for.
+	UID   string `json:"uid,omitempty"`
+	Owner string `json:"owner,omitempty"`
+	// CA is certmagic's issuer key, under which storage holds the certificate.
+	CA        string `json:"ca,omitempty"`
+	Issuer    string `json:"issuer,omitempty"`
+	Serial    string `json:"serial,omitempty"`
+	NotBefore int64  `json:"notBefore,omitempty"`
+	NotAfter  int64  `json:"notAfter,omitempty"`
+	Renewal   int64  `json:"renewal,omitempty"`
+	Challenge string `json:"challenge,omitempty"`
+
+	ARI     *ariRecord `json:"ari,omitempty"`
+	Order   *orderRef  `json:"order,omitempty"`
+	Trouble *trouble   `json:"trouble,omitempty"`
+}
+
+// ariRecord is the CA's renewal information (RFC 9773).
+type ariRecord struct {
+	ID    string `json:"id"`
+	Start int64  `json:"start"`
+	End   int64  `json:"end"`
+	// Poll is when to ask again.
+	Poll int64 `json:"poll"`
+}
+
+// trouble is a failure that keeps a hostname waiting.
+type trouble struct {
+	Class   Class  `json:"class"`
+	Count   int    `json:"count"`
+	Message string `json:"message"`
+	// Until is when the next try is due; 0: not by itself.
+	Until int64 `json:"until,omitempty"`
+	// Failed are the last failed validations, newest last, at most four: a CA
+	// that allows five an hour is never asked for the fifth.
+	Failed []int64 `json:"failed,omitempty"`
+	// Facts are what was known of DNS at that time.
+	Facts facts `json:"facts"`
+}
+
+// facts are the parts of a Want that decide whether an order can succeed.
+type facts struct {
+	DNS01  bool   `json:"dns01,omitempty"`
+	HTTP01 bool   `json:"http01,omitempty"`
+	CA     string `json:"ca,omitempty"`
+}
+
+func factsOf(w Want) facts {
+	return facts{DNS01: w.DNS01, HTTP01: w.HTTP01, CA: w.CertificateAuthority}
+}
+
+func (r *record) has() bool { return r.NotAfter != 0 }
+
+// proves reports whether the certificate may count for a record: one that was
+// obtained for another record of another tenant may not.
+func (r *record) proves(w Want) bool {
+	return r.UID == w.UID || r.Owner == "" || r.Owner == w.Owner
+}
+
+func unix(s int64) time.Time {
+	if s == 0 {
+		return time.Time{}
+	}
+	return time.Unix(s, 0).UTC()
+}
+
+func (r *record) window() window {
+	if r.ARI == nil {
+		return window{}
+	}
+	return window{unix(r.ARI.Start), unix(r.ARI.End)}
+}
+
+// setCertificate takes over a certificate and forgets what led to it.
+func (r *record) setCertificate(issuerKey, method string, w Want, leaf *x509.Certificate) {
+	*r = record{
+		UID: w.UID, Owner: w.Owner, CA: issuerKey, Challenge: method,
+		Issuer:    issuerName(leaf, issuerKey),
+		Serial:    fmt.Sprintf("%x", leaf.SerialNumber),
+		NotBefore: leaf.NotBefore.Unix(), NotAfter: leaf.NotAfter.Unix(),
+	}
+}
+
+// setARI takes over renewal information; nil or an unusable window: none, to
+// be asked for again at poll if that is set.
+func (r *record) setARI(id string, info *acme.RenewalInfo, poll time.Time) {
+	if info == nil || !(window{info.SuggestedWindow.Start, info.SuggestedWindow.End}).valid() {
+		r.ARI = nil
+		return
+	}
+	r.ARI = &ariRecord{ID: id, Start: info.SuggestedWindow.Start.Unix(), End: info.SuggestedWindow.End.Unix(), Poll: poll.Unix()}
+}
+
+// schedule sets the point of renewal.
+func (r *record) schedule(hostname string, ratio float64) {
+	r.Renewal = renewalTime(unix(r.NotBefore), unix(r.NotAfter), ratio, r.window(), hostname+r.Serial).Unix()
+}
+
+func issuerName(leaf *x509.Certificate, fallback string) string {
+	var org string
+	if len(leaf.Issuer.Organization) > 0 {
+		org = leaf.Issuer.Organization[0]
+	}
+	switch cn := leaf.Issuer.CommonName; {
+	case cn != "" && org != "":
+		return cut(org+" "+cn, 128)
+	case cn+org != "":
+		return cut(cn+org, 128)
+	}
+	return fallback
+}
+
+func (r *record) marshal() []byte {
+	b, _ := json.Marshal(r) // cannot fail: plain fields only
+	return b
+}
+
+func decodeRecord(key string, value []byte) (hostname string, r record, err error) {
+	hostname = strings.TrimPrefix(key, indexPrefix)
+	if err = json.Unmarshal(value, &r); err != nil {
+		return hostname, r, fmt.Errorf("decoding %s: %w", key, err)
+	}
+	return hostname, r, nil
+}
+
+// interner lets equal strings share memory: a million records name few CAs.
+type interner map[string]string
+
+func (in interner) of(s string) string {
+	if s == "" {
+		return ""
+	}
+	if have, ok := in[s]; ok {
+		return have
+	}
+	s = strings.Clone(s)
+	in[s] = s
+	return s
+}
+
+func (in interner) record(r *record) {
+	r.CA, r.Issuer, r.Challenge = in.of(r.CA), in.of(r.Issuer), in.of(r.Challenge)
+}

@@ -1,0 +1,157 @@
+package issuance
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/caddyserver/certmagic"
+	"github.com/mholt/acmez/v3/acme"
+)
+
+// Issue answers certmagic, which asks its issuers on a handshake for a
+// hostname that neither its memory nor storage has a good certificate for.
+// certmagic holds the hostname's lock in storage and generated the key of the
+// request, so the order made here is the only one: the scheduler takes the same
+// lock first. Nothing is ordered for a hostname without a Want, for one whose
+// certificate is the scheduler's to renew, or while the hostname or the CA is
+// to be left alone; all of that, and every failure, comes back at once as
+// certmagic.ErrNoRetry, because certmagic would otherwise keep the client
+// waiting and retry on its own.
+func (s *Scheduler) Issue(ctx context.Context, is *Issuers, member any, csr *x509.CertificateRequest) (*certmagic.IssuedCertificate, error) {
+	issued, err := s.issue(ctx, is, member, csr)
+	if err != nil {
+		return nil, certmagic.ErrNoRetry{Err: err}
+	}
+	return issued, nil
+}
+
+func (s *Scheduler) issue(ctx context.Context, is *Issuers, member any, csr *x509.CertificateRequest) (*certmagic.IssuedCertificate, error) {
+	c := is.member(member)
+	if c == nil {
+		return nil, errors.New("issuing: the issuer has no certmagic configuration yet")
+	}
+	if len(csr.DNSNames) != 1 || len(csr.IPAddresses)+len(csr.URIs)+len(csr.EmailAddresses) > 0 {
+		return nil, fmt.Errorf("issuing: a request for exactly one hostname is expected, got %d", len(csr.DNSNames))
+	}
+	hostname := csr.DNSNames[0]
+	select {
+	case s.handshakes <- struct{}{}:
+		defer func() { <-s.handshakes }()
+	case <-ctx.Done():
+		return nil, fmt.Errorf("issuing for %s: %w", hostname, ctx.Err())
+	}
+	e, j, err := s.claim(ctx, c, hostname)
+	if err != nil {
+		return nil, err
+	}
+	began := s.now()
+	s.cfg.OnChange(hostname)
+	res, f := j.obtain(ctx, c, given{csr.Raw})
+	var out landing
+	switch {
+	case f == nil:
+		if err := j.note(c, res); err != nil {
+			f = &failure{class: ClassPassing, err: err, message: cut(err.Error(), 200)}
+			out = j.failed(ctx, c, res.method, f)
+			break
+		}
+		count(c.key, res.method, outcomeIssued)
+		observeDuration(s.now().Sub(began))
+		out = landing{rec: j.rec, save: true, looked: true}
+	case errors.Is(f, errBudget):
+		out = landing{rec: j.rec, save: j.rec.Order != nil}
+	default:
+		out = j.failed(ctx, c, j.flight.challenge, f)
+	}
+	s.land(ctx, e, out)
+	if f != nil {
+		return nil, fmt.Errorf("issuing for %s: %w", hostname, f)
+	}
+	return &certmagic.IssuedCertificate{
+		Certificate: res.chain.ChainPEM,
+		Metadata: metadata{Certificate: res.chain,
+			Provenance: &provenance{UID: j.want.UID, Owner: j.want.Owner, Challenge: res.method}},
+	}, nil
+}
+
+// claim takes a hostname up on behalf of a handshake, waiting for work that is
+// under way on it.
+func (s *Scheduler) claim(ctx context.Context, c *ca, hostname string) (*entry, *job, error) {
+	for {
+		s.mu.Lock()
+		e := s.entries[hostname]
+		if e == nil || !e.wanted || !s.loaded {
+			loaded := s.loaded
+			s.mu.Unlock()
+			if !loaded {
+				return nil, nil, fmt.Errorf("issuing for %s: the index of certificates is still being read", hostname)
+			}
+			return nil, nil, errUnknownName(hostname)
+		}
+		if f := e.flight; f != nil {
+			s.mu.Unlock()
+			select {
+			case <-f.done:
+				continue
+			case <-ctx.Done():
+				return nil, nil, fmt.Errorf("issuing for %s: %w", hostname, ctx.Err())
+			}
+		}
+		now := s.now()
+		if err := s.refuses(ctx, e, c, now); err != nil {
+			s.mu.Unlock()
+			return nil, nil, err
+		}
+		s.unplace(e)
+		e.flight = &flight{began: now, order: true, ca: c.auth.host(), cancel: func() {}, done: make(chan struct{})}
+		s.flying++
+		j := &job{s: s, hostname: hostname, want: e.want, rec: e.rec, flight: e.flight, step: stepOrder, cas: []*ca{c}}
+		s.mu.Unlock()
+		return e, j, nil
+	}
+}
+
+// refuses says why a handshake may not cause an order; nil: it may. s.mu must
+// be held.
+func (s *Scheduler) refuses(ctx context.Context, e *entry, c *ca, now time.Time) error {
+	if !c.auth.Named(e.want.CertificateAuthority) {
+		return fmt.Errorf("issuing for %s: the record asks for the certificate authority %q", e.hostname, cut(e.want.CertificateAuthority, 100))
+	}
+	if h, held := s.ledger.held(c, e.hostname, now); held {
+		return fmt.Errorf("issuing for %s: %s asked to wait until %s: %s", e.hostname, c.auth.host(), stamp(h.Until), h.Reason)
+	}
+	if r := &e.rec; r.has() && r.proves(e.want) && now.Before(unix(r.NotAfter)) &&
+		c.storage().Exists(ctx, certmagic.StorageKeys.SiteCert(r.CA, e.hostname)) {
+		return fmt.Errorf("issuing for %s: the scheduler renews it, next at %s", e.hostname, stamp(unix(r.Renewal)))
+	}
+	if t := troubleOf(e); t != nil && (t.Until == 0 || unix(t.Until).After(now)) {
+		return fmt.Errorf("issuing for %s: the last try failed: %s", e.hostname, t.Message)
+	}
+	return nil
+}
+
+// given is a request that certmagic made.
+type given struct{ der []byte }
+
+func (g given) csr(context.Context) ([]byte, error) { return g.der, nil }
+func (given) known(context.Context) bool            { return false }
+
+// RenewalInfo answers certmagic from memory. Its own use of ARI is turned off;
+// whoever asks gets what the scheduler knows, and no request goes out.
+func (s *Scheduler) RenewalInfo(hostname string) (acme.RenewalInfo, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var info acme.RenewalInfo
+	e := s.entries[hostname]
+	if e == nil || e.rec.ARI == nil {
+		return info, fmt.Errorf("renewal information of %s: %w", hostname, acme.ErrUnsupported)
+	}
+	a := e.rec.ARI
+	poll := unix(a.Poll)
+	info.SuggestedWindow.Start, info.SuggestedWindow.End = unix(a.Start), unix(a.End)
+	info.UniqueIdentifier, info.RetryAfter, info.SelectedTime = a.ID, &poll, unix(e.rec.Renewal)
+	return info, nil
+}

@@ -1,0 +1,462 @@
+package issuance
+
+import (
+	"context"
+	"crypto"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/asn1"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/caddyserver/certmagic"
+	"go.uber.org/zap"
+)
+
+// job is one step of work on a hostname, with copies of what it needs.
+type job struct {
+	s        *Scheduler
+	hostname string
+	want     Want
+	rec      record
+	flight   *flight
+	step     step
+	cas      []*ca // that may be asked, best first
+}
+
+var (
+	errBudget = errors.New("the order budget is used up")
+	// errHeld: another issuance learnt that the CA is to be left alone.
+	errHeld = errors.New("the certificate authority asked to wait")
+)
+
+func (j *job) run(ctx context.Context) landing {
+	switch j.step {
+	case stepLook:
+		return j.look(ctx)
+	case stepARI:
+		return j.pollARI(ctx)
+	case stepDrop:
+		return j.drop(ctx)
+	}
+	return j.order(ctx)
+}
+
+// look searches storage for a certificate that the index does not know.
+func (j *job) look(ctx context.Context) landing {
+	found, err := j.adopt(ctx)
+	if err != nil {
+		j.s.log.Warn("searching storage failed and is tried again", zap.String("hostname", j.hostname), zap.Error(err))
+		return landing{rec: j.rec, again: 10 * time.Second, quiet: true}
+	}
+	if found {
+		count(j.rec.CA, j.rec.Challenge, outcomeResumed)
+	}
+	return landing{rec: j.rec, save: found, looked: true}
+}
+
+// adopt takes over the newest certificate in storage that counts for the
+// record and outlasts what the index knows.
+func (j *job) adopt(ctx context.Context) (bool, error) {
+	var best stored
+	var from *ca
+	for _, c := range j.cas {
+		st, err := loadCertificate(ctx, c.storage(), c.key, j.hostname)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return false, err
+		}
+		if best.leaf == nil || st.leaf.NotAfter.After(best.leaf.NotAfter) {
+			best, from = st, c
+		}
+	}
+	if best.leaf == nil || best.leaf.NotAfter.Unix() <= j.rec.NotAfter || best.leaf.VerifyHostname(verifiable(j.hostname)) != nil {
+		return false, nil
+	}
+	w, method := j.want, ""
+	if p := best.meta.Provenance; p != nil {
+		w.UID, w.Owner, method = p.UID, p.Owner, p.Challenge
+	} else if j.want.Owner != "" {
+		return false, nil // for whom it was obtained is not known
+	}
+	if !(&record{UID: w.UID, Owner: w.Owner}).proves(j.want) {
+		return false, nil
+	}
+	j.rec.setCertificate(best.issuerKey, method, w, best.leaf)
+	if info := best.meta.RenewalInfo; info != nil {
+		j.rec.setARI(info.UniqueIdentifier, info, j.s.now())
+	}
+	j.rec.schedule(j.hostname, from.ratio)
+	return true, nil
+}
+
+// verifiable is a name that a certificate for the hostname must cover.
+func verifiable(hostname string) string {
+	if rest, ok := strings.CutPrefix(hostname, "*."); ok {
+		return "wildcard." + rest
+	}
+	return hostname
+}
+
+// pollARI asks the CA for its renewal window.
+func (j *job) pollARI(ctx context.Context) landing {
+	now := j.s.now()
+	l := landing{rec: j.rec, save: true, quiet: true}
+	l.rec.ARI = &ariRecord{}
+	*l.rec.ARI = *j.rec.ARI
+	l.rec.ARI.Poll = now.Add(time.Hour).Unix() // should anything fail
+	i := slices.IndexFunc(j.cas, func(c *ca) bool { return c.key == j.rec.CA })
+	if i < 0 {
+		return l
+	}
+	c := j.cas[i]
+	if h, held := j.s.ledger.heldCA(c, now); held {
+		l.rec.ARI.Poll = h.Until.Add(resumeJitter(time.Hour, fraction(j.hostname))).Unix()
+		return l
+	}
+	st, err := loadCertificate(ctx, c.storage(), c.key, j.hostname)
+	if err != nil {
+		return l
+	}
+	ctx, tr, done := withTrace(ctx, j.s.now, j.gate(c))
+	defer done()
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	info, err := c.client.GetRenewalInfo(ctx, st.leaf)
+	if h := tr.hold(); h != nil {
+		j.s.limited(ctx, c, classify(h, j.hostname), j.hostname)
+	}
+	if err != nil {
+		return l
+	}
+	var asked time.Time
+	if info.RetryAfter != nil {
+		asked = *info.RetryAfter
+	}
+	l.rec.setARI(info.UniqueIdentifier, &info, pollARI(now, asked))
+	l.rec.schedule(j.hostname, c.ratio)
+	l.quiet = l.rec.Renewal == j.rec.Renewal
+	return l
+}
+
+// drop deletes the expired certificate of a hostname without a record.
+func (j *job) drop(ctx context.Context) landing {
+	for _, c := range j.cas {
+		if c.key != j.rec.CA {
+			continue
+		}
+		if err := deleteCertificate(ctx, c.storage(), c.key, j.hostname); err != nil {
+			j.s.log.Warn("deleting an expired certificate failed", zap.String("hostname", j.hostname), zap.Error(err))
+		}
+	}
+	return landing{save: true, quiet: true}
+}
+
+// order obtains or renews.
+func (j *job) order(ctx context.Context) landing {
+	began := j.s.now()
+	storage := j.cas[0].storage()
+	locked, err := tryLock(ctx, storage, issueLock(j.hostname))
+	if err != nil {
+		return j.failed(ctx, j.cas[0], "", &failure{class: ClassOperator, err: err, message: "locking in storage failed: " + cut(err.Error(), 200)})
+	}
+	if !locked { // another node, or a handshake
+		return landing{rec: j.rec, again: 2 * time.Second, quiet: true}
+	}
+	defer func() {
+		if err := storage.Unlock(context.WithoutCancel(ctx), issueLock(j.hostname)); err != nil {
+			j.s.log.Error("unlocking in storage failed", zap.String("hostname", j.hostname), zap.Error(err))
+		}
+	}()
+	if found, err := j.adopt(ctx); err == nil && found {
+		j.evict()
+		return landing{rec: j.rec, save: true, looked: true}
+	}
+	var last landing
+	for i, c := range j.cas {
+		j.s.mu.Lock()
+		j.flight.ca = c.auth.host()
+		j.s.mu.Unlock()
+		keys := &storedKey{ca: c, hostname: j.hostname, resume: j.rec.Order != nil && j.rec.Order.CA == c.key}
+		res, f := j.obtain(ctx, c, keys)
+		if f == nil {
+			if err := j.store(ctx, c, keys, res); err != nil {
+				return j.failed(ctx, c, res.method, &failure{class: ClassOperator, err: err, message: "storing the certificate failed: " + cut(err.Error(), 200)})
+			}
+			j.evict()
+			keys.drop(ctx)
+			count(c.key, res.method, outcomeIssued)
+			observeDuration(j.s.now().Sub(began))
+			j.s.log.Info("certificate obtained", zap.String("hostname", j.hostname), zap.String("ca", c.key),
+				zap.String("challenge", res.method), zap.Time("not_after", unix(j.rec.NotAfter)))
+			return landing{rec: j.rec, save: true, looked: true}
+		}
+		if errors.Is(f, errBudget) {
+			return landing{rec: j.rec, save: j.rec.Order != nil, quiet: true}
+		}
+		last = j.failed(ctx, c, j.flight.challenge, f)
+		if !f.elsewhere() || ctx.Err() != nil || i == len(j.cas)-1 {
+			break
+		}
+	}
+	return last
+}
+
+// obtain runs the probes and the flow at one CA.
+func (j *job) obtain(ctx context.Context, c *ca, keys requester) (result, *failure) {
+	ctx, tr, done := withTrace(ctx, j.s.now, j.gate(c))
+	defer done()
+	methods, f := j.s.methods(ctx, c, j.want)
+	if h := tr.hold(); h != nil {
+		return result{}, classify(h, j.hostname)
+	}
+	if f != nil {
+		return result{}, f
+	}
+	if n := len(j.failures()); n > 0 && len(methods) > 1 {
+		n %= len(methods) // what failed last time is not tried first again
+		methods = append(slices.Clone(methods[n:]), methods[:n]...)
+	}
+	fl := &flow{
+		ca: c, challenges: j.s.cfg.Challenges, hostname: j.hostname, methods: methods,
+		replaces: (&entry{want: j.want, rec: j.rec}).replaces(c), resume: j.rec.Order,
+		csr: keys.csr, known: keys.known(ctx),
+		began: func(method string) {
+			j.s.mu.Lock()
+			j.flight.challenge = method
+			j.s.mu.Unlock()
+		},
+		allow: func(replaces bool) error {
+			if replaces {
+				return nil
+			}
+			ok, err := j.s.ledger.take(ctx, c, j.s.now())
+			if err != nil {
+				return &failure{class: ClassOperator, err: err, message: cut(err.Error(), 200)}
+			}
+			if !ok {
+				return errBudget
+			}
+			return nil
+		},
+		placed: func(ctx context.Context, ref orderRef) error {
+			j.rec.Order = &ref
+			j.s.keep(ctx, j.hostname, &j.rec)
+			return nil
+		},
+	}
+	res, err := fl.run(ctx)
+	if h := tr.hold(); h != nil {
+		err = h
+	}
+	switch {
+	case err == nil:
+		return res, nil
+	case errors.Is(err, errBudget):
+		return res, &failure{class: ClassLimited, err: errBudget, message: errBudget.Error()}
+	}
+	return res, classify(err, j.hostname)
+}
+
+// gate stops requests while the whole CA is held.
+func (j *job) gate(c *ca) func() error {
+	return func() error {
+		if h, held := j.s.ledger.heldCA(c, j.s.now()); held {
+			return &failure{class: ClassLimited, scope: scopeCA, until: h.Until, err: errHeld, message: h.Reason}
+		}
+		return nil
+	}
+}
+
+func (j *job) failures() []int64 {
+	if j.rec.Trouble == nil {
+		return nil
+	}
+	return j.rec.Trouble.Failed
+}
+
+// store writes the certificate where handshakes load it, and into the record.
+func (j *job) store(ctx context.Context, c *ca, keys *storedKey, res result) error {
+	meta := metadata{Certificate: res.chain, Provenance: &provenance{UID: j.want.UID, Owner: j.want.Owner, Challenge: res.method}}
+	if err := saveCertificate(context.WithoutCancel(ctx), c.storage(), c.key, j.hostname, keys.key, res.chain.ChainPEM, meta); err != nil {
+		return err
+	}
+	return j.note(c, res)
+}
+
+// note takes the new certificate over into the record.
+func (j *job) note(c *ca, res result) error {
+	leaf, err := leafOf(res.chain.ChainPEM)
+	if err != nil {
+		return fmt.Errorf("reading the issued certificate: %w", err)
+	}
+	method := res.method
+	if method == "" { // the CA reused an authorization of before
+		method = j.rec.Challenge
+	}
+	j.rec.setCertificate(c.key, method, j.want, leaf)
+	if info := res.chain.RenewalInfo; info != nil {
+		var asked time.Time
+		if info.RetryAfter != nil {
+			asked = *info.RetryAfter
+		}
+		j.rec.setARI(info.UniqueIdentifier, info, pollARI(j.s.now(), asked))
+	}
+	j.rec.schedule(j.hostname, c.ratio)
+	return nil
+}
+
+func (j *job) evict() {
+	for _, c := range j.cas {
+		evict(c.cfg, j.hostname)
+	}
+}
+
+// failed writes a failure into the record.
+func (j *job) failed(ctx context.Context, c *ca, method string, f *failure) landing {
+	if ctx.Err() != nil { // stopped, not failed; a placed order is taken up again
+		return landing{rec: j.rec, save: j.rec.Order != nil, looked: true, quiet: true}
+	}
+	now := j.s.now()
+	outcome := outcomeFailed
+	switch f.class {
+	case ClassLimited:
+		outcome = outcomeLimited
+	case ClassCAA:
+		outcome = outcomeForbids
+	case ClassDNS:
+		outcome = outcomeNotReady
+	}
+	count(c.key, method, outcome)
+	j.s.log.Warn("no certificate was obtained", zap.String("hostname", j.hostname), zap.String("ca", c.key),
+		zap.String("challenge", method), zap.String("class", string(f.class)), zap.String("reason", f.message), zap.Error(f.err))
+	if f.class == ClassLimited {
+		if !errors.Is(f.err, errHeld) {
+			j.s.limited(ctx, c, f, j.hostname)
+		}
+		return landing{rec: j.rec, save: j.rec.Order != nil, looked: true}
+	}
+	t := &trouble{Class: f.class, Count: 1, Message: f.message, Facts: factsOf(j.want)}
+	if old := j.rec.Trouble; old != nil {
+		t.Failed = old.Failed
+		if old.Class == f.class {
+			t.Count = old.Count + 1
+		}
+	}
+	if f.class == ClassCustomer || f.class == ClassCAA && method != "" {
+		t.Failed = append(slices.Clone(t.Failed), now.Unix())
+		t.Failed = t.Failed[max(len(t.Failed)-maxFailed, 0):]
+		j.rec.Order = nil
+	}
+	if f.class == ClassRefused || f.class == ClassOperator {
+		j.rec.Order = nil
+	}
+	if d := backoff(f.class, t.Count, fraction(j.hostname+now.String())); d > 0 {
+		t.Until = now.Add(d).Unix()
+	}
+	j.rec.Trouble = t
+	return landing{rec: j.rec, save: true, looked: true}
+}
+
+// limited keeps a CA's request to wait.
+func (s *Scheduler) limited(ctx context.Context, c *ca, f *failure, hostname string) hold {
+	h, err := s.ledger.put(context.WithoutCancel(ctx), c, f.scope, hostname, f.until, f.message, s.now())
+	if err != nil {
+		s.log.Error("keeping a certificate authority's request to wait failed", zap.Error(err))
+	}
+	s.log.Warn("a certificate authority asked to wait", zap.String("ca", c.key), zap.String("scope", string(f.scope)),
+		zap.String("hostname", hostname), zap.Time("until", h.Until), zap.String("reason", h.Reason))
+	return h
+}
+
+// requester gives the certificate request of an order.
+type requester interface {
+	csr(ctx context.Context) ([]byte, error)
+	known(ctx context.Context) bool
+}
+
+// storedKey makes a key and keeps it in storage while its order is under way,
+// so that a certificate signed right before a crash can still be used.
+type storedKey struct {
+	ca       *ca
+	hostname string
+	resume   bool
+	key      crypto.PrivateKey
+}
+
+func (k *storedKey) path() string { return orderKey(k.ca.key, k.hostname) }
+
+func (k *storedKey) known(ctx context.Context) bool {
+	if !k.resume {
+		return false
+	}
+	raw, err := k.ca.storage().Load(ctx, k.path())
+	if err != nil {
+		return false
+	}
+	key, err := certmagic.PEMDecodePrivateKey(raw)
+	if err != nil {
+		return false
+	}
+	k.key = key
+	return true
+}
+
+func (k *storedKey) csr(ctx context.Context) ([]byte, error) {
+	if k.key == nil {
+		key, err := k.ca.newKey(ctx, k.hostname)
+		if err != nil {
+			return nil, &failure{class: ClassOperator, err: err, message: "making a private key failed: " + cut(err.Error(), 200)}
+		}
+		raw, err := certmagic.PEMEncodePrivateKey(key)
+		if err == nil {
+			err = k.ca.storage().Store(ctx, k.path(), raw)
+		}
+		if err != nil {
+			return nil, &failure{class: ClassOperator, err: err, message: "keeping a private key failed: " + cut(err.Error(), 200)}
+		}
+		k.key = key
+	}
+	return request(k.key, k.hostname, k.ca.cfg.MustStaple)
+}
+
+func (k *storedKey) drop(ctx context.Context) {
+	// What stays behind is overwritten by the next order.
+	_ = k.ca.storage().Delete(context.WithoutCancel(ctx), k.path())
+}
+
+// newKey makes a key as the policy says, or takes the present one up again.
+func (c *ca) newKey(ctx context.Context, hostname string) (crypto.PrivateKey, error) {
+	if c.cfg.ReusePrivateKeys {
+		raw, err := c.storage().Load(ctx, certmagic.StorageKeys.SitePrivateKey(c.key, hostname))
+		if err == nil {
+			return certmagic.PEMDecodePrivateKey(raw)
+		}
+	}
+	if c.cfg.KeySource != nil {
+		return c.cfg.KeySource.GenerateKey()
+	}
+	return certmagic.DefaultKeyGenerator.GenerateKey()
+}
+
+// mustStaple is the TLS feature extension for OCSP stapling (RFC 7633).
+var mustStaple = pkix.Extension{Id: asn1.ObjectIdentifier{1, 3, 6, 1, 5, 5, 7, 1, 24}, Value: []byte{0x30, 0x03, 0x02, 0x01, 0x05}}
+
+func request(key crypto.PrivateKey, hostname string, staple bool) ([]byte, error) {
+	tmpl := &x509.CertificateRequest{DNSNames: []string{hostname}}
+	if staple {
+		tmpl.ExtraExtensions = append(tmpl.ExtraExtensions, mustStaple)
+	}
+	der, err := x509.CreateCertificateRequest(rand.Reader, tmpl, key)
+	if err != nil {
+		return nil, fmt.Errorf("making certificate request: %w", err)
+	}
+	return der, nil
+}

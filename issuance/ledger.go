@@ -1,0 +1,237 @@
+package issuance
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/apoxy-dev/caddy-apoxy/store"
+)
+
+// The ledger's keys: ledger/hold/CA/ACCOUNT/SCOPE[/NAME] until when something
+// must be left alone, ledger/budget/CA/ACCOUNT what was ordered lately.
+const (
+	ledgerPrefix = "ledger/"
+	holdPrefix   = ledgerPrefix + "hold/"
+	budgetPrefix = ledgerPrefix + "budget/"
+)
+
+// hold is a CA's request to wait.
+type hold struct {
+	Until  time.Time `json:"until"`
+	Reason string    `json:"reason"`
+	// Count is how many holds without a time of the CA's came in a row.
+	Count int `json:"count,omitempty"`
+}
+
+// ledger remembers what CAs asked for and what was ordered, in memory and in
+// the store.
+type ledger struct {
+	store store.Store
+
+	taking sync.Mutex // one order is spent at a time
+	mu     sync.Mutex
+	holds  map[string]hold      // by key below holdPrefix
+	spent  map[string]*spending // by CA/ACCOUNT
+	stored map[string]int64     // revision of each spending
+}
+
+func newLedger(st store.Store) *ledger {
+	return &ledger{store: st, holds: map[string]hold{}, spent: map[string]*spending{}, stored: map[string]int64{}}
+}
+
+func holdKey(c *ca, s scope, hostname string) string {
+	switch s {
+	case scopeName:
+		return c.ledgerKey() + "/name/" + hostname
+	case scopeDomain:
+		return c.ledgerKey() + "/domain/" + registeredDomain(hostname)
+	}
+	return c.ledgerKey() + "/ca"
+}
+
+// held returns the hold that stops a hostname at a CA; false if none does.
+func (l *ledger) held(c *ca, hostname string, now time.Time) (hold, bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var worst hold
+	for _, s := range []scope{scopeCA, scopeDomain, scopeName} {
+		if h, ok := l.holds[holdKey(c, s, hostname)]; ok && h.Until.After(now) && h.Until.After(worst.Until) {
+			worst = h
+		}
+	}
+	return worst, !worst.Until.IsZero()
+}
+
+// heldCA is held for the scope of the whole CA alone.
+func (l *ledger) heldCA(c *ca, now time.Time) (hold, bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	h, ok := l.holds[holdKey(c, scopeCA, "")]
+	return h, ok && h.Until.After(now)
+}
+
+// put holds a scope until a time; without one the pauses grow from ten minutes.
+func (l *ledger) put(ctx context.Context, c *ca, s scope, hostname string, until time.Time, reason string, now time.Time) (hold, error) {
+	key := holdKey(c, s, hostname)
+	l.mu.Lock()
+	h := hold{Until: until, Reason: cut(reason, 400)}
+	if until.IsZero() {
+		h.Count = l.holds[key].Count + 1
+		h.Until = now.Add(backoff(ClassLimited, h.Count, 0))
+	}
+	if old := l.holds[key]; old.Until.After(h.Until) {
+		h = old
+	}
+	l.holds[key] = h
+	l.mu.Unlock()
+	value, err := json.Marshal(h)
+	if err != nil {
+		return h, fmt.Errorf("encoding hold: %w", err)
+	}
+	if _, err := l.store.Write(ctx, store.Op{Key: holdPrefix + key, Value: value, If: store.Any}); err != nil {
+		return h, fmt.Errorf("keeping hold %s: %w", key, err)
+	}
+	return h, nil
+}
+
+// spending returns what was ordered of a CA. l.mu must be held.
+func (l *ledger) spending(c *ca) *spending {
+	key, b := c.ledgerKey(), c.auth.budget()
+	s := l.spent[key]
+	if s == nil {
+		s = newSpending(b)
+		l.spent[key] = s
+	}
+	if s.budget != b { // a reload changed it: what was spent stays spent
+		old := s.marshal()
+		s.budget = b
+		if b.Orders > 0 {
+			_ = s.unmarshal(old) // our own encoding
+		}
+	}
+	return s
+}
+
+// free is when the budget allows the next order, at the earliest now.
+func (l *ledger) free(c *ca, now time.Time) time.Time {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.spending(c).free(now)
+}
+
+// forecast is how long the order behind so many others waits for the budget.
+func (l *ledger) forecast(c *ca, now time.Time, ahead int) time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.spending(c).forecast(now, ahead)
+}
+
+// take spends one order, in the store first: the nodes of a cluster share the
+// budget. false: it is used up.
+func (l *ledger) take(ctx context.Context, c *ca, now time.Time) (bool, error) {
+	if c.auth.budget().Orders <= 0 {
+		return true, nil
+	}
+	key := c.ledgerKey()
+	l.taking.Lock()
+	defer l.taking.Unlock()
+	for range 10 {
+		l.mu.Lock()
+		s := l.spending(c)
+		if !s.take(now) {
+			l.mu.Unlock()
+			return false, nil
+		}
+		value, rev := s.marshal(), l.stored[key]
+		l.mu.Unlock()
+		at, err := l.store.Write(ctx, store.Op{Key: budgetPrefix + key, Value: value, If: rev})
+		if err == nil {
+			l.mu.Lock()
+			l.stored[key] = max(l.stored[key], at)
+			l.mu.Unlock()
+			return true, nil
+		}
+		var conflict *store.ConflictError
+		if !errors.As(err, &conflict) {
+			return false, fmt.Errorf("keeping spent orders: %w", err)
+		}
+		e, _, err := l.store.Get(ctx, budgetPrefix+key)
+		switch {
+		case errors.Is(err, store.ErrNotFound):
+			l.reset(key)
+		case err != nil:
+			return false, fmt.Errorf("reading spent orders: %w", err)
+		default:
+			l.reset(key)
+			l.apply(e.Key, e.Value, e.Revision, now)
+		}
+	}
+	return false, errors.New("keeping spent orders: too many others write them at once")
+}
+
+// reset forgets what was spent; the store's word follows.
+func (l *ledger) reset(key string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.stored[key] = store.Absent
+	if s := l.spent[key]; s != nil {
+		clear(s.slots)
+	}
+}
+
+// apply takes over what the store holds at a key of the ledger.
+func (l *ledger) apply(key string, value []byte, revision int64, now time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if k, ok := strings.CutPrefix(key, holdPrefix); ok {
+		var h hold
+		if value == nil || json.Unmarshal(value, &h) != nil || now.Sub(h.Until) > 24*time.Hour {
+			delete(l.holds, k)
+			return
+		}
+		l.holds[k] = h
+		return
+	}
+	k, ok := strings.CutPrefix(key, budgetPrefix)
+	if !ok || value == nil || revision <= l.stored[k] {
+		return
+	}
+	s := l.spent[k]
+	if s == nil {
+		// The budget itself is not known before the CA is; any span will do.
+		s = newSpending(Budget{Orders: 1, Per: 3 * time.Hour})
+		l.spent[k] = s
+	}
+	if s.budget.Orders > 0 && s.unmarshal(value) == nil {
+		l.stored[k] = revision
+	}
+}
+
+// load reads the ledger from the store and deletes what is long past.
+func (l *ledger) load(ctx context.Context, now time.Time) error {
+	res, err := l.store.List(ctx, ledgerPrefix, store.ListOptions{})
+	if err != nil {
+		return fmt.Errorf("reading ledger: %w", err)
+	}
+	for _, e := range res.Entries {
+		l.apply(e.Key, e.Value, e.Revision, now)
+		if k, ok := strings.CutPrefix(e.Key, holdPrefix); ok && l.past(k) {
+			if _, err := l.store.Write(ctx, store.Op{Key: e.Key, If: e.Revision}); err != nil && ctx.Err() != nil {
+				return fmt.Errorf("tidying ledger: %w", err)
+			}
+		}
+	}
+	return nil
+}
+
+func (l *ledger) past(k string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	_, ok := l.holds[k]
+	return !ok
+}

@@ -1,0 +1,124 @@
+package issuance
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/apoxy-dev/caddy-apoxy/ownership"
+)
+
+// observe puts what memory holds of an entry into the core's words. s.mu must
+// be held.
+func (s *Scheduler) observe(e *entry, now time.Time) ownership.CertificateObservation {
+	var o ownership.CertificateObservation
+	r := &e.rec
+	switch {
+	case r.has() && r.proves(e.want):
+		o = ownership.CertificateObservation{
+			Outcome: ownership.Seen, RecordUID: r.UID,
+			Issuer: r.Issuer, SerialNumber: r.Serial, Challenge: r.Challenge,
+			NotBefore: unix(r.NotBefore), NotAfter: unix(r.NotAfter), RenewalTime: unix(r.Renewal),
+		}
+		if r.UID != e.want.UID && e.wanted {
+			o.RecordUID = e.want.UID // same tenant: the certificate passes on
+		}
+	case e.looked:
+		o.Outcome = ownership.Absent
+	}
+	o.Work, o.Message, o.Until = s.work(e, now)
+	return o
+}
+
+// work says what is being done about an entry.
+func (s *Scheduler) work(e *entry, now time.Time) (ownership.Work, string, time.Time) {
+	if f := e.flight; f != nil && f.order {
+		msg := "a certificate is being obtained"
+		if f.challenge != "" {
+			msg += " by " + f.challenge
+		}
+		return ownership.WorkIssuing, msg + " from " + f.ca, time.Time{}
+	}
+	if !e.wanted || (e.flight != nil) {
+		return ownership.WorkNone, "", time.Time{}
+	}
+	if _, parked := s.parked[e]; parked {
+		return s.unusable(e)
+	}
+	if l := e.lane; l != nil && l.ca != nil {
+		return s.queued(e, l, now)
+	}
+	st, at := e.next(now)
+	if st == stepOrder && !at.After(now) {
+		// Due, and neither in a lane nor in flight: every CA is held.
+		if c, h := s.leastHeld(e, now); c != nil {
+			return ownership.WorkRateLimited, fmt.Sprintf("%s asked to wait until %s: %s", c.auth.host(), stamp(h.Until), h.Reason), h.Until
+		}
+		return ownership.WorkQueued, "waiting for its turn", time.Time{}
+	}
+	t := troubleOf(e)
+	if t == nil {
+		return ownership.WorkNone, "", time.Time{}
+	}
+	msg := t.Message
+	if t.Until == 0 {
+		msg += "; it is not tried again by itself"
+	}
+	switch t.Class {
+	case ClassCAA:
+		return ownership.WorkCAAForbids, msg, unix(t.Until)
+	case ClassDNS:
+		return ownership.WorkNone, msg, unix(t.Until)
+	case ClassLimited:
+		return ownership.WorkRateLimited, msg, unix(t.Until)
+	}
+	return ownership.WorkFailed, msg, unix(t.Until)
+}
+
+// troubleOf is the trouble that an entry is in, nil if none.
+func troubleOf(e *entry) *trouble {
+	if t := e.rec.Trouble; t != nil && t.Message != "" {
+		return t
+	}
+	return nil
+}
+
+// unusable says why no configured CA can be asked.
+func (s *Scheduler) unusable(e *entry) (ownership.Work, string, time.Time) {
+	cas := s.cas()
+	if len(cas) == 0 {
+		return ownership.WorkQueued, "no certificate authority is configured; add `issuer apoxy` to the site's tls block", time.Time{}
+	}
+	var have []string
+	for _, c := range cas {
+		have = append(have, c.auth.host())
+	}
+	return ownership.WorkFailed, fmt.Sprintf("spec.tls.certificateAuthority %q is not configured; configured are %s",
+		cut(e.want.CertificateAuthority, 100), strings.Join(have, ", ")), time.Time{}
+}
+
+func (s *Scheduler) queued(e *entry, l *lane, now time.Time) (ownership.Work, string, time.Time) {
+	ahead := l.plan.ahead(e.ready)
+	wait := s.ledger.forecast(l.ca, now, ahead)
+	if l.exempt {
+		wait = 0
+	}
+	if wait < time.Second {
+		return ownership.WorkQueued, fmt.Sprintf("waiting for its turn, %d before it", ahead), time.Time{}
+	}
+	return ownership.WorkQueued, fmt.Sprintf("about %s: %d before it at %s", shortDuration(wait), ahead, l.ca.auth.budget()), now.Add(wait)
+}
+
+// leastHeld is the CA that takes the hostname again first.
+func (s *Scheduler) leastHeld(e *entry, now time.Time) (*ca, hold) {
+	var best *ca
+	var until hold
+	for _, c := range s.candidates(e.want) {
+		if h, held := s.ledger.held(c, e.hostname, now); held && (best == nil || h.Until.Before(until.Until)) {
+			best, until = c, h
+		}
+	}
+	return best, until
+}
+
+func stamp(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 MST") }

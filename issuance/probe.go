@@ -1,0 +1,86 @@
+package issuance
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/mholt/acmez/v3/acme"
+	"go.uber.org/zap"
+)
+
+// probeTimeout bounds the looks at DNS before an order.
+const probeTimeout = 20 * time.Second
+
+// methods returns the challenge types that can succeed at a CA now, best
+// first: DNS-01 where the delegation is right, because it works before the
+// cutover and from everywhere, else HTTP-01, then TLS-ALPN-01. A failure says
+// why there is none; then nothing is asked of the CA.
+func (s *Scheduler) methods(ctx context.Context, c *ca, w Want) ([]string, *failure) {
+	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+	defer cancel()
+	var methods []string
+	if s.cfg.Challenges != nil && s.delegated(ctx, w) {
+		methods = append(methods, acme.ChallengeTypeDNS01)
+	}
+	wildcard := strings.HasPrefix(w.Hostname, "*.")
+	if w.HTTP01 && !wildcard {
+		if !c.auth.DisableHTTP01 {
+			methods = append(methods, acme.ChallengeTypeHTTP01)
+		}
+		if !c.auth.DisableTLSALPN01 {
+			methods = append(methods, acme.ChallengeTypeTLSALPN01)
+		}
+	}
+	if len(methods) == 0 {
+		msg := "no challenge can succeed: _acme-challenge." + strings.TrimPrefix(w.Hostname, "*.") + " is not delegated and the hostname does not resolve here"
+		if wildcard {
+			msg = "a wildcard needs DNS-01: delegate _acme-challenge." + strings.TrimPrefix(w.Hostname, "*.")
+		}
+		return nil, &failure{class: ClassDNS, message: msg}
+	}
+	return s.permitted(ctx, c, w, methods)
+}
+
+// delegated asks DNS now; if that cannot tell, what the Want says holds.
+func (s *Scheduler) delegated(ctx context.Context, w Want) bool {
+	p := s.prober.Load()
+	if p == nil || *p == nil {
+		return w.DNS01
+	}
+	ok, err := (*p).Delegated(ctx, w.Hostname)
+	if err != nil {
+		s.log.Debug("the delegation could not be looked up", zap.String("hostname", w.Hostname), zap.Error(err))
+		return w.DNS01
+	}
+	return ok
+}
+
+// permitted leaves the challenge types that CAA records permit (RFC 8659, RFC
+// 8657). A look-up that fails permits all: the CA looks too, and fails safe.
+func (s *Scheduler) permitted(ctx context.Context, c *ca, w Want, methods []string) ([]string, *failure) {
+	p := s.prober.Load()
+	if p == nil || *p == nil {
+		return methods, nil
+	}
+	set, err := (*p).CAA(ctx, w.Hostname)
+	if err != nil || len(set) == 0 {
+		return methods, nil
+	}
+	identities, err := c.caaIdentities(ctx)
+	if err != nil {
+		return nil, classify(err, w.Hostname)
+	}
+	verdict := evaluateCAA(w.Hostname, set, identities, c.accountURI())
+	if !verdict.allowed {
+		return nil, &failure{class: ClassCAA, message: verdict.message}
+	}
+	left := slices.DeleteFunc(slices.Clone(methods), func(m string) bool { return !verdict.permits(m) })
+	if len(left) == 0 {
+		return nil, &failure{class: ClassCAA, message: "the CAA records at " + dotted(set[0].Domain) +
+			" permit only the validation methods " + cut(strings.Join(verdict.methods, ", "), 100) +
+			", and " + strings.Join(methods, ", ") + " is what can be used here; permit it, or remove validationmethods"}
+	}
+	return left, nil
+}

@@ -1,0 +1,85 @@
+package issuance
+
+import (
+	"hash/fnv"
+	"time"
+)
+
+// shortLived is the lifetime below which renewal is due at half of it.
+const shortLived = 10 * 24 * time.Hour
+
+// window is a CA's renewal window (RFC 9773 section 4.2).
+type window struct {
+	Start, End time.Time
+}
+
+func (w window) valid() bool { return !w.Start.IsZero() && w.End.After(w.Start) }
+
+// renewalTime is when a certificate is due. With the CA's window it is a point
+// in it that depends only on the seed, so that it stays put over restarts and
+// polls and differs between certificates. Without, it is two thirds of the
+// lifetime, or half of one under ten days, or what the operator's ratio (of
+// lifetime remaining; 0: none) says; a thirtieth of the lifetime after that
+// point is used to spread what was issued together.
+func renewalTime(notBefore, notAfter time.Time, ratio float64, ari window, seed string) time.Time {
+	life := notAfter.Sub(notBefore)
+	if life <= 0 {
+		return notAfter
+	}
+	f := fraction(seed)
+	if ari.valid() {
+		t := ari.Start.Add(time.Duration(f * float64(ari.End.Sub(ari.Start))))
+		// However late the window lies, a twentieth of the lifetime is kept.
+		if last := notAfter.Add(-life / 20); t.After(last) {
+			t = last
+		}
+		return t
+	}
+	if ratio <= 0 || ratio >= 1 {
+		ratio = 1.0 / 3
+		if life < shortLived {
+			ratio = 0.5
+		}
+	}
+	t := notAfter.Add(-time.Duration(ratio * float64(life)))
+	return t.Add(time.Duration(f * float64(life) / 30))
+}
+
+// fraction maps a seed evenly onto 0 ≤ f < 1.
+func fraction(seed string) float64 {
+	h := fnv.New64a()
+	h.Write([]byte(seed))
+	x := h.Sum64() // finish with a mixer: FNV's high bits alone are not even
+	x ^= x >> 33
+	x *= 0xff51afd7ed558ccd
+	x ^= x >> 33
+	return float64(x>>11) / (1 << 53)
+}
+
+// urgencyOf says how pressing a renewal is: urgent once half of the time
+// between the point of renewal and expiry has gone by.
+func urgencyOf(renewal, notAfter, now time.Time) urgency {
+	if !now.Before(renewal.Add(notAfter.Sub(renewal) / 2)) {
+		return urgent
+	}
+	return routine
+}
+
+// pollARI is when the CA's window is asked for again: when it said, kept
+// within a minute and a day; 6 hours if it said nothing.
+func pollARI(now, asked time.Time) time.Time {
+	if asked.IsZero() {
+		return now.Add(6 * time.Hour)
+	}
+	return clampTime(asked, now.Add(time.Minute), now.Add(24*time.Hour))
+}
+
+func clampTime(t, lo, hi time.Time) time.Time {
+	if t.Before(lo) {
+		return lo
+	}
+	if t.After(hi) {
+		return hi
+	}
+	return t
+}

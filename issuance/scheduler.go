@@ -1,0 +1,408 @@
+package issuance
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/apoxy-dev/caddy-apoxy/ownership"
+	"github.com/apoxy-dev/caddy-apoxy/store"
+)
+
+// Config is what a Scheduler needs of the world.
+type Config struct {
+	// Store keeps the index of certificates and the ledger. Required.
+	Store store.Store
+	// Prober looks at DNS before an order; SetProber may give it later. Default:
+	// what the Wants say is believed.
+	Prober Prober
+	// Challenges publishes DNS-01 values. Default: DNS-01 is not used.
+	Challenges Challenges
+	// OnChange is called, without locks held and from any goroutine, whenever
+	// what Observe tells of a hostname has changed. It must return quickly.
+	OnChange func(hostname string)
+	// Concurrency bounds the orders in flight. Default: 32.
+	Concurrency int
+	// Logger. Default: none.
+	Logger *zap.Logger
+	// Now tells the time. Default: time.Now.
+	Now func() time.Time
+}
+
+const (
+	defaultConcurrency = 32
+	// lookConcurrency bounds what is done beside orders: looks into storage
+	// and polls of renewal windows.
+	lookConcurrency = 8
+)
+
+// Scheduler obtains certificates for the hostnames that are wanted and keeps
+// them fresh. It outlives Caddy's configurations: each hands its Issuers in
+// and takes them away again.
+type Scheduler struct {
+	cfg    Config
+	log    *zap.Logger
+	now    func() time.Time
+	ledger *ledger
+	prober atomic.Pointer[Prober]
+	wake   chan struct{}
+	// handshakes bounds the issuances that handshakes wait for.
+	handshakes chan struct{}
+
+	mu      sync.Mutex
+	gens    []*Issuers // live configurations, the current one last
+	loaded  bool
+	entries map[string]*entry
+	names   interner
+	due     dueHeap
+	lanes   map[string]*lane
+	parked  map[*entry]struct{} // due, but no configured CA may be used
+	flying  int                 // orders
+	looking int                 // other steps
+}
+
+// lane holds due work of one kind for one CA.
+type lane struct {
+	key    string
+	ca     *ca // nil: work that asks no CA for an order
+	exempt bool
+	plan   plan
+}
+
+// New returns a Scheduler that does nothing before Run.
+func New(cfg Config) *Scheduler {
+	if cfg.Concurrency <= 0 {
+		cfg.Concurrency = defaultConcurrency
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = zap.NewNop()
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.OnChange == nil {
+		cfg.OnChange = func(string) {}
+	}
+	s := &Scheduler{
+		cfg: cfg, log: cfg.Logger, now: cfg.Now, ledger: newLedger(cfg.Store),
+		wake: make(chan struct{}, 1), handshakes: make(chan struct{}, 8),
+		entries: map[string]*entry{}, names: interner{}, lanes: map[string]*lane{}, parked: map[*entry]struct{}{},
+	}
+	if cfg.Prober != nil {
+		s.SetProber(cfg.Prober)
+	}
+	return s
+}
+
+// SetProber gives or replaces the Prober.
+func (s *Scheduler) SetProber(p Prober) { s.prober.Store(&p) }
+
+// SetIssuers makes a configuration's issuers the current ones.
+func (s *Scheduler) SetIssuers(is *Issuers) {
+	s.mu.Lock()
+	s.gens = append(slices.DeleteFunc(s.gens, func(g *Issuers) bool { return g == is }), is)
+	s.reroute()
+	s.mu.Unlock()
+	s.poke()
+}
+
+// DropIssuers takes a configuration's issuers away. If they were the current
+// ones, those of the configuration before apply again, if it still lives.
+func (s *Scheduler) DropIssuers(is *Issuers) {
+	s.mu.Lock()
+	s.gens = slices.DeleteFunc(s.gens, func(g *Issuers) bool { return g == is })
+	s.reroute()
+	s.mu.Unlock()
+	s.poke()
+}
+
+func (s *Scheduler) poke() {
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
+
+// cas are the current authorities in order. s.mu must be held.
+func (s *Scheduler) cas() []*ca {
+	if len(s.gens) == 0 {
+		return nil
+	}
+	return s.gens[len(s.gens)-1].cas()
+}
+
+// candidates are the authorities that a Want may use. s.mu must be held.
+func (s *Scheduler) candidates(w Want) []*ca {
+	return slices.DeleteFunc(s.cas(), func(c *ca) bool { return !c.auth.Named(w.CertificateAuthority) })
+}
+
+// Want records what a record asks for; idempotent and cheap.
+func (s *Scheduler) Want(w Want) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e := s.entries[w.Hostname]
+	if e == nil {
+		e = &entry{hostname: w.Hostname, index: -1}
+		s.entries[w.Hostname] = e
+	}
+	if e.wanted && e.want == w {
+		return
+	}
+	now := s.now()
+	w.Hostname, w.CertificateAuthority, w.Owner = e.hostname, s.names.of(w.CertificateAuthority), s.names.of(w.Owner)
+	if !e.wanted || e.since.IsZero() {
+		e.since = now
+	}
+	if t := e.rec.Trouble; t != nil && t.Facts != factsOf(w) && t.Class != ClassLimited {
+		again := *t
+		again.Until, again.Count, again.Facts = now.Unix(), 0, factsOf(w)
+		e.rec.Trouble = &again
+	}
+	e.want, e.wanted = w, true
+	s.place(e, now)
+	s.poke()
+}
+
+// Forget drops a hostname: nothing is obtained or renewed for it any more, and
+// its certificate leaves memory.
+func (s *Scheduler) Forget(hostname string) {
+	s.mu.Lock()
+	e := s.entries[hostname]
+	if e == nil || !e.wanted {
+		s.mu.Unlock()
+		return
+	}
+	e.wanted, e.want, e.since, e.soon = false, Want{Hostname: hostname}, time.Time{}, false
+	if e.flight != nil {
+		e.flight.cancel()
+	}
+	s.place(e, s.now())
+	cas := s.cas()
+	s.mu.Unlock()
+	for _, c := range cas {
+		evict(c.cfg, hostname)
+	}
+}
+
+// Retry asks for a failed hostname to be tried now rather than when its pause
+// is over. What a CA asked to wait for is still waited for.
+func (s *Scheduler) Retry(hostname string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if e := s.entries[hostname]; e != nil && e.wanted && e.flight == nil {
+		e.soon = true
+		s.place(e, s.now())
+		s.poke()
+	}
+}
+
+// place puts an entry where it belongs now. s.mu must be held.
+func (s *Scheduler) place(e *entry, now time.Time) {
+	if e.flight != nil {
+		e.changed = true
+		return
+	}
+	s.unplace(e)
+	st, at := e.next(now)
+	switch {
+	case st == stepNone:
+		if !e.wanted && !e.rec.has() {
+			delete(s.entries, e.hostname)
+		}
+	case at.After(now) || !s.loaded:
+		s.due.at(e, at)
+	default:
+		s.route(e, st, now)
+	}
+}
+
+func (s *Scheduler) unplace(e *entry) {
+	s.due.at(e, time.Time{})
+	delete(s.parked, e)
+	if e.ready != nil {
+		e.lane.plan.drop(e.ready)
+		e.ready, e.lane = nil, nil
+	}
+}
+
+// route puts a due entry into a lane, or back into the heap until a CA may be
+// asked again. s.mu must be held.
+func (s *Scheduler) route(e *entry, st step, now time.Time) {
+	all := s.cas()
+	if len(all) == 0 {
+		s.parked[e] = struct{}{}
+		return
+	}
+	if st != stepOrder {
+		s.queue(e, "", nil, false, now)
+		return
+	}
+	cas := s.candidates(e.want)
+	if len(cas) == 0 {
+		s.parked[e] = struct{}{}
+		return
+	}
+	var release time.Time
+	for _, c := range cas {
+		h, held := s.ledger.held(c, e.hostname, now)
+		if !held {
+			s.queue(e, c.key, c, e.replaces(c) != "", now)
+			return
+		}
+		if release.IsZero() || h.Until.Before(release) {
+			release = h.Until
+		}
+	}
+	s.due.at(e, release.Add(resumeJitter(release.Sub(now), fraction(e.hostname+release.String()))))
+}
+
+// resumeJitter spreads what a hold kept waiting: over a tenth of the hold, at
+// most two minutes.
+func resumeJitter(held time.Duration, f float64) time.Duration {
+	return time.Duration(f * float64(min(max(held/10, time.Second), 2*time.Minute)))
+}
+
+// replaces is the ARI identifier to name in an order; empty for none. Such an
+// order is exempt from CAs' limits, and from our budget.
+func (e *entry) replaces(c *ca) string {
+	if e.rec.ARI != nil && e.rec.CA == c.key && e.rec.proves(e.want) {
+		return e.rec.ARI.ID
+	}
+	return ""
+}
+
+func (s *Scheduler) queue(e *entry, key string, c *ca, exempt bool, now time.Time) {
+	if exempt {
+		key += " renewals"
+	}
+	l := s.lanes[key]
+	if l == nil {
+		l = &lane{key: key, exempt: exempt}
+		s.lanes[key] = l
+	}
+	l.ca = c
+	u, rank := e.urgency(now)
+	e.ready, e.lane = &item{entry: e, rank: rank}, l
+	l.plan.push(e.ready, u, e.want.Owner, registeredDomain(e.hostname))
+}
+
+// reroute sorts all due work anew after the issuers have changed. s.mu must be held.
+func (s *Scheduler) reroute() {
+	now := s.now()
+	var all []*entry
+	for _, l := range s.lanes {
+		for it := l.plan.pop(); it != nil; it = l.plan.pop() {
+			it.entry.ready, it.entry.lane = nil, nil
+			all = append(all, it.entry)
+		}
+	}
+	clear(s.lanes)
+	for e := range s.parked {
+		all = append(all, e)
+	}
+	clear(s.parked)
+	for _, e := range all {
+		s.place(e, now)
+	}
+}
+
+// Run loads the index and works until the context ends. In-flight work is
+// cancelled with it; orders that were placed are taken up again by the next Run.
+func (s *Scheduler) Run(ctx context.Context) error {
+	revision, err := s.load(ctx)
+	if err != nil {
+		return err
+	}
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	wg.Go(func() { s.follow(ctx, revision) })
+
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		for _, j := range s.dispatch(ctx) {
+			wg.Go(j)
+		}
+		timer.Reset(s.pause())
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-s.wake:
+		case <-timer.C:
+		}
+	}
+}
+
+// load reads ledger and index.
+func (s *Scheduler) load(ctx context.Context) (int64, error) {
+	if s.cfg.Store == nil {
+		return 0, errors.New("running issuance: no store")
+	}
+	now := s.now()
+	if err := s.ledger.load(ctx, now); err != nil {
+		return 0, err
+	}
+	o := store.ListOptions{Limit: 10000}
+	for {
+		res, err := s.cfg.Store.List(ctx, indexPrefix, o)
+		if err != nil {
+			return 0, fmt.Errorf("reading index of certificates: %w", err)
+		}
+		o.Revision = res.Revision
+		s.mu.Lock()
+		for _, entry := range res.Entries {
+			s.learn(entry.Key, entry.Value, entry.Revision, now)
+		}
+		if !res.More {
+			s.loaded = true
+			for _, e := range s.entries {
+				s.place(e, now)
+			}
+			s.mu.Unlock()
+			return res.Revision, nil
+		}
+		s.mu.Unlock()
+		o.After = res.Entries[len(res.Entries)-1].Key
+	}
+}
+
+// learn takes over a record of the store. s.mu must be held.
+func (s *Scheduler) learn(key string, value []byte, revision int64, now time.Time) (changed string, replaced bool) {
+	hostname, r, err := decodeRecord(key, value)
+	if err != nil {
+		s.log.Error("a record of the index cannot be read and is made anew", zap.Error(err))
+		return "", false
+	}
+	e := s.entries[hostname]
+	if e == nil {
+		e = &entry{hostname: hostname, index: -1}
+		s.entries[hostname] = e
+	}
+	if e.flight != nil || revision <= e.revision {
+		return "", false
+	}
+	s.names.record(&r)
+	replaced = e.rec.Serial != "" && e.rec.Serial != r.Serial
+	e.rec, e.revision = r, revision
+	e.looked = e.looked || r.has()
+	return hostname, replaced
+}
+
+// Observe tells what is known of the hostname's certificate, from memory.
+func (s *Scheduler) Observe(hostname string) ownership.CertificateObservation {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e := s.entries[hostname]
+	if e == nil || !s.loaded {
+		return ownership.CertificateObservation{}
+	}
+	return s.observe(e, s.now())
+}

@@ -1,0 +1,216 @@
+package apiserver
+
+import (
+	"fmt"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/managedfields"
+	"k8s.io/kube-openapi/pkg/validation/spec"
+	"sigs.k8s.io/structured-merge-diff/v6/fieldpath"
+
+	"github.com/apoxy-dev/caddy-apoxy/api/v1alpha3"
+)
+
+// fieldManagers keep metadata.managedFields, by subresource: who writes to one
+// never comes to own fields of the other.
+type fieldManagers struct {
+	main, status *managedfields.FieldManager
+}
+
+func newFieldManagers() (*fieldManagers, error) {
+	converter, err := managedfields.NewTypeConverter(v1alpha3.OpenAPISchemas(), false)
+	if err != nil {
+		return nil, fmt.Errorf("reading the schemas for server-side apply: %w", err)
+	}
+	build := func(sub string, reset ...fieldpath.Path) (*managedfields.FieldManager, error) {
+		set := fieldpath.NewSet(reset...)
+		m, err := managedfields.NewDefaultFieldManager(converter, oneVersion{}, oneVersion{}, oneVersion{},
+			v1alpha3.GroupVersionKind, v1alpha3.GroupVersion, sub,
+			map[fieldpath.APIVersion]fieldpath.Filter{
+				fieldpath.APIVersion(v1alpha3.GroupVersion.String()): fieldpath.NewExcludeSetFilter(set),
+			})
+		if err != nil {
+			return nil, fmt.Errorf("building the field manager for %q: %w", sub, err)
+		}
+		return m, nil
+	}
+	var m fieldManagers
+	if m.main, err = build("", fieldpath.MakePathOrDie("status")); err != nil {
+		return nil, err
+	}
+	m.status, err = build("status",
+		fieldpath.MakePathOrDie("spec"),
+		fieldpath.MakePathOrDie("metadata", "labels"),
+		fieldpath.MakePathOrDie("metadata", "annotations"),
+		fieldpath.MakePathOrDie("metadata", "finalizers"),
+		fieldpath.MakePathOrDie("metadata", "ownerReferences"))
+	if err != nil {
+		return nil, err
+	}
+	return &m, nil
+}
+
+func (m *fieldManagers) of(sub string) *managedfields.FieldManager {
+	if sub == "status" {
+		return m.status
+	}
+	return m.main
+}
+
+// track brings next.ManagedFields up to date with what manager changed from
+// live, which is nil for a new record.
+func (m *fieldManagers) track(live, next *v1alpha3.DomainRecord, sub, manager string) error {
+	liveU, err := toUnstructured(live)
+	if err != nil {
+		return err
+	}
+	nextU, err := toUnstructured(next)
+	if err != nil {
+		return err
+	}
+	out, ok := m.of(sub).UpdateNoErrors(liveU, nextU, manager).(*unstructured.Unstructured)
+	if !ok {
+		return fmt.Errorf("tracking the fields of record %q: no object came back", next.Name)
+	}
+	next.ManagedFields = out.GetManagedFields()
+	return nil
+}
+
+// apply merges an applied configuration into live, which is nil for a new
+// record. Conflicts with other managers are an *apierrors.StatusError.
+func (m *fieldManagers) apply(live *v1alpha3.DomainRecord, config map[string]any, sub, manager string, force bool) (*v1alpha3.DomainRecord, error) {
+	liveU, err := toUnstructured(live)
+	if err != nil {
+		return nil, err
+	}
+	patch := &unstructured.Unstructured{Object: runtime.DeepCopyJSON(config)}
+	merged, err := m.of(sub).Apply(liveU, patch, manager, force)
+	if err != nil {
+		return nil, err
+	}
+	out, ok := merged.(*unstructured.Unstructured)
+	if !ok {
+		return nil, fmt.Errorf("applying to record %q: no object came back", patch.GetName())
+	}
+	next := new(v1alpha3.DomainRecord)
+	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(out.Object, next); err != nil {
+		return nil, fmt.Errorf("applying to record %q: %w", patch.GetName(), err)
+	}
+	return next, nil
+}
+
+// toUnstructured gives the form that field managers work on; nil is an object
+// of which only the kind is known.
+func toUnstructured(r *v1alpha3.DomainRecord) (*unstructured.Unstructured, error) {
+	u := &unstructured.Unstructured{Object: map[string]any{}}
+	if r != nil {
+		var err error
+		if u.Object, err = runtime.DefaultUnstructuredConverter.ToUnstructured(r); err != nil {
+			return nil, fmt.Errorf("converting record %q: %w", r.Name, err)
+		}
+	}
+	u.SetGroupVersionKind(v1alpha3.GroupVersionKind)
+	return u, nil
+}
+
+// keepTimes puts the old times back into managed fields that did not otherwise
+// change, so that writing the same again is no change.
+func sameManagers(a, b []metav1.ManagedFieldsEntry) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for i := range a {
+		x, y := a[i], b[i]
+		if x.Manager != y.Manager || x.Operation != y.Operation || x.APIVersion != y.APIVersion ||
+			x.FieldsType != y.FieldsType || x.Subresource != y.Subresource ||
+			(x.FieldsV1 == nil) != (y.FieldsV1 == nil) {
+			return false
+		}
+		if x.FieldsV1 != nil && !x.FieldsV1.Equal(*y.FieldsV1) {
+			return false
+		}
+	}
+	return true
+}
+
+// prune removes, in place, what the schema does not know of: an applied
+// configuration with unknown fields could not be merged.
+func prune(v any, name string) {
+	schemas := v1alpha3.OpenAPISchemas()
+	pruneBy(v, schemas[name], schemas)
+}
+
+func pruneBy(v any, s *spec.Schema, all map[string]*spec.Schema) {
+	if s = resolve(s, all); s == nil {
+		return
+	}
+	switch v := v.(type) {
+	case map[string]any:
+		if len(s.Properties) == 0 {
+			if s.AdditionalProperties != nil {
+				for _, e := range v {
+					pruneBy(e, s.AdditionalProperties.Schema, all)
+				}
+			}
+			return
+		}
+		for k, e := range v {
+			p, known := s.Properties[k]
+			if !known {
+				delete(v, k)
+				continue
+			}
+			pruneBy(e, &p, all)
+		}
+	case []any:
+		if s.Items != nil {
+			for _, e := range v {
+				pruneBy(e, s.Items.Schema, all)
+			}
+		}
+	}
+}
+
+// resolve follows a reference, alone or inside allOf.
+func resolve(s *spec.Schema, all map[string]*spec.Schema) *spec.Schema {
+	for range 8 {
+		if s == nil {
+			return nil
+		}
+		if len(s.AllOf) == 1 && len(s.Properties) == 0 {
+			s = &s.AllOf[0]
+			continue
+		}
+		ref := s.Ref.String()
+		if ref == "" {
+			return s
+		}
+		s = all[refName(ref)]
+	}
+	return nil
+}
+
+// oneVersion converts, defaults and creates objects of an API that has one
+// version only: there is nothing to do.
+type oneVersion struct{}
+
+func (oneVersion) Convert(_, _, _ any) error { return nil }
+
+func (oneVersion) ConvertToVersion(in runtime.Object, _ runtime.GroupVersioner) (runtime.Object, error) {
+	return in, nil
+}
+
+func (oneVersion) ConvertFieldLabel(_ schema.GroupVersionKind, label, value string) (string, string, error) {
+	return label, value, nil
+}
+
+func (oneVersion) Default(runtime.Object) {}
+
+func (oneVersion) New(gvk schema.GroupVersionKind) (runtime.Object, error) {
+	u := new(unstructured.Unstructured)
+	u.SetGroupVersionKind(gvk)
+	return u, nil
+}

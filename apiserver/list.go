@@ -1,0 +1,224 @@
+package apiserver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/apoxy-dev/caddy-apoxy/store"
+)
+
+// chunk is how many records are read from the store at a time.
+const chunk = 500
+
+// listing is a list being read, at one revision, chunk by chunk.
+type listing struct {
+	s        *Server
+	sel      selector
+	revision int64
+	// limit is how many records are wanted; 0: all.
+	limit int
+	page  store.ListResult
+	// continued is the token of the rest, after each; remaining how many
+	// records that is, if known.
+	continued string
+	remaining *int64
+}
+
+// list opens a listing: its first chunk is read and what can be refused is.
+func (s *Server) list(ctx context.Context, o listOptions) (*listing, error) {
+	l := &listing{s: s, sel: o.selector, limit: s.clampLimit(o.Limit)}
+	read := store.ListOptions{Limit: l.chunk()}
+	switch {
+	case o.token != nil:
+		read.After = recordKey(o.token.After)
+		read.Revision = max(o.token.Revision, 0)
+	case o.revision > 0 && (o.ResourceVersionMatch == metav1.ResourceVersionMatchExact || o.ResourceVersionMatch == "" && o.Limit > 0):
+		read.Revision = o.revision
+	default:
+		if entry, ok, err := s.direct(ctx, o.selector); ok || err != nil {
+			l.page, l.revision = entry, entry.Revision
+			if err == nil && l.revision < o.revision {
+				err = store.ErrFutureRevision
+			}
+			return l, err
+		}
+	}
+	var err error
+	l.page, err = s.cfg.Store.List(ctx, RecordPrefix, read)
+	switch {
+	case errors.Is(err, store.ErrExpired) && o.token != nil:
+		return nil, errExpiredToken(o.token)
+	case err != nil:
+		return nil, fmt.Errorf("listing records: %w", err)
+	case l.page.Revision < o.revision && read.Revision == 0:
+		return nil, fmt.Errorf("listing records: %w", store.ErrFutureRevision)
+	}
+	l.revision = l.page.Revision
+	return l, nil
+}
+
+func (s *Server) clampLimit(n int64) int {
+	if n <= 0 {
+		return 0
+	}
+	return int(min(n, int64(s.cfg.Limits.Page)))
+}
+
+func (l *listing) chunk() int {
+	if l.limit > 0 && l.sel.everything() {
+		return l.limit
+	}
+	return chunk
+}
+
+// direct answers selectors that name one record or hostname by look-up instead
+// of a scan. ok is false for other selectors.
+func (s *Server) direct(ctx context.Context, sel selector) (res store.ListResult, ok bool, err error) {
+	if name, exact := sel.exact(fieldName); exact {
+		e, rev, err := s.cfg.Store.Get(ctx, recordKey(name))
+		return one(e, rev, err)
+	}
+	host, exact := sel.exact(fieldHostname)
+	if !exact {
+		return res, false, nil
+	}
+	for range 3 {
+		e, rev, err := s.cfg.Store.Get(ctx, hostnameKey(host))
+		if err != nil {
+			return one(e, rev, err)
+		}
+		if e, rev, err = s.cfg.Store.Get(ctx, recordKey(string(e.Value))); err == nil {
+			return one(e, rev, err)
+		}
+		if !errors.Is(err, store.ErrNotFound) {
+			return res, true, err
+		}
+		// Deleted between the two: whoever holds the hostname now is asked.
+	}
+	return res, false, nil
+}
+
+func one(e store.Entry, rev int64, err error) (store.ListResult, bool, error) {
+	res := store.ListResult{Revision: rev}
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		return res, true, nil
+	case err != nil:
+		return res, true, err
+	}
+	res.Entries = []store.Entry{e}
+	return res, true, nil
+}
+
+// each calls fn with every selected record's JSON, its resourceVersion in it,
+// up to the limit.
+func (l *listing) each(ctx context.Context, fn func(raw []byte) error) error {
+	found := 0
+	for {
+		for i, e := range l.page.Entries {
+			ok, err := l.sel.matches(e.Value)
+			if err != nil {
+				return fmt.Errorf("listing %q: %w", e.Key, err)
+			}
+			if !ok {
+				continue
+			}
+			raw, err := withRevision(e.Value, e.Revision)
+			if err != nil {
+				return fmt.Errorf("listing %q: %w", e.Key, err)
+			}
+			if err := fn(raw); err != nil {
+				return err
+			}
+			if found++; found == l.limit {
+				l.finish(e.Key, i)
+				return nil
+			}
+		}
+		if !l.page.More || len(l.page.Entries) == 0 {
+			return nil
+		}
+		last := l.page.Entries[len(l.page.Entries)-1].Key
+		var err error
+		if l.page, err = l.s.cfg.Store.List(ctx, RecordPrefix, store.ListOptions{
+			After: last, Limit: l.chunk(), Revision: l.revision,
+		}); err != nil {
+			return fmt.Errorf("listing records after %q: %w", last, err)
+		}
+	}
+}
+
+// finish notes where the next page begins: after the i-th entry.
+func (l *listing) finish(key string, i int) {
+	left := int64(len(l.page.Entries)-1-i) + l.page.Remaining
+	if i == len(l.page.Entries)-1 && !l.page.More {
+		return
+	}
+	l.continued = continueToken{Revision: l.revision, After: strings.TrimPrefix(key, RecordPrefix)}.String()
+	if l.sel.everything() {
+		l.remaining = &left
+	}
+}
+
+func (l *listing) collectNames(ctx context.Context) ([]string, error) {
+	var names []string
+	err := l.each(ctx, func(raw []byte) error {
+		name, err := nameOf(raw)
+		names = append(names, name)
+		return err
+	})
+	return names, err
+}
+
+// errExpiredToken tells that a list cannot be finished at its revision, and
+// offers to go on at the present one.
+func errExpiredToken(t *continueToken) error {
+	e := apierrors.NewResourceExpired("The provided continue parameter is too old to display a consistent list result. " +
+		"You can start a new list without the continue parameter, or use the continue token in this response to retrieve " +
+		"the remainder of the results. Continuing with the provided token results in an inconsistent list: objects that " +
+		"were created, modified, or deleted between the time the first chunk was returned and now may show up in the list.")
+	e.ErrStatus.Continue = continueToken{Revision: -1, After: t.After}.String()
+	return e
+}
+
+// listOrWatch answers GET …/domainrecords.
+func (c *call) listOrWatch() error {
+	c.verb = "list"
+	o, err := c.listOptions()
+	if err != nil {
+		return err
+	}
+	if o.Watch {
+		c.verb = "watch"
+		return c.watch(o)
+	}
+	if c.media, err = negotiate(c.r, listOffers, false); err != nil {
+		return err
+	}
+	ctx := c.r.Context()
+	l, err := c.s.list(ctx, o)
+	if err != nil {
+		return err
+	}
+	w := newListWriter(c, c.s.itemEncoder(c.media, o.include))
+	if l.limit > 0 {
+		if err := l.each(ctx, w.hold); err != nil {
+			return err
+		}
+		return w.finish(metav1.ListMeta{
+			ResourceVersion: formatRevision(l.revision), Continue: l.continued, RemainingItemCount: l.remaining,
+		})
+	}
+	if err := w.begin(metav1.ListMeta{ResourceVersion: formatRevision(l.revision)}); err != nil {
+		return err
+	}
+	if err := l.each(ctx, w.add); err != nil {
+		return w.abort(err)
+	}
+	return w.end()
+}

@@ -1,0 +1,273 @@
+package apiserver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
+	"github.com/apoxy-dev/caddy-apoxy/store"
+)
+
+// A watch that names no end lasts between one and two of these, at random, so
+// that watches begun together do not end together; as in Kubernetes.
+const watchLife = 30 * time.Minute
+
+// watch answers GET …/domainrecords?watch=true. Nothing is kept in memory for a
+// reader: it is served from the store's history, and if it falls behind that it
+// is told so and ends.
+func (c *call) watch(o listOptions) error {
+	var err error
+	if c.media, err = negotiate(c.r, watchOffers, true); err != nil {
+		return err
+	}
+	select {
+	case c.s.watches <- struct{}{}:
+		defer func() { <-c.s.watches }()
+	default:
+		return apierrors.NewTooManyRequests(fmt.Sprintf("%d watches are open, which is the limit", cap(c.s.watches)), 1)
+	}
+	ctx, cancel := c.watchContext(o)
+	defer cancel()
+
+	start, initial, err := c.s.openWatch(ctx, o)
+	if err != nil {
+		return err
+	}
+	defer start.Close()
+	sink := newSink(c, o)
+	defer sink.close()
+	if err := sink.open(); err != nil {
+		return nil // nobody is there to be told
+	}
+	w := &watching{Watcher: start, call: c, sink: sink, sel: o.selector, bookmarks: o.AllowWatchBookmarks}
+	if initial != nil {
+		w.revision = initial.revision
+		if err := initial.each(ctx, func(raw []byte) error { return sink.event(eventAdded, raw) }); err != nil {
+			return w.stop(ctx, err)
+		}
+		if err := w.endInitial(o.SendInitialEvents != nil); err != nil {
+			return w.stop(ctx, err)
+		}
+	} else {
+		w.revision = o.revision
+	}
+	return w.run(ctx)
+}
+
+// watchContext ends when the client goes away, the time is up, or the server
+// is closed or shut down.
+func (c *call) watchContext(o listOptions) (context.Context, context.CancelFunc) {
+	life := watchLife + rand.N(watchLife)
+	if t := o.TimeoutSeconds; t != nil && *t > 0 {
+		life = time.Duration(min(*t, int64(24*time.Hour/time.Second))) * time.Second
+	}
+	ctx, cancel := context.WithTimeout(c.r.Context(), life)
+	stops := []func() bool{context.AfterFunc(c.s.closed, cancel)}
+	if down := c.s.shutdowns.context(c.r); down != nil {
+		stops = append(stops, context.AfterFunc(down, cancel))
+	}
+	return ctx, func() {
+		cancel()
+		for _, stop := range stops {
+			stop()
+		}
+	}
+}
+
+// openWatch returns a watcher and, if the watch is to begin with the present
+// state, the listing that the watcher continues without gap or overlap.
+func (s *Server) openWatch(ctx context.Context, o listOptions) (store.Watcher, *listing, error) {
+	wantsInitial := o.revision == 0
+	if o.SendInitialEvents != nil {
+		wantsInitial = *o.SendInitialEvents
+	}
+	if !wantsInitial {
+		from := o.revision
+		if from == 0 {
+			var err error
+			if from, err = s.present(ctx); err != nil {
+				return nil, nil, err
+			}
+		}
+		w, err := s.watchAfter(ctx, from)
+		return w, nil, err
+	}
+	for {
+		all := o
+		all.Limit, all.Continue, all.token = 0, "", nil
+		l, err := s.list(ctx, all)
+		if err != nil {
+			return nil, nil, err
+		}
+		w, err := s.watchAfter(ctx, l.revision)
+		if err != nil || l.revision > 0 {
+			return w, l, err
+		}
+		// To the store 0 means now, so a first write between the two calls
+		// would be lost: make sure that there was none.
+		rev, err := s.present(ctx)
+		if err == nil && rev == 0 {
+			return w, l, nil
+		}
+		w.Close()
+		if err != nil {
+			return nil, nil, err
+		}
+	}
+}
+
+func (s *Server) watchAfter(ctx context.Context, rev int64) (store.Watcher, error) {
+	w, err := s.cfg.Store.Watch(ctx, RecordPrefix, rev)
+	if err != nil {
+		return nil, fmt.Errorf("watching records after revision %d: %w", rev, err)
+	}
+	return w, nil
+}
+
+// present is the store's revision now.
+func (s *Server) present(ctx context.Context) (int64, error) {
+	_, rev, err := s.cfg.Store.Get(ctx, RecordPrefix)
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		return 0, fmt.Errorf("reading the present revision: %w", err)
+	}
+	return rev, nil
+}
+
+// reached refuses a revision that the store has not come to.
+func (s *Server) reached(ctx context.Context, rev int64) error {
+	now, err := s.present(ctx)
+	if err == nil && now < rev {
+		return errFuture(fmt.Sprintf("%d, current: %d", rev, now))
+	}
+	return err
+}
+
+// watching is one watch under way.
+type watching struct {
+	store.Watcher
+	call      *call
+	sink      *sink
+	sel       selector
+	bookmarks bool
+	// revision is up to where the client has been told everything.
+	revision int64
+}
+
+func (w *watching) run(ctx context.Context) error {
+	every := w.call.s.cfg.Limits.Bookmark
+	due := time.Now().Add(every)
+	for {
+		next, cancel := ctx, context.CancelFunc(func() {})
+		if w.bookmarks {
+			next, cancel = context.WithDeadline(ctx, due)
+		}
+		batch, err := w.Next(next)
+		cancel()
+		switch {
+		case err == nil:
+			if err := w.pass(batch); err != nil {
+				return w.stop(ctx, err)
+			}
+		case ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded):
+			if err := w.bookmark(nil); err != nil {
+				return nil
+			}
+			due = time.Now().Add(every)
+		default:
+			return w.stop(ctx, err)
+		}
+	}
+}
+
+// pass sends a batch on, each event as the selector sees it.
+func (w *watching) pass(b store.Batch) error {
+	sent := false
+	for i := range b.Events {
+		kind, raw, err := project(&b.Events[i], w.sel)
+		if err != nil {
+			return err
+		}
+		if kind == "" {
+			continue
+		}
+		sent = true
+		if err := w.sink.event(kind, raw); err != nil {
+			return err
+		}
+	}
+	w.revision = max(w.revision, b.Revision)
+	if !sent {
+		return nil
+	}
+	return w.sink.flush()
+}
+
+func (w *watching) bookmark(annotations map[string]string) error {
+	if err := w.sink.bookmark(w.revision, annotations); err != nil {
+		return err
+	}
+	return w.sink.flush()
+}
+
+// endInitial closes the initial events; a client that asked for them by
+// sendInitialEvents is waiting for the bookmark that says so.
+func (w *watching) endInitial(asked bool) error {
+	if asked && w.bookmarks {
+		return w.bookmark(map[string]string{initialEventsEnd: "true"})
+	}
+	return w.sink.flush()
+}
+
+// stop ends a watch. The client learns of an expired history by an event; of a
+// planned end by a last bookmark, from where it resumes.
+func (w *watching) stop(ctx context.Context, err error) error {
+	var write *writeError
+	switch {
+	case errors.As(err, &write), w.call.r.Context().Err() != nil:
+		return nil
+	case ctx.Err() != nil || errors.Is(err, store.ErrClosed):
+		if w.bookmarks && w.revision > 0 {
+			_ = w.bookmark(nil) // the watch ends either way
+		}
+		return nil
+	}
+	if err := w.sink.failure(w.call.s.status(err, w.call)); err == nil {
+		_ = w.sink.flush() // as above
+	}
+	return nil
+}
+
+// project is an event as it looks through a selector: a record that begins to
+// match is added, one that no longer does is deleted, in the state it had.
+// Empty: the event does not show.
+func project(e *store.Event, sel selector) (kind string, raw []byte, err error) {
+	was, err := sel.matches(e.Previous)
+	if err != nil {
+		return "", nil, fmt.Errorf("watching %q: %w", e.Key, err)
+	}
+	is, err := sel.matches(e.Value)
+	if err != nil {
+		return "", nil, fmt.Errorf("watching %q: %w", e.Key, err)
+	}
+	switch {
+	case is && was:
+		kind, raw = eventModified, e.Value
+	case is:
+		kind, raw = eventAdded, e.Value
+	case was:
+		kind, raw = eventDeleted, e.Previous
+	default:
+		return "", nil, nil
+	}
+	if raw, err = withRevision(raw, e.Revision); err != nil {
+		return "", nil, fmt.Errorf("watching %q: %w", e.Key, err)
+	}
+	return kind, raw, nil
+}
+
+var _ http.Handler = (*Server)(nil)

@@ -27,18 +27,18 @@ func Open(path string, o Options) (*Store, error) {
 		return nil, err
 	}
 	// Read-only first: whatever is found wrong, nothing has been written yet.
-	db, _, err := open(path, o.LockTimeout, true)
+	db, file, err := open(path, o.LockTimeout, true)
 	if err != nil {
 		return nil, err
 	}
-	err = guard(path, func() error { return inspect(path, db) })
+	err = guard(path, func() error { return inspect(path, db, file) })
 	if closeErr := db.Close(); err == nil && closeErr != nil {
 		err = fmt.Errorf("closing %s: %w", path, closeErr)
 	}
 	if err != nil {
 		return nil, err
 	}
-	db, file, err := open(path, o.LockTimeout, false)
+	db, file, err = open(path, o.LockTimeout, false)
 	if err != nil {
 		return nil, err
 	}
@@ -114,22 +114,17 @@ func plausible(path string, f *os.File) error {
 	return nil
 }
 
-// The bounds of the walk through the file when it is opened: what lies beyond
-// is checked as it is read.
-const (
-	inspectEntries = 200_000
-	inspectTime    = time.Second
-)
-
 // inspect refuses a file that is not ours, is newer than this program, or is
 // visibly damaged.
-func inspect(path string, db *bbolt.DB) error {
+func inspect(path string, db *bbolt.DB, file *os.File) error {
+	info, err := file.Stat()
+	if err != nil {
+		return fmt.Errorf("opening store: %w", err)
+	}
+	if err := verify(file, info.Size(), db.Info().PageSize); err != nil {
+		return fmt.Errorf("opening %s: %w: %w; %s", path, ErrCorrupt, err, mend)
+	}
 	return db.View(func(tx *bbolt.Tx) error {
-		if info, err := os.Stat(path); err != nil {
-			return fmt.Errorf("opening store: %w", err)
-		} else if info.Size() < tx.Size() {
-			return fmt.Errorf("opening %s: %w: it was cut off at %d of %d bytes; %s", path, ErrCorrupt, info.Size(), tx.Size(), mend)
-		}
 		meta := tx.Bucket(bucketMeta)
 		if meta == nil {
 			return fmt.Errorf("opening %s: %w: it is another program's bolt file; name another file", path, ErrCorrupt)
@@ -143,38 +138,11 @@ func inspect(path string, db *bbolt.DB) error {
 			return fmt.Errorf("opening %s: %w: its format is %d, this program knows up to %d; use the version that wrote it or name another file",
 				path, ErrNewerFormat, version, format)
 		}
-		b := tx.Bucket(bucketEntries)
-		if b == nil {
+		if b := tx.Bucket(bucketEntries); b == nil || b.Sequence() < uint64(store.FirstRevision) {
 			return fmt.Errorf("opening %s: %w: its entries are missing; %s", path, ErrCorrupt, mend)
 		}
-		return walk(path, b)
+		return nil
 	})
-}
-
-func walk(path string, b *bbolt.Bucket) error {
-	rev := int64(b.Sequence())
-	until := time.Now().Add(inspectTime)
-	before := ""
-	n := 0
-	c := b.Cursor()
-	for k, raw := c.First(); k != nil; k, raw = c.Next() {
-		at, _, err := decodeValue(raw)
-		switch {
-		case err != nil:
-		case at < 1 || at > rev:
-			err = fmt.Errorf("%w: key %.60q stands at revision %d of %d", ErrCorrupt, k, at, rev)
-		case n > 0 && string(k) <= before:
-			err = fmt.Errorf("%w: key %.60q is out of order", ErrCorrupt, k)
-		}
-		if err != nil {
-			return fmt.Errorf("opening %s: %w; %s", path, err, mend)
-		}
-		before = string(k)
-		if n++; n >= inspectEntries || n%1024 == 0 && time.Now().After(until) {
-			return nil
-		}
-	}
-	return nil
 }
 
 // create makes the file if there is none. It appears whole or not at all: it

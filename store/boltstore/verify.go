@@ -1,0 +1,301 @@
+package boltstore
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"hash/fnv"
+	"io"
+	"time"
+)
+
+// The layout of a bolt file (version 2), in the byte order of the machine that
+// wrote it. bbolt follows page numbers and offsets unchecked: a damaged one
+// makes it fault or recurse without end, so they are checked before it does.
+const (
+	boltMagic   = 0xED0CDAED
+	boltVersion = 2
+
+	pageHeader  = 16 // id uint64, flags, count uint16, overflow uint32
+	pageElement = 16
+
+	flagBranch   = 0x01
+	flagLeaf     = 0x02
+	flagFreelist = 0x10
+
+	elementBucket = 0x01
+	bucketHeader  = 16 // root page, sequence uint64
+
+	metaBytes    = 64
+	metaChecksum = 56 // where the checksum stands, which covers what is before it
+
+	// noFreelist in place of a page: the list of free pages was not saved.
+	noFreelist = ^uint64(0)
+	// maxDepth of a tree: far more than any file reaches.
+	maxDepth = 48
+)
+
+var order = binary.NativeEndian
+
+// verifyTime bounds the reading of leaves' contents when a file is opened; of
+// the leaves after that only the headers are checked.
+const verifyTime = time.Second
+
+// verify checks the tree of pages of a bolt file and that no page in use is
+// listed as free, so that writing on cannot destroy what is there.
+func verify(f io.ReaderAt, size int64, pageSize int) error {
+	m, err := newestMeta(f, pageSize)
+	if err != nil {
+		return err
+	}
+	if m.pages > uint64(size)/uint64(pageSize) {
+		return fmt.Errorf("%d bytes are there of %d", size, m.pages*uint64(pageSize))
+	}
+	v := &verifier{file: f, pageSize: pageSize, pages: m.pages, used: make([]uint64, m.pages/64+1), until: time.Now().Add(verifyTime)}
+	v.used[0] = 3 // the two meta pages
+	if err := v.tree(m.root, nil, nil, 0, m.sequence); err != nil {
+		return err
+	}
+	if m.freelist == noFreelist {
+		return nil
+	}
+	return v.free(m.freelist)
+}
+
+type meta struct {
+	root, sequence, freelist, pages, txid uint64
+}
+
+// newestMeta returns the newer of the two meta pages that are whole, as bbolt
+// chooses it: the other may have been half-written when the power went.
+func newestMeta(f io.ReaderAt, pageSize int) (meta, error) {
+	var best meta
+	found := false
+	for i := range int64(2) {
+		b := make([]byte, metaBytes)
+		if _, err := f.ReadAt(b, i*int64(pageSize)+pageHeader); err != nil {
+			continue
+		}
+		sum := fnv.New64a()
+		_, _ = sum.Write(b[:metaChecksum])
+		if order.Uint32(b) != boltMagic || order.Uint32(b[4:]) != boltVersion || order.Uint64(b[metaChecksum:]) != sum.Sum64() {
+			continue
+		}
+		m := meta{
+			root: order.Uint64(b[16:]), sequence: order.Uint64(b[24:]), freelist: order.Uint64(b[32:]),
+			pages: order.Uint64(b[40:]), txid: order.Uint64(b[48:]),
+		}
+		if !found || m.txid > best.txid {
+			best, found = m, true
+		}
+	}
+	if !found {
+		return meta{}, fmt.Errorf("neither meta page is whole")
+	}
+	return best, nil
+}
+
+type verifier struct {
+	file     io.ReaderAt
+	pageSize int
+	pages    uint64   // page numbers lie below it
+	used     []uint64 // a bit per page
+	until    time.Time
+}
+
+// page is one page, with what follows it if it is larger than one.
+type page struct {
+	id    uint64
+	flags uint16
+	count int
+	data  []byte // from the header on
+}
+
+// read takes a page up, marks it used and reads it, only its header if brief.
+func (v *verifier) read(id uint64, brief func(flags uint16) bool) (page, error) {
+	if id < 2 || id >= v.pages {
+		return page{}, fmt.Errorf("page %d lies outside of the file's %d", id, v.pages)
+	}
+	head := make([]byte, pageHeader)
+	if _, err := v.file.ReadAt(head, int64(id)*int64(v.pageSize)); err != nil {
+		return page{}, fmt.Errorf("reading page %d: %w", id, err)
+	}
+	p := page{id: order.Uint64(head), flags: order.Uint16(head[8:]), count: int(order.Uint16(head[10:])), data: head}
+	overflow := uint64(order.Uint32(head[12:]))
+	if p.id != id {
+		return page{}, fmt.Errorf("page %d says that it is page %d", id, p.id)
+	}
+	if id+overflow >= v.pages {
+		return page{}, fmt.Errorf("page %d goes on beyond the end of the file", id)
+	}
+	for i := id; i <= id+overflow; i++ {
+		if v.used[i/64]&(1<<(i%64)) != 0 {
+			return page{}, fmt.Errorf("page %d is used twice", i)
+		}
+		v.used[i/64] |= 1 << (i % 64)
+	}
+	if brief(p.flags) {
+		return p, nil
+	}
+	p.data = make([]byte, (overflow+1)*uint64(v.pageSize))
+	if _, err := v.file.ReadAt(p.data, int64(id)*int64(v.pageSize)); err != nil {
+		return page{}, fmt.Errorf("reading page %d: %w", id, err)
+	}
+	return p, nil
+}
+
+// tree checks the pages from id down. All keys lie from low on and, unless
+// high is nil, below high.
+func (v *verifier) tree(id uint64, low, high []byte, depth int, sequence uint64) error {
+	if depth > maxDepth {
+		return fmt.Errorf("page %d lies %d deep", id, depth)
+	}
+	p, err := v.read(id, func(flags uint16) bool { return flags == flagLeaf && depth > 1 && time.Now().After(v.until) })
+	if err != nil {
+		return err
+	}
+	switch {
+	case p.flags == flagBranch && p.count > 0:
+		return v.branch(p, low, high, depth, sequence)
+	case p.flags == flagLeaf && len(p.data) == pageHeader:
+		return nil
+	case p.flags == flagLeaf:
+		return v.leaf(p, low, high, depth, sequence)
+	}
+	return fmt.Errorf("page %d is neither branch nor leaf (flags %#x, %d elements)", id, p.flags, p.count)
+}
+
+func (v *verifier) branch(p page, low, high []byte, depth int, sequence uint64) error {
+	keys := make([][]byte, p.count+1)
+	children := make([]uint64, p.count)
+	for i := range p.count {
+		at := pageHeader + i*pageElement
+		if at+pageElement > len(p.data) {
+			return fmt.Errorf("page %d has no room for %d elements", p.id, p.count)
+		}
+		e := p.data[at:]
+		key, err := p.slice(at, order.Uint32(e), order.Uint32(e[4:]))
+		if err != nil {
+			return err
+		}
+		if err := p.ordered(i, key, keys[max(i-1, 0)], low, high); err != nil {
+			return err
+		}
+		keys[i], children[i] = key, order.Uint64(e[8:])
+	}
+	keys[p.count] = high
+	for i, child := range children {
+		if err := v.tree(child, keys[i], keys[i+1], depth+1, sequence); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (v *verifier) leaf(p page, low, high []byte, depth int, sequence uint64) error {
+	var before []byte
+	for i := range p.count {
+		at := pageHeader + i*pageElement
+		if at+pageElement > len(p.data) {
+			return fmt.Errorf("page %d has no room for %d elements", p.id, p.count)
+		}
+		e := p.data[at:]
+		flags, pos, ksize, vsize := order.Uint32(e), order.Uint32(e[4:]), order.Uint32(e[8:]), order.Uint32(e[12:])
+		key, err := p.slice(at, pos, ksize)
+		if err != nil {
+			return err
+		}
+		value, err := p.slice(at, pos+ksize, vsize)
+		if err != nil {
+			return err
+		}
+		if err := p.ordered(i, key, before, low, high); err != nil {
+			return err
+		}
+		before = key
+		if flags&elementBucket != 0 {
+			err = v.bucket(p, value, depth)
+		} else if depth > 0 && sequence > 0 {
+			err = checkRevision(key, value, sequence)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// bucket checks the value that stands for a bucket: its root page, or the
+// bucket itself as a small leaf.
+func (v *verifier) bucket(p page, value []byte, depth int) error {
+	if len(value) < bucketHeader {
+		return fmt.Errorf("page %d holds a bucket of %d bytes", p.id, len(value))
+	}
+	root, sequence := order.Uint64(value), order.Uint64(value[8:])
+	if root != 0 {
+		return v.tree(root, nil, nil, depth+1, sequence)
+	}
+	inline := page{id: p.id, data: value[bucketHeader:]}
+	if len(inline.data) < pageHeader {
+		return fmt.Errorf("page %d holds a bucket without a page", p.id)
+	}
+	inline.flags, inline.count = order.Uint16(inline.data[8:]), int(order.Uint16(inline.data[10:]))
+	if inline.flags != flagLeaf {
+		return fmt.Errorf("page %d holds a bucket that is no leaf (flags %#x)", p.id, inline.flags)
+	}
+	return v.leaf(inline, nil, nil, depth+1, sequence)
+}
+
+// free checks the list of free pages: it may name none that is in use.
+func (v *verifier) free(id uint64) error {
+	p, err := v.read(id, func(flags uint16) bool { return flags != flagFreelist })
+	if err != nil {
+		return err
+	}
+	if p.flags != flagFreelist {
+		return fmt.Errorf("page %d is no list of free pages (flags %#x)", id, p.flags)
+	}
+	ids, n := p.data[pageHeader:], uint64(p.count)
+	if n == 0xFFFF { // too many for the header: the first entry tells
+		n, ids = order.Uint64(ids), ids[8:]
+	}
+	if n > uint64(len(ids)/8) {
+		return fmt.Errorf("page %d has no room for %d free pages", id, n)
+	}
+	for i := range n {
+		free := order.Uint64(ids[8*i:])
+		if free < 2 || free >= v.pages || v.used[free/64]&(1<<(free%64)) != 0 {
+			return fmt.Errorf("page %d is listed as free, but in use or outside of the file", free)
+		}
+		v.used[free/64] |= 1 << (free % 64)
+	}
+	return nil
+}
+
+// slice returns n bytes from offset pos of the element at at.
+func (p *page) slice(at int, pos, n uint32) ([]byte, error) {
+	from := uint64(at) + uint64(pos)
+	if to := from + uint64(n); to > uint64(len(p.data)) {
+		return nil, fmt.Errorf("page %d has an element that ends at %d of %d bytes", p.id, to, len(p.data))
+	}
+	return p.data[from : from+uint64(n)], nil
+}
+
+func (p *page) ordered(i int, key, before, low, high []byte) error {
+	if i > 0 && bytes.Compare(before, key) >= 0 || i == 0 && bytes.Compare(key, low) < 0 ||
+		high != nil && bytes.Compare(key, high) >= 0 {
+		return fmt.Errorf("page %d has key %.60q out of order", p.id, key)
+	}
+	return nil
+}
+
+func checkRevision(key, value []byte, sequence uint64) error {
+	at, _, err := decodeValue(value)
+	if err != nil {
+		return fmt.Errorf("key %.60q: %w", key, err)
+	}
+	if at < 1 || uint64(at) > sequence {
+		return fmt.Errorf("key %.60q stands at revision %d of %d", key, at, sequence)
+	}
+	return nil
+}

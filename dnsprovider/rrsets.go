@@ -51,7 +51,8 @@ type RRSets struct {
 	*rrIndex
 
 	mu sync.Mutex
-	// applied is the revision up to which memory holds what the store does.
+	// applied is the revision up to which memory holds what the store does; -1
+	// until the first read.
 	applied int64
 	// moved is closed when applied moves on.
 	moved chan struct{}
@@ -68,7 +69,7 @@ func NewRRSets(st store.Store, zone string, logger *zap.Logger) (*RRSets, error)
 		logger = zap.NewNop()
 	}
 	return &RRSets{store: st, zone: name, prefix: "rrsets/" + name + "/", logger: logger,
-		rrIndex: newIndex(), moved: make(chan struct{})}, nil
+		rrIndex: newIndex(), applied: -1, moved: make(chan struct{})}, nil
 }
 
 // Zone is the name of the zone: lower case, no final dot.
@@ -213,7 +214,7 @@ func (r *RRSets) reach(revision int64) {
 }
 
 // WaitRevision returns once queries are answered from the store's state at that
-// revision or a later one; 1 waits for the first read.
+// revision or a later one; 0 waits for the first read.
 func (r *RRSets) WaitRevision(ctx context.Context, revision int64) error {
 	for {
 		r.mu.Lock()

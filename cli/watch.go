@@ -1,0 +1,174 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/watch"
+)
+
+// change is one event of a watch.
+type change struct {
+	Type   watch.EventType `json:"type"`
+	Object json.RawMessage `json:"object"`
+}
+
+// follower is what a watch feeds.
+type follower struct {
+	query  listQuery
+	accept string
+	// begin reads the present state and returns the revision to watch from. It
+	// runs at the start, and again when the server has forgotten the revision.
+	begin func(ctx context.Context) (resourceVersion string, done bool, err error)
+	// each takes every change, bookmarks aside.
+	each func(c change) (done bool, err error)
+	// patience is how long the server may be out of reach, once it was reached,
+	// before the watch gives up.
+	patience time.Duration
+}
+
+const (
+	firstPause = 100 * time.Millisecond
+	mostPause  = 2 * time.Second
+)
+
+// follow watches until f is done or fails or ctx ends. A watch that the server
+// ends, or loses, is resumed where it stood.
+func (c *client) follow(ctx context.Context, f follower) error {
+	rv, done, err := f.begin(ctx)
+	if err != nil || done {
+		return err
+	}
+	pause, lastContact, told := firstPause, time.Now(), false
+	for {
+		var heard bool
+		rv, heard, done, err = c.watchFrom(ctx, f, rv)
+		if done || ctx.Err() != nil {
+			return errors.Join(err, context.Cause(ctx))
+		}
+		if heard {
+			pause, lastContact, told = firstPause, time.Now(), false
+		}
+		switch {
+		case errors.Is(err, errExpired):
+			if rv, done, err = f.begin(ctx); err == nil && !done {
+				lastContact = time.Now()
+				continue
+			} else if done {
+				return err
+			}
+		case err == nil && heard:
+			continue
+		}
+		if err != nil && (!passing(err) || time.Since(lastContact) > f.patience) {
+			return err
+		}
+		if err != nil && !told {
+			told = true
+			fmt.Fprintf(c.warn, "warning: lost the connection to %s, trying again\n", c.base)
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-time.After(pause):
+		}
+		pause = min(2*pause, mostPause)
+	}
+}
+
+// passing tells faults that mend themselves from refusals.
+func passing(err error) bool {
+	var status *apierrors.StatusError
+	if errors.As(err, &status) {
+		return status.ErrStatus.Code >= 500 || status.ErrStatus.Code == http.StatusTooManyRequests
+	}
+	return true
+}
+
+// watchFrom runs one watch to its end and returns the revision it got to.
+// heard: the server answered.
+func (c *client) watchFrom(ctx context.Context, f follower, rv string) (at string, heard, done bool, err error) {
+	q := f.query
+	q.resourceVersion = rv
+	values := q.values()
+	values.Set("watch", "true")
+	values.Set("allowWatchBookmarks", "true")
+	resp, err := c.send(ctx, request{method: http.MethodGet, query: values, accept: f.accept})
+	if err != nil {
+		if apierrors.IsResourceExpired(err) || apierrors.IsGone(err) {
+			err = errExpired
+		}
+		return rv, false, false, err
+	}
+	defer resp.Body.Close()
+	dec := json.NewDecoder(resp.Body)
+	for {
+		var ch change
+		if err := dec.Decode(&ch); err != nil {
+			return rv, true, false, cutOff(err)
+		}
+		switch ch.Type {
+		case watch.Error:
+			return rv, true, false, watchError(ch.Object)
+		case watch.Bookmark:
+		default:
+			if done, err := f.each(ch); done || err != nil {
+				return rv, true, true, err
+			}
+		}
+		if v := revisionOf(ch.Object); v != "" {
+			rv = v
+		}
+	}
+}
+
+// cutOff makes nothing of the ways in which a stream ends.
+func cutOff(err error) error {
+	var syntax *json.SyntaxError
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.As(err, &syntax) {
+		return nil
+	}
+	return fmt.Errorf("reading a watch: %w", err)
+}
+
+func watchError(raw json.RawMessage) error {
+	var s metav1.Status
+	if err := json.Unmarshal(raw, &s); err != nil {
+		return fmt.Errorf("reading a watch's error: %w", err)
+	}
+	err := &apierrors.StatusError{ErrStatus: s}
+	if apierrors.IsResourceExpired(err) || apierrors.IsGone(err) {
+		return errExpired
+	}
+	return err
+}
+
+// revisionOf returns the revision of an event's object, a record or the table
+// of one.
+func revisionOf(raw json.RawMessage) string {
+	type object struct {
+		Metadata struct {
+			ResourceVersion string `json:"resourceVersion"`
+		} `json:"metadata"`
+	}
+	var o struct {
+		object
+		Rows []struct {
+			Object object `json:"object"`
+		} `json:"rows"`
+	}
+	if json.Unmarshal(raw, &o) != nil {
+		return ""
+	}
+	if o.Metadata.ResourceVersion == "" && len(o.Rows) > 0 {
+		return o.Rows[len(o.Rows)-1].Object.Metadata.ResourceVersion
+	}
+	return o.Metadata.ResourceVersion
+}

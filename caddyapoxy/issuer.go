@@ -1,0 +1,297 @@
+package caddyapoxy
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/caddyserver/caddy/v2/modules/caddyevents"
+	"github.com/caddyserver/caddy/v2/modules/caddytls"
+	"github.com/caddyserver/certmagic"
+	"github.com/mholt/acmez/v3/acme"
+	"go.uber.org/zap"
+
+	"github.com/apoxy-dev/caddy-apoxy/issuance"
+)
+
+func init() { caddy.RegisterModule(new(Issuer)) }
+
+// issuanceApp is what an Issuer needs of the app `apoxy`.
+type issuanceApp interface {
+	// Issuance is the running scheduler; nil before the first configuration
+	// has started. It is called after Provision only.
+	Issuance() *issuance.Scheduler
+}
+
+// issuerGroup gathers the issuers of one configuration. The scheduler gets
+// them when Caddy says that the configuration has started, so that one that
+// fails to load never takes over, and gives them up when the configuration is
+// cleaned up.
+type issuerGroup struct {
+	issuance.Issuers
+	app   issuanceApp
+	users int
+	// scheduler has the group; nil before the start.
+	scheduler *issuance.Scheduler
+}
+
+// issuerGroups holds the group of each live configuration by its app.
+var issuerGroups = struct {
+	sync.Mutex
+	of map[issuanceApp]*issuerGroup
+}{of: map[issuanceApp]*issuerGroup{}}
+
+// joinIssuerGroup takes a share in the configuration's group.
+func joinIssuerGroup(app issuanceApp, events *caddyevents.App) (*issuerGroup, error) {
+	issuerGroups.Lock()
+	defer issuerGroups.Unlock()
+	g := issuerGroups.of[app]
+	if g == nil {
+		g = &issuerGroup{app: app}
+		if err := events.On("started", g); err != nil {
+			return nil, fmt.Errorf("waiting for the start: %w", err)
+		}
+		issuerGroups.of[app] = g
+	}
+	g.users++
+	return g, nil
+}
+
+// Handle is called once the configuration has started.
+func (g *issuerGroup) Handle(context.Context, caddy.Event) error {
+	s := g.app.Issuance()
+	issuerGroups.Lock()
+	defer issuerGroups.Unlock()
+	if s != nil && g.users > 0 {
+		g.scheduler = s
+		s.SetIssuers(&g.Issuers)
+	}
+	return nil
+}
+
+// leave gives a share back, and with the last one the group.
+func (g *issuerGroup) leave() {
+	issuerGroups.Lock()
+	defer issuerGroups.Unlock()
+	if g.users--; g.users > 0 {
+		return
+	}
+	delete(issuerGroups.of, g.app)
+	if g.scheduler != nil {
+		g.scheduler.DropIssuers(&g.Issuers)
+	}
+}
+
+// Issuer obtains certificates for the hostnames of DomainRecords: by DNS-01
+// through the embedded zone where the customer has delegated _acme-challenge,
+// else by HTTP-01 or TLS-ALPN-01. It takes everything that the issuer `acme`
+// takes, except for a DNS provider, and needs the app `apoxy`. Further issuers
+// of this kind are tried in their order.
+type Issuer struct {
+	caddytls.ACMEIssuer
+
+	// How many new orders to place with this certificate authority in
+	// order_budget_per, at most. Renewals that the authority exempts from its
+	// limits are not counted. Default: what the authority is known to allow
+	// (Let's Encrypt: 300 in 3 hours), no bound for others.
+	OrderBudget int `json:"order_budget,omitempty"`
+	// The span of time that order_budget is for. Default: 3h.
+	OrderBudgetPer caddy.Duration `json:"order_budget_per,omitempty"`
+
+	group     *issuerGroup // nil before Provision has come that far
+	authority issuance.Authority
+	log       *zap.Logger
+}
+
+// CaddyModule returns the Caddy module information.
+func (*Issuer) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "tls.issuance.apoxy", New: func() caddy.Module { return new(Issuer) }}
+}
+
+// Provision checks the options and finds the app.
+func (iss *Issuer) Provision(ctx caddy.Context) error {
+	iss.log = ctx.Logger().Named("issuance")
+	if c := iss.Challenges; c != nil && c.DNS != nil {
+		// The global option acme_dns arrives here too. A DNS provider would
+		// turn the answers to HTTP-01 and TLS-ALPN-01 off, and cannot write
+		// where customers delegate to.
+		c.DNS = nil
+		iss.log.Warn("the DNS provider is not used: DNS-01 goes through the zone of the app apoxy")
+	}
+	if c := iss.Challenges; c != nil && c.Distributed != nil && !*c.Distributed {
+		return errors.New("issuer apoxy: remove `distributed false`: challenges are handed to Caddy's servers through storage")
+	}
+	if iss.OrderBudget < 0 || iss.OrderBudgetPer < 0 {
+		return fmt.Errorf("issuer apoxy: order_budget %d %s must not be negative", iss.OrderBudget, time.Duration(iss.OrderBudgetPer))
+	}
+	if err := iss.ACMEIssuer.Provision(ctx); err != nil {
+		return err
+	}
+	var err error
+	if iss.authority, err = iss.makeAuthority(); err != nil {
+		return err
+	}
+	app, err := appFrom(ctx, "issuer apoxy")
+	if err != nil {
+		return err
+	}
+	events, err := ctx.App("events")
+	if err != nil {
+		return fmt.Errorf("issuer apoxy: getting the events app: %w", err)
+	}
+	if iss.group, err = joinIssuerGroup(app, events.(*caddyevents.App)); err != nil {
+		return fmt.Errorf("issuer apoxy: %w", err)
+	}
+	return nil
+}
+
+// makeAuthority copies what the embedded issuer was told: what it makes of it
+// is not exported. It runs after the embedded Provision has expanded
+// placeholders.
+func (iss *Issuer) makeAuthority() (issuance.Authority, error) {
+	a := issuance.Authority{
+		Directory:       iss.CA,
+		Email:           iss.Email,
+		AccountKeyPEM:   iss.AccountKey,
+		ExternalAccount: iss.ExternalAccount,
+		Profile:         iss.Profile,
+		Lifetime:        time.Duration(iss.CertificateLifetime),
+		Timeout:         time.Duration(iss.ACMETimeout),
+		Budget:          issuance.Budget{Orders: iss.OrderBudget, Per: time.Duration(iss.OrderBudgetPer)},
+	}
+	if a.Budget.Orders > 0 && a.Budget.Per == 0 {
+		a.Budget.Per = 3 * time.Hour
+	}
+	if len(iss.TrustedRootsPEMFiles) > 0 {
+		a.TrustedRoots = x509.NewCertPool()
+		for _, file := range iss.TrustedRootsPEMFiles {
+			pem, err := os.ReadFile(file)
+			if err != nil {
+				return a, fmt.Errorf("reading trusted_roots: %w", err)
+			}
+			if !a.TrustedRoots.AppendCertsFromPEM(pem) {
+				return a, fmt.Errorf("reading trusted_roots: %s holds no certificate in PEM", file)
+			}
+		}
+	}
+	if p := iss.PreferredChains; p != nil {
+		a.PreferredChains = certmagic.ChainPreference{Smallest: p.Smallest, AnyCommonName: p.AnyCommonName, RootCommonName: p.RootCommonName}
+	}
+	if c := iss.Challenges; c != nil {
+		a.DisableHTTP01 = c.HTTP != nil && c.HTTP.Disabled
+		a.DisableTLSALPN01 = c.TLSALPN != nil && c.TLSALPN.Disabled
+	}
+	return a, nil
+}
+
+// SetConfig takes the policy's configuration. Caddy calls it several times
+// per load; the last holds.
+func (iss *Issuer) SetConfig(cfg *certmagic.Config) {
+	iss.ACMEIssuer.SetConfig(cfg)
+	iss.group.Set(iss, iss.authority, cfg, iss.log)
+}
+
+// PreCheck never asks for an email address on the terminal.
+func (iss *Issuer) PreCheck(ctx context.Context, names []string, _ bool) error {
+	return iss.ACMEIssuer.PreCheck(ctx, names, false)
+}
+
+// Issue hands a handshake's request to the scheduler.
+func (iss *Issuer) Issue(ctx context.Context, csr *x509.CertificateRequest) (*certmagic.IssuedCertificate, error) {
+	s := iss.group.app.Issuance()
+	if s == nil {
+		return nil, certmagic.ErrNoRetry{Err: errors.New("issuer apoxy: the app apoxy is not running")}
+	}
+	return s.Issue(ctx, &iss.group.Issuers, iss, csr)
+}
+
+// IssuerKey is where certificates and account lie in storage: the same place
+// as for the issuer acme with the same directory.
+func (iss *Issuer) IssuerKey() string { return iss.authority.Key() }
+
+// GetRenewalInfo answers from the scheduler's memory, without a request.
+func (iss *Issuer) GetRenewalInfo(_ context.Context, cert certmagic.Certificate) (acme.RenewalInfo, error) {
+	s := iss.group.app.Issuance()
+	if s == nil || len(cert.Names) == 0 {
+		return acme.RenewalInfo{}, acme.ErrUnsupported
+	}
+	return s.RenewalInfo(cert.Names[0])
+}
+
+// GetACMEIssuer lets Caddy answer HTTP challenges, find ports and fill in
+// global options.
+func (iss *Issuer) GetACMEIssuer() *caddytls.ACMEIssuer { return &iss.ACMEIssuer }
+
+// Cleanup takes the issuer back.
+func (iss *Issuer) Cleanup() error {
+	if iss.group != nil {
+		iss.group.leave() // and keep the pointer: handshakes may still be under way
+	}
+	return nil
+}
+
+// UnmarshalCaddyfile sets up the issuer from Caddyfile tokens:
+//
+//	issuer apoxy [<directory_url>] {
+//	    order_budget <orders> [<duration>]
+//	    … everything that `issuer acme` takes
+//	}
+func (iss *Issuer) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	var rest []caddyfile.Token
+	depth, line := 0, -1
+	for d.Next() {
+		opens := d.Line() != line // the token begins a line
+		line = d.Line()
+		switch {
+		case d.Val() == "{":
+			depth++
+		case d.Val() == "}":
+			depth--
+		case depth == 1 && opens && d.Val() == "order_budget":
+			orders, per, err := parseBudget(d, d.RemainingArgs())
+			if err != nil {
+				return err
+			}
+			iss.OrderBudget, iss.OrderBudgetPer = orders, caddy.Duration(per)
+			continue
+		}
+		rest = append(rest, d.Token())
+	}
+	return iss.ACMEIssuer.UnmarshalCaddyfile(caddyfile.NewDispenser(rest))
+}
+
+func parseBudget(d *caddyfile.Dispenser, args []string) (orders int, per time.Duration, err error) {
+	if len(args) < 1 || len(args) > 2 {
+		return 0, 0, d.Err("order_budget expects a number of orders and a duration, such as `order_budget 300 3h`")
+	}
+	orders, err = strconv.Atoi(args[0])
+	if err != nil || orders <= 0 {
+		return 0, 0, d.Errf("order_budget %q: expected a number of orders above zero, such as 300", args[0])
+	}
+	per = 3 * time.Hour
+	if len(args) == 2 {
+		per, err = caddy.ParseDuration(args[1])
+		if err != nil || per <= 0 {
+			return 0, 0, d.Errf("order_budget %q: expected a duration above zero, such as 3h", args[1])
+		}
+	}
+	return orders, per, nil
+}
+
+var (
+	_ certmagic.Issuer            = (*Issuer)(nil)
+	_ certmagic.PreChecker        = (*Issuer)(nil)
+	_ certmagic.Revoker           = (*Issuer)(nil)
+	_ certmagic.RenewalInfoGetter = (*Issuer)(nil)
+	_ caddytls.ConfigSetter       = (*Issuer)(nil)
+	_ caddy.Provisioner           = (*Issuer)(nil)
+	_ caddy.CleanerUpper          = (*Issuer)(nil)
+	_ caddyfile.Unmarshaler       = (*Issuer)(nil)
+)

@@ -199,6 +199,13 @@ func TestATokenProofIsKeptByItselfAlone(t *testing.T) {
 	if d := w.r.Status.DNSRecord(v1alpha3.PurposeOwnership); !d.Required {
 		t.Errorf("the token's record is not required: %+v", d)
 	}
+	if s := Initial(w.r, w.settings, w.now); !Equal(s, w.r.Status) {
+		for _, d := range s.DNSRecords {
+			if d.Purpose == v1alpha3.PurposeOwnership && (!d.Required || !d.Configured) {
+				t.Errorf("Initial drops the token: %+v", d)
+			}
+		}
+	}
 	w.obs.Ownership = absent
 	w.look()
 	w.now = w.now.Add(10 * time.Minute)

@@ -104,6 +104,10 @@ func lookupProblem(want v1alpha3.DNSRecord, o DNSObservation) *v1alpha3.DNSProbl
 		return problem(ProblemServersUnreachable, "None of the name servers of %s answers. The customer's DNS provider must mend that. "+
 			"The record that is wanted: %s%s", zone, sentence(want), because(o))
 	}
+	if o.Problem == ZoneDisagrees {
+		return problem(ProblemServersDisagree, "The name servers of %s do not agree on %s yet. After a change that passes by itself; if it lasts, "+
+			"the customer's DNS provider must mend it. The record that is wanted: %s%s", zone, want.Name, sentence(want), because(o))
+	}
 	if o.Err == "" {
 		return nil
 	}

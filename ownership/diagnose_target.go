@@ -84,6 +84,9 @@ func misdirected(want v1alpha3.DNSRecord, target string, z Zone) *v1alpha3.DNSPr
 	}
 	if inZone {
 		other := strings.TrimPrefix(strings.TrimSuffix(t, "."+zone), v1alpha3.ACMEChallengeLabel+".")
+		if base, ok := strings.CutPrefix(other, v1alpha3.WildcardLabel+"."); ok {
+			other = "*." + base
+		}
 		return say(ProblemAnotherRecordsTarget, "that is the target of another hostname, "+quote(other)+".")
 	}
 	if cdnOfName([]string{t}) != "" {
@@ -100,22 +103,38 @@ func misdirected(want v1alpha3.DNSRecord, target string, z Zone) *v1alpha3.DNSPr
 
 // swapped says which other record of the same hostname has this value.
 func swapped(want v1alpha3.DNSRecord, target, zone string) string {
-	host := strings.TrimSuffix(want.Name, ".")
-	if want.Purpose != v1alpha3.PurposeTraffic {
-		_, host, _ = strings.Cut(host, ".") // past _acme-challenge or _apoxy-challenge
-	}
-	for _, other := range []struct{ value, what string }{
-		{v1alpha3.TrafficName(host, zone), "main"},
-		{v1alpha3.TrafficName("*."+host, zone), "main"},
-		{v1alpha3.ChallengeName(host, zone), v1alpha3.ACMEChallengeLabel},
-		{v1alpha3.ChallengeName("*."+host, zone), v1alpha3.ACMEChallengeLabel},
-		{v1alpha3.VerifyName(zone), v1alpha3.ApoxyChallengeLabel},
-	} {
-		if absolute(other.value) == target && !(want.Purpose == v1alpha3.PurposeOwnership && other.what == v1alpha3.ApoxyChallengeLabel) {
-			return other.what
+	for _, host := range hostsOf(want) {
+		for _, other := range []struct {
+			purpose     v1alpha3.DNSPurpose
+			value, what string
+		}{
+			{v1alpha3.PurposeTraffic, v1alpha3.TrafficName(host, zone), "main"},
+			{v1alpha3.PurposeACMEChallenge, v1alpha3.ChallengeName(host, zone), v1alpha3.ACMEChallengeLabel},
+			{v1alpha3.PurposeOwnership, v1alpha3.VerifyName(zone), v1alpha3.ApoxyChallengeLabel},
+		} {
+			if other.purpose != want.Purpose && absolute(other.value) == target {
+				return other.what
+			}
 		}
 	}
 	return ""
+}
+
+// hostsOf finds the hostnames that a record may be for: a wildcard and its base
+// have their challenge at the same name.
+func hostsOf(want v1alpha3.DNSRecord) []string {
+	host := strings.TrimSuffix(want.Name, ".")
+	if want.Purpose == v1alpha3.PurposeTraffic {
+		return []string{host}
+	}
+	_, host, _ = strings.Cut(host, ".") // past _acme-challenge or _apoxy-challenge
+	if want.Purpose == v1alpha3.PurposeOwnership {
+		return []string{host, "*." + host}
+	}
+	if strings.HasPrefix(want.Value, v1alpha3.ACMEChallengeLabel+"."+v1alpha3.WildcardLabel+".") {
+		return []string{"*." + host}
+	}
+	return []string{host}
 }
 
 // droppedLabels finds the run of labels that the target lacks of the value.

@@ -1,6 +1,7 @@
 package ownership
 
 import (
+	"strings"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/equality"
@@ -71,12 +72,25 @@ func Evaluate(in Input) Verdict {
 
 // Initial is the status of a record before the first look: phase Pending, every
 // record that the customer creates, and conditions that say what to create.
-// What a previous status says is kept as far as it still applies. It does not
-// know the tenant rule: the first Evaluate brings the token's form in.
+// What a previous status says is kept as far as it still applies. The tenant
+// rule is not known here: the first Evaluate brings the token's form in.
 func Initial(r *v1alpha3.DomainRecord, s Settings, now time.Time) v1alpha3.DomainRecordStatus {
-	return Evaluate(Input{Record: r, Settings: s, Now: now, Observations: Observations{
+	return Evaluate(Input{Record: r, Settings: s, Now: now, Token: heldToken(r, s.Zone), Observations: Observations{
 		Target: TargetObservation{Unknown: true},
 	}}).Status
+}
+
+// heldToken is the token that the status of a record asks for, "" if none.
+func heldToken(r *v1alpha3.DomainRecord, z Zone) string {
+	d := r.Status.DNSRecord(v1alpha3.PurposeOwnership)
+	if d == nil {
+		return ""
+	}
+	token, ok := strings.CutSuffix(d.Value, "."+v1alpha3.VerifyName(z.Name))
+	if !ok {
+		return ""
+	}
+	return token
 }
 
 // Equal reports whether two statuses say the same, so that none needs writing.

@@ -80,6 +80,9 @@ const (
 	ZoneServFail      ZoneProblem = "ServFail"
 	ZoneBogus         ZoneProblem = "DNSSECBogus" // DNSSEC validation fails
 	ZoneUnreachable   ZoneProblem = "Unreachable" // servers time out
+	// ZoneDisagrees: the zone's servers give different answers, so nothing can
+	// be told yet; Err says who answers what.
+	ZoneDisagrees ZoneProblem = "Disagrees"
 )
 
 // CertificateObservation is what is known of the hostname's certificate and of

@@ -70,6 +70,8 @@ const (
 	ProblemDNSSECBogus = "DNSSECBogus"
 	// ProblemServersUnreachable: none of the domain's name servers answers.
 	ProblemServersUnreachable = "ServersUnreachable"
+	// ProblemServersDisagree: the domain's name servers give different answers.
+	ProblemServersDisagree = "ServersDisagree"
 	// ProblemLookupFailed: the look-up failed in another way.
 	ProblemLookupFailed = "LookupFailed"
 )
@@ -87,7 +89,7 @@ func Problems() []string {
 		ProblemProxiedByCDN, ProblemWildcardAnswers, ProblemStillCached,
 		ProblemCAAForbids, ProblemDomainNotRegistered, ProblemZoneLame,
 		ProblemServFail, ProblemDNSSECBogus, ProblemServersUnreachable,
-		ProblemLookupFailed,
+		ProblemServersDisagree, ProblemLookupFailed,
 	}
 }
 
@@ -95,7 +97,7 @@ func Problems() []string {
 // what was found.
 func aboutLookup(reason string) bool {
 	switch reason {
-	case ProblemZoneLame, ProblemServFail, ProblemDNSSECBogus, ProblemServersUnreachable, ProblemLookupFailed:
+	case ProblemZoneLame, ProblemServFail, ProblemDNSSECBogus, ProblemServersUnreachable, ProblemServersDisagree, ProblemLookupFailed:
 		return true
 	}
 	return false

@@ -54,7 +54,13 @@ func (e *evaluation) decideOwnership() {
 		e.set(kind, metav1.ConditionFalse, reason, first, e.howToProve())
 		return
 	}
+	e.decideWithdrawal(before)
+}
 
+// decideWithdrawal sets OwnershipVerified of a record that was verified and has
+// no proof now.
+func (e *evaluation) decideWithdrawal(before string) {
+	kind := v1alpha3.ConditionOwnershipVerified
 	since, told, left := e.cert.since, e.cert.told, ""
 	if !e.tls {
 		since = time.Time{}
@@ -111,7 +117,9 @@ func (e *evaluation) howToProve() string {
 		return "The hostname was held by another tenant before, so only this record's own token proves it: " + e.challenge.state()
 	}
 	main := sentence(*e.traffic.record)
-	switch {
+	switch way := e.way(); {
+	case way != nil:
+		return sentence(*way.record) + " is in place: the certificate that is obtained through it will be the proof. See TLSReady."
 	case !e.tls:
 		return "The customer creates " + main + " (the cutover itself) or, before it, " + challenge
 	case strings.HasPrefix(e.r.Spec.Name, "*."):
@@ -121,16 +129,34 @@ func (e *evaluation) howToProve() string {
 		" (the cutover itself) or " + challenge
 }
 
+// way is the record through which a certificate can be obtained, nil if there is
+// none.
+func (e *evaluation) way() *finding {
+	switch {
+	case !e.tls:
+		return nil
+	case e.delegation.ok():
+		return &e.delegation
+	case e.traffic.ok() && !strings.HasPrefix(e.r.Spec.Name, "*."):
+		return &e.traffic
+	}
+	return nil
+}
+
 // decideRoutes says by which challenges a certificate may be obtained. A zone
 // whose signatures do not hold has none: the authority would refuse it.
 func (e *evaluation) decideRoutes() {
 	verified := e.is(v1alpha3.ConditionOwnershipVerified)
 	e.tokenHolds = e.token == "" || verified
+	if d := e.challenge.record; !d.Required && !d.Configured && (verified || e.way() != nil) &&
+		d.Problem != nil && (d.Problem.Reason == ProblemNotFound || aboutLookup(d.Problem.Reason)) {
+		d.Problem = nil // nobody needs the record any more
+	}
 	if !e.tls {
 		return
 	}
 	wildcard := strings.HasPrefix(e.r.Spec.Name, "*.")
-	e.routed = e.tokenHolds && (e.delegation.ok() || e.traffic.ok() && !wildcard)
+	e.routed = e.tokenHolds && e.way() != nil
 	e.verdict.DNS01 = e.tokenHolds && e.delegation.ok() && e.obs.ACMEChallenge.Problem != ZoneBogus
 	e.verdict.HTTP01 = e.tokenHolds && e.traffic.ok() && !wildcard && e.obs.Traffic.Problem != ZoneBogus
 	e.verdict.WantCertificate = e.verdict.DNS01 || e.verdict.HTTP01 || verified && e.cert.stored

@@ -28,7 +28,13 @@ const (
 func sentence(d v1alpha3.DNSRecord) string { return d.Name + " " + d.Type + " " + d.Value }
 
 // quote makes a foreign value fit to be repeated: quoted, printable ASCII, cut.
-func quote(s string) string { return cut(strconv.QuoteToASCII(cut(s, maxForeign)), 4*maxForeign) }
+func quote(s string) string {
+	q := strconv.QuoteToASCII(cut(s, maxForeign))
+	if len(q) > 2*maxForeign {
+		return cut(q, 2*maxForeign) + `"`
+	}
+	return q
+}
 
 // words makes a foreign sentence fit to be part of ours: one line, printable,
 // cut, without a final full stop.

@@ -17,6 +17,10 @@ import (
 	"github.com/apoxy-dev/caddy-apoxy/store"
 )
 
+// visibleTimeout bounds how long a written value may take to reach this
+// process's own zone; the watch brings it in milliseconds.
+const visibleTimeout = 30 * time.Second
+
 // Update changes the RRset of one owner and type and returns once this process
 // answers with it. The owner is relative to the zone, "@" for its own name. The
 // change is handed the set without its expired values, empty if there is none,
@@ -44,6 +48,8 @@ func (r *RRSets) Update(ctx context.Context, owner, typ string, change func(*RRS
 		if err != nil {
 			return err
 		}
+		ctx, cancel := context.WithTimeout(ctx, visibleTimeout)
+		defer cancel()
 		return r.WaitRevision(ctx, revision)
 	}
 }

@@ -101,6 +101,7 @@ func (s *Server) serveTCP() {
 		s.loops.Go(func() {
 			defer s.conns.remove(conn)
 			defer conn.Close()
+			defer s.survive()
 			s.serveConn(conn)
 		})
 	}

@@ -8,8 +8,24 @@ import (
 	"go.uber.org/zap"
 )
 
-// serveUDP reads a query, answers it and reads the next, on one socket.
+// serveUDP answers on one socket until it is closed.
 func (s *Server) serveUDP(conn *net.UDPConn) {
+	for !s.closed.Load() {
+		s.loopUDP(conn)
+	}
+}
+
+// survive turns a panic into a log entry: no query may end the process that
+// also serves every website.
+func (s *Server) survive() {
+	if p := recover(); p != nil {
+		s.o.Logger.Error("answering a DNS query failed", zap.Any("panic", p), zap.Stack("stack"))
+	}
+}
+
+// loopUDP reads a query, answers it and reads the next.
+func (s *Server) loopUDP(conn *net.UDPConn) {
+	defer s.survive()
 	var (
 		work scratch
 		req  = make([]byte, 4096)

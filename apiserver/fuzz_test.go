@@ -1,0 +1,102 @@
+package apiserver
+
+import (
+	"bytes"
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"testing"
+
+	"github.com/apoxy-dev/caddy-apoxy/api/v1alpha3"
+)
+
+// FuzzBodies sends anything to every verb that takes a body: the answer is a
+// success or a Status, and what is stored can be read again.
+func FuzzBodies(f *testing.F) {
+	for i, seed := range []string{
+		manifest("a.example.com"), `{"spec":{"ttl":1}}`, `[{"op":"copy","from":"/spec","path":"/metadata/labels"}]`,
+		"spec: &a {name: x, target: *a}", `{"metadata":{"managedFields":[{}]}}`, `[null]`, `null`, "{\"spec\":\xff}",
+		`{"metadata":{"finalizers":["a/b"],"resourceVersion":"1"},"status":{"conditions":[{}]}}`,
+	} {
+		f.Add(byte(i), []byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, verb byte, body []byte) {
+		w := newWorld(t)
+		w.create("a.example.com")
+		for _, c := range []struct{ method, path, typ string }{
+			{"POST", base, typeJSON}, {"POST", base, typeYAML},
+			{"PATCH", base + "/a.example.com", typeMerge}, {"PATCH", base + "/a.example.com", typeJSONP},
+			{"PATCH", base + "/a.example.com?fieldManager=f&force=true", typeApply}, {"PATCH", base + "/b?fieldManager=f", typeApply},
+			{"PATCH", base + "/a.example.com/status?fieldManager=f&force=true", typeApply},
+			{"PUT", base + "/a.example.com", typeJSON}, {"DELETE", base + "/a.example.com", typeJSON},
+		}[int(verb)%9:][:1] {
+			rec := httptest.NewRecorder()
+			req := httptest.NewRequest(c.method, c.path, bytes.NewReader(body))
+			req.Header.Set("Content-Type", c.typ)
+			w.s.ServeHTTP(rec, req)
+			var o struct{ Kind string }
+			if err := json.Unmarshal(rec.Body.Bytes(), &o); err != nil {
+				t.Fatalf("%s %s: %d, no JSON: %s", c.method, c.path, rec.Code, rec.Body)
+			}
+			if rec.Code >= 500 || (rec.Code/100 != 2 && o.Kind != "Status") {
+				t.Fatalf("%s %s: %d %s", c.method, c.path, rec.Code, rec.Body)
+			}
+		}
+		w.call("GET", base, "").want(http.StatusOK).list()
+	})
+}
+
+// FuzzQuery parses anything as the parameters of a list.
+func FuzzQuery(f *testing.F) {
+	for _, seed := range []string{
+		"labelSelector=a+in+(b)&limit=-5", "fieldSelector=spec.name!=x", "continue=" + continueToken{Revision: 3, After: "a"}.String(),
+		"resourceVersion=1&resourceVersionMatch=Exact", "watch=1&timeoutSeconds=9999999999999", "continue=e30",
+	} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, raw string) {
+		query, err := url.ParseQuery(raw)
+		if err != nil {
+			return
+		}
+		c := &call{r: httptest.NewRequest("GET", base, nil), query: query}
+		o, err := c.listOptions()
+		if err == nil && o.token != nil && (o.token.Revision == 0 || o.token.After == "") {
+			t.Errorf("token %+v", o.token)
+		}
+	})
+}
+
+// FuzzAccept parses anything as an Accept header.
+func FuzzAccept(f *testing.F) {
+	f.Add("application/json;as=Table;v=v1;g=meta.k8s.io,*/*;q=0.1")
+	f.Add(acceptAggregated)
+	f.Fuzz(func(t *testing.T, header string) {
+		r := &http.Request{Header: http.Header{"Accept": {header}}}
+		if m, err := negotiate(r, listOffers, false); err == nil && m.as != "" && m.version == "" {
+			t.Errorf("%q: %+v", header, m)
+		}
+	})
+}
+
+// FuzzWithRevision holds the splice against decoding and encoding.
+func FuzzWithRevision(f *testing.F) {
+	f.Add([]byte(`{"metadata":{"resourceVersion":"1","name":"\u0000\\"},"spec":{"name":"a"}}`))
+	f.Add([]byte(`{ "kind" : [1,{"metadata":{}}] , "metadata" : { } }`))
+	f.Add([]byte(`{"metadata"`))
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		out, err := withRevision(raw, 42)
+		if !json.Valid(raw) || err != nil {
+			return
+		}
+		var in, got v1alpha3.DomainRecord
+		if json.Unmarshal(raw, &in) != nil || bytes.Count(raw, []byte("etadata")) > 1 || bytes.Contains(raw, []byte(`\u`)) ||
+			bytes.Count(bytes.ToLower(raw), []byte("resourceversion")) > 1 {
+			return // not a record as the store has them
+		}
+		if err := json.Unmarshal(out, &got); err != nil || got.ResourceVersion != "42" || got.Name != in.Name {
+			t.Errorf("%s became %s (%v)", raw, out, err)
+		}
+	})
+}

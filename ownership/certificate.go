@@ -117,7 +117,10 @@ func (e *evaluation) tlsReason(o CertificateObservation) (reason, message string
 	case o.Work == WorkFailed:
 		return v1alpha3.ReasonCertificateError, workSentence(o)
 	case o.Work == WorkNone && e.cert.stored:
-		return v1alpha3.ReasonCertificateExpired, "A new one is about to be ordered; nobody needs to do anything."
+		return v1alpha3.ReasonCertificateExpired, workSentence(o)
+	case o.Work == WorkNone && o.Message != "":
+		// Issuance itself found that DNS is not ready, and waits for it.
+		return v1alpha3.ReasonWaitingForDNS, workSentence(o)
 	}
 	return v1alpha3.ReasonIssuing, workSentence(o)
 }
@@ -157,27 +160,24 @@ func (e *evaluation) waiting() string {
 	return "Waiting for the customer to create " + sentence(*e.delegation.record) + " (before the cutover) or " + sentence(*e.traffic.record) + " (the cutover itself)."
 }
 
-// workSentence says what issuance is doing, and what it was told.
+// workSentence says what issuance is doing, in its own words where it has some.
 func workSentence(o CertificateObservation) string {
 	said := words(o.Message)
-	if said != "" {
-		said = ": " + said
-	}
 	until := ""
 	if !o.Until.IsZero() {
 		until = " It is tried again at " + stamp(o.Until) + "; nobody needs to do anything before."
 	}
 	switch o.Work {
 	case WorkQueued:
-		return "The certificate waits for its turn to be ordered" + said + "."
+		return "The certificate is to be ordered" + after(": ", said) + "."
 	case WorkIssuing:
-		return "The certificate is being obtained" + said + "."
+		return or(capital(said), "A certificate is being obtained") + "."
 	case WorkFailed:
-		return "The last try to obtain a certificate failed" + said + "." + until
+		return "The last try to obtain a certificate failed" + after(": ", said) + "." + until
 	case WorkRateLimited:
-		return "The certificate authority asked to wait" + said + "." + until
+		return or(capital(said), "The certificate authority asked to wait") + "." + until
 	case WorkCAAForbids:
-		return "CAA records forbid the certificate authority" + said + "."
+		return "CAA records forbid the certificate authority" + after(": ", said) + "."
 	}
-	return "The certificate is about to be ordered."
+	return or(capital(said), "The certificate is about to be ordered") + "."
 }

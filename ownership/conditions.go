@@ -80,10 +80,7 @@ func (e *evaluation) decideTarget() {
 	if ref := e.r.Spec.Target.Ref; ref != nil {
 		name = words(ref.Kind) + " " + quote(ref.Name)
 	}
-	said := words(o.Message)
-	if said != "" {
-		said = ": " + said
-	}
+	said := after(": ", words(o.Message))
 	switch {
 	case o.Unknown:
 		status, reason := metav1.ConditionUnknown, v1alpha3.ReasonTargetNotFound

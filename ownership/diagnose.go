@@ -56,7 +56,7 @@ func caveat(want v1alpha3.DNSRecord, o DNSObservation) *v1alpha3.DNSProblem {
 	case o.Problem == ZoneBogus:
 		return problem(ProblemDNSSECBogus, "%s is as it should be, but the DNSSEC signatures of its zone do not hold, "+
 			"so certificate authorities and validating resolvers refuse it. The customer has the zone signed anew "+
-			"or the DS record removed at the registrar.%s", sentence(want), because(o))
+			"or the DS record removed at the registrar.%s", sentence(want), after(" ", because(o)))
 	case len(o.Chain) > 0 && len(o.Other) > 0:
 		return problem(ProblemCNAMEBesideOthers, "%s is there, but beside it stand other records (%s), which DNS forbids: "+
 			"resolvers differ in which they see. The customer removes the others.", sentence(want), quoteAll(o.Other))
@@ -92,33 +92,33 @@ func lookupProblem(want v1alpha3.DNSRecord, o DNSObservation) *v1alpha3.DNSProbl
 		return domainNotRegistered(want, zone)
 	case ZoneLame:
 		return problem(ProblemZoneLame, "None of the name servers that %s is delegated to knows the zone. The customer corrects the "+
-			"name servers at the registrar, or has the DNS provider set the zone up, and then creates: %s%s", zone, sentence(want), because(o))
+			"name servers at the registrar, or has the DNS provider set the zone up, and then creates: %s%s", zone, sentence(want), after(" ", because(o)))
 	case ZoneServFail:
 		return problem(ProblemServFail, "The look-up of %s ends in SERVFAIL: the name servers of %s are in trouble. The customer's DNS "+
-			"provider must mend that. The record that is wanted: %s%s", want.Name, zone, sentence(want), because(o))
+			"provider must mend that. The record that is wanted: %s%s", want.Name, zone, sentence(want), after(" ", because(o)))
 	case ZoneBogus:
 		return problem(ProblemDNSSECBogus, "The DNSSEC signatures of %s do not hold, so certificate authorities and validating resolvers refuse "+
 			"whatever stands there. The customer has the zone signed anew or the DS record removed at the registrar. "+
-			"The record that is wanted: %s%s", zone, sentence(want), because(o))
+			"The record that is wanted: %s%s", zone, sentence(want), after(" ", because(o)))
 	case ZoneUnreachable:
 		return problem(ProblemServersUnreachable, "None of the name servers of %s answers. The customer's DNS provider must mend that. "+
-			"The record that is wanted: %s%s", zone, sentence(want), because(o))
+			"The record that is wanted: %s%s", zone, sentence(want), after(" ", because(o)))
 	}
 	if o.Problem == ZoneDisagrees {
 		return problem(ProblemServersDisagree, "The name servers of %s do not agree on %s yet. After a change that passes by itself; if it lasts, "+
-			"the customer's DNS provider must mend it. The record that is wanted: %s%s", zone, want.Name, sentence(want), because(o))
+			"the customer's DNS provider must mend it. The record that is wanted: %s%s", zone, want.Name, sentence(want), after(" ", because(o)))
 	}
 	if o.Err == "" {
 		return nil
 	}
 	return problem(ProblemLookupFailed, "The look-up of %s failed and is repeated by itself. The record that is wanted: %s%s",
-		want.Name, sentence(want), because(o))
+		want.Name, sentence(want), after(" ", because(o)))
 }
 
 // because gives the resolver's own words.
 func because(o DNSObservation) string {
 	if w := words(o.Err); w != "" {
-		return " The look-up said: " + w + "."
+		return "The look-up said: " + w + "."
 	}
 	return ""
 }

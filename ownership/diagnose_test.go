@@ -233,6 +233,21 @@ func TestForeignTextIsQuotedAndCut(t *testing.T) {
 	}
 }
 
+// The longest hostname that the zone takes still leaves room for the exact
+// record in every message.
+func TestTheLongestHostnameFits(t *testing.T) {
+	host := strings.Repeat(strings.Repeat("a", 49)+".", 4) + "example.com"
+	w := newWorld(t, host, true)
+	for _, o := range []DNSObservation{
+		absent, unknown, cname(strings.Repeat("b", 63) + ".example.org."), cname(host + ".cname.example.net.example.com."),
+		{Outcome: Seen, Wildcard: true, Chain: []string{strings.Repeat("b.", 120), strings.Repeat("c.", 120), strings.Repeat("d.", 120), strings.Repeat("e.", 120)}},
+		{Err: strings.Repeat("long words ", 100), Problem: ZoneDisagrees},
+	} {
+		w.obs.Traffic, w.obs.ACMEChallenge, w.obs.Ownership = o, o, o
+		w.look() // checks that the records are there
+	}
+}
+
 func FuzzDiagnose(f *testing.F) {
 	f.Add("api.example.com.cname.example.net.", "TXT \"x\"", true)
 	f.Fuzz(func(t *testing.T, target, other string, absent bool) {

@@ -84,6 +84,7 @@ func TestFirstLook(t *testing.T) {
 		{"a certificate comes before the challenge as reason", true, []func(*world){cert, challenge}, "Active", "+TLSCertificateIssued", "+CertificateIssued", false, false, true},
 		{"everything in place", true, []func(*world){cert, traffic, delegation, challenge}, "Active", "+TLSCertificateIssued", "+CertificateIssued", true, true, true},
 		{"queued is issuing", true, []func(*world){delegation, work(WorkQueued)}, "Issuing", "OwnershipNotVerified", "Issuing", true, false, true},
+		{"issuance that waits for DNS is waiting", true, []func(*world){delegation, work(WorkNone)}, "Issuing", "OwnershipNotVerified", "WaitingForDNS", true, false, true},
 		{"in flight is issuing", true, []func(*world){delegation, work(WorkIssuing)}, "Issuing", "OwnershipNotVerified", "Issuing", true, false, true},
 		{"a failed order is an error", true, []func(*world){delegation, work(WorkFailed)}, "Issuing", "OwnershipNotVerified", "CertificateError", true, false, true},
 		{"a hold of the CA is told", true, []func(*world){delegation, work(WorkRateLimited)}, "Issuing", "OwnershipNotVerified", "RateLimited", true, false, true},
@@ -238,6 +239,17 @@ func TestChainsCountWhenTheyPassThroughTheValue(t *testing.T) {
 				t.Errorf("CNAMEConfigured is %v", got)
 			}
 		})
+	}
+}
+
+func TestCaveatsOfARightAnswerAreTold(t *testing.T) {
+	w := newWorld(t, testHost, true)
+	w.obs.ACMEChallenge = right(w.r, v1alpha3.PurposeACMEChallenge, "")
+	w.obs.ACMEChallenge.Err = "1 of 4 name servers of example.com do not serve it: 192.0.2.53 REFUSED"
+	w.look()
+	w.is(deleg, tru, v1alpha3.ReasonACMEChallengeDelegationConfigured)
+	if m := w.r.Status.Condition(deleg).Message; m != testDelegation+" is in place. The look-up said: 1 of 4 name servers of example.com do not serve it: 192.0.2.53 REFUSED." {
+		t.Errorf("message: %q", m)
 	}
 }
 

@@ -116,12 +116,12 @@ func (f *finding) state() string {
 func (f *finding) describe() string {
 	d := f.record
 	switch {
-	case f.told && f.ok() && d.Problem != nil:
-		return d.Problem.Message
-	case f.told && f.ok():
-		return sentence(*d) + " is in place."
+	case f.told && d.Problem != nil && d.Problem.Reason == ProblemDNSSECBogus:
+		return d.Problem.Message // it gives the look-up's words itself
 	case f.told && d.Problem != nil:
-		return d.Problem.Message
+		return join(d.Problem.Message, because(f.obs))
+	case f.told:
+		return join(sentence(*d)+" is in place.", because(f.obs))
 	}
 	held := "Not seen there so far."
 	switch {
@@ -131,14 +131,10 @@ func (f *finding) describe() string {
 		held = "Last seen there: " + quoteAll(d.Observed) + ", and that holds."
 	}
 	if d.Problem == nil {
-		return "The record that is wanted: " + sentence(*d) + " " + held
+		return join("The record that is wanted: "+sentence(*d), held)
 	}
 	if aboutLookup(d.Problem.Reason) || d.Problem.Reason == ProblemDomainNotRegistered {
 		return join(d.Problem.Message, held)
 	}
-	said := words(f.obs.Err)
-	if said != "" {
-		said = " (" + said + ")"
-	}
-	return join(d.Problem.Message, "The last look could not tell more"+said+"; this holds.")
+	return join(d.Problem.Message, because(f.obs), "The last look could not tell more; this holds.")
 }

@@ -126,3 +126,28 @@ func labels(name string) []string {
 	}
 	return strings.Split(name, ".")
 }
+
+// after puts a lead before s, unless there is no s.
+func after(lead, s string) string {
+	if s == "" {
+		return ""
+	}
+	return lead + s
+}
+
+// or is s, or instead of nothing another.
+func or(s, instead string) string {
+	if s == "" {
+		return instead
+	}
+	return s
+}
+
+// capital begins a sentence.
+func capital(s string) string {
+	r, size := utf8.DecodeRuneInString(s)
+	if size == 0 {
+		return s
+	}
+	return string(unicode.ToUpper(r)) + s[size:]
+}

@@ -48,6 +48,8 @@ type trouble struct {
 	Class   Class  `json:"class"`
 	Count   int    `json:"count"`
 	Message string `json:"message"`
+	// Method is the challenge type that failed, empty if none was tried.
+	Method string `json:"method,omitempty"`
 	// Until is when the next try is due; 0: not by itself.
 	Until int64 `json:"until,omitempty"`
 	// Failed are the last failed validations, newest last, at most four: a CA

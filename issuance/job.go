@@ -220,9 +220,8 @@ func (j *job) obtain(ctx context.Context, c *ca, keys requester) (result, *failu
 	if f != nil {
 		return result{}, f
 	}
-	if n := len(j.failures()); n > 0 && len(methods) > 1 {
-		n %= len(methods) // what failed last time is not tried first again
-		methods = append(slices.Clone(methods[n:]), methods[:n]...)
+	if t := j.rec.Trouble; t != nil && len(methods) > 1 && methods[0] == t.Method {
+		methods = append(slices.Clone(methods[1:]), t.Method) // what failed last time is not tried first again
 	}
 	fl := &flow{
 		ca: c, challenges: j.s.cfg.Challenges, hostname: j.hostname, methods: methods,
@@ -273,13 +272,6 @@ func (j *job) gate(c *ca) func() error {
 		}
 		return nil
 	}
-}
-
-func (j *job) failures() []int64 {
-	if j.rec.Trouble == nil {
-		return nil
-	}
-	return j.rec.Trouble.Failed
 }
 
 // store writes the certificate where handshakes load it, and into the record.
@@ -343,7 +335,7 @@ func (j *job) failed(ctx context.Context, c *ca, method string, f *failure) land
 		}
 		return landing{rec: j.rec, save: j.rec.Order != nil, looked: true}
 	}
-	t := &trouble{Class: f.class, Count: 1, Message: f.message, Facts: factsOf(j.want)}
+	t := &trouble{Class: f.class, Count: 1, Message: f.message, Method: method, Facts: factsOf(j.want)}
 	if old := j.rec.Trouble; old != nil {
 		t.Failed = old.Failed
 		if old.Class == f.class {

@@ -1,0 +1,311 @@
+package issuance
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/caddyserver/certmagic"
+	"github.com/mholt/acmez/v3/acme"
+
+	"github.com/apoxy-dev/caddy-apoxy/ownership"
+)
+
+// testIssuer is what caddyapoxy.Issuer is to certmagic.
+type testIssuer struct{ w *world }
+
+func (i *testIssuer) Issue(ctx context.Context, csr *x509.CertificateRequest) (*certmagic.IssuedCertificate, error) {
+	return i.w.s.Issue(ctx, i.w.is, i, csr)
+}
+
+func (i *testIssuer) IssuerKey() string { return Authority{Directory: i.w.ca.directory()}.Key() }
+
+func TestADelegatedHostnameGetsItsCertificateByDNS01(t *testing.T) {
+	w := newWorld(t)
+	w.dns.delegate("api.example.com")
+	w.s.Want(Want{Hostname: "api.example.com", UID: "u1", DNS01: true})
+	o := w.until("api.example.com", "certified", seen)
+	if o.Challenge != "dns-01" || o.RecordUID != "u1" || o.Issuer != "Test Root 1" || o.SerialNumber == "" || o.Work != ownership.WorkNone {
+		t.Errorf("observed %+v", o)
+	}
+	if !o.RenewalTime.After(time.Now().Add(55*24*time.Hour)) || !o.RenewalTime.Before(o.NotAfter) {
+		t.Errorf("renewal at %v of %v", o.RenewalTime, o.NotAfter)
+	}
+	cert, err := w.magic.CacheManagedCertificate(context.Background(), "api.example.com")
+	if err != nil {
+		t.Fatalf("certmagic does not load it: %v", err)
+	}
+	if err := cert.Leaf.VerifyHostname("api.example.com"); err != nil {
+		t.Error(err)
+	}
+	if len(w.zone.values["api.example.com"]) != 0 {
+		t.Error("the challenge value stayed behind")
+	}
+}
+
+func TestAHostnameThatResolvesHereGetsItByHTTP01ThroughCertmagicsOwnHandler(t *testing.T) {
+	w := newWorld(t)
+	responder := certmagic.NewACMEIssuer(w.magic, certmagic.ACMEIssuer{CA: w.ca.directory()})
+	w.ca.validate = func(host, kind, token, keyAuth string) *acme.Problem {
+		rec := httptest.NewRecorder()
+		req := httptest.NewRequest(http.MethodGet, "http://"+host+"/.well-known/acme-challenge/"+token, nil)
+		if kind == "http-01" && responder.HandleHTTPChallenge(rec, req) && rec.Body.String() == keyAuth {
+			return nil
+		}
+		return &acme.Problem{Type: acme.ProblemTypeUnauthorized, Detail: "wrong answer " + rec.Body.String()}
+	}
+	w.s.Want(Want{Hostname: "www.example.com", UID: "u1", HTTP01: true})
+	if o := w.until("www.example.com", "certified", seen); o.Challenge != "http-01" {
+		t.Errorf("observed %+v", o)
+	}
+}
+
+func TestNothingIsOrderedWithoutARecordOrAProof(t *testing.T) {
+	w := newWorld(t)
+	w.s.Want(Want{Hostname: "pending.example.com", UID: "u1"})
+	w.until("pending.example.com", "looked for", func(o ownership.CertificateObservation) bool { return o.Outcome == ownership.Absent })
+	err := w.magic.ObtainCertSync(context.Background(), "stranger.example.com")
+	var noRetry certmagic.ErrNoRetry
+	if !errors.As(err, &noRetry) || !strings.Contains(err.Error(), "no record asks for one") {
+		t.Errorf("a stranger: %v", err)
+	}
+	w.s.Want(Want{Hostname: "lied.example.com", UID: "u1", DNS01: true}) // DNS says otherwise
+	o := w.until("lied.example.com", "refused by the probe", func(o ownership.CertificateObservation) bool { return o.Message != "" && o.Work == ownership.WorkNone })
+	if !strings.Contains(o.Message, "not delegated") {
+		t.Errorf("message %q", o.Message)
+	}
+	if n := w.ca.count(""); n != 0 {
+		t.Errorf("%d requests reached the CA", n)
+	}
+}
+
+func TestAHandshakeThatReachesIssueObtainsAndIsRecorded(t *testing.T) {
+	w := newWorld(t)
+	w.dns.delegate("lost.example.com")
+	w.s.Want(Want{Hostname: "lost.example.com", UID: "u1", DNS01: true})
+	first := w.until("lost.example.com", "certified", seen)
+	// Storage is lost behind our back; certmagic asks for the name.
+	if err := deleteCertificate(context.Background(), w.magic.Storage, w.is.cas()[0].key, "lost.example.com"); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.magic.ObtainCertSync(context.Background(), "lost.example.com"); err != nil {
+		t.Fatal(err)
+	}
+	o := w.until("lost.example.com", "replaced", func(o ownership.CertificateObservation) bool { return o.SerialNumber != first.SerialNumber })
+	st, err := loadCertificate(context.Background(), w.magic.Storage, w.is.cas()[0].key, "lost.example.com")
+	if err != nil || st.meta.Provenance == nil || st.meta.Provenance.UID != "u1" || o.Outcome != ownership.Seen {
+		t.Errorf("stored %+v, %v; observed %+v", st.meta.Provenance, err, o)
+	}
+	// And what is there is the scheduler's to renew.
+	err = w.magic.RenewCertSync(context.Background(), "lost.example.com", true)
+	var noRetry certmagic.ErrNoRetry
+	if !errors.As(err, &noRetry) || w.ca.placed() != 2 {
+		t.Errorf("renewing: %v, %d orders", err, w.ca.placed())
+	}
+}
+
+func TestACertificateIsFoundAgainInStorageWhenTheIndexIsLost(t *testing.T) {
+	w := newWorld(t)
+	w.dns.delegate("api.example.com")
+	w.s.Want(Want{Hostname: "api.example.com", UID: "u1", Owner: "acme", DNS01: true})
+	before := w.until("api.example.com", "certified", seen)
+	w.halt()
+	w.dir = t.TempDir() // another store, the same storage
+	w.start()
+	w.s.Want(Want{Hostname: "api.example.com", UID: "u1", Owner: "acme"})
+	o := w.until("api.example.com", "found", seen)
+	if o.SerialNumber != before.SerialNumber || o.Challenge != "dns-01" || w.ca.placed() != 1 {
+		t.Errorf("observed %+v after %d orders", o, w.ca.placed())
+	}
+	// For another tenant it is no proof, and a new one is obtained.
+	w.s.Want(Want{Hostname: "api.example.com", UID: "u2", Owner: "other", DNS01: true})
+	o = w.until("api.example.com", "issued anew", func(o ownership.CertificateObservation) bool { return seen(o) && o.RecordUID == "u2" })
+	if o.SerialNumber == before.SerialNumber {
+		t.Error("the other tenant's certificate passed on")
+	}
+}
+
+func TestARestartKnowsEverythingWithoutStorage(t *testing.T) {
+	w := newWorld(t)
+	w.dns.delegate("api.example.com")
+	w.s.Want(Want{Hostname: "api.example.com", UID: "u1", DNS01: true})
+	before := w.until("api.example.com", "certified", seen)
+	w.halt()
+	w.start()
+	w.s.Want(Want{Hostname: "api.example.com", UID: "u1"})
+	o := w.until("api.example.com", "known", seen)
+	if o != before {
+		t.Errorf("observed\n%+v, before\n%+v", o, before)
+	}
+}
+
+func TestACAThatAsksToWaitIsLeftAlone(t *testing.T) {
+	for name, in := range map[string]injected{
+		"429 with seconds": {status: 429, header: map[string]string{"Retry-After": "3600"}, problem: acme.Problem{Type: acme.ProblemTypeRateLimited, Detail: "too many new orders (300) from this account"}},
+		"503 with a date":  {status: 503, header: map[string]string{"Retry-After": time.Now().Add(time.Hour).UTC().Format(http.TimeFormat)}, problem: acme.Problem{Type: acme.ProblemTypeServerInternal, Detail: "busy"}},
+		"429 in words":     {status: 429, problem: acme.Problem{Type: acme.ProblemTypeRateLimited, Detail: "too many, retry after " + time.Now().Add(time.Hour).UTC().Format("2006-01-02 15:04:05") + " UTC"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.ca.inject = func(path string) *injected {
+				if path == "order" {
+					return &in
+				}
+				return nil
+			}
+			for _, h := range []string{"a.example.com", "b.example.org"} {
+				w.dns.delegate(h)
+			}
+			w.s.Want(Want{Hostname: "a.example.com", UID: "u1", DNS01: true})
+			o := w.until("a.example.com", "held", worked(ownership.WorkRateLimited))
+			if d := time.Until(o.Until); d < 58*time.Minute || d > 61*time.Minute {
+				t.Errorf("held for %v: %q", d, o.Message)
+			}
+			n := w.ca.count("")
+			if w.ca.count("order") != 1 {
+				t.Errorf("%d requests for an order", w.ca.count("order"))
+			}
+			w.s.Want(Want{Hostname: "b.example.org", UID: "u2", DNS01: true})
+			w.until("b.example.org", "held", worked(ownership.WorkRateLimited))
+			w.halt() // and over a restart
+			w.start()
+			w.s.Want(Want{Hostname: "a.example.com", UID: "u1", DNS01: true})
+			w.s.Retry("a.example.com")
+			w.until("a.example.com", "held after the restart", worked(ownership.WorkRateLimited))
+			if w.ca.count("") != n {
+				t.Errorf("%d requests while held", w.ca.count("")-n)
+			}
+		})
+	}
+}
+
+func TestALimitOfOneDomainStopsNoOther(t *testing.T) {
+	w := newWorld(t)
+	w.ca.inject = func(path string) *injected {
+		if path == "order" && w.ca.requests["order"] == 1 {
+			return &injected{status: 429, header: map[string]string{"Retry-After": "3600"},
+				problem: acme.Problem{Type: acme.ProblemTypeRateLimited, Detail: `too many certificates (50) already issued for "example.com" in the last 168h0m0s`}}
+		}
+		return nil
+	}
+	for _, h := range []string{"a.example.com", "b.example.com", "c.example.org"} {
+		w.dns.delegate(h)
+	}
+	w.s.Want(Want{Hostname: "a.example.com", UID: "1", DNS01: true})
+	w.until("a.example.com", "held", worked(ownership.WorkRateLimited))
+	w.s.Want(Want{Hostname: "b.example.com", UID: "2", DNS01: true})
+	w.s.Want(Want{Hostname: "c.example.org", UID: "3", DNS01: true})
+	w.until("c.example.org", "certified", seen)
+	w.until("b.example.com", "held too", worked(ownership.WorkRateLimited))
+	if w.ca.count("order") == 0 || w.ca.placed() != 1 {
+		t.Errorf("%d orders", w.ca.placed())
+	}
+}
+
+func TestCAAIsCheckedBeforeAnOrder(t *testing.T) {
+	w := newWorld(t)
+	w.ca.identities = []string{"ca.test"}
+	w.dns.delegate("api.example.com")
+	w.dns.caa["api.example.com"] = []CAA{{Domain: "example.com", Tag: "issue", Value: "other.test"}}
+	w.s.Want(Want{Hostname: "api.example.com", UID: "u1", DNS01: true})
+	o := w.until("api.example.com", "forbidden", worked(ownership.WorkCAAForbids))
+	if !strings.Contains(o.Message, `example.com. CAA 0 issue "ca.test"`) {
+		t.Errorf("message %q", o.Message)
+	}
+	if w.ca.count("order") != 0 {
+		t.Error("an order was placed")
+	}
+	w.dns.mu.Lock()
+	w.dns.caa["api.example.com"] = nil
+	w.dns.mu.Unlock()
+	w.s.Retry("api.example.com")
+	w.until("api.example.com", "certified", seen)
+}
+
+func TestAFailedValidationWaitsForDNSToChange(t *testing.T) {
+	w := newWorld(t)
+	w.s.Want(Want{Hostname: "www.example.com", UID: "u1", HTTP01: true})
+	o := w.until("www.example.com", "failed", worked(ownership.WorkFailed))
+	if !strings.Contains(o.Message, "no answer to http-01") || time.Until(o.Until) < 30*time.Second {
+		t.Errorf("observed %+v", o)
+	}
+	w.dns.delegate("www.example.com")
+	w.s.Want(Want{Hostname: "www.example.com", UID: "u1", HTTP01: true, DNS01: true})
+	w.until("www.example.com", "certified", seen)
+}
+
+func TestAnIdleCertificateIsRenewedWithReplacesAndLeavesMemory(t *testing.T) {
+	w := newWorld(t)
+	past := true
+	w.ca.windows = func(nb, na time.Time) (time.Time, time.Time) {
+		if past {
+			past = false // revoked, says the CA: renew at once
+			return nb.Add(-2 * time.Hour), nb.Add(-time.Hour)
+		}
+		return na.Add(-30 * 24 * time.Hour), na.Add(-29 * 24 * time.Hour)
+	}
+	w.dns.delegate("idle.example.com")
+	w.s.Want(Want{Hostname: "idle.example.com", UID: "u1", DNS01: true})
+	w.wait("two orders", func() bool { return w.ca.placed() == 2 }, func() string { return "" })
+	w.until("idle.example.com", "renewed", func(o ownership.CertificateObservation) bool {
+		return seen(o) && o.Work == ownership.WorkNone && time.Until(o.RenewalTime) > 24*time.Hour
+	})
+	if r := w.ca.order(1).Replaces; r == "" {
+		t.Error("the renewal replaces nothing")
+	}
+}
+
+func TestAPlacedOrderIsTakenUpAgainAfterACrash(t *testing.T) {
+	for _, at := range []string{"authz", "chal", "finalize", "cert"} {
+		t.Run("at "+at, func(t *testing.T) {
+			w := newWorld(t)
+			hit := make(chan struct{}, 1)
+			broken := true
+			w.ca.inject = func(path string) *injected {
+				if broken && strings.HasPrefix(path, at+"/") {
+					select {
+					case hit <- struct{}{}:
+					default:
+					}
+					return &injected{status: 500, problem: acme.Problem{Type: acme.ProblemTypeServerInternal, Detail: "down"}}
+				}
+				return nil
+			}
+			w.dns.delegate("api.example.com")
+			w.s.Want(Want{Hostname: "api.example.com", UID: "u1", DNS01: true})
+			<-hit
+			w.halt()
+			w.ca.mu.Lock()
+			broken = false
+			w.ca.mu.Unlock()
+			w.start()
+			w.s.Want(Want{Hostname: "api.example.com", UID: "u1", DNS01: true})
+			w.s.Retry("api.example.com")
+			w.until("api.example.com", "certified", seen)
+			if w.ca.placed() != 1 {
+				t.Errorf("%d orders", w.ca.placed())
+			}
+			if len(w.zone.values["api.example.com"]) != 0 {
+				t.Error("the challenge value stayed behind")
+			}
+		})
+	}
+}
+
+func TestAnAccountThatIsGoneIsRegisteredAnew(t *testing.T) {
+	w := newWorld(t)
+	w.dns.delegate("a.example.com")
+	w.dns.delegate("b.example.com")
+	w.s.Want(Want{Hostname: "a.example.com", UID: "u1", DNS01: true})
+	w.until("a.example.com", "certified", seen)
+	w.ca.mu.Lock()
+	clear(w.ca.accounts)
+	w.ca.mu.Unlock()
+	w.s.Want(Want{Hostname: "b.example.com", UID: "u2", DNS01: true})
+	w.until("b.example.com", "certified", seen)
+}

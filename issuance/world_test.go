@@ -1,0 +1,180 @@
+package issuance
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/caddyserver/certmagic"
+	"github.com/mholt/acmez/v3/acme"
+	"go.uber.org/zap"
+
+	"github.com/apoxy-dev/caddy-apoxy/ownership"
+	"github.com/apoxy-dev/caddy-apoxy/store"
+	"github.com/apoxy-dev/caddy-apoxy/store/boltstore"
+)
+
+// world is a scheduler with a CA, certmagic and a store, all real but the CA
+// and DNS.
+type world struct {
+	t      *testing.T
+	ca     *testCA
+	dir    string
+	store  store.Store
+	magic  *certmagic.Config
+	s      *Scheduler
+	is     *Issuers
+	zone   *testZone
+	dns    *testDNS
+	stop   context.CancelFunc
+	done   chan struct{}
+	change chan string
+}
+
+type testZone struct {
+	mu     sync.Mutex
+	values map[string][]string
+}
+
+func (z *testZone) Present(_ context.Context, hostname, value string) error {
+	z.mu.Lock()
+	defer z.mu.Unlock()
+	z.values[hostname] = append(z.values[hostname], value)
+	return nil
+}
+
+func (z *testZone) CleanUp(_ context.Context, hostname, value string) error {
+	z.mu.Lock()
+	defer z.mu.Unlock()
+	z.values[hostname] = slices.DeleteFunc(z.values[hostname], func(v string) bool { return v == value })
+	return nil
+}
+
+func (z *testZone) has(hostname, keyAuth string) bool {
+	sum := sha256.Sum256([]byte(keyAuth))
+	z.mu.Lock()
+	defer z.mu.Unlock()
+	return slices.Contains(z.values[hostname], base64.RawURLEncoding.EncodeToString(sum[:]))
+}
+
+type testDNS struct {
+	mu        sync.Mutex
+	delegated map[string]bool
+	caa       map[string][]CAA
+}
+
+func (d *testDNS) Delegated(_ context.Context, hostname string) (bool, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.delegated[hostname], nil
+}
+
+func (d *testDNS) CAA(_ context.Context, hostname string) ([]CAA, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.caa[hostname], nil
+}
+
+func (d *testDNS) delegate(hostname string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.delegated[hostname] = true
+}
+
+func newWorld(t *testing.T) *world {
+	t.Setenv("NO_PROXY", "*")
+	w := &world{t: t, ca: newTestCA(t), dir: t.TempDir(), zone: &testZone{values: map[string][]string{}},
+		dns: &testDNS{delegated: map[string]bool{}, caa: map[string][]CAA{}}, change: make(chan string, 1000)}
+	w.ca.validate = func(host, kind, token, keyAuth string) *acme.Problem {
+		if kind == "dns-01" && w.zone.has(host, keyAuth) {
+			return nil
+		}
+		return &acme.Problem{Type: acme.ProblemTypeUnauthorized, Detail: "no answer to " + kind}
+	}
+	w.magic = newMagic(t, filepath.Join(w.dir, "storage"))
+	w.start()
+	t.Cleanup(func() { w.halt() })
+	return w
+}
+
+func newMagic(t *testing.T, dir string) *certmagic.Config {
+	var cfg *certmagic.Config
+	cache := certmagic.NewCache(certmagic.CacheOptions{
+		GetConfigForCert: func(certmagic.Certificate) (*certmagic.Config, error) { return cfg, nil }, Logger: zap.NewNop()})
+	t.Cleanup(cache.Stop)
+	cfg = certmagic.New(cache, certmagic.Config{Storage: &certmagic.FileStorage{Path: dir}, Logger: zap.NewNop(),
+		OnDemand: &certmagic.OnDemandConfig{DecisionFunc: func(context.Context, string) error { return nil }}})
+	return cfg
+}
+
+// start opens the store and runs a scheduler; halt ends both, as a restart does.
+func (w *world) start() {
+	st, err := boltstore.Open(filepath.Join(w.dir, "apoxy.db"), boltstore.Options{})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.store = st
+	w.s = New(Config{Store: st, Prober: w.dns, Challenges: w.zone, OnChange: func(h string) {
+		select {
+		case w.change <- h:
+		default:
+		}
+	}})
+	w.is = &Issuers{}
+	iss := &testIssuer{w: w}
+	w.magic.Issuers = []certmagic.Issuer{iss}
+	w.is.Set(iss, Authority{Directory: w.ca.directory(), Email: "ops@example.net"}, w.magic, nil)
+	w.s.SetIssuers(w.is)
+	ctx, cancel := context.WithCancel(context.Background())
+	w.stop, w.done = cancel, make(chan struct{})
+	go func() {
+		defer close(w.done)
+		if err := w.s.Run(ctx); err != nil {
+			w.t.Error(err)
+		}
+	}()
+}
+
+func (w *world) halt() {
+	w.stop()
+	<-w.done
+	if err := w.store.Close(); err != nil {
+		w.t.Error(err)
+	}
+}
+
+// until waits for an observation.
+func (w *world) until(hostname, what string, ok func(ownership.CertificateObservation) bool) ownership.CertificateObservation {
+	w.t.Helper()
+	var o ownership.CertificateObservation
+	w.wait(hostname+" "+what, func() bool { o = w.s.Observe(hostname); return ok(o) },
+		func() string { return fmt.Sprintf("%+v", o) })
+	return o
+}
+
+func (w *world) wait(what string, ok func() bool, last func() string) {
+	w.t.Helper()
+	deadline := time.NewTimer(20 * time.Second)
+	defer deadline.Stop()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for !ok() {
+		select {
+		case <-deadline.C:
+			w.t.Fatalf("waiting for %s: last %s", what, last())
+		case <-tick.C:
+		}
+	}
+}
+
+func seen(o ownership.CertificateObservation) bool { return o.Outcome == ownership.Seen }
+
+func worked(k ownership.Work) func(ownership.CertificateObservation) bool {
+	return func(o ownership.CertificateObservation) bool { return o.Work == k }
+}

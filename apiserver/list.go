@@ -168,7 +168,8 @@ func (l *listing) finish(key string, i int) {
 func (l *listing) collectNames(ctx context.Context) ([]string, error) {
 	var names []string
 	err := l.each(ctx, func(raw []byte) error {
-		name, err := nameOf(raw)
+		var name string
+		err := readMember(raw, &name, "metadata", "name")
 		names = append(names, name)
 		return err
 	})

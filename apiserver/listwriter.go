@@ -133,16 +133,3 @@ func (w *listWriter) finish(meta metav1.ListMeta) error {
 	}
 	return w.end()
 }
-
-// nameOf reads metadata.name out of a record's JSON.
-func nameOf(raw []byte) (string, error) {
-	var r struct {
-		Metadata struct {
-			Name string `json:"name"`
-		} `json:"metadata"`
-	}
-	if err := json.Unmarshal(raw, &r); err != nil {
-		return "", fmt.Errorf("decoding a stored record: %w", err)
-	}
-	return r.Metadata.Name, nil
-}

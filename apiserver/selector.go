@@ -2,11 +2,12 @@ package apiserver
 
 import (
 	"fmt"
+	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/labels"
-	kjson "sigs.k8s.io/json"
+	"k8s.io/apimachinery/pkg/selection"
 )
 
 // The fields that a field selector may name.
@@ -16,8 +17,6 @@ const (
 	fieldTargetKind = "spec.target.ref.kind"
 	fieldTargetName = "spec.target.ref.name"
 )
-
-var selectableFields = []string{fieldHostname, fieldTargetKind, fieldTargetName}
 
 // selector narrows a list or watch to some records.
 type selector struct {
@@ -50,40 +49,30 @@ func (s selector) everything() bool { return s.labels.Empty() && s.fields.Empty(
 // exact returns the value that the selector asks of a field.
 func (s selector) exact(name string) (string, bool) { return s.fields.RequiresExactMatch(name) }
 
-// selectable is the part of a record that selectors look at.
-type selectable struct {
-	Metadata struct {
-		Name   string            `json:"name"`
-		Labels map[string]string `json:"labels"`
-	} `json:"metadata"`
-	Spec struct {
-		Name   string `json:"name"`
-		Target struct {
-			Ref struct {
-				Kind string `json:"kind"`
-				Name string `json:"name"`
-			} `json:"ref"`
-		} `json:"target"`
-	} `json:"spec"`
-}
-
 // matches reports whether a stored record is selected; what is not there (nil)
-// is not.
+// is not. Only what the selector asks for is looked at: a scan passes over
+// every record there is.
 func (s selector) matches(raw []byte) (bool, error) {
 	if raw == nil {
 		return false, nil
 	}
-	if s.everything() {
-		return true, nil
+	if !s.labels.Empty() {
+		var l labels.Set
+		if err := readMember(raw, &l, "metadata", "labels"); err != nil {
+			return false, err
+		}
+		if !s.labels.Matches(l) {
+			return false, nil
+		}
 	}
-	var r selectable
-	if err := kjson.UnmarshalCaseSensitivePreserveInts(raw, &r); err != nil {
-		return false, fmt.Errorf("decoding a stored record: %w", err)
+	for _, r := range s.fields.Requirements() {
+		var v string
+		if err := readMember(raw, &v, strings.Split(r.Field, ".")...); err != nil {
+			return false, err
+		}
+		if (v == r.Value) == (r.Operator == selection.NotEquals) {
+			return false, nil
+		}
 	}
-	return s.labels.Matches(labels.Set(r.Metadata.Labels)) && s.fields.Matches(fields.Set{
-		fieldName:       r.Metadata.Name,
-		fieldHostname:   r.Spec.Name,
-		fieldTargetKind: r.Spec.Target.Ref.Kind,
-		fieldTargetName: r.Spec.Target.Ref.Name,
-	}), nil
+	return true, nil
 }

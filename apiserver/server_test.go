@@ -23,14 +23,14 @@ const zone = "cname.example.net"
 
 // world is a Server over a bolt store, reached through a real HTTP server.
 type world struct {
-	t     *testing.T
+	t     testing.TB
 	s     *Server
 	store store.Store
 	http  *httptest.Server
 	now   atomic.Int64
 }
 
-func newWorld(t *testing.T, change ...func(*Config)) *world {
+func newWorld(t testing.TB, change ...func(*Config)) *world {
 	t.Helper()
 	st, err := boltstore.Open(filepath.Join(t.TempDir(), "apoxy.db"), boltstore.Options{})
 	if err != nil {
@@ -64,7 +64,7 @@ func newWorld(t *testing.T, change ...func(*Config)) *world {
 
 // answer is a response, read whole.
 type answer struct {
-	t      *testing.T
+	t      testing.TB
 	code   int
 	header http.Header
 	body   []byte

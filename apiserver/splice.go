@@ -1,8 +1,10 @@
 package apiserver
 
 import (
+	"encoding/json"
 	"fmt"
 	"strconv"
+	"strings"
 )
 
 // withRevision returns a stored record's JSON with metadata.resourceVersion set
@@ -81,6 +83,28 @@ func findMember(raw []byte, i int, key string) (member, error) {
 		return none, errCut(i)
 	}
 	return none, nil
+}
+
+// readMember decodes into v what stands at a path of object members; v stays as
+// it is if nothing does.
+func readMember(raw []byte, v any, path ...string) error {
+	at := member{end: len(raw)}
+	for _, key := range path {
+		if at.value = skipSpace(raw, at.value); at.value >= len(raw) || raw[at.value] != '{' {
+			return nil // null, or of another type
+		}
+		var err error
+		if at, err = findMember(raw, at.value, key); err != nil {
+			return err
+		}
+		if at.value < 0 {
+			return nil
+		}
+	}
+	if err := json.Unmarshal(raw[at.value:at.end], v); err != nil {
+		return fmt.Errorf("reading %s of a stored record: %w", strings.Join(path, "."), err)
+	}
+	return nil
 }
 
 // skipValue returns the offset after the JSON value at i.

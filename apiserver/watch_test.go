@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -20,7 +21,7 @@ import (
 )
 
 // withHistory gives the world a store that keeps so few changes.
-func withHistory(t *testing.T, n int) func(*Config) {
+func withHistory(t testing.TB, n int) func(*Config) {
 	return func(c *Config) {
 		st, err := boltstore.Open(t.TempDir()+"/small.db", boltstore.Options{History: n})
 		if err != nil {
@@ -61,7 +62,7 @@ type event struct {
 	Object json.RawMessage
 }
 
-func (e event) record(t *testing.T) *v1alpha3.DomainRecord {
+func (e event) record(t testing.TB) *v1alpha3.DomainRecord {
 	t.Helper()
 	r := new(v1alpha3.DomainRecord)
 	if err := json.Unmarshal(e.Object, r); err != nil {
@@ -72,7 +73,7 @@ func (e event) record(t *testing.T) *v1alpha3.DomainRecord {
 
 // stream is an open watch.
 type stream struct {
-	t      *testing.T
+	t      testing.TB
 	lines  *bufio.Reader
 	cancel context.CancelFunc
 }
@@ -299,6 +300,32 @@ func TestWatchesAreBoundedInNumber(t *testing.T) {
 	}
 }
 
+func TestWatchCutsOffASlowReader(t *testing.T) {
+	w := newWorld(t, func(c *Config) { c.Limits.WatchWrite = 100 * time.Millisecond })
+	conn, err := net.Dial("tcp", w.http.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	// It asks and then reads nothing but the headers.
+	if _, err := fmt.Fprintf(conn, "GET %s?watch=true HTTP/1.1\r\nHost: localhost\r\n\r\n", base); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := conn.Read(make([]byte, 16)); err != nil {
+		t.Fatal(err)
+	}
+	quick := w.watch("")
+	w.create("a.example.com")
+	quick.expect("ADDED a")
+	for i := 0; len(w.s.watches) > 1; i++ {
+		if i > 500 {
+			t.Fatal("the slow watch still holds its slot")
+		}
+		w.merge("a.example.com", fmt.Sprintf(`{"metadata":{"annotations":{"a":%q}}}`, strings.Repeat(fmt.Sprint(i%10), 200<<10))).want(200)
+		quick.expect("MODIFIED a")
+	}
+}
+
 func TestWatchLosesAndDoublesNothing(t *testing.T) {
 	const writers, rounds = 200, 5
 	w := newWorld(t)
@@ -332,7 +359,7 @@ func TestWatchLosesAndDoublesNothing(t *testing.T) {
 
 // follow reads a watch until every record has gone through its states, in
 // their order and by rising revisions.
-func follow(t *testing.T, s *stream, records int, states []string) {
+func follow(t testing.TB, s *stream, records int, states []string) {
 	t.Helper()
 	at := map[string]int{}
 	last, done := 0, 0

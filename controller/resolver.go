@@ -72,7 +72,7 @@ type ResolverConfig struct {
 // in time, memory and questions whatever the servers do.
 type Resolver struct {
 	cfg       ResolverConfig
-	recursors []netip.AddrPort
+	recursors atomic.Pointer[[]netip.AddrPort]
 	flights   singleflight.Group
 	cuts      *lru[*zone]        // by the name that the search began at
 	deeper    *lru[*zone]        // by apex, for zones that a referral led to
@@ -83,9 +83,9 @@ type Resolver struct {
 	ipv6      atomic.Bool
 }
 
-// NewResolver returns a Resolver. Errors: a resolver that is not an address, or
-// /etc/resolv.conf that cannot be read or names none.
-func NewResolver(cfg ResolverConfig) (*Resolver, error) {
+// NewResolver returns a Resolver. Recursive resolvers that cannot be used are
+// logged; ParseResolvers tells beforehand.
+func NewResolver(cfg ResolverConfig) *Resolver {
 	or := func(v *time.Duration, d time.Duration) {
 		if *v <= 0 {
 			*v = d
@@ -114,13 +114,8 @@ func NewResolver(cfg ResolverConfig) (*Resolver, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = zap.NewNop()
 	}
-	recursors, err := recursorAddresses(cfg.Resolvers)
-	if err != nil {
-		return nil, err
-	}
 	r := &Resolver{
 		cfg:       cfg,
-		recursors: recursors,
 		cuts:      newLRU[*zone](4096),
 		deeper:    newLRU[*zone](4096),
 		addresses: newLRU[[]netip.Addr](4096),
@@ -128,7 +123,29 @@ func NewResolver(cfg ResolverConfig) (*Resolver, error) {
 		gates:     gates{limit: cfg.ZoneConcurrency, open: make(map[string]*gate)},
 	}
 	r.ipv6.Store(routeToIPv6())
-	return r, nil
+	if err := r.SetResolvers(cfg.Resolvers); err != nil {
+		cfg.Logger.Error("no recursive resolver can be asked", zap.Error(err))
+	}
+	return r
+}
+
+// SetResolvers replaces the recursive resolvers, as ParseResolvers reads them. On
+// an error those in use stay.
+func (r *Resolver) SetResolvers(resolvers []string) error {
+	recursors, err := ParseResolvers(resolvers)
+	if err != nil {
+		return err
+	}
+	r.recursors.Store(&recursors)
+	return nil
+}
+
+// Resolvers are the recursive resolvers in use.
+func (r *Resolver) resolvers() []netip.AddrPort {
+	if p := r.recursors.Load(); p != nil {
+		return *p
+	}
+	return nil
 }
 
 // Name is where records of this kind of hostname stand, absolute.

@@ -61,6 +61,15 @@ func (c *lru[V]) put(key string, value V, ttl time.Duration) {
 	}
 }
 
+func (c *lru[V]) drop(key string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if e, ok := c.byKey[key]; ok {
+		c.order.Remove(e)
+		delete(c.byKey, key)
+	}
+}
+
 // Gates bound what is in flight per registered domain. A gate exists only while
 // somebody holds or awaits a place in it.
 type gates struct {

@@ -14,8 +14,10 @@ import (
 	"github.com/apoxy-dev/caddy-apoxy/ownership"
 )
 
-// RecursorAddresses parses the configured resolvers, or reads /etc/resolv.conf.
-func recursorAddresses(configured []string) ([]netip.AddrPort, error) {
+// ParseResolvers reads recursive resolvers, as host or host:port with the host an
+// IP address; without any those of /etc/resolv.conf. Errors: one that is no
+// address, or a file that cannot be read or names none.
+func ParseResolvers(configured []string) ([]netip.AddrPort, error) {
 	if len(configured) == 0 {
 		const path = "/etc/resolv.conf"
 		conf, err := dns.ClientConfigFromFile(path)
@@ -66,13 +68,14 @@ type recursed struct {
 func (r *Resolver) recurseWith(ctx context.Context, gate, name string, qtype uint16, flags queryFlags) (*dns.Msg, netip.AddrPort, error) {
 	ctx, cancel := context.WithTimeout(ctx, r.cfg.QueryTimeout*3/2)
 	defer cancel()
-	results := make(chan recursed, len(r.recursors))
+	recursors := r.resolvers()
+	results := make(chan recursed, len(recursors))
 	next, flying := 0, 0
 	start := func() {
-		if next == len(r.recursors) {
+		if next == len(recursors) {
 			return
 		}
-		to := r.recursors[next]
+		to := recursors[next]
 		next++
 		flying++
 		go func() {
@@ -117,6 +120,11 @@ func (r *Resolver) askRecursor(ctx context.Context, gate string, to netip.AddrPo
 // MaxResolvers bounds how many recursive resolvers are compared.
 const maxResolvers = 4
 
+func (r *Resolver) compared() []netip.AddrPort {
+	all := r.resolvers()
+	return all[:min(len(all), maxResolvers)]
+}
+
 // ViaResolvers asks the recursive resolvers about a name, all that there are:
 // one alone is not believed when it says that there is nothing and another does
 // not say so too.
@@ -126,7 +134,7 @@ func (r *Resolver) viaResolvers(ctx context.Context, name string, types ...uint1
 		// into the operator's own zone.
 		types = append([]uint16{dns.TypeCNAME}, types...)
 	}
-	recursors := r.recursors[:min(len(r.recursors), maxResolvers)]
+	recursors := r.compared()
 	said := make([]saying, len(recursors))
 	bogus := make([]bool, len(recursors))
 	var wg sync.WaitGroup
@@ -203,7 +211,7 @@ func (r *Resolver) compareResolvers(ctx context.Context, l look, obs *ownership.
 	} else {
 		t = dns.TypeA
 	}
-	recursors := r.recursors[:min(len(r.recursors), maxResolvers)]
+	recursors := r.compared()
 	said := make([]saying, len(recursors))
 	bogus := make([]bool, len(recursors))
 	ctx, cancel := context.WithTimeout(ctx, r.cfg.QueryTimeout)

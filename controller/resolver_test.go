@@ -32,11 +32,7 @@ func newTestResolver(t testing.TB, w *dnstest.World, change ...func(*ResolverCon
 	for _, f := range change {
 		f(&cfg)
 	}
-	r, err := NewResolver(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return r
+	return NewResolver(cfg)
 }
 
 // customer is a world with the zone example.com on two servers.
@@ -440,14 +436,14 @@ func TestACancelledLookEndsAtOnce(t *testing.T) {
 	}
 }
 
-func TestNewResolverRefusesWhatIsNoAddress(t *testing.T) {
+func TestParseResolversRefusesWhatIsNoAddress(t *testing.T) {
 	for _, s := range []string{"dns.example", "192.0.2.1:", "192.0.2.1:0", "192.0.2.1:domain", ""} {
-		if _, err := NewResolver(ResolverConfig{Resolvers: []string{s}}); err == nil || !strings.Contains(err.Error(), fmt.Sprintf("%q", s)) {
+		if _, err := ParseResolvers([]string{s}); err == nil || !strings.Contains(err.Error(), fmt.Sprintf("%q", s)) {
 			t.Errorf("resolver %q: error %v", s, err)
 		}
 	}
 	for _, s := range []string{"192.0.2.1", "192.0.2.1:5353", "2001:db8::1", "[2001:db8::1]:53"} {
-		if _, err := NewResolver(ResolverConfig{Resolvers: []string{s}}); err != nil {
+		if _, err := ParseResolvers([]string{s}); err != nil {
 			t.Errorf("resolver %q: %v", s, err)
 		}
 	}

@@ -1,0 +1,143 @@
+package controller
+
+import (
+	"maps"
+	"strings"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/apoxy-dev/caddy-apoxy/api/v1alpha3"
+	"github.com/apoxy-dev/caddy-apoxy/hosts"
+	"github.com/apoxy-dev/caddy-apoxy/ownership"
+)
+
+// Changed hears of one change of a record, in the order of hosts.Follow. A record
+// that is new, or whose spec or metadata has changed, is looked at at once; those
+// heard of before Run when it is time, spread out.
+func (c *Controller) Changed(ch hosts.Change) {
+	if ch.Record == nil {
+		c.deleted(ch)
+		return
+	}
+	r := ch.Record
+	now := c.cfg.Now()
+	c.mu.Lock()
+	e := c.byName[ch.Name]
+	known := e != nil && e.hostname == r.Spec.Name
+	if !known {
+		e = c.add(ch.Name, r.Spec.Name)
+	}
+	loading := !known && !c.running
+	switch {
+	case loading:
+		next := ownership.NextLook(r, ownership.Activity{}, c.cfg.Settings(), now, c.cfg.Rand())
+		c.queue.schedule(e, now.Add(time.Duration(c.cfg.Rand()*float64(next.Sub(now)))))
+	case !known || touched(r, ch.Previous):
+		e.lastWrite = now.Unix()
+		c.queue.demand(e, workLook)
+	}
+	c.mu.Unlock()
+	if loading {
+		c.recall(r, now)
+		return
+	}
+	c.poke()
+}
+
+// Touched reports whether more than the status has changed.
+func touched(r, before *v1alpha3.DomainRecord) bool {
+	return before == nil || r.UID != before.UID || r.Generation != before.Generation ||
+		!maps.Equal(r.Labels, before.Labels) || !maps.Equal(r.Annotations, before.Annotations)
+}
+
+// Recall takes up from its status what was known of a record before the start.
+func (c *Controller) recall(r *v1alpha3.DomainRecord, now time.Time) {
+	s := &r.Status
+	window := c.cfg.Settings().DetachAfter
+	owned := s.Condition(v1alpha3.ConditionOwnershipVerified)
+	switch {
+	case owned == nil:
+	case owned.Status == metav1.ConditionTrue && unfounded(r, now):
+		c.brake.note(r.Name, true, now)
+	case owned.Reason == v1alpha3.ReasonProofWithdrawn && now.Sub(owned.LastTransitionTime.Time) < window:
+		c.brake.recall(owned.LastTransitionTime.Time)
+	}
+	if r.WantsTLS() && (s.Phase == v1alpha3.PhaseIssuing || s.Phase == v1alpha3.PhaseActive) {
+		wildcard := v1alpha3.IsWildcard(r.Spec.Name)
+		c.cfg.Issuance.Want(wantOf(r, isTrue(s, v1alpha3.ConditionACMEChallengeDelegationReady),
+			!wildcard && isTrue(s, v1alpha3.ConditionCNAMEConfigured)))
+	}
+}
+
+// Unfounded reports whether nothing is left that a verified record rests on.
+func unfounded(r *v1alpha3.DomainRecord, now time.Time) bool {
+	if cert := r.Status.Certificate; r.WantsTLS() && cert != nil && cert.NotAfter != nil && cert.NotAfter.After(now) {
+		return false
+	}
+	for i := range r.Status.DNSRecords {
+		if r.Status.DNSRecords[i].Configured {
+			return false
+		}
+	}
+	return true
+}
+
+func (c *Controller) deleted(ch hosts.Change) {
+	hostname := ""
+	c.mu.Lock()
+	if e := c.byName[ch.Name]; e != nil {
+		hostname = e.hostname
+		c.drop(e)
+	}
+	c.mu.Unlock()
+	if ch.Previous != nil {
+		hostname = ch.Previous.Spec.Name
+	}
+	c.brake.note(ch.Name, false, time.Time{})
+	c.seen.drop(ch.Name)
+	if hostname == "" {
+		return
+	}
+	c.cfg.Issuance.Forget(hostname)
+	from := ""
+	if ch.Previous != nil {
+		from = string(ch.Previous.Status.Phase)
+	}
+	c.cfg.OnTransition(Transition{Kind: RecordDeleted, Name: ch.Name, Hostname: hostname, From: from})
+}
+
+// Add makes the entry of a record; c.mu is held.
+func (c *Controller) add(name, hostname string) *entry {
+	if old := c.byName[name]; old != nil {
+		c.drop(old)
+	}
+	if name == hostname {
+		hostname = name // one copy in memory
+	}
+	e := &entry{name: name, hostname: hostname, place: -1}
+	if hostname != "" {
+		e.domain = registeredDomain(hostname)
+		if strings.HasSuffix(hostname, e.domain) {
+			e.domain = hostname[len(hostname)-len(e.domain):]
+		}
+	}
+	c.byName[name] = e
+	if name != hostname && hostname != "" {
+		c.aliases[hostname] = name
+	}
+	return e
+}
+
+// Drop forgets an entry; c.mu is held.
+func (c *Controller) drop(e *entry) {
+	c.queue.remove(e)
+	delete(c.byName, e.name)
+	if c.aliases[e.hostname] == e.name {
+		delete(c.aliases, e.hostname)
+	}
+	for _, w := range e.waiters {
+		w <- errGone
+	}
+	e.waiters = nil
+}

@@ -1,0 +1,255 @@
+package controller
+
+import (
+	"context"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+	"golang.org/x/time/rate"
+
+	"github.com/apoxy-dev/caddy-apoxy/api/v1alpha3"
+	"github.com/apoxy-dev/caddy-apoxy/hosts"
+	"github.com/apoxy-dev/caddy-apoxy/issuance"
+	"github.com/apoxy-dev/caddy-apoxy/ownership"
+	"github.com/apoxy-dev/caddy-apoxy/store"
+)
+
+// DNS is how the controller sees DNS; *Resolver is one. Both methods are bounded
+// in time and safe for concurrent use.
+type DNS interface {
+	// Observe looks at the name that kind means for hostname.
+	Observe(ctx context.Context, hostname string, kind Kind) ownership.DNSObservation
+	// CAA returns the relevant CAA record set of hostname; see issuance.Prober.
+	CAA(ctx context.Context, hostname string) ([]issuance.CAA, error)
+}
+
+// Config is what a Controller works with. Store, Table, Resolver, Issuance,
+// Target and Settings are required.
+type Config struct {
+	// Store keeps the records.
+	Store store.Store
+	// Table is asked how many records are verified, and whether a target's
+	// health is news to a record.
+	Table *hosts.Table
+	// Resolver sees DNS.
+	Resolver DNS
+	// Issuance obtains certificates and tells of them.
+	Issuance issuance.Observer
+	// Target tells of a target, from memory.
+	Target func(v1alpha3.TargetRef) ownership.TargetObservation
+	// Settings returns the operator's choices in force.
+	Settings func() ownership.Settings
+	// OnTransition is told of every change of a condition or phase that this
+	// controller wrote, and of every deletion it heard of. It must return soon.
+	// Default: nobody is told.
+	OnTransition func(Transition)
+	// Concurrency bounds the looks under way. As many again that have proved
+	// slow, half as many, have places of their own. Default: 64.
+	Concurrency int
+	// HintRate bounds the looks that hints cause, per second in all.
+	// Default: 50.
+	HintRate float64
+	// Logger. Default: none.
+	Logger *zap.Logger
+	// Now is the clock. Default: time.Now.
+	Now func() time.Time
+	// Rand returns numbers from 0 up to 1, to spread looks. Default: math/rand.
+	Rand func() float64
+}
+
+// Controller keeps the status of all records true. Its loop is: observe,
+// evaluate, write if different, look again when it is time. All methods are safe
+// for concurrent use and, but for Check and Run, return at once.
+type Controller struct {
+	cfg   Config
+	brake brake
+	hints hints
+	seen  *lru[*sighting]
+	kick  chan struct{}
+
+	mu      sync.Mutex
+	queue   queue
+	byName  map[string]*entry
+	aliases map[string]string // hostname to name, where they differ
+	running bool
+
+	targetsMu   sync.Mutex
+	targets     map[v1alpha3.TargetRef]ownership.TargetObservation
+	targetsKick chan struct{}
+}
+
+// SeenLimit and seenFor bound how many unsettled records' observations are kept,
+// and for how long, so that other news can be judged without asking DNS again.
+const (
+	seenLimit = 16384
+	seenFor   = 10 * time.Minute
+)
+
+// New returns a Controller. It looks at nothing before Run.
+func New(cfg Config) *Controller {
+	if cfg.Concurrency <= 0 {
+		cfg.Concurrency = 64
+	}
+	if cfg.HintRate <= 0 {
+		cfg.HintRate = 50
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = zap.NewNop()
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.Rand == nil {
+		cfg.Rand = rand.Float64
+	}
+	if cfg.OnTransition == nil {
+		cfg.OnTransition = func(Transition) {}
+	}
+	c := &Controller{
+		cfg:         cfg,
+		seen:        newLRU[*sighting](seenLimit),
+		kick:        make(chan struct{}, 1),
+		byName:      make(map[string]*entry),
+		aliases:     make(map[string]string),
+		targetsKick: make(chan struct{}, 1),
+	}
+	c.queue = newQueue(cfg.Concurrency)
+	c.brake.withdrawing = make(map[string]time.Time)
+	c.hints.waiting = make(map[string]struct{})
+	c.hints.limit = rate.NewLimiter(rate.Limit(cfg.HintRate), int(2*cfg.HintRate)+1)
+	return c
+}
+
+// Run looks at records until the context ends; then it waits for the looks under
+// way, which end with it. It returns nil.
+func (c *Controller) Run(ctx context.Context) error {
+	var work sync.WaitGroup
+	defer work.Wait()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	work.Go(func() { c.followTargets(ctx) })
+	c.mu.Lock()
+	c.running = true
+	c.mu.Unlock()
+	defer c.stop()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		c.takeHints()
+		c.mu.Lock()
+		now := c.cfg.Now()
+		for e := c.queue.next(now); e != nil; e = c.queue.next(now) {
+			what, waiters := e.begin()
+			work.Go(func() { c.work(ctx, e, what, waiters) })
+		}
+		wait := c.queue.wait(now)
+		queueDepth.Set(float64(c.queue.waiting()))
+		c.mu.Unlock()
+		timer.Reset(wait)
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-c.kick:
+		case <-timer.C:
+		}
+	}
+}
+
+// Stop answers those who wait for a look that will not come.
+func (c *Controller) stop() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.running = false
+	for _, e := range c.byName {
+		answerAll(e.waiters, errStopped)
+		e.waiters = nil
+	}
+}
+
+// Poke makes Run look at the queue again.
+func (c *Controller) poke() {
+	select {
+	case c.kick <- struct{}{}:
+	default:
+	}
+}
+
+// NextLook is when the record is looked at next unless something happens; zero if
+// there is no such record.
+func (c *Controller) NextLook(name string) time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if e := c.byName[name]; e != nil && e.due != 0 {
+		return time.Unix(0, e.due)
+	}
+	return time.Time{}
+}
+
+// Wake has the record looked at now.
+func (c *Controller) Wake(name string) {
+	c.mu.Lock()
+	if e := c.byName[name]; e != nil {
+		c.queue.demand(e, workLook)
+	}
+	c.mu.Unlock()
+	c.poke()
+}
+
+// CertificateChanged has the record of hostname judged anew with what issuance
+// knows now, without asking DNS where its answers are still at hand.
+func (c *Controller) CertificateChanged(hostname string) {
+	c.mu.Lock()
+	if e := c.ofHost(hostname); e != nil {
+		c.queue.demand(e, workJudge)
+	}
+	c.mu.Unlock()
+	c.poke()
+}
+
+// OfHost returns the entry of a hostname; c.mu is held.
+func (c *Controller) ofHost(hostname string) *entry {
+	if name, ok := c.aliases[hostname]; ok {
+		return c.byName[name]
+	}
+	if e := c.byName[hostname]; e != nil && e.hostname == hostname {
+		return e
+	}
+	return nil
+}
+
+// Check looks at the record now and returns when its status is written, or with
+// the context's error, store.ErrNotFound, or an error of the store.
+func (c *Controller) Check(ctx context.Context, name string) error {
+	// Buffered: the look must not wait for one who has left.
+	done := make(chan error, 1)
+	c.mu.Lock()
+	e := c.byName[name]
+	if e == nil {
+		// Perhaps it was acknowledged, and the change has not come by yet.
+		c.mu.Unlock()
+		v, err := c.read(ctx, name)
+		if err != nil {
+			return err
+		}
+		c.mu.Lock()
+		if e = c.byName[name]; e == nil {
+			e = c.add(name, v.record.Spec.Name)
+		}
+	}
+	if !c.running {
+		c.mu.Unlock()
+		return errStopped
+	}
+	c.queue.demand(e, workLook|workCheck)
+	e.waiters = append(e.waiters, done)
+	c.mu.Unlock()
+	c.poke()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

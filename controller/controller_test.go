@@ -1,0 +1,446 @@
+package controller
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/zap/zaptest"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/apoxy-dev/caddy-apoxy/api/v1alpha3"
+	"github.com/apoxy-dev/caddy-apoxy/hosts"
+	"github.com/apoxy-dev/caddy-apoxy/internal/dnstest"
+	"github.com/apoxy-dev/caddy-apoxy/issuance"
+	"github.com/apoxy-dev/caddy-apoxy/ownership"
+	"github.com/apoxy-dev/caddy-apoxy/store"
+	"github.com/apoxy-dev/caddy-apoxy/store/boltstore"
+)
+
+// clock can be moved forward; it runs on by itself too.
+type clock struct {
+	mu    sync.Mutex
+	ahead time.Duration
+}
+
+func (c *clock) now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return time.Now().Add(c.ahead)
+}
+
+func (c *clock) advance(d time.Duration) {
+	c.mu.Lock()
+	c.ahead += d
+	c.mu.Unlock()
+}
+
+// authority is an issuance.Observer driven by hand.
+type authority struct {
+	mu    sync.Mutex
+	wants map[string]issuance.Want
+	certs map[string]ownership.CertificateObservation
+}
+
+func (a *authority) Want(w issuance.Want) {
+	a.mu.Lock()
+	a.wants[w.Hostname] = w
+	a.mu.Unlock()
+}
+
+func (a *authority) Forget(hostname string) {
+	a.mu.Lock()
+	delete(a.wants, hostname)
+	a.mu.Unlock()
+}
+
+func (a *authority) Observe(hostname string) ownership.CertificateObservation {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	o, ok := a.certs[hostname]
+	if !ok {
+		o.Outcome = ownership.Absent
+	}
+	return o
+}
+
+func (a *authority) set(hostname string, o ownership.CertificateObservation) {
+	a.mu.Lock()
+	a.certs[hostname] = o
+	a.mu.Unlock()
+}
+
+func (a *authority) wanted(hostname string) (issuance.Want, bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	w, ok := a.wants[hostname]
+	return w, ok
+}
+
+// bench is a controller at work: a store on disk, the table that follows it, a
+// DNS world, and an authority and a clock moved by hand.
+type bench struct {
+	*Controller
+	t     testing.TB
+	store store.Store
+	table *hosts.Table
+	ca    *authority
+	clock *clock
+
+	mu          sync.Mutex
+	settings    ownership.Settings
+	healthy     bool
+	transitions []Transition
+}
+
+func newBench(t testing.TB, dns DNS, change ...func(*Config)) *bench {
+	t.Helper()
+	st, err := boltstore.Open(filepath.Join(t.TempDir(), "apoxy.db"), boltstore.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &bench{
+		t: t, store: st, table: hosts.New(), clock: &clock{}, healthy: true,
+		ca: &authority{wants: make(map[string]issuance.Want), certs: make(map[string]ownership.CertificateObservation)},
+		settings: ownership.Settings{
+			Zone:          ownership.Zone{Name: ownZone, EdgeAddresses: addrs("203.0.113.10")},
+			CheckInterval: time.Minute, DetachAfter: 10 * time.Minute,
+		},
+	}
+	cfg := Config{
+		Store: st, Table: b.table, Resolver: dns, Issuance: b.ca,
+		Target: func(v1alpha3.TargetRef) ownership.TargetObservation {
+			b.mu.Lock()
+			defer b.mu.Unlock()
+			return ownership.TargetObservation{Found: true, Healthy: b.healthy}
+		},
+		Settings: func() ownership.Settings {
+			b.mu.Lock()
+			defer b.mu.Unlock()
+			return b.settings
+		},
+		OnTransition: func(tr Transition) {
+			b.mu.Lock()
+			b.transitions = append(b.transitions, tr)
+			b.mu.Unlock()
+		},
+		Logger: zaptest.NewLogger(t),
+		Now:    b.clock.now,
+	}
+	for _, f := range change {
+		f(&cfg)
+	}
+	b.Controller = New(cfg)
+	return b
+}
+
+// start runs the controller and the table until the test ends.
+func (b *bench) start() *bench {
+	b.t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	var work sync.WaitGroup
+	loaded := make(chan struct{})
+	work.Go(func() {
+		hosts.Follow(ctx, b.store, hosts.Follower{Table: b.table, OnChange: b.Changed, OnLoaded: func() { close(loaded) }})
+	})
+	<-loaded
+	work.Go(func() {
+		if err := b.Run(ctx); err != nil {
+			b.t.Errorf("Run: %v", err)
+		}
+	})
+	b.t.Cleanup(func() {
+		cancel()
+		work.Wait()
+		if err := b.store.Close(); err != nil {
+			b.t.Errorf("closing the store: %v", err)
+		}
+	})
+	b.until("the controller runs", func() bool {
+		b.Controller.mu.Lock()
+		defer b.Controller.mu.Unlock()
+		return b.running
+	})
+	return b
+}
+
+func tlsRecord(hostname string) *v1alpha3.DomainRecord {
+	r := &v1alpha3.DomainRecord{}
+	r.APIVersion, r.Kind = v1alpha3.GroupVersion.String(), v1alpha3.Kind
+	r.Name, r.UID, r.Generation = v1alpha3.RecordName(hostname), types.UID("uid-of-"+hostname), 1
+	r.CreationTimestamp = metav1.Now()
+	r.Spec.Name = hostname
+	r.Spec.TLS = &v1alpha3.DomainRecordTLS{}
+	r.Spec.Target.Ref = &v1alpha3.TargetRef{Kind: v1alpha3.KindGateway, Name: "default"}
+	return r
+}
+
+func plainRecord(hostname string) *v1alpha3.DomainRecord {
+	r := tlsRecord(hostname)
+	r.Spec.TLS = nil
+	return r
+}
+
+func (b *bench) put(r *v1alpha3.DomainRecord) {
+	b.t.Helper()
+	raw, err := json.Marshal(r)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	if _, err := b.store.Write(context.Background(), store.Op{Key: recordKey(r.Name), Value: raw, If: store.Any}); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+func (b *bench) get(name string) *v1alpha3.DomainRecord {
+	b.t.Helper()
+	v, err := b.read(context.Background(), name)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return v.record
+}
+
+func (b *bench) check(name string) *v1alpha3.DomainRecord {
+	b.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	if err := b.Check(ctx, name); err != nil {
+		b.t.Fatalf("checking %s: %v", name, err)
+	}
+	return b.get(name)
+}
+
+// until waits for a condition.
+func (b *bench) until(what string, ok func() bool) {
+	b.t.Helper()
+	deadline := time.Now().Add(20 * time.Second)
+	for !ok() {
+		if time.Now().After(deadline) {
+			b.t.Fatalf("in vain waited until %s", what)
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+func status(r *v1alpha3.DomainRecord, kind string) string {
+	c := r.Status.Condition(kind)
+	if c == nil {
+		return "none"
+	}
+	return fmt.Sprintf("%s %s", c.Status, c.Reason)
+}
+
+func (b *bench) expect(r *v1alpha3.DomainRecord, phase v1alpha3.Phase, conditions ...string) {
+	b.t.Helper()
+	if r.Status.Phase != phase {
+		b.t.Errorf("phase is %s, want %s", r.Status.Phase, phase)
+	}
+	for i := 0; i < len(conditions); i += 2 {
+		if got := status(r, conditions[i]); got != conditions[i+1] {
+			b.t.Errorf("%s is %s, want %s: %s", conditions[i], got, conditions[i+1], r.Status.Condition(conditions[i]).Message)
+		}
+	}
+}
+
+func TestARecordsLife(t *testing.T) {
+	world := newCustomer(t)
+	b := newBench(t, newTestResolver(t, world.World)).start()
+	const host = "api.example.com"
+
+	b.put(tlsRecord(host))
+	b.until("the new record is looked at", func() bool { return b.get(host).Status.Phase != "" })
+	b.expect(b.get(host), v1alpha3.PhasePending,
+		v1alpha3.ConditionOwnershipVerified, "False OwnershipNotVerified",
+		v1alpha3.ConditionACMEChallengeDelegationReady, "False ACMEChallengeDelegationNotConfigured",
+		v1alpha3.ConditionTargetReady, "True TargetHealthy")
+	if _, ok := b.ca.wanted(host); ok {
+		t.Error("a certificate is wanted before anything is in place")
+	}
+
+	world.zone.Set(rightChallenge)
+	b.expect(b.check(host), v1alpha3.PhaseIssuing,
+		v1alpha3.ConditionACMEChallengeDelegationReady, "True ACMEChallengeDelegationConfigured")
+	if w, _ := b.ca.wanted(host); !w.DNS01 || w.HTTP01 || w.UID != "uid-of-"+host {
+		t.Errorf("wanted: %+v", w)
+	}
+
+	cert := ownership.CertificateObservation{
+		Outcome: ownership.Seen, RecordUID: "uid-of-" + host, Issuer: "Test CA", Challenge: "dns-01",
+		NotBefore: b.clock.now().Add(-time.Hour), NotAfter: b.clock.now().Add(time.Hour),
+	}
+	asked := world.ns1.Queries()
+	b.ca.set(host, cert)
+	b.CertificateChanged(host)
+	b.until("the certificate is in the status", func() bool { return b.get(host).Status.Phase == v1alpha3.PhaseActive })
+	b.expect(b.get(host), v1alpha3.PhaseActive,
+		v1alpha3.ConditionOwnershipVerified, "True TLSCertificateIssued",
+		v1alpha3.ConditionTLSReady, "True CertificateIssued",
+		v1alpha3.ConditionCNAMEConfigured, "False CNAMENotConfigured")
+	if n := world.ns1.Queries() - asked; n != 0 {
+		t.Errorf("news of a certificate cost %d DNS queries", n)
+	}
+
+	world.zone.Set(rightTraffic)
+	b.expect(b.check(host), v1alpha3.PhaseActive, v1alpha3.ConditionReady, "True Ready")
+
+	world.zone.Remove("api")
+	world.zone.Remove("_acme-challenge.api")
+	b.clock.advance(2 * time.Hour)
+	b.expect(b.check(host), v1alpha3.PhaseIssuing, v1alpha3.ConditionTLSReady, "False CertificateExpired")
+	b.clock.advance(11 * time.Minute)
+	b.expect(b.check(host), v1alpha3.PhaseDetached, v1alpha3.ConditionOwnershipVerified, "False ProofWithdrawn")
+
+	if _, err := b.store.Write(t.Context(), store.Op{Key: recordKey(host), If: store.Any}); err != nil {
+		t.Fatal(err)
+	}
+	b.until("the deletion is told", func() bool {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		return len(b.transitions) > 0 && b.transitions[len(b.transitions)-1].Kind == RecordDeleted
+	})
+	if _, ok := b.ca.wanted(host); ok {
+		t.Error("a certificate is wanted for a deleted record")
+	}
+	if at := b.NextLook(host); !at.IsZero() {
+		t.Errorf("a deleted record is looked at %v", at)
+	}
+	if err := b.Check(t.Context(), host); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("checking a deleted record: %v", err)
+	}
+
+	var phases []string
+	for _, tr := range b.transitions {
+		if tr.Kind == PhaseChanged {
+			phases = append(phases, tr.From+">"+tr.To)
+		}
+	}
+	if got, want := fmt.Sprint(phases), "[>Pending Pending>Issuing Issuing>Active Active>Issuing Issuing>Detached]"; got != want {
+		t.Errorf("phases went %s, want %s", got, want)
+	}
+}
+
+func TestWhatCannotBeToldHolds(t *testing.T) {
+	world := newCustomer(t)
+	world.zone.Set(rightTraffic)
+	b := newBench(t, newTestResolver(t, world.World)).start()
+	const host = "api.example.com"
+	b.put(plainRecord(host))
+	b.until("it is verified", func() bool { return b.get(host).Status.Phase == v1alpha3.PhaseActive })
+	world.behave(dnstest.Silent)
+	for range 3 {
+		b.clock.advance(time.Hour)
+		b.expect(b.check(host), v1alpha3.PhaseActive, v1alpha3.ConditionOwnershipVerified, "True CNAMEConfigured",
+			v1alpha3.ConditionCNAMEConfigured, "True CNAMEConfigured")
+	}
+	world.behave(nil)
+	world.zone.Remove("api")
+	b.expect(b.check(host), v1alpha3.PhaseActive, v1alpha3.ConditionCNAMEConfigured, "False CNAMENotConfigured",
+		v1alpha3.ConditionOwnershipVerified, "True CNAMEConfigured")
+}
+
+func TestAHintLeadsToALook(t *testing.T) {
+	world := newCustomer(t)
+	b := newBench(t, newTestResolver(t, world.World), func(c *Config) { c.Rand = func() float64 { return 0 } }).start()
+	const host = "api.example.com"
+	b.put(plainRecord(host))
+	b.until("it is pending", func() bool {
+		h, ok := b.table.Get(host)
+		return ok && b.get(host).Status.Phase == v1alpha3.PhasePending && h.Phase == v1alpha3.PhasePending
+	})
+	world.zone.Set(rightTraffic)
+	began := time.Now()
+	b.Hint(host)
+	b.until("it is verified", func() bool { return b.get(host).Status.Phase == v1alpha3.PhaseActive })
+	if took := time.Since(began); took > 2*time.Second {
+		t.Errorf("took %v", took)
+	}
+}
+
+func TestOtherWritersAreNotOverwritten(t *testing.T) {
+	world := newCustomer(t)
+	world.zone.Set(rightTraffic)
+	b := newBench(t, newTestResolver(t, world.World)).start()
+	const host = "api.example.com"
+	raw := fmt.Sprintf(`{"apiVersion":"core.apoxy.dev/v1alpha3","kind":"DomainRecord","metadata":{"name":%q,"uid":"u1","generation":1,
+		"managedFields":[{"manager":"kubectl","operation":"Apply","fieldsV1":{"f:spec":{}}}],"later":"kept"},
+		"spec":{"name":%q,"target":{"ref":{"kind":"Gateway","name":"default"}},"future":[1,2]}}`, host, host)
+	if _, err := b.store.Write(t.Context(), store.Op{Key: recordKey(host), Value: []byte(raw), If: store.Absent}); err != nil {
+		t.Fatal(err)
+	}
+	// Labels are written all the while, so that status writes meet conflicts.
+	for i := range 50 {
+		for {
+			e, _, err := b.store.Get(t.Context(), recordKey(host))
+			if err != nil {
+				t.Fatal(err)
+			}
+			var fields map[string]map[string]any
+			var top map[string]any
+			json.Unmarshal(e.Value, &top)
+			json.Unmarshal(e.Value, &fields)
+			fields["metadata"]["labels"] = map[string]string{"n": fmt.Sprint(i)}
+			top["metadata"] = fields["metadata"]
+			value, _ := json.Marshal(top)
+			if _, err := b.store.Write(t.Context(), store.Op{Key: recordKey(host), Value: value, If: e.Revision}); err == nil {
+				break
+			}
+		}
+	}
+	b.until("it is verified", func() bool { return b.get(host).Status.Phase == v1alpha3.PhaseActive })
+	e, _, err := b.store.Get(t.Context(), recordKey(host))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got struct {
+		Metadata struct {
+			Labels        map[string]string
+			Later         string
+			ManagedFields []map[string]any
+		}
+		Spec struct{ Future []int }
+	}
+	if err := json.Unmarshal(e.Value, &got); err != nil {
+		t.Fatal(err)
+	}
+	if got.Metadata.Labels["n"] != "49" || got.Metadata.Later != "kept" || len(got.Metadata.ManagedFields) != 1 || len(got.Spec.Future) != 2 {
+		t.Errorf("fields were lost: %s", e.Value)
+	}
+}
+
+func TestTargetHealthIsJudgedWithoutDNS(t *testing.T) {
+	world := newCustomer(t)
+	world.zone.Set(rightTraffic)
+	b := newBench(t, newTestResolver(t, world.World)).start()
+	const host = "api.example.com"
+	b.put(plainRecord(host))
+	b.until("it is ready", func() bool { return status(b.get(host), v1alpha3.ConditionReady) == "True Ready" })
+	before := b.get(host)
+	asked := world.ns1.Queries()
+	set := func(healthy bool) {
+		b.mu.Lock()
+		b.healthy = healthy
+		b.mu.Unlock()
+		b.TargetsChanged()
+	}
+	set(false)
+	b.until("it is not ready", func() bool { return status(b.get(host), v1alpha3.ConditionReady) == "False TargetUnhealthy" })
+	r := b.get(host)
+	b.expect(r, v1alpha3.PhaseActive, v1alpha3.ConditionOwnershipVerified, "True CNAMEConfigured")
+	for _, kind := range []string{v1alpha3.ConditionOwnershipVerified, v1alpha3.ConditionCNAMEConfigured} {
+		if was, is := before.Status.Condition(kind).Message, r.Status.Condition(kind).Message; was != is {
+			t.Errorf("the message of %s became %q, was %q", kind, is, was)
+		}
+	}
+	set(true)
+	b.until("it is ready again", func() bool { return status(b.get(host), v1alpha3.ConditionReady) == "True Ready" })
+	if n := world.ns1.Queries() - asked; n != 0 {
+		t.Errorf("the target's health cost %d DNS queries", n)
+	}
+}

@@ -1,0 +1,93 @@
+package controller
+
+import (
+	"sync"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"github.com/apoxy-dev/caddy-apoxy/ownership"
+)
+
+// Hints are hostnames of which something was heard: coalesced, limited, never
+// trusted.
+type hints struct {
+	mu      sync.Mutex
+	waiting map[string]struct{}
+	limit   *rate.Limiter
+}
+
+// MaxHints bounds the hints that wait to be looked into, hintGap the time between
+// two looks at one record because of hints; it doubles with each that changed
+// nothing, up to the check interval.
+const (
+	maxHints = 4096
+	hintGap  = time.Second
+)
+
+// Hint says that something was heard of hostname: a query in the zone, a
+// handshake, a request. It never blocks and may be called at any rate.
+func (c *Controller) Hint(hostname string) {
+	if h, ok := c.cfg.Table.Get(hostname); !ok || h.Settled() {
+		return
+	}
+	c.hints.mu.Lock()
+	_, known := c.hints.waiting[hostname]
+	first := len(c.hints.waiting) == 0
+	if !known && len(c.hints.waiting) < maxHints {
+		c.hints.waiting[hostname] = struct{}{}
+	}
+	c.hints.mu.Unlock()
+	if first {
+		c.poke()
+	}
+}
+
+// TakeHints turns hints into looks.
+func (c *Controller) takeHints() {
+	c.hints.mu.Lock()
+	waiting := c.hints.waiting
+	if len(waiting) > 0 {
+		c.hints.waiting = make(map[string]struct{})
+	}
+	c.hints.mu.Unlock()
+	if len(waiting) == 0 {
+		return
+	}
+	most := c.cfg.Settings().CheckInterval
+	if most <= 0 {
+		most = ownership.DefaultCheckInterval
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for host := range waiting {
+		if e := c.ofHost(host); e != nil {
+			c.hinted(e, c.cfg.Now(), most)
+		}
+	}
+}
+
+// Hinted has e looked at, now or, if that was done a moment ago, as soon as its
+// gap is over. c.mu is held.
+func (c *Controller) hinted(e *entry, now time.Time, most time.Duration) {
+	e.lastHint = now.Unix()
+	at := time.Unix(0, e.hintFrom)
+	if e.hintFrom == 0 || !now.Before(at) {
+		at = now
+	}
+	if at.After(now) && e.due != 0 && e.due <= at.UnixNano() {
+		return // it is looked at by then anyway
+	}
+	if !c.hints.limit.AllowN(now, 1) {
+		return
+	}
+	gap := min(hintGap<<min(e.hintStep, 10), most)
+	e.hintStep = min(e.hintStep+1, 10)
+	e.hintFrom = at.Add(gap).UnixNano()
+	if at.After(now) {
+		e.hintDue = at.UnixNano()
+		c.queue.schedule(e, at)
+	} else {
+		c.queue.demand(e, workLook)
+	}
+}

@@ -1,0 +1,359 @@
+package controller
+
+import (
+	"container/heap"
+	"errors"
+	"time"
+)
+
+// ErrStopped: the controller does not run.
+var errStopped = errors.New("the controller is not running")
+
+// Work is what is demanded of an entry.
+type work uint8
+
+const (
+	// workJudge: evaluate what is known.
+	workJudge work = 1 << iota
+	// workLook: ask DNS, then evaluate.
+	workLook
+	// workCheck: somebody waits for it.
+	workCheck
+)
+
+// Entry is what is kept of every record: little, because there may be a million.
+type entry struct {
+	name, hostname string
+	domain         string // registered domain of hostname; what fairness goes by
+	due            int64  // next look by the timer, Unix nanoseconds; 0: none
+	lastWrite      int64  // Unix seconds
+	lastHint       int64  // Unix seconds
+	hintFrom       int64  // no look for a hint before, Unix nanoseconds
+	hintDue        int64  // a look for a hint is owed then; 0: none
+	waiters        []chan error
+	place          int32 // in the heap; -1: not in it
+	pending        work
+	state          state
+	lane           lane
+	hintStep       uint8
+	slow           bool // the last look was
+	gone           bool
+}
+
+type state uint8
+
+const (
+	idle state = iota
+	queued
+	running
+)
+
+// Begin takes what is demanded of e and who waits for it, for work that starts
+// now; those who come from now on wait for the next.
+func (e *entry) begin() (what work, waiters []chan error) {
+	what, waiters = e.pending, e.waiters
+	e.pending, e.waiters = 0, nil
+	return what, waiters
+}
+
+func answerAll(waiters []chan error, err error) {
+	for _, w := range waiters {
+		w <- err
+	}
+}
+
+// Lane is where an entry waits and whose places it takes. Slow looks have places
+// of their own, so that dead zones, however many, never delay others.
+type lane uint8
+
+const (
+	laneFast lane = iota
+	laneSlow
+	laneJudge
+	lanes
+)
+
+// PerDomain bounds the looks at names of one registered domain at a time.
+const perDomain = 4
+
+// SlowAfter is how long a look may take before its place is given to another.
+const slowAfter = 500 * time.Millisecond
+
+// Queue decides what is worked on next. It has no lock and no clock of its own.
+type queue struct {
+	timer   timers
+	lanes   [lanes]laneState
+	domains map[string]*domainState
+	turn    int
+}
+
+type laneState struct {
+	limit, running int
+	checked        fifo // demanded by somebody who waits
+	unparked       fifo // had to let others of the same domain finish
+	demanded       fifo
+	timed          fifo
+}
+
+type domainState struct {
+	running int
+	parked  fifo
+}
+
+func newQueue(concurrency int) queue {
+	q := queue{domains: make(map[string]*domainState)}
+	q.lanes[laneFast].limit = concurrency
+	q.lanes[laneSlow].limit = max(concurrency/2, 1)
+	q.lanes[laneJudge].limit = max(concurrency/4, 1)
+	return q
+}
+
+// Schedule sets the timer of e.
+func (q *queue) schedule(e *entry, at time.Time) {
+	e.due = at.UnixNano()
+	switch {
+	case e.place >= 0:
+		heap.Fix(&q.timer, int(e.place))
+	case e.state == idle && !e.gone:
+		heap.Push(&q.timer, e)
+	}
+}
+
+// Demand asks for work on e as soon as may be.
+func (q *queue) demand(e *entry, what work) {
+	if e.gone {
+		return
+	}
+	before := e.pending
+	e.pending |= what
+	switch {
+	case e.state == running:
+	case e.state == idle:
+		q.enqueue(e, false)
+	case what&workCheck > before&workCheck, what&workLook > before&workLook:
+		// It waits already, as something lesser: now also here. Whoever comes
+		// first finds it; the other finds it no longer waiting there.
+		q.enqueue(e, false)
+	}
+}
+
+// Enqueue puts e where its pending work belongs.
+func (q *queue) enqueue(e *entry, timed bool) {
+	if e.place >= 0 {
+		heap.Remove(&q.timer, int(e.place))
+	}
+	e.state = queued
+	e.lane = laneFast
+	switch {
+	case e.pending&workLook == 0:
+		e.lane = laneJudge
+	case e.slow:
+		e.lane = laneSlow
+	}
+	l := &q.lanes[e.lane]
+	switch {
+	case e.pending&workCheck != 0:
+		l.checked.push(e)
+	case timed:
+		l.timed.push(e)
+	default:
+		l.demanded.push(e)
+	}
+}
+
+// Next returns an entry to be worked on now, its place taken, or nil.
+func (q *queue) next(now time.Time) *entry {
+	for len(q.timer) > 0 && q.timer[0].due <= now.UnixNano() {
+		e := q.timer[0]
+		e.pending |= workLook
+		if e.hintDue <= e.due {
+			e.hintDue = 0
+		}
+		q.enqueue(e, true)
+	}
+	for i := range q.lanes {
+		l := &q.lanes[i]
+		for l.running < l.limit {
+			e := q.pop(l, lane(i))
+			if e == nil {
+				break
+			}
+			if !q.admit(e) {
+				continue
+			}
+			e.state = running
+			l.running++
+			return e
+		}
+	}
+	return nil
+}
+
+// Pop takes from a lane: what somebody waits for first; then one by the timer
+// after three that were demanded, so that neither starves.
+func (q *queue) pop(l *laneState, which lane) *entry {
+	order := [...]*fifo{&l.checked, &l.unparked, &l.demanded, &l.timed}
+	if q.turn++; q.turn%4 == 0 {
+		order[2], order[3] = order[3], order[2]
+	}
+	for _, f := range order {
+		for e := f.pop(); e != nil; e = f.pop() {
+			switch {
+			case e.gone:
+				q.unpark(q.domains[e.domain]) // it may have been its domain's turn
+			case e.state == queued && e.lane == which:
+				return e
+			}
+		}
+	}
+	return nil
+}
+
+// Unpark lets the next of a domain's parked entries try again.
+func (q *queue) unpark(d *domainState) {
+	for d != nil {
+		e := d.parked.pop()
+		if e == nil {
+			return
+		}
+		if e.state == queued && !e.gone {
+			q.lanes[e.lane].unparked.push(e)
+			return
+		}
+	}
+}
+
+// Admit counts e in its domain, or parks it there if the domain has its fill.
+func (q *queue) admit(e *entry) bool {
+	if e.lane == laneJudge {
+		return true
+	}
+	d := q.domains[e.domain]
+	if d == nil {
+		d = &domainState{}
+		q.domains[e.domain] = d
+	}
+	if d.running >= perDomain {
+		d.parked.push(e)
+		return false
+	}
+	d.running++
+	return true
+}
+
+// Outlasts moves a running look to the slow lane's places. False: there is none
+// left, and the look is to be given up.
+func (q *queue) outlasts(e *entry) bool {
+	if e.state != running || e.lane != laneFast {
+		return true
+	}
+	if q.lanes[laneSlow].running >= q.lanes[laneSlow].limit {
+		return false
+	}
+	q.lanes[laneFast].running--
+	q.lanes[laneSlow].running++
+	e.lane = laneSlow
+	return true
+}
+
+// Done gives back what e held, and queues it again if more was demanded.
+func (q *queue) done(e *entry) {
+	q.lanes[e.lane].running--
+	if e.lane != laneJudge {
+		d := q.domains[e.domain]
+		d.running--
+		q.unpark(d)
+		if d.running == 0 && d.parked.empty() {
+			delete(q.domains, e.domain)
+		}
+	}
+	e.state = idle
+	switch {
+	case e.gone:
+	case e.pending != 0:
+		q.enqueue(e, false)
+	case e.due != 0:
+		heap.Push(&q.timer, e)
+	}
+}
+
+// Remove takes e out for good. A look under way ends by itself.
+func (q *queue) remove(e *entry) {
+	e.gone = true
+	if e.place >= 0 {
+		heap.Remove(&q.timer, int(e.place))
+	}
+}
+
+// Wait is how long nothing will be due.
+func (q *queue) wait(now time.Time) time.Duration {
+	const most = time.Minute
+	if len(q.timer) == 0 {
+		return most
+	}
+	return min(max(time.Duration(q.timer[0].due-now.UnixNano()), 0), most)
+}
+
+// Waiting is how many entries are due and not yet worked on.
+func (q *queue) waiting() int {
+	n := 0
+	for i := range q.lanes {
+		l := &q.lanes[i]
+		n += l.checked.len() + l.unparked.len() + l.demanded.len() + l.timed.len()
+	}
+	for _, d := range q.domains {
+		n += d.parked.len()
+	}
+	return n
+}
+
+// Fifo is a queue of entries. One that was pushed again elsewhere stays in it
+// and is passed over when its turn comes.
+type fifo struct {
+	entries []*entry
+	head    int
+}
+
+func (f *fifo) push(e *entry) { f.entries = append(f.entries, e) }
+
+func (f *fifo) pop() *entry {
+	if f.empty() {
+		return nil
+	}
+	e := f.entries[f.head]
+	f.entries[f.head] = nil
+	if f.head++; f.head == len(f.entries) {
+		f.entries, f.head = nil, 0
+	} else if f.head > 1024 && f.head > len(f.entries)/2 {
+		f.entries, f.head = append([]*entry(nil), f.entries[f.head:]...), 0
+	}
+	return e
+}
+
+func (f *fifo) len() int    { return len(f.entries) - f.head }
+func (f *fifo) empty() bool { return f.len() == 0 }
+
+// Timers is a heap of entries by due.
+type timers []*entry
+
+func (t timers) Len() int           { return len(t) }
+func (t timers) Less(i, j int) bool { return t[i].due < t[j].due }
+func (t timers) Swap(i, j int) {
+	t[i], t[j] = t[j], t[i]
+	t[i].place, t[j].place = int32(i), int32(j)
+}
+
+func (t *timers) Push(x any) {
+	e := x.(*entry)
+	e.place = int32(len(*t))
+	*t = append(*t, e)
+}
+
+func (t *timers) Pop() any {
+	old := *t
+	e := old[len(old)-1]
+	old[len(old)-1] = nil
+	*t = old[:len(old)-1]
+	e.place = -1
+	return e
+}

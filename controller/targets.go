@@ -1,0 +1,109 @@
+package controller
+
+import (
+	"context"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/apoxy-dev/caddy-apoxy/api/v1alpha3"
+	"github.com/apoxy-dev/caddy-apoxy/ownership"
+)
+
+// TargetsChanged says that the health of targets, or which there are, may have
+// changed. Records that it is news to are judged anew; DNS is not asked.
+func (c *Controller) TargetsChanged() {
+	select {
+	case c.targetsKick <- struct{}{}:
+	default:
+	}
+}
+
+// TargetsPause is the least time between two comparisons.
+const targetsPause = 200 * time.Millisecond
+
+// FollowTargets compares targets with what records say of them, at the start and
+// whenever there may be news.
+func (c *Controller) followTargets(ctx context.Context) {
+	c.compareTargets(nil)
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-c.targetsKick:
+		}
+		if changed := c.targetNews(); len(changed) > 0 {
+			c.compareTargets(changed)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(targetsPause):
+		}
+	}
+}
+
+// Target observes a target, and remembers it among those that records name.
+func (c *Controller) target(ref v1alpha3.TargetRef) ownership.TargetObservation {
+	o := c.cfg.Target(ref)
+	c.targetsMu.Lock()
+	defer c.targetsMu.Unlock()
+	if c.targets == nil {
+		c.targets = make(map[v1alpha3.TargetRef]ownership.TargetObservation)
+	}
+	if _, ok := c.targets[ref]; !ok {
+		c.targets[ref] = o
+	}
+	return o
+}
+
+// TargetNews returns the targets that are not as they were when last compared.
+func (c *Controller) targetNews() map[v1alpha3.TargetRef]bool {
+	c.targetsMu.Lock()
+	defer c.targetsMu.Unlock()
+	changed := make(map[v1alpha3.TargetRef]bool)
+	for ref, before := range c.targets {
+		if o := c.cfg.Target(ref); o != before {
+			c.targets[ref] = o
+			changed[ref] = true
+		}
+	}
+	return changed
+}
+
+// CompareTargets finds the records to whom their target's state is news: those of
+// the changed ones, or, with nil, those that say otherwise than it is.
+func (c *Controller) compareTargets(changed map[v1alpha3.TargetRef]bool) {
+	seen := make(map[v1alpha3.TargetRef]ownership.TargetObservation)
+	var batch []string
+	flush := func() {
+		c.mu.Lock()
+		for _, name := range batch {
+			if e := c.byName[name]; e != nil {
+				c.queue.demand(e, workJudge)
+			}
+		}
+		c.mu.Unlock()
+		batch = batch[:0]
+		c.poke()
+	}
+	for h := range c.cfg.Table.All() {
+		if changed == nil {
+			o, ok := seen[h.Target]
+			if !ok {
+				o = c.target(h.Target)
+				seen[h.Target] = o
+			}
+			ready := h.Conditions.Status(v1alpha3.ConditionTargetReady) == metav1.ConditionTrue
+			if o.Unknown || ready == (o.Found && o.Healthy) {
+				continue
+			}
+		} else if !changed[h.Target] {
+			continue
+		}
+		if batch = append(batch, h.Name); len(batch) == 256 {
+			flush()
+		}
+	}
+	flush()
+}

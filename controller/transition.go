@@ -1,0 +1,91 @@
+package controller
+
+import (
+	"fmt"
+
+	"github.com/apoxy-dev/caddy-apoxy/api/v1alpha3"
+	"github.com/apoxy-dev/caddy-apoxy/store"
+)
+
+// TransitionKind says what a Transition is a change of.
+type TransitionKind uint8
+
+const (
+	ConditionChanged TransitionKind = iota
+	PhaseChanged
+	RecordDeleted
+)
+
+// Names of the events that tell of transitions.
+const (
+	EventConditionChanged = "apoxy.condition_changed"
+	EventPhaseChanged     = "apoxy.phase_changed"
+	EventRecordDeleted    = "apoxy.record_deleted"
+)
+
+// Transition is one change of a record that others may want to hear of.
+type Transition struct {
+	Kind TransitionKind
+	// Name and Hostname are those of the record.
+	Name, Hostname string
+	// Type is the condition's, Phase for a phase, empty for a deletion.
+	Type string
+	// From and To are the condition's status or the phase; empty where there
+	// was or is none.
+	From, To string
+	// Reason and Message are the condition's; for a phase those of
+	// OwnershipVerified.
+	Reason, Message string
+}
+
+// Event is the name of the event that tells of the transition.
+func (t Transition) Event() string {
+	switch t.Kind {
+	case PhaseChanged:
+		return EventPhaseChanged
+	case RecordDeleted:
+		return EventRecordDeleted
+	}
+	return EventConditionChanged
+}
+
+// ErrGone: the record was deleted.
+var errGone = fmt.Errorf("the record was deleted: %w", store.ErrNotFound)
+
+// Tell reports what has changed from before to the record's status.
+func (c *Controller) tell(r *v1alpha3.DomainRecord, before *v1alpha3.DomainRecordStatus) {
+	for _, t := range transitions(r, before) {
+		c.cfg.OnTransition(t)
+	}
+}
+
+func transitions(r *v1alpha3.DomainRecord, before *v1alpha3.DomainRecordStatus) []Transition {
+	now := &r.Status
+	t := Transition{Name: r.Name, Hostname: r.Spec.Name}
+	var out []Transition
+	for _, n := range now.Conditions {
+		from := ""
+		if b := before.Condition(n.Type); b != nil {
+			from = string(b.Status)
+		}
+		if from != string(n.Status) {
+			t.Type, t.From, t.To, t.Reason, t.Message = n.Type, from, string(n.Status), n.Reason, n.Message
+			out = append(out, t)
+		}
+	}
+	for _, b := range before.Conditions {
+		if now.Condition(b.Type) == nil {
+			t.Type, t.From, t.To, t.Reason, t.Message = b.Type, string(b.Status), "", "", ""
+			out = append(out, t)
+		}
+	}
+	if before.Phase != now.Phase {
+		t.Kind, t.Type, t.From, t.To = PhaseChanged, "Phase", string(before.Phase), string(now.Phase)
+		t.Reason, t.Message = "", ""
+		if o := now.Condition(v1alpha3.ConditionOwnershipVerified); o != nil {
+			t.Reason, t.Message = o.Reason, o.Message
+		}
+		out = append(out, t)
+	}
+	return out
+}

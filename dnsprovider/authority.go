@@ -61,9 +61,8 @@ type scratch struct {
 	now int64
 	// rel and alt hold names in presentation form.
 	rel, alt [maxNameOctets + 1]byte
-	// zone, rcode and sampled are what is counted.
-	zone  *zoneCounters
-	rcode int
+	// zone is what the answer is counted under.
+	zone *zoneCounters
 }
 
 func (s *scratch) time() int64 {
@@ -121,7 +120,6 @@ func (a *Authority) answer(s *scratch, req, resp []byte, tcp bool) []byte {
 		binary.BigEndian.PutUint16(m.b[10:], binary.BigEndian.Uint16(m.b[10:])+1)
 	}
 	binary.BigEndian.PutUint16(m.b[2:], flags|uint16(rcode&0xf))
-	s.rcode = rcode
 	s.zone.count(q.qtype, rcode, tcp)
 	return m.b
 }

@@ -183,3 +183,24 @@ func TestProviderRefuses(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 }
+
+func TestProviderTakesAZoneBelowZ(t *testing.T) {
+	p, a := newProvider(t)
+	in := []libdns.Record{libdns.TXT{Name: "_acme-challenge", Text: "value"}, libdns.RR{Name: "@", Type: "A", Data: "192.0.2.9", TTL: time.Minute}}
+	if _, err := p.AppendRecords(t.Context(), "panel."+testZone+".", in); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"value"}, texts(t, a, "_acme-challenge.panel."+testZone)); diff != "" {
+		t.Error(diff)
+	}
+	got, err := p.GetRecords(t.Context(), "panel."+testZone+".")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"@ 1m0s A 192.0.2.9", "_acme-challenge 0s TXT value"}, lines(got)); diff != "" {
+		t.Error(diff)
+	}
+	if zones, err := p.ListZones(t.Context()); err != nil || len(zones) != 1 || zones[0].Name != testZone+"." {
+		t.Error(zones, err)
+	}
+}

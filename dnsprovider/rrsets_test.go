@@ -45,6 +45,12 @@ func runSets(t testing.TB, st store.Store) *RRSets {
 	return sets
 }
 
+// The methods that issuance asks of whoever publishes challenges.
+var _ interface {
+	Present(ctx context.Context, hostname, value string) error
+	CleanUp(ctx context.Context, hostname, value string) error
+} = (*Challenges)(nil)
+
 func texts(t testing.TB, a *Authority, owner string) []string {
 	t.Helper()
 	var out []string
@@ -232,5 +238,87 @@ func TestEmptyNonTerminalsFollowRRSets(t *testing.T) {
 				t.Errorf("%s: %s", owner, dns.RcodeToString[got])
 			}
 		}
+	}
+}
+
+// gate is a store whose watches can be held up.
+type gate struct {
+	store.Store
+	open chan struct{}
+}
+
+func (g *gate) Watch(ctx context.Context, prefix string, after int64) (store.Watcher, error) {
+	w, err := g.Store.Watch(ctx, prefix, after)
+	return &gatedWatcher{w, g}, err
+}
+
+type gatedWatcher struct {
+	store.Watcher
+	gate *gate
+}
+
+func (w *gatedWatcher) Next(ctx context.Context) (store.Batch, error) {
+	select {
+	case <-ctx.Done():
+		return store.Batch{}, ctx.Err()
+	case <-w.gate.open:
+		return w.Watcher.Next(ctx)
+	}
+}
+
+// A reader that fell behind the store's history reads everything again: what
+// was put meanwhile is answered, what was deleted meanwhile is not.
+func TestFallingBehindTheHistory(t *testing.T) {
+	st, err := boltstore.Open(filepath.Join(t.TempDir(), "test.db"), boltstore.Options{History: 4})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { st.Close() })
+	writer := runSets(t, st)
+	put := func(owner string, values ...Value) {
+		t.Helper()
+		if err := writer.Update(t.Context(), owner, "A", func(s *RRSet) error { s.Values = values; return nil }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put("old", Value{Data: "192.0.2.1"})
+	g := &gate{st, make(chan struct{})}
+	reader := runSets(t, g)
+	a := mustAuthority(t, mustZone(t, testConfig(), records{}, reader))
+	if got := ask(t, a, question(t, "old."+testZone, dns.TypeA), false); len(got.Answer) != 1 {
+		t.Fatal(got)
+	}
+	put("old")
+	for i := range 10 {
+		put(fmt.Sprint("new", i), Value{Data: "192.0.2.2"})
+	}
+	close(g.open)
+	if err := reader.WaitRevision(t.Context(), writer.revision()); err != nil {
+		t.Fatal(err)
+	}
+	if got := ask(t, a, question(t, "old."+testZone, dns.TypeA), false); got.Rcode != dns.RcodeNameError {
+		t.Errorf("deleted meanwhile: %v", got)
+	}
+	if got := ask(t, a, question(t, "new0."+testZone, dns.TypeA), false); len(got.Answer) != 1 {
+		t.Errorf("put meanwhile: %v", got)
+	}
+}
+
+func TestRunEndsWithTheStore(t *testing.T) {
+	st := openStore(t)
+	sets, err := NewRRSets(st, testZone, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- sets.Run(context.Background()) }()
+	if err := sets.WaitRevision(t.Context(), 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := st.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-ended; !errors.Is(err, store.ErrClosed) {
+		t.Errorf("error %v", err)
 	}
 }

@@ -115,7 +115,8 @@ func (r *RRSets) write(ctx context.Context, key string, code uint16, change func
 	return revision, nil
 }
 
-// List returns every RRset in the store, by owner and type as Update takes them.
+// List calls f for every RRset in the store, with owner and type as Update takes
+// them.
 func (r *RRSets) List(ctx context.Context, f func(owner, typ string, set RRSet)) error {
 	list, err := r.store.List(ctx, r.prefix, store.ListOptions{})
 	if err != nil {

@@ -151,6 +151,47 @@ func TestSwapUnderLoadLosesNothing(t *testing.T) {
 	}
 }
 
+func TestMalformedFloodDoesNotStopAnswers(t *testing.T) {
+	a := mustAuthority(t, mustZone(t, testConfig(), testRecords(), nil))
+	s := mustListen(t, "127.0.0.1:0", ServerOptions{Sockets: 2}, a)
+	stop := make(chan struct{})
+	var wg sync.WaitGroup
+	var sent atomic.Int64
+	q := question(t, "api.example.com."+testZone, dns.TypeA)
+	wg.Go(func() {
+		conn, err := net.Dial("udp", s.Addr().String())
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer conn.Close()
+		junk := append([]byte(nil), q...)
+		for i := 0; ; i++ {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			copy(junk, q)
+			junk[2+i%(len(junk)-2)] ^= byte(1 + i/7)
+			// The client's own socket may be told that its buffer is full.
+			_, _ = conn.Write(junk[:i%(len(junk)+1)])
+			sent.Add(1)
+		}
+	})
+	c := dns.Client{Timeout: 5 * time.Second}
+	for i := range 50 {
+		eventually(t, "the flood goes on", func() bool { return sent.Load() > int64(100*i) })
+		m := new(dns.Msg).SetQuestion("api.example.com.cname.example.net.", dns.TypeA)
+		got, _, err := c.Exchange(m, s.Addr().String())
+		if err != nil || len(got.Answer) != 1 {
+			t.Errorf("query %d: %v %v", i, got, err)
+		}
+	}
+	close(stop)
+	wg.Wait()
+}
+
 func TestTCP(t *testing.T) {
 	a := mustAuthority(t, mustZone(t, testConfig(), testRecords(), nil))
 	s := mustListen(t, "127.0.0.1:0", ServerOptions{MaxConns: 4, MaxConnsPerClient: 2, IdleTimeout: 400 * time.Millisecond}, a)

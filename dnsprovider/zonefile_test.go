@@ -228,3 +228,34 @@ func errorText(e observer.LoggedEntry) string {
 	}
 	return ""
 }
+
+func FuzzParseZone(f *testing.F) {
+	f.Add(customerZone)
+	f.Add("$TTL 1h\n$ORIGIN customer.test.\n@ SOA ns hostmaster (1 2\n 3 4 60)\n@ NS ns\nns A 192.0.2.1\n$GENERATE 1-3 h$ A 192.0.2.$\n")
+	f.Add("@ 60 SOA . . 1 2 3 4 5\n@ 60 NS .\n\\042\\000 60 TXT \"\"\n* CNAME *\n")
+	f.Fuzz(func(t *testing.T, text string) {
+		z, err := parseZone(strings.NewReader(text), "customer.test", "fuzz.zone")
+		if err != nil {
+			if !strings.Contains(err.Error(), "fuzz.zone") {
+				t.Fatalf("no file in %v", err)
+			}
+			return
+		}
+		file := &ZoneFile{origin: "customer.test", wire: []byte("\x08customer\x04test\x00")}
+		file.zone.Store(z)
+		a := mustAuthority(t, file)
+		resp, asked := make([]byte, 0, maxPayload), 0
+		for name := range z.nodes {
+			if asked++; asked > 100 { // $GENERATE makes many alike
+				break
+			}
+			for _, qtype := range []uint16{dns.TypeA, dns.TypeNS, dns.TypeSOA, dns.TypeANY} {
+				req := append([]byte{0, 1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0}, name...)
+				out := a.Answer(append(req, 0, byte(qtype), 0, 1), resp, true)
+				if err := new(dns.Msg).Unpack(out); err != nil {
+					t.Fatalf("%q: %v", name, err)
+				}
+			}
+		}
+	})
+}

@@ -159,10 +159,8 @@ func (s *Scheduler) land(ctx context.Context, e *entry, l landing) {
 	e.looked = e.looked || l.looked || e.rec.has()
 	changed := e.changed
 	e.changed = false
-	if t := e.rec.Trouble; t != nil && changed && e.wanted && t.Facts != factsOf(e.want) && t.Class != ClassLimited {
-		again := *t
-		again.Until, again.Count, again.Facts = now.Unix(), 0, factsOf(e.want)
-		e.rec.Trouble = &again
+	if changed && e.wanted {
+		e.rec.Trouble = e.rec.Trouble.renewedBy(e.want, now)
 	}
 	if l.again > 0 && e.wanted {
 		s.unplace(e)

@@ -11,6 +11,7 @@ type entry struct {
 	hostname string
 	want     Want
 	wanted   bool
+	dropped  bool // Forget was called: nothing is worth keeping but a certificate
 	rec      record
 	revision int64 // of the store's copy of rec
 	// since is when the hostname became due for the first time, for its age.
@@ -63,6 +64,9 @@ func (e *entry) next(now time.Time) (step, time.Time) {
 	if !e.wanted {
 		if r.has() {
 			return stepDrop, unix(r.NotAfter).Add(keepExpired)
+		}
+		if e.dropped && (r.Trouble != nil || r.Order != nil) {
+			return stepDrop, now
 		}
 		return stepNone, time.Time{}
 	}

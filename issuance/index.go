@@ -55,6 +55,8 @@ type trouble struct {
 	// Failed are the last failed validations, newest last, at most four: a CA
 	// that allows five an hour is never asked for the fifth.
 	Failed []int64 `json:"failed,omitempty"`
+	// UID is the record that failed; another one begins afresh.
+	UID string `json:"uid,omitempty"`
 	// Facts are what was known of DNS at that time.
 	Facts facts `json:"facts"`
 }
@@ -68,6 +70,17 @@ type facts struct {
 
 func factsOf(w Want) facts {
 	return facts{DNS01: w.DNS01, HTTP01: w.HTTP01, CA: w.CertificateAuthority}
+}
+
+// renewedBy clears the pauses of a trouble for a Want that differs in what
+// matters. What a CA asked for stays, and so do the validations it counted.
+func (t *trouble) renewedBy(w Want, now time.Time) *trouble {
+	if t == nil || t.Class == ClassLimited || t.UID == w.UID && t.Facts == factsOf(w) {
+		return t
+	}
+	again := *t
+	again.Until, again.Count, again.UID, again.Facts = now.Unix(), 0, w.UID, factsOf(w)
+	return &again
 }
 
 func (r *record) has() bool { return r.NotAfter != 0 }

@@ -5,7 +5,6 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/caddyserver/certmagic"
 	"github.com/mholt/acmez/v3/acme"
@@ -37,6 +36,9 @@ func (s *Scheduler) issue(ctx context.Context, is *Issuers, member any, csr *x50
 		return nil, fmt.Errorf("issuing: a request for exactly one hostname is expected, got %d", len(csr.DNSNames))
 	}
 	hostname := csr.DNSNames[0]
+	if err := s.refusal(ctx, c, hostname); err != nil {
+		return nil, err // at once, whatever others wait for
+	}
 	select {
 	case s.handshakes <- struct{}{}:
 		defer func() { <-s.handshakes }()
@@ -83,13 +85,9 @@ func (s *Scheduler) claim(ctx context.Context, c *ca, hostname string) (*entry, 
 	for {
 		s.mu.Lock()
 		e := s.entries[hostname]
-		if e == nil || !e.wanted || !s.loaded {
-			loaded := s.loaded
+		if err := s.refuses(ctx, e, c, hostname); err != nil {
 			s.mu.Unlock()
-			if !loaded {
-				return nil, nil, fmt.Errorf("issuing for %s: the index of certificates is still being read", hostname)
-			}
-			return nil, nil, errUnknownName(hostname)
+			return nil, nil, err
 		}
 		if f := e.flight; f != nil {
 			s.mu.Unlock()
@@ -100,13 +98,8 @@ func (s *Scheduler) claim(ctx context.Context, c *ca, hostname string) (*entry, 
 				return nil, nil, fmt.Errorf("issuing for %s: %w", hostname, ctx.Err())
 			}
 		}
-		now := s.now()
-		if err := s.refuses(ctx, e, c, now); err != nil {
-			s.mu.Unlock()
-			return nil, nil, err
-		}
 		s.unplace(e)
-		e.flight = &flight{began: now, order: true, ca: c.auth.host(), cancel: func() {}, done: make(chan struct{})}
+		e.flight = &flight{began: s.now(), order: true, ca: c.auth.host(), cancel: func() {}, done: make(chan struct{})}
 		s.flying++
 		j := &job{s: s, hostname: hostname, want: e.want, rec: e.rec, flight: e.flight, step: stepOrder, cas: []*ca{c}}
 		s.mu.Unlock()
@@ -114,9 +107,26 @@ func (s *Scheduler) claim(ctx context.Context, c *ca, hostname string) (*entry, 
 	}
 }
 
+// refusal is refuses for callers without the lock.
+func (s *Scheduler) refusal(ctx context.Context, c *ca, hostname string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.refuses(ctx, s.entries[hostname], c, hostname)
+}
+
 // refuses says why a handshake may not cause an order; nil: it may. s.mu must
 // be held.
-func (s *Scheduler) refuses(ctx context.Context, e *entry, c *ca, now time.Time) error {
+func (s *Scheduler) refuses(ctx context.Context, e *entry, c *ca, hostname string) error {
+	if !s.loaded {
+		return fmt.Errorf("issuing for %s: the index of certificates is still being read", hostname)
+	}
+	if e == nil || !e.wanted {
+		return errUnknownName(hostname)
+	}
+	if e.flight != nil {
+		return nil // its outcome decides
+	}
+	now := s.now()
 	if !c.auth.Named(e.want.CertificateAuthority) {
 		return fmt.Errorf("issuing for %s: the record asks for the certificate authority %q", e.hostname, cut(e.want.CertificateAuthority, 100))
 	}

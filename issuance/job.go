@@ -335,7 +335,7 @@ func (j *job) failed(ctx context.Context, c *ca, method string, f *failure) land
 		}
 		return landing{rec: j.rec, save: j.rec.Order != nil, looked: true}
 	}
-	t := &trouble{Class: f.class, Count: 1, Message: f.message, Method: method, Facts: factsOf(j.want)}
+	t := &trouble{Class: f.class, Count: 1, Message: f.message, Method: method, UID: j.want.UID, Facts: factsOf(j.want)}
 	if old := j.rec.Trouble; old != nil {
 		t.Failed = old.Failed
 		if old.Class == f.class {

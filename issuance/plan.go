@@ -68,6 +68,7 @@ func (p *plan) push(it *item, u urgency, owner, domain string) {
 			kid = &node{key: key, at: n.clock, born: p.seq, stride: 1}
 			if depth == 0 {
 				kid.stride = strides[u]
+				kid.at += kid.stride // of classes that come up together the more pressing is first
 			}
 			if n.kids == nil {
 				n.kids = map[string]*node{}

@@ -159,12 +159,8 @@ func (s *Scheduler) Want(w Want) {
 	if !e.wanted || e.since.IsZero() {
 		e.since = now
 	}
-	if t := e.rec.Trouble; t != nil && t.Facts != factsOf(w) && t.Class != ClassLimited {
-		again := *t
-		again.Until, again.Count, again.Facts = now.Unix(), 0, factsOf(w)
-		e.rec.Trouble = &again
-	}
-	e.want, e.wanted = w, true
+	e.rec.Trouble = e.rec.Trouble.renewedBy(w, now)
+	e.want, e.wanted, e.dropped = w, true, false
 	s.place(e, now)
 	s.poke()
 }
@@ -178,7 +174,7 @@ func (s *Scheduler) Forget(hostname string) {
 		s.mu.Unlock()
 		return
 	}
-	e.wanted, e.want, e.since, e.soon = false, Want{Hostname: hostname}, time.Time{}, false
+	e.wanted, e.want, e.since, e.soon, e.dropped = false, Want{Hostname: hostname}, time.Time{}, false, true
 	if e.flight != nil {
 		e.flight.cancel()
 	}
@@ -212,7 +208,7 @@ func (s *Scheduler) place(e *entry, now time.Time) {
 	st, at := e.next(now)
 	switch {
 	case st == stepNone:
-		if !e.wanted && !e.rec.has() {
+		if !e.wanted && !e.rec.has() && s.loaded {
 			delete(s.entries, e.hostname)
 		}
 	case at.After(now) || !s.loaded:

@@ -1,0 +1,84 @@
+package issuance
+
+import (
+	"math/rand/v2"
+	"testing"
+	"time"
+)
+
+var epoch = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+
+// No span of the budget's length ever sees more orders than the budget, and
+// waiting for what free says always helps.
+func TestBudgetIsNeverPassed(t *testing.T) {
+	rng := rand.New(rand.NewPCG(3, 4))
+	for range 100 {
+		b := Budget{Orders: 1 + rng.IntN(40), Per: time.Duration(1+rng.IntN(180)) * time.Minute}
+		s, now := newSpending(b), epoch
+		var taken []time.Time
+		for range 600 {
+			now = now.Add(time.Duration(rng.Int64N(int64(b.Per) / int64(b.Orders))))
+			if rng.IntN(50) == 0 { // a restart
+				next := newSpending(b)
+				if err := next.unmarshal(s.marshal()); err != nil {
+					t.Fatal(err)
+				}
+				s = next
+			}
+			if rng.IntN(3) == 0 {
+				free := s.free(now)
+				if free.Sub(now) > b.Per+b.Per/50 {
+					t.Fatalf("%v: must wait %v", b, free.Sub(now))
+				}
+				now = free
+				if !s.take(now) {
+					t.Fatalf("%v: refused at the time it named", b)
+				}
+			} else if !s.take(now) {
+				continue
+			}
+			taken = append(taken, now)
+			n := 0
+			for _, at := range taken {
+				if now.Sub(at) < b.Per {
+					n++
+				}
+			}
+			if n > b.Orders {
+				t.Fatalf("%v: %d orders within one span", b, n)
+			}
+		}
+	}
+}
+
+func TestForecast(t *testing.T) {
+	s := newSpending(Budget{Orders: 300, Per: 3 * time.Hour})
+	for range 300 {
+		s.take(epoch)
+	}
+	if got := s.forecast(epoch, 612); got < 6*time.Hour || got > 7*time.Hour {
+		t.Errorf("612 before it: %v", got)
+	}
+	if got := newSpending(Budget{}).forecast(epoch, 1e6); got != 0 {
+		t.Errorf("without a bound: %v", got)
+	}
+}
+
+func TestSpentOrdersOfAnotherSpanStillCount(t *testing.T) {
+	old := newSpending(Budget{Orders: 10, Per: time.Hour})
+	for range 10 {
+		old.take(epoch)
+	}
+	s := newSpending(Budget{Orders: 10, Per: 3 * time.Hour})
+	if err := s.unmarshal(old.marshal()); err != nil {
+		t.Fatal(err)
+	}
+	if s.take(epoch.Add(2 * time.Hour)) {
+		t.Error("the longer span forgot")
+	}
+	for _, bad := range []string{"", "{}", `{"slot":1,"spent":{"x":1}}`, `{"slot":-1}`} {
+		if s.unmarshal([]byte(bad)) == nil {
+			t.Errorf("%q was taken", bad)
+		}
+	}
+}

@@ -1,0 +1,121 @@
+package issuance
+
+import (
+	"context"
+	"crypto/tls"
+	"net"
+	"strings"
+	"testing"
+
+	"github.com/caddyserver/certmagic"
+	"github.com/mholt/acmez/v3"
+	"github.com/mholt/acmez/v3/acme"
+
+	"github.com/apoxy-dev/caddy-apoxy/ownership"
+)
+
+func TestAHostnameGetsItByTLSALPN01ThroughCertmagicsOwnHandshake(t *testing.T) {
+	w := newWorld(t)
+	w.ca.offer = []string{"tls-alpn-01"}
+	w.ca.validate = func(host, kind, token, keyAuth string) *acme.Problem {
+		server, client := net.Pipe()
+		defer client.Close()
+		go tls.Server(server, w.magic.TLSConfig()).Handshake()
+		conn := tls.Client(client, &tls.Config{ServerName: host, NextProtos: []string{acmez.ACMETLS1Protocol}, InsecureSkipVerify: true})
+		if err := conn.Handshake(); err != nil {
+			return &acme.Problem{Type: acme.ProblemTypeTLS, Detail: err.Error()}
+		}
+		for _, ext := range conn.ConnectionState().PeerCertificates[0].Extensions {
+			if ext.Id.String() == "1.3.6.1.5.5.7.1.31" && ext.Critical {
+				return nil
+			}
+		}
+		return &acme.Problem{Type: acme.ProblemTypeUnauthorized, Detail: "no acmeIdentifier"}
+	}
+	w.s.Want(Want{Hostname: "www.example.com", UID: "u1", HTTP01: true})
+	if o := w.until("www.example.com", "certified", seen); o.Challenge != "tls-alpn-01" {
+		t.Errorf("observed %+v", o)
+	}
+}
+
+// The account that the scheduler registers is the one that Caddy's own ACME
+// issuer finds for the same directory and address.
+func TestAccountsAreSharedWithCertmagic(t *testing.T) {
+	w := newWorld(t)
+	w.dns.delegate("api.example.com")
+	w.s.Want(Want{Hostname: "api.example.com", UID: "u1", DNS01: true})
+	w.until("api.example.com", "certified", seen)
+	registered := w.ca.count("account")
+	theirs := certmagic.NewACMEIssuer(w.magic, certmagic.ACMEIssuer{CA: w.ca.directory(), Email: "ops@example.net"})
+	if err := theirs.PreCheck(context.Background(), []string{"api.example.com"}, false); err != nil {
+		t.Fatal(err)
+	}
+	st, err := loadCertificate(context.Background(), w.magic.Storage, theirs.IssuerKey(), "api.example.com")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if st.meta.CA != w.ca.directory() || st.meta.Account == "" {
+		t.Errorf("metadata %+v", st.meta)
+	}
+	// Their revocation goes through the same account without registering.
+	err = theirs.Revoke(context.Background(), certmagic.CertificateResource{CertificatePEM: w.ca.order(0).Chain}, 0)
+	if err == nil || !strings.Contains(err.Error(), "no such thing") || w.ca.count("account") != registered {
+		t.Errorf("revoking: %v, %d registrations", err, w.ca.count("account"))
+	}
+}
+
+func TestCertmagicsMemoryIsReachableAndEvictsAHostname(t *testing.T) {
+	w := newWorld(t)
+	w.dns.delegate("api.example.com")
+	w.s.Want(Want{Hostname: "api.example.com", UID: "u1", DNS01: true})
+	w.until("api.example.com", "certified", seen)
+	cache := cacheOf(w.magic)
+	if cache == nil {
+		t.Fatal("certmagic.Config has changed: evict does nothing any more")
+	}
+	if _, err := w.magic.CacheManagedCertificate(context.Background(), "api.example.com"); err != nil {
+		t.Fatal(err)
+	}
+	if n := len(cache.AllMatchingCertificates("api.example.com")); n != 1 {
+		t.Fatalf("%d certificates in memory", n)
+	}
+	w.s.Forget("api.example.com")
+	if n := len(cache.AllMatchingCertificates("api.example.com")); n != 0 {
+		t.Errorf("%d certificates stay in memory", n)
+	}
+}
+
+func TestARenewedCertificateIsServedByTheNextHandshake(t *testing.T) {
+	w := newWorld(t)
+	w.dns.delegate("api.example.com")
+	w.s.Want(Want{Hostname: "api.example.com", UID: "u1", DNS01: true})
+	before := w.until("api.example.com", "certified", seen)
+	served := func() string {
+		server, client := net.Pipe()
+		defer client.Close()
+		go tls.Server(server, w.magic.TLSConfig()).Handshake()
+		conn := tls.Client(client, &tls.Config{ServerName: "api.example.com", InsecureSkipVerify: true})
+		if err := conn.Handshake(); err != nil {
+			t.Fatal(err)
+		}
+		return conn.ConnectionState().PeerCertificates[0].SerialNumber.Text(16)
+	}
+	if got := served(); got != before.SerialNumber {
+		t.Fatalf("serves %s, not %s", got, before.SerialNumber)
+	}
+	w.s.mu.Lock() // its time has come
+	e := w.s.entries["api.example.com"]
+	e.rec.Renewal = 1
+	w.s.place(e, w.s.now())
+	w.s.mu.Unlock()
+	w.s.poke()
+	after := w.until("api.example.com", "renewed", func(o ownership.CertificateObservation) bool {
+		return o.SerialNumber != before.SerialNumber && o.Work == ownership.WorkNone
+	})
+	if got := served(); got != after.SerialNumber {
+		t.Errorf("serves %s, not %s", got, after.SerialNumber)
+	}
+	if w.ca.placed() != 2 {
+		t.Errorf("%d orders", w.ca.placed())
+	}
+}

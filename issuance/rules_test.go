@@ -1,0 +1,218 @@
+package issuance
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/mholt/acmez/v3/acme"
+)
+
+func TestRetryAfter(t *testing.T) {
+	for name, tt := range map[string]struct {
+		header string
+		want   time.Duration // -1: none
+	}{
+		"seconds":                          {"120", 2 * time.Minute},
+		"zero seconds":                     {"0", 0},
+		"a date":                           {epoch.Add(time.Hour).Format("Mon, 02 Jan 2006 15:04:05 GMT"), time.Hour},
+		"an RFC 850 date":                  {epoch.Add(time.Hour).Format("Monday, 02-Jan-06 15:04:05 GMT"), time.Hour},
+		"a date gone by is now":            {epoch.Add(-time.Hour).Format("Mon, 02 Jan 2006 15:04:05 GMT"), 0},
+		"an absurd number is cut":          {"99999999999", longestHold},
+		"a negative number is nothing":     {"-5", -1},
+		"a number past 64 bits is nothing": {"99999999999999999999999", -1},
+		"words are nothing":                {"soon", -1},
+		"an empty header is nothing":       {"", -1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got := parseRetryAfter(tt.header, epoch)
+			if tt.want < 0 && !got.IsZero() || tt.want >= 0 && !got.Equal(epoch.Add(tt.want)) {
+				t.Errorf("%q: %v", tt.header, got)
+			}
+		})
+	}
+}
+
+func FuzzRetryAfter(f *testing.F) {
+	for _, s := range []string{"1", "-1", "Mon, 02 Jan 2006 15:04:05 GMT", "retry after 2026-01-02 04:00:00 UTC"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		for _, at := range []time.Time{parseRetryAfter(s, epoch), parseRetryDetail(s, epoch)} {
+			if !at.IsZero() && (at.Before(epoch) || at.After(epoch.Add(longestHold))) {
+				t.Errorf("%q: %v", s, at)
+			}
+		}
+	})
+}
+
+func TestRenewalTime(t *testing.T) {
+	day := 24 * time.Hour
+	for name, tt := range map[string]struct {
+		life     time.Duration
+		ratio    float64
+		ari      window
+		from, to time.Duration // after notBefore
+	}{
+		"two thirds of 90 days":                     {90 * day, 0, window{}, 60 * day, 63 * day},
+		"half of six days":                          {6 * day, 0, window{}, 3 * day, 3*day + 5*time.Hour},
+		"the operator's ratio":                      {90 * day, 0.5, window{}, 45 * day, 48 * day},
+		"within the CA's window":                    {90 * day, 0, window{epoch.Add(10 * day), epoch.Add(12 * day)}, 10 * day, 12 * day},
+		"a window in the past is due":               {90 * day, 0, window{epoch.Add(-2 * day), epoch.Add(-day)}, -2 * day, -day},
+		"a window past expiry is cut":               {90 * day, 0, window{epoch.Add(200 * day), epoch.Add(201 * day)}, 85 * day, 86 * day},
+		"an upside-down window is ignored":          {90 * day, 0, window{epoch.Add(12 * day), epoch.Add(10 * day)}, 60 * day, 63 * day},
+		"a certificate without a lifetime is due":   {0, 0, window{}, 0, 1},
+		"a ratio that makes no sense is not obeyed": {90 * day, 7, window{}, 60 * day, 63 * day},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var sum time.Duration
+			for i := range 100 {
+				seed := fmt.Sprint("host", i)
+				at := renewalTime(epoch, epoch.Add(tt.life), tt.ratio, tt.ari, seed)
+				if got := at.Sub(epoch); got < tt.from || got > tt.to {
+					t.Fatalf("%v after issuance", got)
+				}
+				if again := renewalTime(epoch, epoch.Add(tt.life), tt.ratio, tt.ari, seed); !again.Equal(at) {
+					t.Fatal("the point moves")
+				}
+				sum += at.Sub(epoch) - tt.from
+			}
+			if width := tt.to - tt.from; width > 2*time.Hour && width <= 3*day && tt.ari.End.Before(epoch.Add(90*day)) {
+				if mean := sum / 100; mean < width*35/100 || mean > width*65/100 {
+					t.Errorf("bunched: mean %v of %v", mean, width)
+				}
+			}
+		})
+	}
+}
+
+func TestCAA(t *testing.T) {
+	at := func(tag, value string) CAA { return CAA{Domain: "example.com", Tag: tag, Value: value} }
+	ids := []string{"ca.test", "alias.test"}
+	for name, tt := range map[string]struct {
+		host    string
+		set     []CAA
+		uri     string
+		allowed bool
+		methods string
+		says    string
+	}{
+		"no records allow":                             {"a.example.com", nil, "", true, "", ""},
+		"the CA is named":                              {"a.example.com", []CAA{at("issue", "ca.test")}, "", true, "", ""},
+		"any of its names counts, case aside":          {"a.example.com", []CAA{at("Issue", " ALIAS.test ; x=y")}, "", true, "", ""},
+		"only another CA is named":                     {"a.example.com", []CAA{at("issue", "other.test")}, "", false, "", `add: example.com. CAA 0 issue "ca.test"`},
+		"nobody may":                                   {"a.example.com", []CAA{at("issue", ";")}, "", false, "", `found example.com. CAA 0 issue ";"`},
+		"iodef alone restricts nothing":                {"a.example.com", []CAA{at("iodef", "mailto:x@y")}, "", true, "", ""},
+		"issuewild does not bind a plain name":         {"a.example.com", []CAA{at("issuewild", ";")}, "", true, "", ""},
+		"issuewild replaces issue for a wildcard":      {"*.example.com", []CAA{at("issue", "ca.test"), at("issuewild", ";")}, "", false, "", `CAA 0 issuewild "ca.test"`},
+		"issue binds a wildcard without issuewild":     {"*.example.com", []CAA{at("issue", "other.test")}, "", false, "", `issue "ca.test"`},
+		"a critical unknown tag forbids":               {"a.example.com", []CAA{{"example.com", 128, "tbs", "x"}, at("issue", "ca.test")}, "", false, "", "critical"},
+		"an unknown tag that is not critical does not": {"a.example.com", []CAA{at("tbs", "x"), at("issue", "ca.test")}, "", true, "", ""},
+		"a malformed value names nobody":               {"a.example.com", []CAA{at("issue", "ca.test; %%%")}, "", false, "", ""},
+		"another account is meant":                     {"a.example.com", []CAA{at("issue", "ca.test; accounturi=https://ca/2")}, "https://ca/1", false, "", ""},
+		"our account is meant":                         {"a.example.com", []CAA{at("issue", "ca.test; accounturi=https://ca/1")}, "https://ca/1", true, "", ""},
+		"methods are narrowed":                         {"a.example.com", []CAA{at("issue", "ca.test; validationmethods=dns-01,x")}, "", true, "dns-01,x", ""},
+		"a record without methods widens again":        {"a.example.com", []CAA{at("issue", "ca.test; validationmethods=dns-01"), at("issue", "ca.test")}, "", true, "", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			v := evaluateCAA(tt.host, tt.set, ids, tt.uri)
+			if v.allowed != tt.allowed || strings.Join(v.methods, ",") != tt.methods || !strings.Contains(v.message, tt.says) {
+				t.Errorf("got %+v", v)
+			}
+			if !v.allowed && v.message == "" {
+				t.Error("forbids without a word")
+			}
+		})
+	}
+}
+
+func TestClassify(t *testing.T) {
+	problem := func(p acme.Problem) error { return fmt.Errorf("doing: %w", p) }
+	held := func(status int, detail string) error {
+		return fmt.Errorf("doing: %w", &heldError{Status: status, Problem: acme.Problem{Detail: detail}})
+	}
+	ns := acme.ProblemTypeNamespace
+	for name, tt := range map[string]struct {
+		err   error
+		class Class
+		scope scope
+	}{
+		"too many orders stop the account":          {held(429, "too many new orders (300) from this account in the last 3h0m0s"), ClassLimited, scopeCA},
+		"too many certificates stop the domain":     {held(429, `too many certificates (50) already issued for "example.com" in the last 168h0m0s`), ClassLimited, scopeDomain},
+		"duplicates stop the name":                  {held(429, `too many certificates (5) already issued for this exact set of identifiers in the last 168h0m0s`), ClassLimited, scopeName},
+		"failed authorizations stop the name":       {held(429, `too many failed authorizations (5) for "api.example.com" in the last 1h0m0s`), ClassLimited, scopeName},
+		"a busy CA is left alone":                   {held(503, `"api.example.com"`), ClassLimited, scopeCA},
+		"a limit in unknown words stops the CA":     {held(429, "slow down"), ClassLimited, scopeCA},
+		"a failed validation is the customer's":     {problem(acme.Problem{Type: ns + "connection", Resource: acme.Authorization{}}), ClassCustomer, ""},
+		"a wrong answer is the customer's":          {problem(acme.Problem{Type: ns + "unauthorized", Resource: acme.Authorization{}}), ClassCustomer, ""},
+		"an account that may not is the operator's": {problem(acme.Problem{Type: ns + "unauthorized"}), ClassOperator, ""},
+		"CAA":                         {problem(acme.Problem{Type: ns + "caa"}), ClassCAA, ""},
+		"a high-risk name is refused": {problem(acme.Problem{Type: ns + "rejectedIdentifier"}), ClassRefused, ""},
+		"the CA's own trouble passes": {problem(acme.Problem{Type: "about:blank", Status: 502}), ClassPassing, ""},
+		"a missing external account":  {problem(acme.Problem{Type: ns + "externalAccountRequired", Status: 403}), ClassOperator, ""},
+		"a broken connection passes":  {errors.New("read tcp: connection reset by peer"), ClassPassing, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := classify(tt.err, "api.example.com")
+			if f.class != tt.class || f.scope != tt.scope || f.message == "" {
+				t.Errorf("got %s %s %q", f.class, f.scope, f.message)
+			}
+		})
+	}
+}
+
+func TestBackoffGrowsAndEnds(t *testing.T) {
+	for _, c := range []Class{ClassPassing, ClassCustomer, ClassCAA, ClassDNS, ClassOperator} {
+		var last time.Duration
+		for n := 1; n < 20; n++ {
+			d := backoff(c, n, 0)
+			if d < last || d <= 0 || d > 24*time.Hour {
+				t.Errorf("%s %d: %v after %v", c, n, d, last)
+			}
+			if spread := backoff(c, n, 0.999); spread > d*6/5 {
+				t.Errorf("%s %d: %v spread from %v", c, n, spread, d)
+			}
+			last = d
+		}
+	}
+	if backoff(ClassRefused, 1, 0) != 0 {
+		t.Error("a refused name is tried again")
+	}
+}
+
+// A hostname whose facts flap is still never validated a fifth time in an hour.
+func TestFailedValidationsAreSpared(t *testing.T) {
+	e := &entry{hostname: "a.example.com", wanted: true, looked: true, soon: true, want: Want{DNS01: true}}
+	for i := range maxFailed {
+		e.rec.Trouble = &trouble{Class: ClassCustomer, Failed: append(failedOf(e), epoch.Add(time.Duration(i)*time.Minute).Unix())}
+	}
+	st, at := e.next(epoch.Add(10 * time.Minute))
+	if st != stepOrder || !at.Equal(epoch.Add(time.Hour)) {
+		t.Errorf("%v at %v", st, at)
+	}
+}
+
+func failedOf(e *entry) []int64 {
+	if e.rec.Trouble == nil {
+		return nil
+	}
+	return e.rec.Trouble.Failed
+}
+
+func TestAuthorityNames(t *testing.T) {
+	le := Authority{}
+	for name, want := range map[string]bool{"": true, "letsencrypt": true, "LetsEncrypt": true, "acme-v02.api.letsencrypt.org": true,
+		"https://acme-v02.api.letsencrypt.org/directory": true, "acme-v02.api.letsencrypt.org-directory": true, "zerossl": false, "x": false} {
+		if le.Named(name) != want {
+			t.Errorf("%q: %v", name, !want)
+		}
+	}
+	if b := le.budget(); b.Orders != 300 || b.Per != 3*time.Hour {
+		t.Errorf("Let's Encrypt's budget is %v", b)
+	}
+	if b := (Authority{Directory: "https://ca.test/dir"}).budget(); b.Orders != 0 {
+		t.Errorf("an unknown CA's budget is %v", b)
+	}
+}

@@ -8,6 +8,8 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
+	"github.com/apoxy-dev/caddy-apoxy/apiserver"
 )
 
 func init() {
@@ -34,7 +36,7 @@ func (a *AdminAPI) Provision(ctx caddy.Context) error {
 // Routes returns the paths that kubectl and client-go ask for.
 func (a *AdminAPI) Routes() []caddy.AdminRoute {
 	var routes []caddy.AdminRoute
-	for _, pattern := range []string{"/api", "/api/", "/apis", "/apis/", "/openapi/", "/version"} {
+	for _, pattern := range apiserver.Paths {
 		routes = append(routes, caddy.AdminRoute{Pattern: pattern, Handler: caddy.AdminHandlerFunc(a.serve)})
 	}
 	return routes

@@ -21,7 +21,7 @@ import (
 )
 
 func init() {
-	caddy.RegisterModule(App{})
+	caddy.RegisterModule(new(App))
 }
 
 // errNoEtcd refuses an engine that the contract names and this version lacks.
@@ -76,7 +76,7 @@ type App struct {
 }
 
 // CaddyModule returns the Caddy module information.
-func (App) CaddyModule() caddy.ModuleInfo {
+func (*App) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{ID: "apoxy", New: func() caddy.Module { return new(App) }}
 }
 
@@ -118,14 +118,11 @@ func (a *App) Provision(ctx caddy.Context) error {
 	if httpApp, err := ctx.AppIfConfigured("http"); err == nil {
 		a.http = httpApp.(*caddyhttp.App)
 	}
-	a.resolver, err = controller.NewResolver(controller.ResolverConfig{
+	a.resolver = controller.NewResolver(controller.ResolverConfig{
 		Resolvers: a.Resolvers,
 		OwnZone:   func() string { return zone.Name },
 		Logger:    a.logger.Named("resolver"),
 	})
-	if err != nil {
-		return err
-	}
 	if err := registerMetrics(ctx); err != nil {
 		return err
 	}

@@ -104,6 +104,10 @@ type Issuer struct {
 	OrderBudget int `json:"order_budget,omitempty"`
 	// The span of time that order_budget is for. Default: 3h.
 	OrderBudgetPer caddy.Duration `json:"order_budget_per,omitempty"`
+	// The ID of a certificate authority of Caddy's pki app, such as local,
+	// whose root is trusted for the ACME endpoint, beside trusted_roots. For an
+	// acme_server of Caddy's own. Default: none.
+	TrustedRootsPKI string `json:"trusted_roots_pki,omitempty"`
 
 	group     *issuerGroup // nil before Provision has come that far
 	authority issuance.Authority
@@ -137,6 +141,11 @@ func (iss *Issuer) Provision(ctx caddy.Context) error {
 	var err error
 	if iss.authority, err = iss.makeAuthority(); err != nil {
 		return err
+	}
+	if iss.TrustedRootsPKI != "" {
+		if iss.authority.TrustedRoots, err = withPKIRoot(ctx, iss.authority.TrustedRoots, iss.TrustedRootsPKI); err != nil {
+			return fmt.Errorf("issuer apoxy: trusted_roots_pki %s: %w", iss.TrustedRootsPKI, err)
+		}
 	}
 	app, err := appFrom(ctx, "issuer apoxy")
 	if err != nil {
@@ -241,6 +250,7 @@ func (iss *Issuer) Cleanup() error {
 //
 //	issuer apoxy [<directory_url>] {
 //	    order_budget <orders> [<duration>]
+//	    trusted_roots_pki <ca_id>
 //	    … everything that `issuer acme` takes
 //	}
 func (iss *Issuer) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
@@ -260,6 +270,11 @@ func (iss *Issuer) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 				return err
 			}
 			iss.OrderBudget, iss.OrderBudgetPer = orders, caddy.Duration(per)
+			continue
+		case depth == 1 && opens && d.Val() == "trusted_roots_pki":
+			if !d.AllArgs(&iss.TrustedRootsPKI) {
+				return d.Err("trusted_roots_pki expects one ID of a CA of Caddy's pki app, such as `trusted_roots_pki local`")
+			}
 			continue
 		}
 		rest = append(rest, d.Token())

@@ -14,8 +14,8 @@ type liveResolver struct{ rt *runtime }
 
 func (l liveResolver) resolver() *controller.Resolver { return l.rt.apps.Current().resolver }
 
-func (l liveResolver) Observe(ctx context.Context, name string, kind controller.Kind) ownership.DNSObservation {
-	return l.resolver().Observe(ctx, name, kind)
+func (l liveResolver) Observe(ctx context.Context, hostname string, kind controller.Kind) ownership.DNSObservation {
+	return l.resolver().Observe(ctx, hostname, kind)
 }
 
 func (l liveResolver) Delegated(ctx context.Context, hostname string) (bool, error) {

@@ -7,7 +7,6 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/apoxy-dev/caddy-apoxy/apiserver"
 	"github.com/apoxy-dev/caddy-apoxy/controller"
 	"github.com/apoxy-dev/caddy-apoxy/dnsprovider"
 	"github.com/apoxy-dev/caddy-apoxy/hosts"
@@ -31,7 +30,7 @@ var (
 func registerMetrics(ctx caddy.Context) error {
 	collectors := []prometheus.Collector{permissionTotal, requestsTotal}
 	for _, room := range [][]prometheus.Collector{
-		controller.Collectors(), dnsprovider.Collectors(), issuance.Collectors(), hosts.Collectors(), apiserver.Collectors(),
+		controller.Collectors(), dnsprovider.Collectors(), issuance.Collectors(), hosts.Collectors(),
 	} {
 		collectors = append(collectors, room...)
 	}

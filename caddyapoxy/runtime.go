@@ -219,6 +219,12 @@ func (rt *runtime) emit(t controller.Transition) {
 	})
 }
 
+// version is this build's, as Caddy tells it.
+func version() string {
+	short, _ := caddy.Version()
+	return short
+}
+
 // errNotStarted is met only in the moments before the first Start.
 var errNotStarted = errors.New("apoxy has not started yet")
 

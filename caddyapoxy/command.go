@@ -1,0 +1,51 @@
+package caddyapoxy
+
+import (
+	"net/http"
+
+	caddycmd "github.com/caddyserver/caddy/v2/cmd"
+	"github.com/spf13/cobra"
+
+	"github.com/apoxy-dev/caddy-apoxy/cli"
+)
+
+func init() {
+	caddycmd.RegisterCommand(caddycmd.Command{
+		Name:  "apoxy",
+		Usage: "domainrecord <command>",
+		Short: "Manages customers' domains",
+		Long: `
+Manages customers' domains through the API on Caddy's admin endpoint. Run under
+the name apoxy, as through a link, this program takes the commands below
+directly.`,
+		CobraFunc: func(cmd *cobra.Command) {
+			cmd.AddCommand(cli.Command(cli.Env{Client: adminClient, Flags: adminFlags, Failed: failed}))
+		},
+	})
+}
+
+// adminFlags are the flags by which Caddy's own commands find the endpoint.
+func adminFlags(cmd *cobra.Command) {
+	cmd.PersistentFlags().String("address", "", "Address of the administration API listener (if --config is not used)")
+	cmd.PersistentFlags().String("config", "", "Configuration file to find the address in (if --address is not used)")
+	cmd.PersistentFlags().String("adapter", "", "Name of config adapter to apply (if --config is used)")
+}
+
+// adminClient reaches the endpoint that the flags name.
+func adminClient(cmd *cobra.Command) (*http.Client, string, error) {
+	flags := caddycmd.Flags{FlagSet: cmd.Flags()}
+	address, err := caddycmd.DetermineAdminAPIAddress(flags.String("address"), nil, flags.String("config"), flags.String("adapter"))
+	if err != nil {
+		return nil, "", err
+	}
+	return cli.AddressClient(address)
+}
+
+// failed carries an exit status to Caddy's main function, which knows 1 and, by
+// its own wrapper alone, others.
+func failed(cmd *cobra.Command, code int, err error) error {
+	if code == cli.ExitFailed {
+		return err
+	}
+	return caddycmd.WrapCommandFuncForCobra(func(caddycmd.Flags) (int, error) { return code, err })(cmd, nil)
+}

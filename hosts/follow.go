@@ -121,10 +121,14 @@ func (f *Follower) synchronize(ctx context.Context, s store.Store) (int64, error
 
 func (f *Follower) synchronizeOne(r *v1alpha3.DomainRecord, revision int64) {
 	var previous *v1alpha3.DomainRecord
-	if h, ok := f.Table.Get(r.Spec.Name); ok && h.Name == r.Name {
-		if h.Revision == revision {
-			return
-		}
+	h, known := f.Table.Get(r.Spec.Name)
+	switch {
+	case known && h.Name != r.Name: // deleted meanwhile, and its hostname taken
+		f.Table.Delete(h.Hostname)
+		f.tell(Change{Name: h.Name, Previous: remembered(h), Revision: revision})
+	case known && h.Revision == revision:
+		return
+	case known:
 		previous = remembered(h)
 	}
 	f.Table.Set(FromRecord(r, revision))

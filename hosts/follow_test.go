@@ -1,0 +1,313 @@
+package hosts
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/apoxy-dev/caddy-apoxy/api/v1alpha3"
+	"github.com/apoxy-dev/caddy-apoxy/store"
+	"github.com/apoxy-dev/caddy-apoxy/store/boltstore"
+)
+
+func openStore(t testing.TB, o boltstore.Options) *boltstore.Store {
+	t.Helper()
+	s, err := boltstore.Open(filepath.Join(t.TempDir(), "apoxy.db"), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	return s
+}
+
+func record(name, hostname string, verified bool) *v1alpha3.DomainRecord {
+	status := metav1.ConditionFalse
+	if verified {
+		status = metav1.ConditionTrue
+	}
+	return &v1alpha3.DomainRecord{
+		ObjectMeta: metav1.ObjectMeta{
+			Name: name, UID: types.UID("uid of " + name),
+			Labels: map[string]string{v1alpha3.OwnerLabel: "tenant", "plan": "gold"},
+		},
+		Spec: v1alpha3.DomainRecordSpec{
+			Name: hostname, TLS: &v1alpha3.DomainRecordTLS{},
+			Target: v1alpha3.DomainRecordTarget{Ref: &v1alpha3.TargetRef{Kind: v1alpha3.KindGateway, Name: "default"}},
+		},
+		Status: v1alpha3.DomainRecordStatus{
+			Phase: v1alpha3.PhaseActive,
+			Conditions: []metav1.Condition{
+				{Type: v1alpha3.ConditionOwnershipVerified, Status: status},
+				{Type: v1alpha3.ConditionReady, Status: metav1.ConditionUnknown},
+			},
+		},
+	}
+}
+
+func putOp(t testing.TB, r *v1alpha3.DomainRecord) store.Op {
+	t.Helper()
+	b, err := json.Marshal(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return store.Op{Key: Prefix + r.Name, Value: b, If: store.Any}
+}
+
+func write(t testing.TB, s store.Store, ops ...store.Op) int64 {
+	t.Helper()
+	rev, err := s.Write(t.Context(), ops...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return rev
+}
+
+// following is a Follow under way, with what it told.
+type following struct {
+	table *Table
+	mu    sync.Mutex
+	told  []string
+	moved chan struct{}
+	hold  chan struct{} // while not nil, changes are held up until it is closed
+	ended chan error
+	stop  context.CancelFunc
+}
+
+func follow(t *testing.T, s store.Store, f Follower) *following {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	fl := &following{table: New(), moved: make(chan struct{}, 1), ended: make(chan error, 1), stop: cancel}
+	loaded := make(chan struct{})
+	f.Table = fl.table
+	f.OnLoaded = func() { close(loaded) }
+	f.OnChange = fl.changed
+	go func() { fl.ended <- Follow(ctx, s, f) }()
+	t.Cleanup(cancel)
+	select {
+	case <-loaded:
+	case err := <-fl.ended:
+		t.Fatalf("Follow ended before it had loaded: %v", err)
+	}
+	return fl
+}
+
+func (f *following) changed(c Change) {
+	what := c.Name
+	if c.Previous != nil {
+		what += " was " + c.Previous.Spec.Name
+	}
+	if c.Record != nil {
+		what += " is " + c.Record.Spec.Name
+		if h, ok := f.table.Get(c.Record.Spec.Name); !ok || h.Revision != c.Revision {
+			what += " BUT THE TABLE DOES NOT HAVE IT"
+		}
+	} else if h, ok := f.table.Get(c.Previous.Spec.Name); ok && h.Name == c.Name {
+		what += " BUT THE TABLE STILL HAS IT"
+	}
+	f.mu.Lock()
+	f.told = append(f.told, what)
+	hold := f.hold
+	f.mu.Unlock()
+	select {
+	case f.moved <- struct{}{}:
+	default:
+	}
+	if hold != nil {
+		<-hold
+	}
+}
+
+// until waits for the table to reach a state.
+func (f *following) until(t *testing.T, what string, reached func() bool) {
+	t.Helper()
+	for !reached() {
+		select {
+		case <-f.moved:
+		case err := <-f.ended:
+			t.Fatalf("Follow ended (%v) before %s", err, what)
+		case <-time.After(20 * time.Second):
+			t.Fatalf("waited in vain for %s", what)
+		}
+	}
+}
+
+func (f *following) heard() []string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	told := f.told
+	f.told = nil
+	return told
+}
+
+func TestFollow(t *testing.T) {
+	s := openStore(t, boltstore.Options{})
+	for i := range 25 {
+		hostname := fmt.Sprintf("h%02d.test", i)
+		write(t, s, putOp(t, record(hostname, hostname, i%2 == 0)))
+	}
+	write(t, s, store.Op{Key: "hostnames/x", Value: []byte("not a record"), If: store.Any})
+	f := follow(t, s, Follower{PageSize: 10})
+	if told := f.heard(); f.table.Len() != 25 || len(told) != 25 || !slices.IsSorted(told) {
+		t.Fatalf("%d hosts after loading, told %v", f.table.Len(), told)
+	}
+
+	rev := write(t, s, putOp(t, record("wild", "*.h00.test", true)))
+	f.until(t, "the new record", func() bool { h, ok := f.table.Match("a.h00.test"); return ok && h.Revision == rev })
+	write(t, s, putOp(t, record("h01.test", "h01.test", true)))
+	f.until(t, "the change", func() bool { h, _ := f.table.Get("h01.test"); return h.Verified })
+	write(t, s, store.Op{Key: Prefix + "h02.test", If: store.Any})
+	f.until(t, "the deletion", func() bool { _, ok := f.table.Get("h02.test"); return !ok })
+	f.until(t, "the news", func() bool { f.mu.Lock(); defer f.mu.Unlock(); return len(f.told) == 3 })
+	if d := cmp.Diff([]string{"wild is *.h00.test", "h01.test was h01.test is h01.test", "h02.test was h02.test"}, f.heard()); d != "" {
+		t.Error(d)
+	}
+	if n := f.table.Count(v1alpha3.ConditionOwnershipVerified, metav1.ConditionTrue); n != 12+2 {
+		t.Errorf("%d verified, want 14", n)
+	}
+	registry := prometheus.NewPedanticRegistry()
+	registry.MustRegister(Collectors()...)
+	families, err := registry.Gather()
+	if err != nil || len(families) != 1 || families[0].GetName() != "apoxy_domainrecords" || len(families[0].GetMetric()) != 18 {
+		t.Errorf("gathered %v, %v; want apoxy_domainrecords in 18 series", families, err)
+	}
+	f.stop()
+	if err := <-f.ended; !errors.Is(err, context.Canceled) {
+		t.Errorf("Follow ended with %v", err)
+	}
+}
+
+func TestFollowEndsWithTheStore(t *testing.T) {
+	s := openStore(t, boltstore.Options{})
+	f := follow(t, s, Follower{})
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-f.ended; !errors.Is(err, store.ErrClosed) {
+		t.Errorf("Follow ended with %v, want ErrClosed", err)
+	}
+}
+
+func TestFollowReadsEverythingAgainWhenItHasFallenBehind(t *testing.T) {
+	s := openStore(t, boltstore.Options{History: 5})
+	for _, hostname := range []string{"changed.test", "deleted.test", "kept.test"} {
+		write(t, s, putOp(t, record(hostname, hostname, false)))
+	}
+	write(t, s, putOp(t, record("other-name", "recreated.test", false)))
+	f := follow(t, s, Follower{})
+	f.heard()
+	f.mu.Lock()
+	f.hold = make(chan struct{})
+	f.mu.Unlock()
+	write(t, s, putOp(t, record("first.test", "first.test", false)))
+	f.until(t, "the first change", func() bool { return f.table.Len() == 5 })
+	// The follower is held up: what follows is more than the history keeps.
+	write(t, s, putOp(t, record("changed.test", "changed.test", true)))
+	write(t, s, store.Op{Key: Prefix + "deleted.test", If: store.Any})
+	write(t, s, store.Op{Key: Prefix + "other-name", If: store.Any})
+	write(t, s, putOp(t, record("recreated.test", "recreated.test", true)))
+	for i := range 10 {
+		write(t, s, store.Op{Key: "filler", Value: []byte{byte(i)}, If: store.Any})
+	}
+	f.mu.Lock()
+	close(f.hold)
+	f.hold = nil
+	f.mu.Unlock()
+	f.until(t, "the deletion", func() bool { _, ok := f.table.Get("deleted.test"); return !ok && f.table.Len() == 4 })
+	last := write(t, s, putOp(t, record("last.test", "last.test", true)))
+	f.until(t, "the watch going on", func() bool { h, ok := f.table.Get("last.test"); return ok && h.Revision == last })
+	f.until(t, "the news", func() bool { f.mu.Lock(); defer f.mu.Unlock(); return len(f.told) == 6 })
+	want := []string{
+		"changed.test was changed.test is changed.test", "deleted.test was deleted.test", "first.test is first.test",
+		"last.test is last.test", "other-name was recreated.test", "recreated.test is recreated.test",
+	}
+	told := f.heard()
+	slices.Sort(told)
+	if d := cmp.Diff(want, told); d != "" {
+		t.Error(d)
+	}
+	if h, ok := f.table.Get("recreated.test"); !ok || h.Name != "recreated.test" || !h.Verified {
+		t.Errorf("recreated.test is %+v", h)
+	}
+}
+
+func TestFollowLeavesOutWhatItCannotRead(t *testing.T) {
+	for name, value := range map[string]string{
+		"no JSON":             "not a record",
+		"no hostname":         `{"metadata":{"name":"bad"}}`,
+		"another one's name":  `{"metadata":{"name":"good.test"},"spec":{"name":"good.test"}}`,
+		"a field of no sense": `{"metadata":{"name":"bad"},"spec":{"name":7}}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := openStore(t, boltstore.Options{})
+			bad := store.Op{Key: Prefix + "bad", Value: []byte(value), If: store.Any}
+			write(t, s, bad, putOp(t, record("good.test", "good.test", true)))
+			core, logs := observer.New(zap.ErrorLevel)
+			f := follow(t, s, Follower{Logger: zap.New(core)})
+			if f.table.Len() != 1 || logs.Len() != 1 {
+				t.Errorf("%d hosts, %d log entries; want one each", f.table.Len(), logs.Len())
+			}
+			write(t, s, putOp(t, record("bad", "mended.test", true)))
+			f.until(t, "the mended record", func() bool { _, ok := f.table.Get("mended.test"); return ok })
+			write(t, s, bad) // damaged again: the last state that could be read stays
+			last := write(t, s, putOp(t, record("good.test", "good.test", false)))
+			f.until(t, "the next change", func() bool { h, _ := f.table.Get("good.test"); return h.Revision == last })
+			if _, ok := f.table.Get("mended.test"); !ok {
+				t.Error("the last state that could be read is gone")
+			}
+			write(t, s, store.Op{Key: Prefix + "bad", If: store.Any})
+			f.until(t, "the deletion", func() bool { return f.table.Len() == 1 })
+		})
+	}
+}
+
+func TestFromRecord(t *testing.T) {
+	r := record("api", "api.example.com", true)
+	ttl := int32(60)
+	r.Spec.TTL = &ttl
+	h := FromRecord(r, 42)
+	want := &Host{
+		Hostname: "api.example.com", Name: "api", UID: "uid of api", Owner: "tenant", Revision: 42, TTL: 60,
+		Phase: v1alpha3.PhaseActive, TLS: true, Verified: true,
+		Conditions: Conditions(0).with(v1alpha3.ConditionOwnershipVerified, "True").with(v1alpha3.ConditionReady, "Unknown"),
+		Target:     v1alpha3.TargetRef{Kind: "Gateway", Name: "default"},
+		Labels:     map[string]string{v1alpha3.OwnerLabel: "tenant", "plan": "gold"},
+	}
+	if d := cmp.Diff(want, h); d != "" {
+		t.Error(d)
+	}
+	r.Spec.TLS.Disabled, r.Spec.Target.Ref, r.Labels, r.Spec.TTL, r.Status = true, nil, nil, nil, v1alpha3.DomainRecordStatus{}
+	h = FromRecord(r, 43)
+	if h.TLS || h.Verified || h.TTL != 300 || h.Phase != v1alpha3.PhasePending || h.Labels != nil || h.Settled() {
+		t.Errorf("a bare record gives %+v", h)
+	}
+}
+
+func TestConditions(t *testing.T) {
+	c := ConditionsOf([]metav1.Condition{
+		{Type: v1alpha3.ConditionReady, Status: metav1.ConditionFalse},
+		{Type: v1alpha3.ConditionTLSReady, Status: "Odd"},
+		{Type: "Foreign", Status: metav1.ConditionTrue},
+		{Type: v1alpha3.ConditionOwnershipVerified, Status: metav1.ConditionTrue},
+	})
+	for conditionType, want := range map[string]metav1.ConditionStatus{
+		v1alpha3.ConditionReady: "False", v1alpha3.ConditionTLSReady: "Unknown", v1alpha3.ConditionOwnershipVerified: "True",
+		v1alpha3.ConditionCNAMEConfigured: "", "Foreign": "",
+	} {
+		if got := c.Status(conditionType); got != want {
+			t.Errorf("%s is %q, want %q", conditionType, got, want)
+		}
+	}
+}

@@ -180,7 +180,7 @@ func (s *Scheduler) land(ctx context.Context, e *entry, l landing) {
 // lost at a restart, and then found again in storage.
 func (s *Scheduler) keep(ctx context.Context, hostname string, r *record) int64 {
 	op := store.Op{Key: indexPrefix + hostname, If: store.Any}
-	if r.has() || r.Order != nil || r.Trouble != nil {
+	if !r.empty() {
 		op.Value = r.marshal()
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)

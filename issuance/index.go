@@ -83,6 +83,9 @@ func (t *trouble) renewedBy(w Want, now time.Time) *trouble {
 	return &again
 }
 
+// empty: nothing is worth keeping.
+func (r *record) empty() bool { return !r.has() && r.Order == nil && r.Trouble == nil }
+
 func (r *record) has() bool { return r.NotAfter != 0 }
 
 // proves reports whether the certificate may count for a record: one that was

@@ -208,7 +208,7 @@ func (s *Scheduler) place(e *entry, now time.Time) {
 	st, at := e.next(now)
 	switch {
 	case st == stepNone:
-		if !e.wanted && !e.rec.has() && s.loaded {
+		if !e.wanted && e.rec.empty() && s.loaded {
 			delete(s.entries, e.hostname)
 		}
 	case at.After(now) || !s.loaded:

@@ -55,12 +55,12 @@ func (c *Controller) work(ctx context.Context, e *entry, what work, waiters []ch
 	switch {
 	case errors.Is(err, errTooSlow):
 		// Begin again in the slow lane.
-		e.slow = true
+		c.queue.paced(e, false)
 		e.pending |= what
 		e.waiters = append(waiters, e.waiters...)
 		waiters = nil
-	case what&workLook != 0:
-		e.slow = took > slowAfter
+	case what&workLook != 0 && ctx.Err() == nil:
+		c.queue.paced(e, took <= slowAfter)
 	}
 	if errors.Is(err, store.ErrNotFound) && c.byName[e.name] == e {
 		c.drop(e)

@@ -36,7 +36,6 @@ type entry struct {
 	state          state
 	lane           lane
 	hintStep       uint8
-	slow           bool // the last look was
 	gone           bool
 }
 
@@ -73,14 +72,25 @@ const (
 	lanes
 )
 
-// PerDomain bounds the looks at names of one registered domain at a time.
+// PerDomain bounds the looks at names of one registered domain at a time, once
+// one has shown that its servers are quick; before that, and where they are
+// not, there is one.
 const perDomain = 4
+
+// PaceLimit and paceFor bound how many domains' paces are remembered, and for how
+// long.
+const (
+	paceLimit = 1 << 16
+	paceFor   = 10 * time.Minute
+)
 
 // SlowAfter is how long a look may take before its place is given to another.
 const slowAfter = 500 * time.Millisecond
 
-// Queue decides what is worked on next. It has no lock and no clock of its own.
+// Queue decides what is worked on next. It has no lock of its own.
 type queue struct {
+	quick *lru[bool] // by domain: was the last look at a name of it
+
 	timer   timers
 	lanes   [lanes]laneState
 	domains map[string]*domainState
@@ -101,7 +111,7 @@ type domainState struct {
 }
 
 func newQueue(concurrency int) queue {
-	q := queue{domains: make(map[string]*domainState)}
+	q := queue{domains: make(map[string]*domainState), quick: newLRU[bool](paceLimit)}
 	q.lanes[laneFast].limit = concurrency
 	q.lanes[laneSlow].limit = max(concurrency/2, 1)
 	q.lanes[laneJudge].limit = max(concurrency/4, 1)
@@ -147,7 +157,7 @@ func (q *queue) enqueue(e *entry, timed bool) {
 	switch {
 	case e.pending&workLook == 0:
 		e.lane = laneJudge
-	case e.slow:
+	case q.isSlow(e):
 		e.lane = laneSlow
 	}
 	l := &q.lanes[e.lane]
@@ -201,7 +211,10 @@ func (q *queue) pop(l *laneState, which lane) *entry {
 			switch {
 			case e.gone:
 				q.unpark(q.domains[e.domain]) // it may have been its domain's turn
-			case e.state == queued && e.lane == which:
+			case e.state != queued || e.lane != which:
+			case which == laneFast && q.isSlow(e): // so it has turned out meanwhile
+				q.enqueue(e, false)
+			default:
 				return e
 			}
 		}
@@ -223,6 +236,23 @@ func (q *queue) unpark(d *domainState) {
 	}
 }
 
+// IsSlow reports whether looks at e, or at others of its domain, were slow.
+func (q *queue) isSlow(e *entry) bool {
+	quick, known := q.quick.get(e.domain)
+	return known && !quick
+}
+
+// Limit is how many names of a domain may be looked at together.
+func (q *queue) limit(domain string) int {
+	if quick, _ := q.quick.get(domain); quick {
+		return perDomain
+	}
+	return 1
+}
+
+// Paced records how a look at e went.
+func (q *queue) paced(e *entry, quick bool) { q.quick.put(e.domain, quick, paceFor) }
+
 // Admit counts e in its domain, or parks it there if the domain has its fill.
 func (q *queue) admit(e *entry) bool {
 	if e.lane == laneJudge {
@@ -233,7 +263,7 @@ func (q *queue) admit(e *entry) bool {
 		d = &domainState{}
 		q.domains[e.domain] = d
 	}
-	if d.running >= perDomain {
+	if d.running >= q.limit(e.domain) {
 		d.parked.push(e)
 		return false
 	}
@@ -262,7 +292,9 @@ func (q *queue) done(e *entry) {
 	if e.lane != laneJudge {
 		d := q.domains[e.domain]
 		d.running--
-		q.unpark(d)
+		for range q.limit(e.domain) - d.running {
+			q.unpark(d)
+		}
 		if d.running == 0 && d.parked.empty() {
 			delete(q.domains, e.domain)
 		}

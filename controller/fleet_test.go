@@ -1,0 +1,308 @@
+package controller
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	dto "github.com/prometheus/client_model/go"
+	"go.uber.org/zap"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/apoxy-dev/caddy-apoxy/api/v1alpha3"
+	"github.com/apoxy-dev/caddy-apoxy/internal/dnstest"
+	"github.com/apoxy-dev/caddy-apoxy/issuance"
+	"github.com/apoxy-dev/caddy-apoxy/ownership"
+	"github.com/apoxy-dev/caddy-apoxy/store"
+)
+
+func (b *bench) inPhase(p v1alpha3.Phase) (n int) {
+	for h := range b.table.All() {
+		if h.Phase == p {
+			n++
+		}
+	}
+	return n
+}
+
+func counted(t *testing.T, m interface{ Write(*dto.Metric) error }) float64 {
+	t.Helper()
+	var v dto.Metric
+	if err := m.Write(&v); err != nil {
+		t.Fatal(err)
+	}
+	return v.GetCounter().GetValue()
+}
+
+func TestTheFleetBrake(t *testing.T) {
+	for _, c := range []struct {
+		what           string
+		records, leave int
+		held           bool
+	}{
+		{"a tenth may leave together", 120, 12, false},
+		{"nine may leave whatever share they are", 20, 9, false},
+		{"more than a tenth, and ten, may not", 60, 20, true},
+	} {
+		t.Run(c.what, func(t *testing.T) {
+			world := newCustomer(t)
+			host := func(i int) string { return fmt.Sprintf("h%d.example.com", i) }
+			b := newBench(t, newTestResolver(t, world.World), func(c *Config) { c.Logger = zap.NewNop() }).start()
+			for i := range c.records {
+				world.zone.Set(fmt.Sprintf("h%d IN CNAME %s.cname.example.net.", i, host(i)))
+				b.put(plainRecord(host(i)))
+			}
+			b.until("all are verified", func() bool { return b.inPhase(v1alpha3.PhaseActive) == c.records })
+			brakes := counted(t, fleetBrakes)
+			for i := range c.leave {
+				world.zone.Remove(fmt.Sprint("h", i))
+				b.check(host(i))
+			}
+			b.clock.advance(11 * time.Minute)
+			for i := range c.leave {
+				b.check(host(i))
+			}
+			want, episodes := c.leave, 0.0
+			if c.held {
+				want, episodes = 0, 1
+			}
+			fallen := 0
+			for i := range c.leave {
+				if b.get(host(i)).Status.Phase == v1alpha3.PhaseDetached {
+					fallen++
+				}
+			}
+			if fallen != want {
+				t.Errorf("%d of %d fell, want %d", fallen, c.leave, want)
+			}
+			if n := counted(t, fleetBrakes) - brakes; n != episodes {
+				t.Errorf("the brake was counted %v times, want %v", n, episodes)
+			}
+			if !c.held {
+				return
+			}
+			// Those that come back are well, and then the others may go.
+			for i := range c.leave - 5 {
+				world.zone.Set(fmt.Sprintf("h%d IN CNAME %s.cname.example.net.", i, host(i)))
+				b.check(host(i))
+			}
+			last := host(c.leave - 1)
+			if r := b.check(last); r.Status.Phase != v1alpha3.PhaseDetached {
+				t.Errorf("%s does not fall once the others are back: %s", last, status(r, v1alpha3.ConditionOwnershipVerified))
+			}
+		})
+	}
+}
+
+func TestBrakeRemembersOverARestart(t *testing.T) {
+	world := newCustomer(t)
+	b := newBench(t, newTestResolver(t, world.World), func(c *Config) { c.Logger = zap.NewNop() })
+	// All were verified, and found withdrawn long before the start.
+	long := metav1.NewTime(time.Now().Add(-time.Hour).UTC().Truncate(time.Second))
+	for i := range 40 {
+		r := plainRecord(fmt.Sprintf("h%d.example.com", i))
+		r.Status.Phase = v1alpha3.PhaseActive
+		r.Status.ObservedGeneration = 1
+		r.Status.Conditions = []metav1.Condition{{Type: v1alpha3.ConditionOwnershipVerified, Status: "True", Reason: v1alpha3.ReasonCNAMEConfigured, LastTransitionTime: long}}
+		r.Status.DNSRecords = v1alpha3.ExpectedDNSRecords(r, ownZone, "")
+		for k := range r.Status.DNSRecords {
+			r.Status.DNSRecords[k].LastTransitionTime = &long
+		}
+		b.put(r)
+	}
+	b.start()
+	if r := b.check("h7.example.com"); r.Status.Phase != v1alpha3.PhaseActive {
+		t.Errorf("the first to be looked at after a restart fell: %s", status(r, v1alpha3.ConditionOwnershipVerified))
+	}
+}
+
+func TestADeadZoneDelaysNobodyElse(t *testing.T) {
+	world := newCustomer(t)
+	var dead []*dnstest.Server
+	b := newBench(t, newTestResolver(t, world.World, func(c *ResolverConfig) {
+		c.QueryTimeout = time.Second
+	}), func(c *Config) { c.Concurrency, c.Logger = 8, zap.NewNop() }).start()
+	for z := range 20 {
+		s := world.Server(fmt.Sprintf("ns.dead%d.org", z))
+		world.Zone(fmt.Sprintf("dead%d.org", z), s)
+		s.Behave(dnstest.Silent)
+		dead = append(dead, s)
+		for i := range 5 {
+			b.put(plainRecord(fmt.Sprintf("h%d.dead%d.org", i, z)))
+		}
+	}
+	b.until("dead zones are being asked", func() bool { return dead[0].Queries() > 0 })
+	world.zone.Set(rightTraffic)
+	began := time.Now()
+	b.put(plainRecord("api.example.com"))
+	b.until("the healthy one is verified", func() bool { return b.get("api.example.com").Status.Phase == v1alpha3.PhaseActive })
+	if took := time.Since(began); took > 3*time.Second {
+		t.Errorf("it took %v beside 100 records in dead zones", took)
+	}
+}
+
+// released writes that another tenant held a hostname.
+func (b *bench) released(host, owner string) {
+	raw, _ := json.Marshal(map[string]any{"owner": owner, "uid": "an-earlier-record", "time": metav1.Now()})
+	if _, err := b.store.Write(context.Background(), store.Op{Key: "released/" + host, Value: raw, If: store.Any}); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+func TestAReleasedHostname(t *testing.T) {
+	const host = "api.example.com"
+	world := newCustomer(t)
+	world.zone.Set(rightTraffic, rightChallenge) // left behind
+	b := newBench(t, newTestResolver(t, world.World)).start()
+	b.released(host, "old-tenant")
+
+	r := plainRecord(host)
+	r.Labels = map[string]string{v1alpha3.OwnerLabel: "new-tenant"}
+	b.put(r)
+	b.until("it is looked at", func() bool { return b.get(host).Status.Phase != "" })
+	b.expect(b.get(host), v1alpha3.PhasePending,
+		v1alpha3.ConditionCNAMEConfigured, "True CNAMEConfigured",
+		v1alpha3.ConditionOwnershipVerified, "False OwnershipNotVerified")
+
+	token := v1alpha3.VerifyToken(r.UID)
+	world.zone.Set("_apoxy-challenge.api IN CNAME _apoxy-verify.cname.example.net.")
+	b.expect(b.check(host), v1alpha3.PhasePending)
+	world.zone.Set("_apoxy-challenge.api IN CNAME " + token + "._apoxy-verify.cname.example.net.")
+	b.expect(b.check(host), v1alpha3.PhaseActive, v1alpha3.ConditionOwnershipVerified, "True ApoxyChallengeConfigured")
+
+	// From now on it is this record's, by this token.
+	e, _, err := b.store.Get(t.Context(), "released/"+host)
+	if err != nil || !strings.Contains(string(e.Value), "new-tenant") {
+		t.Fatalf("the holder written down is %s, %v", e.Value, err)
+	}
+	again := b.check(host)
+	b.expect(again, v1alpha3.PhaseActive, v1alpha3.ConditionOwnershipVerified, "True ApoxyChallengeConfigured")
+	if d := again.Status.DNSRecord(v1alpha3.PurposeOwnership); !d.Required || !strings.HasPrefix(d.Value, token) {
+		t.Errorf("the token's form is no longer asked for: %+v", d)
+	}
+
+	// The same tenant's next record needs no token.
+	if _, err := b.store.Write(t.Context(), store.Op{Key: recordKey(host), If: store.Any}); err != nil {
+		t.Fatal(err)
+	}
+	b.released(host, "new-tenant")
+	next := plainRecord(host)
+	next.UID, next.Labels = "uid-2", r.Labels
+	b.put(next)
+	b.until("the next is verified by what is left", func() bool {
+		return status(b.get(host), v1alpha3.ConditionOwnershipVerified) == "True CNAMEConfigured"
+	})
+}
+
+// idleDNS finds nothing, and counts.
+type idleDNS struct {
+	mu    sync.Mutex
+	looks map[string]int
+}
+
+func (d *idleDNS) Observe(_ context.Context, hostname string, kind Kind) ownership.DNSObservation {
+	if kind == KindTraffic {
+		d.mu.Lock()
+		if d.looks == nil {
+			d.looks = make(map[string]int)
+		}
+		d.looks[hostname]++
+		d.mu.Unlock()
+	}
+	return ownership.DNSObservation{Outcome: ownership.Absent, NXDomain: true, At: time.Now()}
+}
+
+func (d *idleDNS) CAA(context.Context, string) ([]issuance.CAA, error) { return nil, nil }
+
+func (d *idleDNS) seen(hostname string) int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.looks[hostname]
+}
+
+func TestAFloodOfHintsIsAFewLooks(t *testing.T) {
+	dns := &idleDNS{}
+	b := newBench(t, dns).start()
+	b.put(plainRecord("api.example.com"))
+	b.until("it is looked at", func() bool {
+		h, ok := b.table.Get("api.example.com")
+		return ok && h.Phase == v1alpha3.PhasePending && dns.seen("api.example.com") > 0
+	})
+	for range 100_000 {
+		b.Hint("api.example.com")
+		b.Hint("unknown.example.com")
+	}
+	b.until("a hint is looked into", func() bool { return dns.seen("api.example.com") > 1 })
+	if n := dns.seen("api.example.com"); n > 4 {
+		t.Errorf("%d looks", n)
+	}
+	b.Controller.mu.Lock()
+	owed := b.byName["api.example.com"].hintDue
+	b.Controller.mu.Unlock()
+	if wait := time.Until(time.Unix(0, owed)); owed != 0 && wait > time.Minute {
+		t.Errorf("the next look for a hint is %v away", wait)
+	}
+}
+
+func TestRecordsFromBeforeTheStartAreSpreadOut(t *testing.T) {
+	dns := &idleDNS{}
+	n := 0.0
+	b := newBench(t, dns, func(c *Config) {
+		c.Rand = func() float64 { n += 0.001; return n - float64(int(n)) }
+	})
+	for i := range 200 {
+		r := plainRecord(fmt.Sprintf("h%d.example.com", i))
+		r.Status = ownership.Initial(r, b.settings, time.Now())
+		b.put(r)
+	}
+	b.start()
+	first, last := time.Now().Add(time.Hour), time.Time{}
+	for i := range 200 {
+		at := b.NextLook(fmt.Sprintf("h%d.example.com", i))
+		if at.Before(first) {
+			first = at
+		}
+		if at.After(last) {
+			last = at
+		}
+	}
+	if spread := last.Sub(first); spread < 10*time.Second || spread > time.Minute {
+		t.Errorf("200 records are looked at within %v", spread)
+	}
+}
+
+func TestRunLeavesNothingBehind(t *testing.T) {
+	before := runtime.NumGoroutine()
+	t.Run("a controller amid slow looks", func(t *testing.T) {
+		world := newCustomer(t)
+		world.behave(dnstest.Silent)
+		b := newBench(t, newTestResolver(t, world.World, func(c *ResolverConfig) { c.QueryTimeout = time.Minute }),
+			func(c *Config) { c.Logger = zap.NewNop() }).start()
+		for i := range 10 {
+			b.put(tlsRecord(fmt.Sprintf("h%d.example.com", i)))
+		}
+		b.until("looks are under way", func() bool { return world.ns1.Queries() > 0 })
+	})
+	deadline := time.Now().Add(10 * time.Second)
+	for runtime.NumGoroutine() > before {
+		if time.Now().After(deadline) {
+			buf := make([]byte, 1<<16)
+			t.Fatalf("%d goroutines are left, were %d:\n%s", runtime.NumGoroutine(), before, buf[:runtime.Stack(buf, true)])
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+}
+
+func TestCheckWithoutRunSaysSo(t *testing.T) {
+	b := newBench(t, &idleDNS{})
+	defer b.store.Close()
+	b.put(plainRecord("api.example.com"))
+	if err := b.Check(t.Context(), "api.example.com"); err != errStopped {
+		t.Errorf("error %v", err)
+	}
+}

@@ -1,0 +1,228 @@
+package controller
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+)
+
+func newEntry(name, domain string) *entry {
+	return &entry{name: name, hostname: name, domain: domain, place: -1}
+}
+
+// take pops until nothing more may run, and returns the names.
+func take(q *queue, now time.Time) (names []string, entries []*entry) {
+	for e := q.next(now); e != nil; e = q.next(now) {
+		e.begin()
+		names = append(names, e.name)
+		entries = append(entries, e)
+	}
+	return names, entries
+}
+
+func TestQueue(t *testing.T) {
+	now := time.Unix(1_000_000, 0)
+	for _, c := range []struct {
+		what string
+		do   func(q *queue) []string
+		want []string
+	}{
+		{
+			what: "the timer's earliest comes first, and nothing before it is due",
+			do: func(q *queue) []string {
+				q.schedule(newEntry("later", "l"), now.Add(time.Second))
+				q.schedule(newEntry("second", "s"), now.Add(-time.Second))
+				q.schedule(newEntry("first", "f"), now.Add(-2*time.Second))
+				names, _ := take(q, now)
+				return names
+			},
+			want: []string{"first", "second"},
+		},
+		{
+			what: "an entry that was scheduled anew comes at its new time",
+			do: func(q *queue) []string {
+				e := newEntry("moved", "m")
+				q.schedule(e, now)
+				q.schedule(e, now.Add(time.Hour))
+				names, _ := take(q, now)
+				return names
+			},
+		},
+		{
+			what: "what somebody waits for overtakes",
+			do: func(q *queue) []string {
+				for i := range 4 {
+					q.demand(newEntry(fmt.Sprint("demanded", i), fmt.Sprint(i)), workLook)
+				}
+				q.demand(newEntry("checked", "c"), workLook|workCheck)
+				names, _ := take(q, now)
+				return names[:1]
+			},
+			want: []string{"checked"},
+		},
+		{
+			what: "a queued entry that somebody comes to wait for overtakes, once",
+			do: func(q *queue) []string {
+				e := newEntry("e", "e")
+				q.demand(newEntry("other", "o"), workLook)
+				q.demand(e, workLook)
+				q.demand(e, workLook|workCheck)
+				names, _ := take(q, now)
+				return names
+			},
+			want: []string{"e", "other"},
+		},
+		{
+			what: "a registered domain has its fill, and others pass it",
+			do: func(q *queue) []string {
+				q.quick.put("big", true, time.Hour)
+				for i := range perDomain + 2 {
+					q.demand(newEntry(fmt.Sprint("big", i), "big"), workLook)
+				}
+				q.demand(newEntry("small", "small"), workLook)
+				names, entries := take(q, now)
+				if slices.Contains(names, "big4") || !slices.Contains(names, "small") {
+					return names
+				}
+				q.done(entries[0])
+				more, _ := take(q, now)
+				return more
+			},
+			want: []string{"big4"},
+		},
+		{
+			what: "a domain of which nothing is known yet tries one name first",
+			do: func(q *queue) []string {
+				for i := range 3 {
+					q.demand(newEntry(fmt.Sprint("new", i), "new"), workLook)
+				}
+				names, _ := take(q, now)
+				return names
+			},
+			want: []string{"new0"},
+		},
+		{
+			what: "names that wait leave the fast lane when their domain turns out slow",
+			do: func(q *queue) []string {
+				q.lanes[laneFast].limit = 0
+				q.demand(newEntry("e", "d"), workLook)
+				take(q, now)
+				q.quick.put("d", false, time.Hour)
+				q.lanes[laneFast].limit = 1
+				names, entries := take(q, now)
+				if q.lanes[laneFast].running != 0 || entries[0].lane != laneSlow {
+					return nil
+				}
+				return names
+			},
+			want: []string{"e"},
+		},
+		{
+			what: "a domain whose waiting records were deleted is not stuck",
+			do: func(q *queue) []string {
+				q.quick.put("d", true, time.Hour)
+				var all []*entry
+				for i := range 3 * perDomain {
+					e := newEntry(fmt.Sprint("r", i), "d")
+					all = append(all, e)
+					q.demand(e, workLook)
+				}
+				_, running := take(q, now)
+				for _, e := range running {
+					q.done(e) // unparks as many
+				}
+				for _, e := range all[perDomain : 2*perDomain] {
+					q.remove(e)
+				}
+				names, _ := take(q, now)
+				return names
+			},
+			want: []string{"r8", "r9", "r10", "r11"},
+		},
+		{
+			what: "slow ones never take the others' places",
+			do: func(q *queue) []string {
+				for i := range 20 {
+					e := newEntry(fmt.Sprint("dead", i), fmt.Sprint("dead", i))
+					q.quick.put(e.domain, false, time.Hour)
+					q.demand(e, workLook)
+				}
+				q.demand(newEntry("healthy", "healthy"), workLook)
+				names, _ := take(q, now)
+				return []string{fmt.Sprint(len(names)), fmt.Sprint(slices.Contains(names, "healthy"))}
+			},
+			want: []string{"5", "true"}, // 4 slow places of 8, and the healthy one
+		},
+		{
+			what: "a look that outlasts its place frees it, while there are slow places",
+			do: func(q *queue) []string {
+				var out []string
+				for i := range 8 {
+					q.demand(newEntry(fmt.Sprint(i), fmt.Sprint(i)), workLook)
+				}
+				_, entries := take(q, now)
+				for _, e := range entries {
+					out = append(out, fmt.Sprint(q.outlasts(e)))
+				}
+				return out
+			},
+			want: []string{"true", "true", "true", "true", "false", "false", "false", "false"},
+		},
+		{
+			what: "what is demanded while it runs is done after",
+			do: func(q *queue) []string {
+				e := newEntry("e", "e")
+				q.demand(e, workJudge)
+				take(q, now)
+				q.demand(e, workLook)
+				again, _ := take(q, now)
+				q.done(e)
+				after, _ := take(q, now)
+				return append(again, after...)
+			},
+			want: []string{"e"},
+		},
+		{
+			what: "a removed entry is never worked on",
+			do: func(q *queue) []string {
+				a, b := newEntry("a", "a"), newEntry("b", "b")
+				q.schedule(a, now)
+				q.demand(b, workLook)
+				q.remove(a)
+				q.remove(b)
+				q.demand(b, workLook)
+				names, _ := take(q, now)
+				return names
+			},
+		},
+	} {
+		t.Run(c.what, func(t *testing.T) {
+			q := newQueue(8)
+			if got := c.do(&q); !slices.Equal(got, c.want) {
+				t.Errorf("got %v, want %v", got, c.want)
+			}
+		})
+	}
+}
+
+func TestQueueServesTimedAndDemandedAlike(t *testing.T) {
+	now := time.Unix(1_000_000, 0)
+	q := newQueue(1)
+	for i := range 12 {
+		q.demand(newEntry(fmt.Sprint("demanded", i), fmt.Sprint("d", i)), workLook)
+		q.schedule(newEntry(fmt.Sprint("timed", i), fmt.Sprint("t", i)), now)
+	}
+	timed := 0
+	for range 12 {
+		e := q.next(now)
+		e.begin()
+		if e.name[0] == 't' {
+			timed++
+		}
+		q.done(e)
+	}
+	if timed < 2 || timed > 6 {
+		t.Errorf("%d of 12 were the timer's", timed)
+	}
+}

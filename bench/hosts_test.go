@@ -1,0 +1,143 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"runtime"
+	"testing"
+	"time"
+
+	"github.com/apoxy-dev/caddy-apoxy/hosts"
+	"github.com/apoxy-dev/caddy-apoxy/store/boltstore"
+)
+
+func tableOf(n int) (*hosts.Table, []string) {
+	table := hosts.New()
+	names := make([]string, n)
+	for i := range n {
+		h := hosts.FromRecord(Record(i), int64(i+1))
+		table.Set(h)
+		names[i] = Hostname(i)
+	}
+	return table, names
+}
+
+// BenchmarkPermission is the decision whether a name may have a certificate:
+// the look-up and the condition that gates it.
+func BenchmarkPermission(b *testing.B) {
+	table, names := tableOf(records)
+	for _, c := range []struct{ name, prefix string }{{"known", ""}, {"unknown", "not."}} {
+		asked := make([]string, len(names))
+		for i := range names {
+			asked[i] = c.prefix + names[i]
+		}
+		b.Run(c.name, func(b *testing.B) {
+			b.ReportAllocs()
+			i, allowed := 0, 0
+			for b.Loop() {
+				i = (i + 7919) % records
+				if h, ok := table.Match(asked[i]); ok && h.Verified {
+					allowed++
+				}
+			}
+			if (allowed > 0) != (c.prefix == "") {
+				b.Fatalf("%d of %d allowed", allowed, b.N)
+			}
+		})
+	}
+}
+
+// BenchmarkLoad is a start: 100,000 records read from bolt, decoded and put
+// into the table, until the follower says that it is complete.
+func BenchmarkLoad(b *testing.B) {
+	path := filepath.Join(b.TempDir(), "apoxy.db")
+	s := openBolt(b, path)
+	fill(b, s, records)
+	if err := s.Close(); err != nil {
+		b.Fatal(err)
+	}
+	var heap uint64
+	for b.Loop() {
+		before := liveHeap()
+		begin := time.Now()
+		s, err := boltstore.Open(path, boltstore.Options{})
+		if err != nil {
+			b.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(b.Context())
+		table, ended := hosts.New(), make(chan error, 1)
+		loaded := make(chan time.Duration, 1)
+		go func() {
+			ended <- hosts.Follow(ctx, s, hosts.Follower{Table: table, OnLoaded: func() { loaded <- time.Since(begin) }})
+		}()
+		took := <-loaded
+		b.ReportMetric(took.Seconds(), "s/load")
+		heap = liveHeap() - before
+		cancel()
+		if err := <-ended; !errors.Is(err, context.Canceled) || table.Len() != records {
+			b.Fatalf("%d records, %v", table.Len(), err)
+		}
+		runtime.KeepAlive(table)
+		if err := s.Close(); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(heap)/records, "B/record")
+}
+
+// BenchmarkHeap is the live heap that a record costs in the table.
+func BenchmarkHeap(b *testing.B) {
+	for _, n := range []int{100_000, 1_000_000} {
+		b.Run(fmt.Sprintf("records=%d", n), func(b *testing.B) {
+			var table *hosts.Table
+			var heap uint64
+			for b.Loop() {
+				before := liveHeap()
+				table = hosts.New()
+				for i := range n {
+					table.Set(hosts.FromRecord(Record(i), int64(i+1)))
+				}
+				heap = liveHeap() - before
+			}
+			runtime.KeepAlive(table)
+			b.ReportMetric(float64(heap)/float64(n), "B/record")
+		})
+	}
+}
+
+// BenchmarkChange is a change of the table at a million records; the longest
+// shows whether growing ever makes a pause.
+func BenchmarkChange(b *testing.B) {
+	const n = 1_000_000
+	var longest time.Duration
+	for b.Loop() {
+		all := make([]*hosts.Host, n)
+		for i := range n {
+			hostname := Hostname(i)
+			all[i] = &hosts.Host{Hostname: hostname, Name: hostname}
+		}
+		runtime.GC()
+		table := hosts.New()
+		longest = 0
+		begin := time.Now()
+		before := begin
+		for _, h := range all {
+			table.Set(h)
+			now := time.Now()
+			longest = max(longest, now.Sub(before))
+			before = now
+		}
+		b.ReportMetric(float64(before.Sub(begin).Nanoseconds())/n, "ns/set")
+	}
+	b.ReportMetric(float64(longest.Microseconds())/1000, "ms-longest")
+}
+
+func liveHeap() uint64 {
+	runtime.GC()
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
+}

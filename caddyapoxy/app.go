@@ -56,7 +56,7 @@ type App struct {
 	ctx       caddy.Context
 	logger    *zap.Logger
 	events    *caddyevents.App
-	http      *caddyhttp.App
+	http      atomic.Pointer[caddyhttp.App]
 	store     StoreModule
 	zone      dnsprovider.Config
 	settings  ownership.Settings
@@ -115,9 +115,6 @@ func (a *App) Provision(ctx caddy.Context) error {
 		return fmt.Errorf("getting the events app: %w", err)
 	}
 	a.events = events.(*caddyevents.App)
-	if httpApp, err := ctx.AppIfConfigured("http"); err == nil {
-		a.http = httpApp.(*caddyhttp.App)
-	}
 	a.resolver = controller.NewResolver(controller.ResolverConfig{
 		Resolvers: a.Resolvers,
 		OwnZone:   func() string { return zone.Name },
@@ -189,7 +186,12 @@ func (a *App) Start() error {
 			return err
 		}
 	}
-	a.reserved = reservedHosts(a.http)
+	// Not in Provision: loading the http app there, while the tls app that asks
+	// for this one is half loaded, would fail.
+	if httpApp, err := a.ctx.AppIfConfigured("http"); err == nil {
+		a.http.Store(httpApp.(*caddyhttp.App))
+	}
+	a.reserved = reservedHosts(a.http.Load())
 	a.held.apps.Push(a)
 	if err := a.held.start(); err != nil {
 		return err

@@ -137,8 +137,8 @@ func sameServerName(table *hosts.Table, r *http.Request, host *hosts.Host) bool 
 // httpsURL is where a plain HTTP request is sent.
 func (h *Handler) httpsURL(r *http.Request, hostname string) string {
 	port := caddyhttp.DefaultHTTPSPort
-	if h.app.http != nil && h.app.http.HTTPSPort != 0 {
-		port = h.app.http.HTTPSPort
+	if app := h.app.http.Load(); app != nil && app.HTTPSPort != 0 {
+		port = app.HTTPSPort
 	}
 	if port != caddyhttp.DefaultHTTPSPort {
 		hostname = net.JoinHostPort(hostname, strconv.Itoa(port))

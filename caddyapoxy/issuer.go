@@ -5,7 +5,10 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"net/http"
+	"net/url"
 	"os"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -92,8 +95,8 @@ func (g *issuerGroup) leave() {
 // Issuer obtains certificates for the hostnames of DomainRecords: by DNS-01
 // through the embedded zone where the customer has delegated _acme-challenge,
 // else by HTTP-01 or TLS-ALPN-01. It takes everything that the issuer `acme`
-// takes, except for a DNS provider, and needs the app `apoxy`. Further issuers
-// of this kind are tried in their order.
+// takes and needs the app `apoxy`; a DNS provider is taken but not used.
+// Further issuers of this kind are tried in their order.
 type Issuer struct {
 	caddytls.ACMEIssuer
 
@@ -135,13 +138,17 @@ func (iss *Issuer) Provision(ctx caddy.Context) error {
 	if iss.OrderBudget < 0 || iss.OrderBudgetPer < 0 {
 		return fmt.Errorf("issuer apoxy: order_budget %d %s must not be negative", iss.OrderBudget, time.Duration(iss.OrderBudgetPer))
 	}
+	proxy, err := iss.networkProxy(ctx)
+	if err != nil {
+		return err
+	}
 	if err := iss.ACMEIssuer.Provision(ctx); err != nil {
 		return err
 	}
-	var err error
 	if iss.authority, err = iss.makeAuthority(); err != nil {
 		return err
 	}
+	iss.authority.Proxy = proxy
 	if iss.TrustedRootsPKI != "" {
 		if iss.authority.TrustedRoots, err = withPKIRoot(ctx, iss.authority.TrustedRoots, iss.TrustedRootsPKI); err != nil {
 			return fmt.Errorf("issuer apoxy: trusted_roots_pki %s: %w", iss.TrustedRootsPKI, err)
@@ -161,6 +168,25 @@ func (iss *Issuer) Provision(ctx caddy.Context) error {
 	return nil
 }
 
+// networkProxy loads the forward proxy, nil for none, and leaves its
+// configuration for the embedded issuer, which does not export what it loads.
+func (iss *Issuer) networkProxy(ctx caddy.Context) (func(*http.Request) (*url.URL, error), error) {
+	if len(iss.NetworkProxyRaw) == 0 {
+		return nil, nil
+	}
+	raw := slices.Clone(iss.NetworkProxyRaw)
+	mod, err := ctx.LoadModule(&iss.ACMEIssuer, "NetworkProxyRaw")
+	if err != nil {
+		return nil, fmt.Errorf("issuer apoxy: loading network_proxy: %w", err)
+	}
+	iss.NetworkProxyRaw = raw
+	producer, ok := mod.(caddy.ProxyFuncProducer)
+	if !ok {
+		return nil, fmt.Errorf("issuer apoxy: network_proxy: a %T gives no proxy", mod)
+	}
+	return producer.ProxyFunc(), nil
+}
+
 // makeAuthority copies what the embedded issuer was told: what it makes of it
 // is not exported. It runs after the embedded Provision has expanded
 // placeholders.
@@ -174,6 +200,9 @@ func (iss *Issuer) makeAuthority() (issuance.Authority, error) {
 		Lifetime:        time.Duration(iss.CertificateLifetime),
 		Timeout:         time.Duration(iss.ACMETimeout),
 		Budget:          issuance.Budget{Orders: iss.OrderBudget, Per: time.Duration(iss.OrderBudgetPer)},
+	}
+	if u, err := url.Parse(iss.CA); err != nil || u.Scheme == "http" && !certmagic.SubjectIsInternal(u.Hostname()) {
+		return a, fmt.Errorf("issuer apoxy: dir %q: expected an https URL; http is for internal hosts only", iss.CA)
 	}
 	if a.Budget.Orders > 0 && a.Budget.Per == 0 {
 		a.Budget.Per = 3 * time.Hour

@@ -137,6 +137,17 @@ func (s *Scheduler) cas() []*ca {
 	return s.gens[len(s.gens)-1].cas()
 }
 
+// Authorities lists the issuer keys of the current configuration, in order.
+func (s *Scheduler) Authorities() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var keys []string
+	for _, c := range s.cas() {
+		keys = append(keys, c.key)
+	}
+	return keys
+}
+
 // candidates are the authorities that a Want may use. s.mu must be held.
 func (s *Scheduler) candidates(w Want) []*ca {
 	return slices.DeleteFunc(s.cas(), func(c *ca) bool { return !c.auth.Named(w.CertificateAuthority) })

@@ -1,0 +1,70 @@
+package caddyapoxy
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"regexp"
+	"testing"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+)
+
+// Every Caddyfile that is shown to anyone adapts, is formatted as `caddy fmt`
+// would, and passes `caddy validate`, which opens no store and no socket.
+func TestShownCaddyfilesAreValid(t *testing.T) {
+	t.Chdir("..") // the examples name their files from the top of the tree
+	shown := map[string][]byte{}
+	for _, pattern := range []string{"examples/*Caddyfile"} {
+		files, err := filepath.Glob(pattern)
+		if err != nil || len(files) < 2 {
+			t.Fatalf("finding the examples: %v, %d found", err, len(files))
+		}
+		for _, file := range files {
+			content, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			shown[file] = content
+		}
+	}
+	blocks := regexp.MustCompile("(?s)```caddyfile\n(.*?)```")
+	docs, err := filepath.Glob("docs/*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range append(docs, "README.md") {
+		content, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, block := range blocks.FindAllSubmatch(content, -1) {
+			shown[filepath.Base(file)+" block "+string(rune('1'+i))] = block[1]
+		}
+	}
+	if _, ok := shown["README.md block 1"]; !ok {
+		t.Error("the README shows no Caddyfile")
+	}
+	storage := t.TempDir()
+	for name, content := range shown {
+		t.Run(name, func(t *testing.T) {
+			if formatted := caddyfile.Format(content); string(formatted) != string(content) {
+				t.Errorf("not formatted, `caddy fmt` gives\n%s", formatted)
+			}
+			adapted, warnings, err := caddyconfig.GetAdapter("caddyfile").Adapt(content, map[string]any{"filename": name})
+			if err != nil || len(warnings) > 0 {
+				t.Fatalf("adapting: %v, %v", err, warnings)
+			}
+			var config caddy.Config
+			if err := json.Unmarshal(adapted, &config); err != nil {
+				t.Fatal(err)
+			}
+			config.StorageRaw = caddyconfig.JSONModuleObject(map[string]string{"root": storage}, "module", "file_system", nil)
+			if err := caddy.Validate(&config); err != nil {
+				t.Errorf("validating: %v", err)
+			}
+		})
+	}
+}

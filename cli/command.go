@@ -72,6 +72,7 @@ endpoint too.
 
 Exit status: 0 done, 1 failed, 2 wrong usage.`,
 	}
+	root.SuggestionsMinimumDistance = 2
 	if env.Flags != nil {
 		env.Flags(root)
 	}
@@ -81,9 +82,9 @@ Exit status: 0 done, 1 failed, 2 wrong usage.`,
 		}
 		msg := "there is no command " + quote(args[0])
 		if near := root.SuggestionsFor(args[0]); len(near) > 0 {
-			msg += ", do you mean " + strings.Join(near, " or ")
+			msg += ", is it " + strings.Join(near, " or ") + "?"
 		}
-		return usagef("%s? %s --help lists them", msg, root.CommandPath())
+		return usagef("%s; %s --help lists them", msg, root.CommandPath())
 	}, false)
 	for _, add := range []func(Env) *cobra.Command{
 		getCommand, applyCommand, deleteCommand, describeCommand, waitCommand, checkCommand,

@@ -76,7 +76,7 @@ func (e *editing) run(ctx context.Context, name string) error {
 		if err != nil {
 			return err
 		}
-		if refused != nil && bytes.Equal(saved, offered) {
+		if refused != nil && bytes.Equal(withoutComments(saved), withoutComments(offered)) {
 			keep = true
 			return fmt.Errorf("%s; the edit is kept in %s", explain(refused), e.path)
 		}

@@ -138,10 +138,11 @@ func parseManifests(raw []byte, source string) ([]manifest, error) {
 		return nil, fmt.Errorf("reading %s: %w", source, err)
 	}
 	var all []manifest
-	for i, doc := range docs {
+	n := 0 // documents of comments alone are not counted
+	for _, doc := range docs {
 		at := source
 		if len(docs) > 1 {
-			at = fmt.Sprintf("%s, document %d", source, i+1)
+			at = fmt.Sprintf("%s, document %d", source, n+1)
 		}
 		asJSON, err := yaml.YAMLToJSONStrict(doc)
 		if err != nil {
@@ -150,6 +151,7 @@ func parseManifests(raw []byte, source string) ([]manifest, error) {
 		if string(asJSON) == "null" {
 			continue
 		}
+		n++
 		ms, err := parseObject(asJSON, at)
 		if err != nil {
 			return nil, err

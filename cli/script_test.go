@@ -1,0 +1,197 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+	"github.com/spf13/cobra"
+	"sigs.k8s.io/yaml"
+
+	"github.com/apoxy-dev/caddy-apoxy/api/v1alpha3"
+	"github.com/apoxy-dev/caddy-apoxy/apiserver"
+	"github.com/apoxy-dev/caddy-apoxy/store/boltstore"
+)
+
+const zone = "cname.example.net"
+
+// start is the time that servers and commands of a script believe it is.
+var start = time.Date(2026, 2, 1, 12, 0, 0, 0, time.UTC)
+
+// TestMain also is the command itself, for scripts to run as a process.
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"domainrecord": func() { os.Exit(execute(os.Args[1:])) }})
+}
+
+func execute(args []string) int {
+	address := ""
+	cmd := Command(Env{
+		Flags: func(cmd *cobra.Command) {
+			cmd.PersistentFlags().StringVar(&address, "address", os.Getenv("ADDRESS"), "the admin endpoint")
+		},
+		Client: func(*cobra.Command) (*http.Client, string, error) { return AddressClient(address) },
+		Now:    func() time.Time { return start.Add(time.Hour) },
+	})
+	cmd.SetArgs(args)
+	return ExitCode(cmd.Execute())
+}
+
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:           "testdata",
+		UpdateScripts: os.Getenv("UPDATE_SCRIPTS") != "",
+		Setup: func(env *testscript.Env) error {
+			w, err := newWorld(env.WorkDir)
+			if err != nil {
+				return err
+			}
+			env.Values["world"] = w
+			env.Setenv("ADDRESS", strings.TrimPrefix(w.front.URL, "http://"))
+			env.Setenv("TMPDIR", env.WorkDir)
+			env.Defer(w.close)
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"status":   scriptStatus,
+			"rewrite":  scriptRewrite,
+			"kubectl":  scriptKubectl,
+			"exitcode": scriptExitCode,
+			"cutwatch": func(ts *testscript.TestScript, _ bool, _ []string) {
+				ts.Value("world").(*world).front.CloseClientConnections()
+			},
+			"forbidssa": func(ts *testscript.TestScript, _ bool, _ []string) { ts.Value("world").(*world).noSSA.Store(true) },
+			"awaiting":  scriptAwaiting,
+		},
+	})
+}
+
+// world is the real API over a real store.
+type world struct {
+	api     *apiserver.Server
+	store   *boltstore.Store
+	front   *httptest.Server
+	noSSA   atomic.Bool
+	watches atomic.Int64
+}
+
+func newWorld(dir string) (*world, error) {
+	st, err := boltstore.Open(filepath.Join(dir, ".apoxy.db"), boltstore.Options{})
+	if err != nil {
+		return nil, err
+	}
+	w := &world{store: st}
+	w.api, err = apiserver.New(apiserver.Config{
+		Store: st,
+		Zone:  func() string { return zone },
+		Now:   func() time.Time { return start },
+		Prepare: func(r *v1alpha3.DomainRecord) {
+			r.Status.Type, r.Status.Phase = v1alpha3.StatusTypeRef, v1alpha3.PhasePending
+			r.Status.DNSRecords = v1alpha3.ExpectedDNSRecords(r, zone, "")
+		},
+		Check: func(_ context.Context, name string) error {
+			return w.setStatus(name, []byte(`{"status":{"phase":"Issuing"}}`))
+		},
+	})
+	if err != nil {
+		return nil, err
+	}
+	w.front = httptest.NewServer(w)
+	return w, nil
+}
+
+func (w *world) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
+	if r.Header.Get("Content-Type") == typeApplyPatch && w.noSSA.Load() {
+		rw.Header().Set("Content-Type", typeJSON)
+		rw.WriteHeader(http.StatusUnsupportedMediaType)
+		fmt.Fprint(rw, `{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"UnsupportedMediaType","code":415,"message":"no server-side apply here"}`)
+		return
+	}
+	if r.URL.Query().Get("watch") == "true" {
+		w.watches.Add(1)
+	}
+	w.api.ServeHTTP(rw, r)
+}
+
+func (w *world) close() {
+	w.api.Close()
+	w.front.CloseClientConnections()
+	w.front.Close()
+	w.store.Close()
+}
+
+func (w *world) setStatus(name string, patch []byte) error {
+	return w.send(http.MethodPatch, collection+"/"+name+"/status", typeMergePatch, patch)
+}
+
+func (w *world) send(method, path, contentType string, body []byte) error {
+	req, err := http.NewRequest(method, w.front.URL+path, strings.NewReader(string(body)))
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Content-Type", contentType)
+	req.Header.Set("User-Agent", "controller")
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode >= 300 {
+		var s struct{ Message string }
+		_ = json.NewDecoder(resp.Body).Decode(&s)
+		return fmt.Errorf("%s %s: %s %s", method, path, resp.Status, s.Message)
+	}
+	return nil
+}
+
+// scriptStatus writes a record's status, as the controller does: status NAME FILE.
+func scriptStatus(ts *testscript.TestScript, _ bool, args []string) {
+	patch(ts, args[0]+"/status", args[1])
+}
+
+// scriptRewrite changes a record as another client does: rewrite NAME FILE.
+func scriptRewrite(ts *testscript.TestScript, _ bool, args []string) { patch(ts, args[0], args[1]) }
+
+func patch(ts *testscript.TestScript, path, file string) {
+	raw, err := yaml.YAMLToJSON([]byte(ts.ReadFile(file)))
+	ts.Check(err)
+	ts.Check(ts.Value("world").(*world).send(http.MethodPatch, collection+"/"+path, typeMergePatch, raw))
+}
+
+// scriptKubectl deletes a record as another client does: kubectl NAME.
+func scriptKubectl(ts *testscript.TestScript, _ bool, args []string) {
+	ts.Check(ts.Value("world").(*world).send(http.MethodDelete, collection+"/"+args[0], typeJSON, nil))
+}
+
+// scriptExitCode runs the command and holds its exit status: exitcode N ARGS...
+func scriptExitCode(ts *testscript.TestScript, _ bool, args []string) {
+	err := ts.Exec("domainrecord", args[1:]...)
+	code := "0"
+	if exit, ok := err.(interface{ ExitCode() int }); ok {
+		code = fmt.Sprint(exit.ExitCode())
+	} else if err != nil {
+		ts.Fatalf("running: %v", err)
+	}
+	if code != args[0] {
+		ts.Fatalf("exit status %s, want %s", code, args[0])
+	}
+}
+
+// scriptAwaiting waits until N watches were opened in all: awaiting N.
+func scriptAwaiting(ts *testscript.TestScript, _ bool, args []string) {
+	w := ts.Value("world").(*world)
+	for end := time.Now().Add(10 * time.Second); fmt.Sprint(w.watches.Load()) != args[0]; {
+		if time.Now().After(end) {
+			ts.Fatalf("%d watches were opened, want %s", w.watches.Load(), args[0])
+		}
+		time.Sleep(time.Millisecond)
+	}
+}

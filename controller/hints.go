@@ -46,14 +46,13 @@ func (c *Controller) Hint(hostname string) {
 // TakeHints turns hints into looks.
 func (c *Controller) takeHints() {
 	c.hints.mu.Lock()
-	waiting := c.hints.waiting
-	if len(waiting) > 0 {
-		c.hints.waiting = make(map[string]struct{})
-	}
-	c.hints.mu.Unlock()
-	if len(waiting) == 0 {
+	if len(c.hints.waiting) == 0 {
+		c.hints.mu.Unlock()
 		return
 	}
+	waiting := c.hints.waiting
+	c.hints.waiting = make(map[string]struct{})
+	c.hints.mu.Unlock()
 	most := c.cfg.Settings().CheckInterval
 	if most <= 0 {
 		most = ownership.DefaultCheckInterval

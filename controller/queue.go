@@ -2,64 +2,8 @@ package controller
 
 import (
 	"container/heap"
-	"errors"
 	"time"
 )
-
-// ErrStopped: the controller does not run.
-var errStopped = errors.New("the controller is not running")
-
-// Work is what is demanded of an entry.
-type work uint8
-
-const (
-	// workJudge: evaluate what is known.
-	workJudge work = 1 << iota
-	// workLook: ask DNS, then evaluate.
-	workLook
-	// workCheck: somebody waits for it.
-	workCheck
-)
-
-// Entry is what is kept of every record: little, because there may be a million.
-type entry struct {
-	name, hostname string
-	domain         string // registered domain of hostname; what fairness goes by
-	due            int64  // next look by the timer, Unix nanoseconds; 0: none
-	lastWrite      int64  // Unix seconds
-	lastHint       int64  // Unix seconds
-	hintFrom       int64  // no look for a hint before, Unix nanoseconds
-	hintDue        int64  // a look for a hint is owed then; 0: none
-	waiters        []chan error
-	place          int32 // in the heap; -1: not in it
-	pending        work
-	state          state
-	lane           lane
-	hintStep       uint8
-	gone           bool
-}
-
-type state uint8
-
-const (
-	idle state = iota
-	queued
-	running
-)
-
-// Begin takes what is demanded of e and who waits for it, for work that starts
-// now; those who come from now on wait for the next.
-func (e *entry) begin() (what work, waiters []chan error) {
-	what, waiters = e.pending, e.waiters
-	e.pending, e.waiters = 0, nil
-	return what, waiters
-}
-
-func answerAll(waiters []chan error, err error) {
-	for _, w := range waiters {
-		w <- err
-	}
-}
 
 // Lane is where an entry waits and whose places it takes. Slow looks have places
 // of their own, so that dead zones, however many, never delay others.
@@ -337,55 +281,4 @@ func (q *queue) waiting() int {
 		n += d.parked.len()
 	}
 	return n
-}
-
-// Fifo is a queue of entries. One that was pushed again elsewhere stays in it
-// and is passed over when its turn comes.
-type fifo struct {
-	entries []*entry
-	head    int
-}
-
-func (f *fifo) push(e *entry) { f.entries = append(f.entries, e) }
-
-func (f *fifo) pop() *entry {
-	if f.empty() {
-		return nil
-	}
-	e := f.entries[f.head]
-	f.entries[f.head] = nil
-	if f.head++; f.head == len(f.entries) {
-		f.entries, f.head = nil, 0
-	} else if f.head > 1024 && f.head > len(f.entries)/2 {
-		f.entries, f.head = append([]*entry(nil), f.entries[f.head:]...), 0
-	}
-	return e
-}
-
-func (f *fifo) len() int    { return len(f.entries) - f.head }
-func (f *fifo) empty() bool { return f.len() == 0 }
-
-// Timers is a heap of entries by due.
-type timers []*entry
-
-func (t timers) Len() int           { return len(t) }
-func (t timers) Less(i, j int) bool { return t[i].due < t[j].due }
-func (t timers) Swap(i, j int) {
-	t[i], t[j] = t[j], t[i]
-	t[i].place, t[j].place = int32(i), int32(j)
-}
-
-func (t *timers) Push(x any) {
-	e := x.(*entry)
-	e.place = int32(len(*t))
-	*t = append(*t, e)
-}
-
-func (t *timers) Pop() any {
-	old := *t
-	e := old[len(old)-1]
-	old[len(old)-1] = nil
-	*t = old[:len(old)-1]
-	e.place = -1
-	return e
 }

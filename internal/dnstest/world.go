@@ -46,20 +46,23 @@ func New(tb testing.TB) *World {
 	}
 	w.Recursor = newRecursor(w)
 	tb.Cleanup(w.close)
+	var s sockets
 	var err error
 	for range 20 {
 		// The port of 127.0.0.1 is held for as long as the world exists, so no
 		// two worlds share a port.
-		if err = w.listen(netip.AddrFrom4([4]byte{127, 0, 0, 1}), 0, w.Recursor); err == nil {
+		if s, err = bind(netip.AddrFrom4([4]byte{127, 0, 0, 1}), 0); err == nil {
 			break
 		}
 	}
 	if err != nil {
-		tb.Fatalf("starting the recursive resolver: %v", err)
+		tb.Fatalf("binding the recursive resolver: %v", err)
 	}
+	w.port = s.l.Addr().(*net.TCPAddr).Port
 	w.infra = w.Server("a.root-servers.test.")
 	w.zone(".", w.infra)
 	w.publish(w.infra)
+	w.serve(s, w.Recursor)
 	return w
 }
 
@@ -86,9 +89,11 @@ func (w *World) Server(name string) *Server {
 	}
 	w.servers[name] = s
 	w.mu.Unlock()
-	if err := w.listen(s.Addr, w.port, s); err != nil {
-		w.tb.Fatalf("starting name server %s: %v", name, err)
+	bound, err := bind(s.Addr, w.port)
+	if err != nil {
+		w.tb.Fatalf("binding name server %s: %v", name, err)
 	}
+	w.serve(bound, s)
 	if w.infra != nil {
 		w.publish(s)
 	}
@@ -197,21 +202,30 @@ func (w *World) publish(s *Server) {
 	z.Set(fmt.Sprintf("%s 300 IN A %s", s.Name, s.Addr))
 }
 
-// Listen serves h on UDP and TCP of one address. A port of zero is chosen and
-// becomes the world's.
-func (w *World) listen(addr netip.Addr, port int, h dns.Handler) error {
+// Sockets are UDP and TCP of one address and port.
+type sockets struct {
+	l  net.Listener
+	pc net.PacketConn
+}
+
+// Bind takes an address and port; port 0: any that is free for both.
+func bind(addr netip.Addr, port int) (sockets, error) {
 	l, err := net.Listen("tcp", netip.AddrPortFrom(addr, uint16(port)).String())
 	if err != nil {
-		return err
+		return sockets{}, err
 	}
 	port = l.Addr().(*net.TCPAddr).Port
 	pc, err := net.ListenPacket("udp", netip.AddrPortFrom(addr, uint16(port)).String())
 	if err != nil {
 		l.Close()
-		return err
+		return sockets{}, err
 	}
-	w.port = port
-	for _, s := range []*dns.Server{{Listener: &recording{l, &w.conns}, Handler: h}, {PacketConn: pc, Handler: h}} {
+	return sockets{l, pc}, nil
+}
+
+// Serve answers by h until the world ends.
+func (w *World) serve(at sockets, h dns.Handler) {
+	for _, s := range []*dns.Server{{Listener: &recording{at.l, &w.conns}, Handler: h}, {PacketConn: at.pc, Handler: h}} {
 		started := make(chan struct{})
 		s.NotifyStartedFunc = func() { close(started) }
 		go s.ActivateAndServe()
@@ -220,7 +234,6 @@ func (w *World) listen(addr netip.Addr, port int, h dns.Handler) error {
 		w.running = append(w.running, s)
 		w.mu.Unlock()
 	}
-	return nil
 }
 
 func (w *World) close() {

@@ -1,0 +1,64 @@
+package controller
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/apoxy-dev/caddy-apoxy/api/v1alpha3"
+	"github.com/apoxy-dev/caddy-apoxy/store"
+)
+
+// Version is a record as the store holds it.
+type version struct {
+	record   *v1alpha3.DomainRecord
+	raw      []byte
+	revision int64
+}
+
+func recordKey(name string) string { return v1alpha3.Resource + "/" + name }
+
+// Read returns the record as it is now. Errors: store.ErrNotFound among others.
+func (c *Controller) read(ctx context.Context, name string) (*version, error) {
+	entry, _, err := c.cfg.Store.Get(ctx, recordKey(name))
+	if err != nil {
+		return nil, fmt.Errorf("reading record %q: %w", name, err)
+	}
+	r := new(v1alpha3.DomainRecord)
+	if err := json.Unmarshal(entry.Value, r); err != nil {
+		return nil, fmt.Errorf("decoding record %q: %w", name, err)
+	}
+	return &version{r, entry.Value, entry.Revision}, nil
+}
+
+// Write replaces the status and leaves every other field as it is stored, known
+// or not.
+func (c *Controller) write(ctx context.Context, v *version, d *decision) error {
+	var fields map[string]json.RawMessage
+	err := json.Unmarshal(v.raw, &fields)
+	if err == nil {
+		fields["status"], err = json.Marshal(d.verdict.Status)
+	}
+	var value []byte
+	if err == nil {
+		value, err = json.Marshal(fields)
+	}
+	if err != nil {
+		return fmt.Errorf("encoding record %q: %w", v.record.Name, err)
+	}
+	ops := []store.Op{{Key: recordKey(v.record.Name), Value: value, If: v.revision}}
+	if d.released != nil {
+		ops = append(ops, *d.released)
+	}
+	if _, err := c.cfg.Store.Write(ctx, ops...); err != nil {
+		return fmt.Errorf("writing the status of record %q: %w", v.record.Name, err)
+	}
+	return nil
+}
+
+func isTrue(s *v1alpha3.DomainRecordStatus, kind string) bool {
+	c := s.Condition(kind)
+	return c != nil && c.Status == metav1.ConditionTrue
+}

@@ -1,0 +1,189 @@
+package controller
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/apoxy-dev/caddy-apoxy/api/v1alpha3"
+	"github.com/apoxy-dev/caddy-apoxy/issuance"
+	"github.com/apoxy-dev/caddy-apoxy/ownership"
+	"github.com/apoxy-dev/caddy-apoxy/store"
+)
+
+// MaxConflicts bounds how often a status is evaluated anew because the record
+// was written meanwhile.
+const maxConflicts = 20
+
+// Settle evaluates, writes the status if it is different, tells issuance what is
+// wanted, and schedules the next look.
+func (c *Controller) settle(ctx context.Context, e *entry, v *version, s *sighting) (*v1alpha3.DomainRecordStatus, error) {
+	for range maxConflicts {
+		d, err := c.decide(ctx, v, s)
+		if err != nil {
+			return nil, err
+		}
+		if d.verdict.Falls && !s.fresh {
+			// What was seen some time ago must not take a domain down.
+			c.mu.Lock()
+			c.queue.demand(e, workLook)
+			c.mu.Unlock()
+			return &v.record.Status, nil
+		}
+		changed := !ownership.Equal(v.record.Status, d.verdict.Status)
+		if changed || d.released != nil {
+			err = c.write(ctx, v, d)
+		}
+		if conflict := (*store.ConflictError)(nil); errors.As(err, &conflict) {
+			c.brake.undo(e.name, d.fell)
+			uid := v.record.UID
+			if v, err = c.read(ctx, e.name); err != nil {
+				return nil, err
+			}
+			if v.record.UID != uid {
+				return nil, errGone
+			}
+			continue
+		}
+		if err != nil {
+			c.brake.undo(e.name, d.fell)
+			return nil, err
+		}
+		before := v.record.Status
+		v.record.Status = d.verdict.Status
+		c.tell(v.record, &before)
+		c.want(e, v.record, d.verdict)
+		c.plan(e, v.record, s.fresh, changed)
+		return &v.record.Status, nil
+	}
+	return nil, fmt.Errorf("writing the status of record %q: others write it all the time", e.name)
+}
+
+// Decision is a verdict and what else follows from it.
+type decision struct {
+	verdict  ownership.Verdict
+	fell     time.Time // counted by the brake; zero: not
+	released *store.Op
+}
+
+func (c *Controller) decide(ctx context.Context, v *version, s *sighting) (*decision, error) {
+	r, now, settings := v.record, c.cfg.Now(), c.cfg.Settings()
+	claim, err := c.claim(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	in := ownership.Input{
+		Record: r, Settings: settings, Now: now, Token: claim.token,
+		Observations: ownership.Observations{
+			Traffic: s.traffic, ACMEChallenge: s.challenge, Ownership: s.ownership, CAA: s.caa,
+			Target: ownership.TargetObservation{Unknown: true},
+		},
+	}
+	if r.WantsTLS() {
+		in.Observations.Certificate = c.cfg.Issuance.Observe(r.Spec.Name)
+	}
+	if ref := r.Spec.Target.Ref; ref != nil {
+		in.Observations.Target = c.target(*ref)
+	}
+	d := &decision{verdict: ownership.Evaluate(in)}
+	if d.verdict.Falls && s.fresh {
+		verified := int(c.cfg.Table.Count(v1alpha3.ConditionOwnershipVerified, metav1.ConditionTrue))
+		if c.brake.lets(r.Name, now, settings.DetachAfter, verified, c.cfg.Logger) {
+			d.fell = now
+		} else {
+			in.HoldDetach = true
+			d.verdict = ownership.Evaluate(in)
+		}
+	}
+	if d.fell.IsZero() && !d.verdict.Falls {
+		c.brake.note(r.Name, d.verdict.Withdrawing || d.verdict.Held, d.verdict.WithdrawnSince)
+	}
+	if s.unlooked {
+		holdMessages(&r.Status, &d.verdict.Status)
+	}
+	d.released = claim.settled(r, &d.verdict.Status, now)
+	return d, nil
+}
+
+// HoldMessages keeps what was last said of DNS in a status that was evaluated
+// without looking at it.
+func holdMessages(before, now *v1alpha3.DomainRecordStatus) {
+	for i := range now.Conditions {
+		n := &now.Conditions[i]
+		b := before.Condition(n.Type)
+		if b == nil || b.Status != n.Status || b.Reason != n.Reason {
+			continue
+		}
+		switch n.Type {
+		case v1alpha3.ConditionACMEChallengeDelegationReady, v1alpha3.ConditionCNAMEConfigured:
+			n.Message = b.Message
+		case v1alpha3.ConditionOwnershipVerified:
+			if n.Reason != v1alpha3.ReasonTLSCertificateIssued {
+				n.Message = b.Message
+			}
+		case v1alpha3.ConditionReady:
+			switch n.Reason {
+			case v1alpha3.ReasonCNAMENotConfigured, v1alpha3.ReasonCNAMEMismatch,
+				v1alpha3.ReasonOwnershipNotVerified, v1alpha3.ReasonProofWithdrawn:
+				n.Message = b.Message
+			}
+		}
+	}
+}
+
+// Want tells issuance what the verdict asks for.
+func (c *Controller) want(e *entry, r *v1alpha3.DomainRecord, v ownership.Verdict) {
+	host := r.Spec.Name
+	if !v.WantCertificate {
+		c.cfg.Issuance.Forget(host)
+		return
+	}
+	c.cfg.Issuance.Want(wantOf(r, v.DNS01, v.HTTP01))
+	c.mu.Lock()
+	gone, other := e.gone, c.ofHost(host)
+	c.mu.Unlock()
+	if gone { // deleted in these moments
+		c.cfg.Issuance.Forget(host)
+		if other != nil {
+			c.Wake(other.name)
+		}
+	}
+}
+
+func wantOf(r *v1alpha3.DomainRecord, dns01, http01 bool) issuance.Want {
+	w := issuance.Want{Hostname: r.Spec.Name, UID: string(r.UID), Owner: r.Owner(), DNS01: dns01, HTTP01: http01}
+	if r.Spec.TLS != nil {
+		w.CertificateAuthority = r.Spec.TLS.CertificateAuthority
+	}
+	return w
+}
+
+// Plan schedules the next look.
+func (c *Controller) plan(e *entry, r *v1alpha3.DomainRecord, looked, changed bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	next := ownership.NextLook(r, e.activity(), c.cfg.Settings(), c.cfg.Now(), c.cfg.Rand())
+	if e.hintDue != 0 && e.hintDue < next.UnixNano() {
+		next = time.Unix(0, e.hintDue)
+	}
+	if looked || e.due == 0 || next.UnixNano() < e.due {
+		c.queue.schedule(e, next)
+	}
+	if changed {
+		e.hintStep = 0
+	}
+}
+
+func (e *entry) activity() ownership.Activity {
+	var a ownership.Activity
+	if e.lastWrite != 0 {
+		a.LastWrite = time.Unix(e.lastWrite, 0)
+	}
+	if e.lastHint != 0 {
+		a.LastHint = time.Unix(e.lastHint, 0)
+	}
+	return a
+}

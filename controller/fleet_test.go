@@ -146,6 +146,36 @@ func TestADeadZoneDelaysNobodyElse(t *testing.T) {
 	}
 }
 
+func TestNoSingleResolversWordDetaches(t *testing.T) {
+	for _, c := range []struct {
+		what      string
+		resolvers int
+		want      v1alpha3.Phase
+	}{
+		{"one resolver is not believed alone", 1, v1alpha3.PhaseActive},
+		{"two that agree are", 2, v1alpha3.PhaseDetached},
+	} {
+		t.Run(c.what, func(t *testing.T) {
+			world := newCustomer(t)
+			world.zone.Set(rightTraffic)
+			r := newTestResolver(t, world.World, func(cfg *ResolverConfig) {
+				cfg.Port = 9 // closed to the outside
+				for range c.resolvers - 1 {
+					cfg.Resolvers = append(cfg.Resolvers, cfg.Resolvers[0])
+				}
+			})
+			b := newBench(t, r).start()
+			const host = "api.example.com"
+			b.put(plainRecord(host))
+			b.until("it is verified", func() bool { return b.get(host).Status.Phase == v1alpha3.PhaseActive })
+			world.zone.Remove("api")
+			b.expect(b.check(host), v1alpha3.PhaseActive, v1alpha3.ConditionCNAMEConfigured, "False CNAMENotConfigured")
+			b.clock.advance(11 * time.Minute)
+			b.expect(b.check(host), c.want)
+		})
+	}
+}
+
 // released writes that another tenant held a hostname.
 func (b *bench) released(host, owner string) {
 	raw, _ := json.Marshal(map[string]any{"owner": owner, "uid": "an-earlier-record", "time": metav1.Now()})

@@ -118,8 +118,13 @@ func (c *Controller) judge(ctx context.Context, e *entry) error {
 	if !ok || s.uid != string(v.record.UID) {
 		s = &sighting{uid: string(v.record.UID), unlooked: true}
 	}
-	_, err = c.settle(ctx, e, v, s)
-	return err
+	if _, err = c.settle(ctx, e, v, s); err != nil {
+		return err
+	}
+	if v.record.WantsTLS() && c.cfg.Issuance.Observe(v.record.Spec.Name).Work == ownership.WorkFailed {
+		c.Hint(v.record.Spec.Name) // perhaps DNS is not as it was last seen
+	}
+	return nil
 }
 
 // Observe asks DNS everything that matters to a record, all at once.
@@ -137,7 +142,9 @@ func (c *Controller) observe(ctx context.Context, r *v1alpha3.DomainRecord) *sig
 	dns(&s.ownership, KindOwnership, checkOwnership)
 	if r.WantsTLS() {
 		dns(&s.challenge, KindACMEChallenge, checkChallenge)
-		if cert := r.Status.Certificate; cert == nil || cert.NotAfter == nil || !cert.NotAfter.After(c.cfg.Now()) {
+		// CAA matters from when a certificate may be ordered until there is one.
+		if !isTrue(&r.Status, v1alpha3.ConditionTLSReady) && (isTrue(&r.Status, v1alpha3.ConditionACMEChallengeDelegationReady) ||
+			isTrue(&r.Status, v1alpha3.ConditionCNAMEConfigured)) {
 			wg.Go(func() {
 				s.caa = c.lookAtCAA(ctx, host)
 				countCheck(checkCAA, s.caa.Outcome)

@@ -277,7 +277,7 @@ func (r *Resolver) elsewhere(ctx context.Context, l look) []string {
 		if len(c) > maxName {
 			continue
 		}
-		if a := r.authoritative(ctx, c, dns.TypeCNAME); a.affirmed && a.alias != "" && r.expected(l, a.alias) {
+		if alias, ok := r.probe(ctx, c); ok && alias != "" && r.expected(l, alias) {
 			found = append(found, c)
 		}
 	}
@@ -297,8 +297,8 @@ func (r *Resolver) wildcard(ctx context.Context, l look, alias string) bool {
 	if len(sibling) > maxName {
 		return false
 	}
-	a := r.authoritative(ctx, sibling, dns.TypeCNAME)
-	return a.affirmed && a.alias == alias
+	same, ok := r.probe(ctx, sibling)
+	return ok && same == alias
 }
 
 // Expected reports whether an absolute CNAME target is what belongs there.

@@ -57,7 +57,7 @@ func (r *Resolver) authoritative(ctx context.Context, name string, types ...uint
 			return answer{unheard: true, problem: ownership.ZoneLame, zone: z.apex,
 				err: strings.TrimSuffix(z.apex, ".") + ": " + errNoServers.Error()}
 		}
-		said := r.askAll(ctx, z, name, types)
+		said := r.ask(ctx, z, z.servers, r.cfg.Grace, name, types)
 		a = agree(z.apex, said)
 		ref := pointed(said)
 		if !a.unheard || ref == nil {
@@ -96,27 +96,51 @@ func pointed(said []saying) *referral {
 	return nil
 }
 
-// AskAll asks all servers of a zone at once. Once one has answered, the others
-// have the grace time left.
-func (r *Resolver) askAll(ctx context.Context, z *zone, name string, types []uint16) []saying {
+// Probe asks about a name for a diagnosis only: of the zone's servers the first
+// that answers will do. False: could not tell.
+func (r *Resolver) probe(ctx context.Context, name string) (alias string, ok bool) {
+	z, err := r.locate(ctx, name)
+	for range r.cfg.MaxReferrals {
+		if err != nil || len(z.servers) == 0 {
+			return "", false
+		}
+		few := z.servers[:min(len(z.servers), 2)]
+		said := r.ask(ctx, z, few, 0, name, []uint16{dns.TypeCNAME})
+		for _, s := range said {
+			if s.err == nil && s.referral == nil {
+				return s.alias, true
+			}
+		}
+		ref := pointed(said)
+		if ref == nil {
+			return "", false
+		}
+		z = r.descend(ctx, z, ref)
+	}
+	return "", false
+}
+
+// Ask asks servers of a zone all at once. Once one has answered, the others have
+// the grace time left.
+func (r *Resolver) ask(ctx context.Context, z *zone, servers []server, graceTime time.Duration, name string, types []uint16) []saying {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	type numbered struct {
 		i int
 		s saying
 	}
-	results := make(chan numbered, len(z.servers))
-	for i, s := range z.servers {
+	results := make(chan numbered, len(servers))
+	for i, s := range servers {
 		go func() { results <- numbered{i, r.hear(ctx, z, s, name, types)} }()
 	}
-	said := make([]saying, len(z.servers))
+	said := make([]saying, len(servers))
 	var grace <-chan time.Time
-	for range z.servers {
+	for range servers {
 		select {
 		case n := <-results:
 			said[n.i] = n.s
 			if grace == nil && n.s.err == nil {
-				t := time.NewTimer(r.cfg.Grace)
+				t := time.NewTimer(graceTime)
 				defer t.Stop()
 				grace = t.C
 			}

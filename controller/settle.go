@@ -89,6 +89,9 @@ func (c *Controller) decide(ctx context.Context, v *version, s *sighting) (*deci
 		in.Observations.Target = c.target(*ref)
 	}
 	d := &decision{verdict: ownership.Evaluate(in)}
+	if d.verdict.Falls && doubtLoneResolver(&in.Observations) {
+		d.verdict = ownership.Evaluate(in)
+	}
 	if d.verdict.Falls && s.fresh {
 		verified := int(c.cfg.Table.Count(v1alpha3.ConditionOwnershipVerified, metav1.ConditionTrue))
 		if c.brake.lets(r.Name, now, settings.DetachAfter, verified, c.cfg.Logger) {
@@ -106,6 +109,20 @@ func (c *Controller) decide(ctx context.Context, v *version, s *sighting) (*deci
 	}
 	d.released = claim.settled(r, &d.verdict.Status, now)
 	return d, nil
+}
+
+// DoubtLoneResolver takes back what only one recursive resolver said, because no
+// single resolver's word takes a domain down. It reports whether there was any.
+func doubtLoneResolver(o *ownership.Observations) bool {
+	doubted := false
+	for _, d := range []*ownership.DNSObservation{&o.Traffic, &o.ACMEChallenge, &o.Ownership} {
+		if d.Cached && d.Outcome != ownership.CouldNotTell && len(d.Servers) < 2 {
+			*d = ownership.DNSObservation{At: d.At, Cached: true,
+				Err: "only one recursive resolver could be asked, and none is believed alone that every proof is gone; configure a second"}
+			doubted = true
+		}
+	}
+	return doubted
 }
 
 // HoldMessages keeps what was last said of DNS in a status that was evaluated

@@ -70,9 +70,13 @@ func (c *call) readObject(validation string) (*v1alpha3.DomainRecord, error) {
 	return r, checkType(r.TypeMeta)
 }
 
-// fromYAML turns YAML into JSON. Duplicate keys are returned apart, as it is
-// the caller's to say whether they matter.
+// fromYAML turns YAML into JSON, which it passes on as it is: kubectl sends JSON
+// under either name. Duplicate keys are returned apart, as it is the caller's to
+// say whether they matter.
 func fromYAML(data []byte) (out []byte, strict []error, err error) {
+	if json.Valid(data) {
+		return data, nil, nil
+	}
 	if out, err = yaml.YAMLToJSONStrict(data); err == nil {
 		return out, nil, nil
 	}

@@ -144,6 +144,8 @@ func (s *Server) Close() error {
 	return nil
 }
 
+var _ http.Handler = (*Server)(nil)
+
 // shutdowns remembers, for each http.Server that a watch runs on, a context
 // that ends when that server begins to shut down.
 type shutdowns struct {

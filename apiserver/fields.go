@@ -116,8 +116,8 @@ func toUnstructured(r *v1alpha3.DomainRecord) (*unstructured.Unstructured, error
 	return u, nil
 }
 
-// keepTimes puts the old times back into managed fields that did not otherwise
-// change, so that writing the same again is no change.
+// sameManagers compares managed fields but for their times, so that writing the
+// same again is no change.
 func sameManagers(a, b []metav1.ManagedFieldsEntry) bool {
 	if len(a) != len(b) {
 		return false

@@ -23,8 +23,8 @@ func init() {
 	jsonpatch.AccumulatedCopySizeLimit = 3 << 20
 }
 
-// patcher makes the next state of a record out of its JSON; what it says about
-// unknown and duplicate fields is returned apart.
+// patcher makes the next state of a record out of its JSON. It is called again
+// if another write came between.
 type patcher func(live []byte) (patched []byte, err error)
 
 // patch answers PATCH …/domainrecords/NAME[/status].

@@ -74,8 +74,8 @@ func evaluateCAA(hostname string, set []CAA, identities []string, accountURI str
 		return caaVerdict{allowed: true} // no issue property restricts nothing (section 4.2)
 	}
 	if !verdict.allowed {
-		verdict.message = fmt.Sprintf("CAA records at %s forbid the certificate authority (found %s); add: %s",
-			dotted(set[0].Domain), cut(strings.Join(present, ", "), 200),
+		verdict.message = fmt.Sprintf("found %s; add: %s",
+			cut(strings.Join(present, ", "), 200),
 			caaLine(CAA{Domain: set[0].Domain, Tag: tag, Value: identities[0]}))
 	}
 	return verdict

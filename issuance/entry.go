@@ -65,8 +65,8 @@ func (e *entry) next(now time.Time) (step, time.Time) {
 		if r.has() {
 			return stepDrop, unix(r.NotAfter).Add(keepExpired)
 		}
-		if e.dropped && (r.Trouble != nil || r.Order != nil) {
-			return stepDrop, now
+		if e.dropped && !r.empty() {
+			return stepDrop, e.remembered(now)
 		}
 		return stepNone, time.Time{}
 	}
@@ -111,6 +111,16 @@ func (e *entry) spared(now time.Time) time.Time {
 		return now
 	}
 	return unix(t.Failed[len(t.Failed)-maxFailed]).Add(time.Hour)
+}
+
+// remembered is how long the failures of a hostname that is wanted no more are
+// kept: a CA counts them for an hour, and DNS may come back before.
+func (e *entry) remembered(now time.Time) time.Time {
+	t := e.rec.Trouble
+	if t == nil || len(t.Failed) == 0 {
+		return now
+	}
+	return unix(t.Failed[len(t.Failed)-1]).Add(time.Hour)
 }
 
 // maxFailed is one below Let's Encrypt's limit of failed validations an hour.

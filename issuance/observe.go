@@ -14,7 +14,7 @@ func (s *Scheduler) observe(e *entry, now time.Time) ownership.CertificateObserv
 	var o ownership.CertificateObservation
 	r := &e.rec
 	switch {
-	case r.has() && r.proves(e.want):
+	case r.has() && (!e.wanted || r.proves(e.want)): // without a Want the uid tells whose it is
 		o = ownership.CertificateObservation{
 			Outcome: ownership.Seen, RecordUID: r.UID,
 			Issuer: r.Issuer, SerialNumber: r.Serial, Challenge: r.Challenge,

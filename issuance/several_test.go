@@ -1,0 +1,222 @@
+package issuance
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/caddyserver/certmagic"
+	"github.com/mholt/acmez/v3/acme"
+
+	"github.com/apoxy-dev/caddy-apoxy/ownership"
+	"github.com/apoxy-dev/caddy-apoxy/store"
+)
+
+// second adds another CA behind the first.
+func (w *world) second() *testCA {
+	ca := newTestCA(w.t)
+	ca.validate = w.ca.validate
+	w.is.Set("second", Authority{Directory: ca.directory(), Email: "ops@example.net"}, w.magic, nil)
+	return ca
+}
+
+func TestTheNextCAIsTriedWhileTheFirst(t *testing.T) {
+	for name, in := range map[string]injected{
+		"is held":     {status: 429, header: map[string]string{"Retry-After": "3600"}, problem: acme.Problem{Type: acme.ProblemTypeRateLimited, Detail: "too many new orders"}},
+		"is down":     {status: 500, problem: acme.Problem{Type: acme.ProblemTypeServerInternal}},
+		"refuses":     {status: 400, problem: acme.Problem{Type: acme.ProblemTypeRejectedIdentifier, Detail: "policy"}},
+		"has no room": {status: 403, problem: acme.Problem{Type: acme.ProblemTypeExternalAccountRequired}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.ca.inject = func(path string) *injected {
+				if path == "order" {
+					return &in
+				}
+				return nil
+			}
+			other := w.second()
+			w.dns.delegate("api.example.com")
+			w.s.Want(Want{Hostname: "api.example.com", UID: "u1", DNS01: true})
+			w.until("api.example.com", "certified", seen)
+			if other.placed() != 1 {
+				t.Errorf("%d orders at the second", other.placed())
+			}
+		})
+	}
+}
+
+func TestARecordPicksItsCA(t *testing.T) {
+	w := newWorld(t)
+	other := w.second()
+	w.dns.delegate("api.example.com")
+	w.s.Want(Want{Hostname: "api.example.com", UID: "u1", DNS01: true, CertificateAuthority: other.directory()})
+	w.until("api.example.com", "certified", seen)
+	if other.placed() != 1 || w.ca.placed() != 0 {
+		t.Errorf("%d orders at the one picked, %d at the first", other.placed(), w.ca.placed())
+	}
+	w.dns.delegate("b.example.com")
+	w.s.Want(Want{Hostname: "b.example.com", UID: "u2", DNS01: true, CertificateAuthority: "nobody"})
+	o := w.until("b.example.com", "refused", worked(ownership.WorkFailed))
+	if !strings.Contains(o.Message, `"nobody" is not configured; configured are 127.0.0.1`) {
+		t.Errorf("message %q", o.Message)
+	}
+}
+
+func TestTheOrderBudgetHoldsAndTheQueueTellsItsPlace(t *testing.T) {
+	w := newWorld(t)
+	w.is.Set(w.magic.Issuers[0], Authority{Directory: w.ca.directory(), Email: "ops@example.net", Budget: Budget{Orders: 3, Per: time.Hour}}, w.magic, nil)
+	for i := range 10 {
+		h := fmt.Sprintf("h%d.example.com", i)
+		w.dns.delegate(h)
+		w.s.Want(Want{Hostname: h, UID: h, DNS01: true})
+	}
+	certified := func() (n int) {
+		for i := range 10 {
+			if seen(w.s.Observe(fmt.Sprintf("h%d.example.com", i))) {
+				n++
+			}
+		}
+		return n
+	}
+	w.wait("three certificates", func() bool { return certified() == 3 }, func() string { return fmt.Sprint(certified()) })
+	var waiting ownership.CertificateObservation
+	w.wait("the rest to queue", func() bool {
+		n := 0
+		for i := range 10 {
+			if o := w.s.Observe(fmt.Sprintf("h%d.example.com", i)); o.Work == ownership.WorkQueued && strings.Contains(o.Message, "3 orders per 1 h") {
+				waiting, n = o, n+1
+			}
+		}
+		return n == 7
+	}, func() string { return fmt.Sprint(waiting) })
+	if w.ca.placed() != 3 {
+		t.Errorf("%d orders", w.ca.placed())
+	}
+	w.halt() // a restart forgets nothing
+	w.start()
+	w.is.Set(w.magic.Issuers[0], Authority{Directory: w.ca.directory(), Email: "ops@example.net", Budget: Budget{Orders: 3, Per: time.Hour}}, w.magic, nil)
+	w.s.Want(Want{Hostname: "h9.example.com", UID: "x", DNS01: true})
+	w.s.Want(Want{Hostname: "h8.example.com", UID: "x", DNS01: true})
+	w.until("h8.example.com", "queued or done", func(o ownership.CertificateObservation) bool { return o.Work == ownership.WorkQueued || seen(o) })
+	if w.ca.placed() != 3 {
+		t.Errorf("%d orders after the restart", w.ca.placed())
+	}
+}
+
+// Two nodes share store and storage: one order, and both know.
+func TestTwoNodesPlaceOneOrder(t *testing.T) {
+	w := newWorld(t)
+	other := New(Config{Store: w.store, Prober: w.dns, Challenges: w.zone})
+	magic := newMagic(t, filepath.Join(w.dir, "storage"))
+	is := &Issuers{}
+	is.Set("other", Authority{Directory: w.ca.directory(), Email: "ops@example.net"}, magic, nil)
+	magic.Issuers = []certmagic.Issuer{&testIssuer{w: w}}
+	other.SetIssuers(is)
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() { defer close(done); other.Run(ctx) }()
+	defer func() { cancel(); <-done }()
+	var hosts []string
+	for i := range 20 {
+		h := fmt.Sprintf("h%d.example.com", i)
+		hosts = append(hosts, h)
+		w.dns.delegate(h)
+		w.s.Want(Want{Hostname: h, UID: h, DNS01: true})
+		other.Want(Want{Hostname: h, UID: h, DNS01: true})
+	}
+	for _, h := range hosts {
+		mine := w.until(h, "certified", seen)
+		w.wait(h+" on the other node", func() bool { return other.Observe(h).SerialNumber == mine.SerialNumber },
+			func() string { return fmt.Sprintf("%+v against %+v", other.Observe(h), mine) })
+	}
+	if w.ca.placed() != 20 {
+		t.Errorf("%d orders for 20 hostnames", w.ca.placed())
+	}
+}
+
+func TestIssuersComeAndGo(t *testing.T) {
+	w := newWorld(t)
+	w.s.DropIssuers(w.is)
+	w.dns.delegate("api.example.com")
+	w.s.Want(Want{Hostname: "api.example.com", UID: "u1", DNS01: true})
+	o := w.until("api.example.com", "parked", worked(ownership.WorkQueued))
+	if !strings.Contains(o.Message, "issuer apoxy") {
+		t.Errorf("message %q", o.Message)
+	}
+	w.s.SetIssuers(w.is)
+	w.until("api.example.com", "certified", seen)
+}
+
+func TestForgettingStopsEverythingAndKeepsWhoseItWas(t *testing.T) {
+	w := newWorld(t)
+	w.dns.delegate("api.example.com")
+	w.s.Want(Want{Hostname: "api.example.com", UID: "u1", Owner: "a", DNS01: true})
+	before := w.until("api.example.com", "certified", seen)
+	w.s.Forget("api.example.com")
+	if o := w.s.Observe("api.example.com"); o.Outcome != ownership.Seen || o.RecordUID != "u1" {
+		t.Errorf("observed %+v", o)
+	}
+	if err := w.magic.RenewCertSync(context.Background(), "api.example.com", true); err == nil || !strings.Contains(err.Error(), "no record") {
+		t.Errorf("renewing: %v", err)
+	}
+	w.s.Want(Want{Hostname: "api.example.com", UID: "u2", Owner: "a"})
+	if o := w.s.Observe("api.example.com"); o.SerialNumber != before.SerialNumber || o.RecordUID != "u2" {
+		t.Errorf("for the same tenant: %+v", o)
+	}
+	w.s.Want(Want{Hostname: "api.example.com", UID: "u3", Owner: "b"})
+	if o := w.s.Observe("api.example.com"); o.Outcome != ownership.Absent {
+		t.Errorf("for another tenant: %+v", o)
+	}
+}
+
+// 100,000 certificates are known again in well under 3 s.
+func TestALargeIndexLoadsQuickly(t *testing.T) {
+	const n = 100_000
+	mem := &memStore{}
+	now := time.Now()
+	for i := range n {
+		r := record{UID: fmt.Sprint("u", i), CA: "acme-v02.api.letsencrypt.org-directory", Issuer: "Let's Encrypt R11", Serial: fmt.Sprintf("%036x", i),
+			NotBefore: now.Add(-time.Hour).Unix(), NotAfter: now.Add(89 * 24 * time.Hour).Unix(), Renewal: now.Add(60 * 24 * time.Hour).Unix(), Challenge: "dns-01"}
+		value, _ := json.Marshal(&r)
+		mem.entries = append(mem.entries, store.Entry{Key: fmt.Sprintf("%sh%07d.example.com", indexPrefix, i), Value: value, Revision: int64(i + 1)})
+	}
+	s := New(Config{Store: mem})
+	began := time.Now()
+	if _, err := s.load(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	if took := time.Since(began); took > 3*time.Second {
+		t.Errorf("loading took %v", took)
+	} else {
+		t.Logf("loading %d took %v", n, took)
+	}
+	if o := s.Observe("h0099999.example.com"); o.RecordUID != "u99999" {
+		t.Errorf("observed %+v", o)
+	}
+}
+
+// memStore is a store that only lists.
+type memStore struct {
+	store.Store
+	entries []store.Entry
+}
+
+func (m *memStore) List(_ context.Context, prefix string, o store.ListOptions) (store.ListResult, error) {
+	var res store.ListResult
+	for i, e := range m.entries {
+		if !strings.HasPrefix(e.Key, prefix) || e.Key <= o.After {
+			continue
+		}
+		if len(res.Entries) == o.Limit && o.Limit > 0 {
+			res.More, res.Remaining = true, int64(len(m.entries)-i)
+			break
+		}
+		res.Entries = append(res.Entries, e)
+	}
+	return res, nil
+}

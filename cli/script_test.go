@@ -80,6 +80,7 @@ type world struct {
 	store   *boltstore.Store
 	front   *httptest.Server
 	noSSA   atomic.Bool
+	expired atomic.Bool
 	watches atomic.Int64
 }
 
@@ -116,6 +117,11 @@ func (w *world) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if r.URL.Query().Get("watch") == "true" {
+		if w.expired.Load() {
+			rw.Header().Set("Content-Type", typeJSON)
+			fmt.Fprintln(rw, `{"type":"ERROR","object":{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"Expired","code":410}}`)
+			return
+		}
 		w.watches.Add(1)
 	}
 	w.api.ServeHTTP(rw, r)

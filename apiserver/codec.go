@@ -80,7 +80,8 @@ func fromYAML(data []byte) (out []byte, strict []error, err error) {
 	if out, err = yaml.YAMLToJSONStrict(data); err == nil {
 		return out, nil, nil
 	}
-	strict = []error{errors.New(strings.TrimPrefix(err.Error(), "error converting YAML to JSON: "))}
+	text := strings.TrimPrefix(err.Error(), "error converting YAML to JSON: ")
+	strict = []error{errors.New(strings.Join(strings.Fields(text), " "))} // a header is one line
 	if out, err = yaml.YAMLToJSON(data); err != nil {
 		return nil, nil, apierrors.NewBadRequest("decoding the YAML body: " + err.Error())
 	}

@@ -74,15 +74,13 @@ func (s *RRSet) present(value string) {
 	s.Values = append(s.Values, Value{Data: value, Expires: &until})
 }
 
-// owner is where a hostname's challenge values stand, relative to the zone.
+// owner is where a hostname's challenge values stand, relative to the zone. A
+// wildcard's stand with its base's: the customer has one delegation for both.
 func (c *Challenges) owner(hostname string) (string, error) {
 	name := strings.TrimSuffix(strings.ToLower(hostname), ".")
-	base, wildcard := strings.CutPrefix(name, "*.")
+	base := strings.TrimPrefix(name, "*.")
 	if _, err := hostName(base); err != nil {
 		return "", err
-	}
-	if wildcard {
-		return challengePrefix + wildcardPrefix + base, nil
 	}
 	return challengePrefix + base, nil
 }

@@ -78,9 +78,9 @@ func (p *Provider) SetRecords(ctx context.Context, zone string, recs []libdns.Re
 
 // group is the input's records of one name and type.
 type group struct {
-	owners []string
-	typ    string
-	recs   []libdns.RR
+	owner string
+	typ   string
+	recs  []libdns.RR
 }
 
 func (p *Provider) change(ctx context.Context, doing, zone string, recs []libdns.Record, replace bool) ([]libdns.Record, error) {
@@ -90,33 +90,28 @@ func (p *Provider) change(ctx context.Context, doing, zone string, recs []libdns
 	}
 	var out []libdns.Record
 	for _, g := range groups {
-		for i, owner := range g.owners {
-			var ttl uint32
-			err := p.zone.dynamic.Update(ctx, owner, g.typ, func(s *RRSet) error {
-				if replace {
-					s.Values = nil
-				}
-				err := g.add(s, owner)
-				ttl = s.TTL
-				return err
-			})
-			if err != nil {
-				return out, fmt.Errorf("%s zone %s: %w", doing, zone, err)
+		var ttl uint32
+		err := p.zone.dynamic.Update(ctx, g.owner, g.typ, func(s *RRSet) error {
+			if replace {
+				s.Values = nil
 			}
-			if i > 0 {
-				continue
-			}
-			for _, rr := range g.recs {
-				out = append(out, record(rr.Name, rr.Type, ttl, rr.Data))
-			}
+			err := g.add(s)
+			ttl = s.TTL
+			return err
+		})
+		if err != nil {
+			return out, fmt.Errorf("%s zone %s: %w", doing, zone, err)
+		}
+		for _, rr := range g.recs {
+			out = append(out, record(rr.Name, rr.Type, ttl, rr.Data))
 		}
 	}
 	return out, nil
 }
 
 // add puts the group's records into a set.
-func (g *group) add(s *RRSet, owner string) error {
-	challenge := g.typ == "TXT" && strings.HasPrefix(owner+".", challengePrefix)
+func (g *group) add(s *RRSet) error {
+	challenge := g.typ == "TXT" && strings.HasPrefix(g.owner+".", challengePrefix)
 	for _, rr := range g.recs {
 		if challenge {
 			s.present(rr.Data)
@@ -140,29 +135,27 @@ func (p *Provider) groups(zone string, recs []libdns.Record) ([]*group, error) {
 	for _, rec := range recs {
 		rr := rec.RR()
 		rr.Type = strings.ToUpper(rr.Type)
-		owners, err := p.owners(rr.Name, zone)
+		owner, err := p.owner(rr.Name, zone)
 		if err != nil {
 			return nil, err
 		}
-		for _, owner := range owners {
-			code, err := p.zone.dynamic.check(owner, rr.Type)
-			if err != nil {
-				return nil, err
-			}
-			if _, err := packValue(code, rr.Data); err != nil {
-				return nil, fmt.Errorf("%s: %w", rr.Name, err)
-			}
-			if owner == "@" && p.zone.apexNode.set(code) != nil {
-				return nil, fmt.Errorf("%s %s is answered by the configuration and cannot be changed here", p.zone.name, rr.Type)
-			}
-			if err := p.alone(owner, code); err != nil {
-				return nil, err
-			}
+		code, err := p.zone.dynamic.check(owner, rr.Type)
+		if err != nil {
+			return nil, err
 		}
-		i := slices.IndexFunc(out, func(g *group) bool { return g.typ == rr.Type && slices.Equal(g.owners, owners) })
+		if _, err := packValue(code, rr.Data); err != nil {
+			return nil, fmt.Errorf("%s: %w", rr.Name, err)
+		}
+		if owner == "@" && p.zone.apexNode.set(code) != nil {
+			return nil, fmt.Errorf("%s %s is answered by the configuration and cannot be changed here", p.zone.name, rr.Type)
+		}
+		if err := p.alone(owner, code); err != nil {
+			return nil, err
+		}
+		i := slices.IndexFunc(out, func(g *group) bool { return g.typ == rr.Type && g.owner == owner })
 		if i < 0 {
 			i = len(out)
-			out = append(out, &group{owners: owners, typ: rr.Type})
+			out = append(out, &group{owner: owner, typ: rr.Type})
 		}
 		out[i].recs = append(out[i].recs, rr)
 	}
@@ -191,19 +184,17 @@ func (p *Provider) DeleteRecords(ctx context.Context, zone string, recs []libdns
 	var out []libdns.Record
 	for _, rec := range recs {
 		want := rec.RR()
-		owners, err := p.owners(want.Name, zone)
+		owner, err := p.owner(want.Name, zone)
 		if err != nil {
 			return out, fmt.Errorf("deleting records from zone %s: %w", zone, err)
 		}
-		for _, owner := range owners {
-			gone, err := p.delete(ctx, owner, want)
-			if err != nil {
-				return out, fmt.Errorf("deleting records from zone %s: %w", zone, err)
-			}
-			for _, rec := range gone {
-				if !slices.ContainsFunc(out, func(r libdns.Record) bool { return r.RR() == rec.RR() }) {
-					out = append(out, rec)
-				}
+		gone, err := p.delete(ctx, owner, want)
+		if err != nil {
+			return out, fmt.Errorf("deleting records from zone %s: %w", zone, err)
+		}
+		for _, rec := range gone {
+			if !slices.ContainsFunc(out, func(r libdns.Record) bool { return r.RR() == rec.RR() }) {
+				out = append(out, rec)
 			}
 		}
 	}

@@ -7,37 +7,40 @@ import (
 	"github.com/libdns/libdns"
 )
 
-// owners gives the names in Z, relative to it, that a name of the given zone
-// stands for: one, or for a challenge that a hostname and its wildcard share, two.
-func (p *Provider) owners(name, zone string) ([]string, error) {
+// owner gives the name in Z, relative to it, that a name of the given zone
+// stands for.
+func (p *Provider) owner(name, zone string) (string, error) {
 	zone = strings.TrimSuffix(strings.ToLower(zone), ".")
 	name = strings.ToLower(name)
 	fqdn := strings.TrimSuffix(libdns.AbsoluteName(name, zone+"."), ".")
 	if _, err := hostName(fqdn); err != nil {
-		return nil, err
+		return "", err
 	}
 	z := p.zone
 	if fqdn == z.name {
-		return []string{"@"}, nil
+		return "@", nil
 	}
 	if rel, ok := strings.CutSuffix(fqdn, "."+z.name); ok {
-		return []string{rel}, z.reserved(rel)
+		return rel, z.reserved(rel)
 	}
 	host, ok := strings.CutPrefix(fqdn, challengePrefix)
 	if !ok {
-		return nil, fmt.Errorf("%s lies outside zone %s; of other zones only %sHOSTNAME is taken, where HOSTNAME has a DomainRecord",
+		return "", fmt.Errorf("%s lies outside zone %s; of other zones only %sHOSTNAME is taken, where HOSTNAME has a DomainRecord",
 			fqdn, z.name, challengePrefix)
 	}
-	var out []string
-	for _, form := range [][2]string{{host, host}, {"*." + host, wildcardPrefix + host}} {
-		if rec, ok := z.names.Lookup([]byte(form[0])); ok && rec.TLS {
-			out = append(out, challengePrefix+form[1])
-		}
+	if _, tls := z.challenged(host); !tls {
+		return "", fmt.Errorf("%s: there is no DomainRecord with tls for %s", fqdn, host)
 	}
-	if out == nil {
-		return nil, fmt.Errorf("%s: there is no DomainRecord with tls for %s", fqdn, host)
-	}
-	return out, nil
+	return challengePrefix + host, nil
+}
+
+// challenged reports whether there is a record for the hostname or for the
+// wildcard below it, which share one challenge name, and whether one of them
+// has tls.
+func (z *Zone) challenged(host string) (exists, tls bool) {
+	own, ok := z.names.Lookup([]byte(host))
+	below, both := z.names.Lookup([]byte("*." + host))
+	return ok || both, own.TLS || below.TLS
 }
 
 // outer is what a name in Z is called in the given zone; false: it has no place
@@ -58,7 +61,6 @@ func (p *Provider) outer(owner, zone string) (string, bool) {
 	if !ok {
 		return "", false
 	}
-	host = strings.TrimPrefix(host, wildcardPrefix)
 	if host == zone {
 		return strings.TrimSuffix(challengePrefix, "."), true
 	}
@@ -72,16 +74,18 @@ func (z *Zone) reserved(rel string) error {
 	if n := z.static[rel]; n != nil && len(n.sets) > 0 || strings.HasSuffix(rel, "."+verifyLabel) {
 		return fmt.Errorf("%s is answered by the configuration and cannot be changed here", fqdn)
 	}
-	host, challenge := strings.CutPrefix(rel, challengePrefix)
-	if base, ok := strings.CutPrefix(host, wildcardPrefix); ok {
+	if host, ok := strings.CutPrefix(rel, challengePrefix); ok {
+		if exists, tls := z.challenged(host); exists && !tls {
+			return fmt.Errorf("%s: the DomainRecord of %s has no tls, so no challenge is answered for it", fqdn, host)
+		}
+		return nil
+	}
+	host := rel
+	if base, ok := strings.CutPrefix(rel, wildcardPrefix); ok {
 		host = "*." + base
 	}
-	rec, ok := z.names.Lookup([]byte(host))
-	switch {
-	case ok && !challenge:
+	if _, ok := z.names.Lookup([]byte(host)); ok {
 		return fmt.Errorf("%s is answered for the DomainRecord of %s and cannot be changed here", fqdn, host)
-	case ok && !rec.TLS:
-		return fmt.Errorf("%s: the DomainRecord of %s has no tls, so no challenge is answered for it", fqdn, host)
 	}
 	return nil
 }

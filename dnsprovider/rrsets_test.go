@@ -88,12 +88,23 @@ func TestChallenges(t *testing.T) {
 	present("API.example.com.", "two")
 	present("api.example.com", "one")
 	present("*.wild.example.com", "three")
+	present("*.both.example.org", "below")
+	present("both.example.org", "own")
 	present("plain.example.com", "no tls")
 	const owner = "_acme-challenge.api.example.com." + testZone
 	if diff := cmp.Diff([]string{"one", "two"}, texts(t, a, owner)); diff != "" {
 		t.Error(diff)
 	}
-	if diff := cmp.Diff([]string{"three"}, texts(t, a, "_acme-challenge._wildcard.wild.example.com."+testZone)); diff != "" {
+	if diff := cmp.Diff([]string{"three"}, texts(t, a, "_acme-challenge.wild.example.com."+testZone)); diff != "" {
+		t.Error(diff)
+	}
+	if diff := cmp.Diff([]string{"below", "own"}, texts(t, a, "_acme-challenge.both.example.org."+testZone)); diff != "" {
+		t.Error(diff)
+	}
+	if err := c.CleanUp(ctx, "*.both.example.org", "below"); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"own"}, texts(t, a, "_acme-challenge.both.example.org."+testZone)); diff != "" {
 		t.Error(diff)
 	}
 	if got := texts(t, a, "_acme-challenge.plain.example.com."+testZone); got != nil {

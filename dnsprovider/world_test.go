@@ -50,6 +50,9 @@ func testRecords() records {
 		"a.b.c.deep.example.org":   {TTL: 5, TLS: true},
 		"*.wild.example.com":       {TTL: 120, TLS: true},
 		"fresh.example.com":        {TTL: 300, TLS: true, Unsettled: true},
+		"both.example.org":         {TTL: 300, Unsettled: true},
+		"*.both.example.org":       {TTL: 300, TLS: true, Unsettled: true},
+		"*.open.example.org":       {TTL: 300},
 		"shop.customer.test":       {TTL: 300, TLS: true},
 		"xn--bcher-kva.example.de": {TTL: 300},
 	}

@@ -211,32 +211,57 @@ func (z *Zone) find(s *scratch, qtype uint16) {
 		}
 		return
 	}
-	host, challenge := bytes.CutPrefix(rel, []byte(challengePrefix))
-	if base, ok := bytes.CutPrefix(host, []byte(wildcardPrefix)); ok {
-		host = append(append(s.alt[:0], '*', '.'), base...)
+	if host, challenge := bytes.CutPrefix(rel, []byte(challengePrefix)); challenge {
+		z.findChallenge(s, rel, host, qtype)
+		return
 	}
-	name, ok := z.names.Lookup(host)
+	host := rel
+	if base, ok := bytes.CutPrefix(rel, []byte(wildcardPrefix)); ok {
+		host = s.wildcard(base)
+	}
+	name, ok := z.lookup(host)
 	if !ok {
 		z.findDynamic(s, rel, qtype)
 		return
 	}
-	if name.Unsettled && z.onQuery != nil {
-		z.onQuery(host)
+	s.pick(z.edge, qtype)
+	if r.set != rfc8482 {
+		r.ttl = name.TTL
 	}
+}
+
+// findChallenge answers for _acme-challenge above a hostname. It is there for
+// the hostname's record and for that of the wildcard below it: a customer can
+// have one delegation only, which serves both.
+func (z *Zone) findChallenge(s *scratch, rel, host []byte, qtype uint16) {
+	name, ok := z.lookup(host)
+	below, both := z.lookup(s.wildcard(host))
 	switch {
-	case !challenge:
-		s.pick(z.edge, qtype)
-		if r.set != rfc8482 {
-			r.ttl = name.TTL
-		}
-	case name.TLS:
-		r.kind = nodata
+	case name.TLS || below.TLS:
+		s.result.kind = nodata
 		if z.dynamic != nil {
 			if n := z.dynamic.lookup(rel); n != nil {
 				s.pick(n, qtype)
 			}
 		}
+	case !ok && !both:
+		z.findDynamic(s, rel, qtype)
 	}
+}
+
+// lookup finds a hostname's record and passes on that somebody asked for it.
+func (z *Zone) lookup(host []byte) (Name, bool) {
+	name, ok := z.names.Lookup(host)
+	if ok && name.Unsettled && z.onQuery != nil {
+		z.onQuery(host)
+	}
+	return name, ok
+}
+
+// wildcard is the wildcard hostname over a name, borrowed until it is called
+// again.
+func (s *scratch) wildcard(base []byte) []byte {
+	return append(append(s.alt[:0], '*', '.'), base...)
 }
 
 // findApex answers for the zone's own name.

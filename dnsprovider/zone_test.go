@@ -40,7 +40,11 @@ func TestZoneAnswers(t *testing.T) {
 		{"below a record there is nothing", "www.api.example.com" + z, dns.TypeA, "NXDOMAIN aa" + negativeSOA},
 		{"a wildcard record answers at _wildcard", "_wildcard.wild.example.com" + z, dns.TypeA,
 			"NOERROR aa\n_wildcard.wild.example.com.cname.example.net. 120 IN A 203.0.113.10"},
-		{"a wildcard record's challenge name exists", "_acme-challenge._wildcard.wild.example.com" + z, dns.TypeTXT, "NOERROR aa" + negativeSOA},
+		{"a wildcard record's challenge name is its base's", "_acme-challenge.wild.example.com" + z, dns.TypeTXT, "NOERROR aa" + negativeSOA},
+		{"a wildcard record has no other challenge name", "_acme-challenge._wildcard.wild.example.com" + z, dns.TypeTXT, "NXDOMAIN aa" + negativeSOA},
+		{"a wildcard record's tls gives its base a challenge name", "_acme-challenge.both.example.org" + z, dns.TypeTXT, "NOERROR aa" + negativeSOA},
+		{"a wildcard record without tls has no challenge name", "_acme-challenge.open.example.org" + z, dns.TypeTXT, "NXDOMAIN aa" + negativeSOA},
+		{"above a wildcard record's challenge name is an empty non-terminal", "open.example.org" + z, dns.TypeTXT, "NOERROR aa" + negativeSOA},
 		{"a wildcard record does not answer at the asterisk", "*.wild.example.com" + z, dns.TypeA, "NXDOMAIN aa" + negativeSOA},
 		{"a wildcard record answers for no other name", "www.wild.example.com" + z, dns.TypeA, "NXDOMAIN aa" + negativeSOA},
 		{"above a wildcard record is an empty non-terminal", "wild.example.com" + z, dns.TypeA, "NOERROR aa" + negativeSOA},
@@ -115,10 +119,11 @@ func TestHints(t *testing.T) {
 	c := testConfig()
 	c.OnQuery = func(hostname []byte) { seen = append(seen, string(hostname)) }
 	a := mustAuthority(t, mustZone(t, c, testRecords(), nil))
-	for _, owner := range []string{"api.example.com", "fresh.example.com", "_acme-challenge.fresh.example.com", "none.example.com"} {
+	for _, owner := range []string{"api.example.com", "fresh.example.com", "_acme-challenge.fresh.example.com", "none.example.com",
+		"_acme-challenge.both.example.org", "_wildcard.both.example.org"} {
 		ask(t, a, question(t, owner+"."+testZone, dns.TypeA), false)
 	}
-	if diff := cmp.Diff([]string{"fresh.example.com", "fresh.example.com"}, seen); diff != "" {
+	if diff := cmp.Diff([]string{"fresh.example.com", "fresh.example.com", "both.example.org", "*.both.example.org", "*.both.example.org"}, seen); diff != "" {
 		t.Error(diff)
 	}
 }

@@ -85,7 +85,9 @@ func misdirected(want v1alpha3.DNSRecord, target string, z Zone) *v1alpha3.DNSPr
 	if inZone {
 		other := strings.TrimPrefix(strings.TrimSuffix(t, "."+zone), v1alpha3.ACMEChallengeLabel+".")
 		if base, ok := strings.CutPrefix(other, v1alpha3.WildcardLabel+"."); ok {
-			other = "*." + base
+			if other = "*." + base; strings.HasPrefix(t, v1alpha3.ACMEChallengeLabel+".") {
+				return say(ProblemMisspelt, "a wildcard's challenge goes where its base's does, without the label "+v1alpha3.WildcardLabel+".")
+			}
 		}
 		return say(ProblemAnotherRecordsTarget, "that is the target of another hostname, "+quote(other)+".")
 	}
@@ -121,20 +123,14 @@ func swapped(want v1alpha3.DNSRecord, target, zone string) string {
 }
 
 // hostsOf finds the hostnames that a record may be for: a wildcard and its base
-// have their challenge at the same name.
+// have their challenges at the same names.
 func hostsOf(want v1alpha3.DNSRecord) []string {
 	host := strings.TrimSuffix(want.Name, ".")
 	if want.Purpose == v1alpha3.PurposeTraffic {
 		return []string{host}
 	}
 	_, host, _ = strings.Cut(host, ".") // past _acme-challenge or _apoxy-challenge
-	if want.Purpose == v1alpha3.PurposeOwnership {
-		return []string{host, "*." + host}
-	}
-	if strings.HasPrefix(want.Value, v1alpha3.ACMEChallengeLabel+"."+v1alpha3.WildcardLabel+".") {
-		return []string{"*." + host}
-	}
-	return []string{host}
+	return []string{host, "*." + host}
 }
 
 // droppedLabels finds the run of labels that the target lacks of the value.

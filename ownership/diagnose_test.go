@@ -125,10 +125,12 @@ func TestDiagnose(t *testing.T) {
 		{"bogus", main, failed(ZoneBogus), ProblemDNSSECBogus, "signed anew"},
 		{"unreachable", main, failed(ZoneUnreachable), ProblemServersUnreachable, "None of the name servers of example.com answers"},
 		{"servers that disagree", main, failed(ZoneDisagrees), ProblemServersDisagree, "do not agree on api.example.com."},
-		{"a wildcard's base has another delegation", wanted("*.example.com", v1alpha3.PurposeACMEChallenge, ""), cname("_acme-challenge.example.com.cname.example.net."),
-			ProblemLabelDropped, `"_wildcard" is missing`},
-		{"a base's wildcard has another delegation", wanted(apex, v1alpha3.PurposeACMEChallenge, ""), cname("_acme-challenge._wildcard.example.com.cname.example.net."),
-			ProblemAnotherRecordsTarget, `"*.example.com"`},
+		{"one delegation serves a wildcard", wanted("*.example.com", v1alpha3.PurposeACMEChallenge, ""), cname("_acme-challenge.example.com.cname.example.net."), "", ""},
+		{"and its base", wanted(apex, v1alpha3.PurposeACMEChallenge, ""), cname("_acme-challenge.example.com.cname.example.net."), "", ""},
+		{"a wildcard's delegation that leads to its main name", wanted("*.example.com", v1alpha3.PurposeACMEChallenge, ""), cname("_wildcard.example.com.cname.example.net."),
+			ProblemSwappedTarget, "this hostname's main record"},
+		{"a wildcard's delegation as one would guess it", wanted("*.example.com", v1alpha3.PurposeACMEChallenge, ""), cname("_acme-challenge._wildcard.example.com.cname.example.net."),
+			ProblemMisspelt, "where its base's does"},
 		{"failed otherwise", main, unknown, ProblemLookupFailed, "timeout asking"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

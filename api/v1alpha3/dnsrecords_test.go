@@ -30,7 +30,7 @@ func TestExpectedDNSRecords(t *testing.T) {
 			Ownership _apoxy-challenge.api.example.com. 0123456789abcdef0123456789abcdef._apoxy-verify.cname.example.net. true`},
 		{"a wildcard", record("*.example.com"), "", `
 			Traffic *.example.com. _wildcard.example.com.cname.example.net. true
-			ACMEChallenge _acme-challenge.example.com. _acme-challenge._wildcard.example.com.cname.example.net. false
+			ACMEChallenge _acme-challenge.example.com. _acme-challenge.example.com.cname.example.net. false
 			Ownership _apoxy-challenge.example.com. _apoxy-verify.cname.example.net. false`},
 	} {
 		t.Run(c.is, func(t *testing.T) {

@@ -38,9 +38,11 @@ func TrafficName(hostname, zone string) string {
 }
 
 // ChallengeName is the name in the zone that holds a hostname's DNS-01 values:
-// _acme-challenge.N.Z.
+// _acme-challenge.N.Z. A wildcard shares its base's: the customer has one
+// _acme-challenge for both (RFC 8555 section 8.4), and it can lead to one place
+// only.
 func ChallengeName(hostname, zone string) string {
-	return ACMEChallengeLabel + "." + TrafficName(hostname, zone)
+	return ACMEChallengeLabel + "." + BaseName(hostname) + "." + absolute(zone)
 }
 
 // VerifyName is what _apoxy-challenge.N points at: _apoxy-verify.Z.

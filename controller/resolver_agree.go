@@ -26,8 +26,10 @@ type saying struct {
 	texts []string
 	caa   []property
 	// Nx: the name does not exist.
-	nx  bool
-	ttl time.Duration
+	nx bool
+	// Ttl is the least of what was found, or that of nothing.
+	ttl   time.Duration
+	found bool
 }
 
 type referral struct {

@@ -28,6 +28,9 @@ func (r *Resolver) consult(ctx context.Context, name string, types ...uint16) an
 		if a.problem == "" {
 			a.problem = b.problem
 		}
+		if b.unheard && b.problem == "" {
+			b.err = "the recursive resolvers do not know either"
+		}
 		a.err = joined(a.err, b.err)
 		return a
 	}
@@ -236,10 +239,12 @@ func collect(out *saying, name string, in *dns.Msg) {
 		}
 	}
 	out.nx = out.nx || (in.Rcode == dns.RcodeNameError && out.alias == "")
-	if ttl < 0 {
-		ttl = negativeTTL(in)
+	switch {
+	case ttl >= 0 && (!out.found || ttl < out.ttl):
+		out.ttl, out.found = ttl, true
+	case !out.found:
+		out.ttl = negativeTTL(in)
 	}
-	out.ttl = ttl
 }
 
 func negativeTTL(in *dns.Msg) time.Duration {

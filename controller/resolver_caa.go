@@ -29,7 +29,13 @@ func (r *Resolver) Delegated(ctx context.Context, hostname string) (bool, error)
 	case obs.Outcome == ownership.Absent || len(obs.Chain) == 0:
 		return false, nil
 	}
-	return r.expected(l, obs.Chain[len(obs.Chain)-1]), nil
+	if !r.expected(l, obs.Chain[len(obs.Chain)-1]) {
+		return false, nil
+	}
+	if obs.Problem == ownership.ZoneBogus {
+		return false, fmt.Errorf("looking for the delegation of %s: DNSSEC validation of its zone fails, so the CA would refuse it", hostname)
+	}
+	return true, nil
 }
 
 // CAA returns the relevant CAA record set of hostname (RFC 8659 section 3): that

@@ -118,6 +118,10 @@ func TestDelegated(t *testing.T) {
 		{what: "another record's name", set: func(c *customer) {
 			c.zone.Set("_acme-challenge.api IN CNAME _acme-challenge.www.example.com.cname.example.net.")
 		}},
+		{what: "a bogus zone, which the CA refuses", set: func(c *customer) {
+			c.zone.Set(rightChallenge)
+			c.zone.SetBogus(true)
+		}, fails: true},
 		{what: "servers that fail", set: func(c *customer) { c.behave(dnstest.Silent) }, fails: true},
 	} {
 		t.Run(c.what, func(t *testing.T) {

@@ -164,7 +164,7 @@ func (r *Resolver) viaResolvers(ctx context.Context, name string, types ...uint1
 		a.err = fmt.Sprintf("DNSSEC validation of %s fails", strings.TrimSuffix(name, "."))
 	case a.unheard:
 		a.problem = ""
-		a.err = "the recursive resolvers do not know either"
+		a.err = "no recursive resolver answers"
 	default:
 		a.err = strings.Replace(a.err, "name servers of", "resolvers asked for", 1)
 	}

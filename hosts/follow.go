@@ -2,7 +2,6 @@ package hosts
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"runtime"
@@ -229,18 +228,4 @@ func decodeAll(entries []store.Entry) []decoded {
 	}
 	wg.Wait()
 	return out
-}
-
-func decode(key string, value []byte) (*v1alpha3.DomainRecord, error) {
-	r := new(v1alpha3.DomainRecord)
-	if err := json.Unmarshal(value, r); err != nil {
-		return nil, fmt.Errorf("decoding %s: %w", key, err)
-	}
-	if r.Spec.Name == "" {
-		return nil, fmt.Errorf("decoding %s: spec.name is empty", key)
-	}
-	if r.Name != strings.TrimPrefix(key, Prefix) {
-		return nil, fmt.Errorf("decoding %s: metadata.name is %.80q", key, r.Name)
-	}
-	return r, nil
 }

@@ -1,0 +1,125 @@
+package hosts
+
+import (
+	"encoding/json"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/apoxy-dev/caddy-apoxy/api/v1alpha3"
+)
+
+// full is a record with every field that records usually have.
+func full() *v1alpha3.DomainRecord {
+	at := metav1.NewTime(time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC))
+	ttl := int32(60)
+	r := record("api.example.com", "api.example.com", true)
+	r.TypeMeta = metav1.TypeMeta{APIVersion: v1alpha3.GroupVersion.String(), Kind: v1alpha3.Kind}
+	r.ResourceVersion, r.Generation, r.CreationTimestamp = "7", 3, at
+	r.Annotations = map[string]string{"note": "<a> & \"b\"\n\u2028ü", "empty": ""}
+	r.ManagedFields = []metav1.ManagedFieldsEntry{
+		{Manager: "m", Operation: "Apply", APIVersion: "v", Time: &at, FieldsType: "FieldsV1", Subresource: "status",
+			FieldsV1: &metav1.FieldsV1{}},
+		{Manager: "n"},
+	}
+	r.ManagedFields[0].FieldsV1.SetRawBytes([]byte(`{"f:spec":{"f:name":{},"k:{\"type\":\"}{\"}":[1,-2.5e3,null]}}`))
+	r.Spec.TTL, r.Spec.TLS.CertificateAuthority = &ttl, "letsencrypt"
+	r.Spec.Target.Ref.Group = "gateway.apoxy.dev"
+	r.Status.ObservedGeneration, r.Status.Type = 3, "Ref"
+	r.Status.ResolvedValues = []string{"x."}
+	r.Status.DNSRecords = []v1alpha3.DNSRecord{
+		{Purpose: "Traffic", Type: "CNAME", Name: "n.", Value: "v.", Observed: []string{"A 192.0.2.1"}, Required: true,
+			LastTransitionTime: &at, Problem: &v1alpha3.DNSProblem{Reason: "Wrong", Message: "it is \\ wrong"}},
+		{Configured: true, Observed: []string{}},
+	}
+	r.Status.Certificate = &v1alpha3.CertificateStatus{Issuer: "i", SerialNumber: "03", NotBefore: &at, NotAfter: &at, RenewalTime: &at, Challenge: "dns-01"}
+	r.Status.Conditions[0].LastTransitionTime, r.Status.Conditions[0].ObservedGeneration = at, 3
+	r.Status.Conditions[0].Reason, r.Status.Conditions[0].Message = "R", "message"
+	return r
+}
+
+// samples of stored records, true where they are read in one pass.
+func samples(t testing.TB) map[string]bool {
+	out := map[string]bool{
+		`{"metadata":{"name":"a"},"spec":{"name":"a"}}`:                                                  true,
+		`{"metadata":{"name":"a","creationTimestamp":null},"spec":{"name":"a","target":{}},"status":{}}`: true,
+		`{"metadata":null,"spec":{"name":"a","tls":null,"target":{"ref":null}},"status":null}`:           true,
+		`{"status":{"conditions":null,"dnsRecords":[],"resolvedValues":null,"certificate":null}}`:        true,
+		`{"status":{"dnsRecords":[{"observed":null,"problem":null,"lastTransitionTime":null}]}}`:         true,
+		`{"metadata":{"labels":{},"annotations":null,"managedFields":[]}}`:                               true,
+		`{"spec":{"ttl":null}}`:         true,
+		`{"spec":{"ttl":1,"ttl":null}}`: false, `{"metadata":{"labels":{"a":"b"},"labels":{"c":"d"}}}`: false,
+		"{\"metadata\":{\"name\":\"a\tb\"}}":                        false,
+		`{ "metadata":{"name":"a"}}`:                                false,
+		`{"Metadata":{"name":"a"}}`:                                 false,
+		`{"metadata":{"finalizers":["x"]}}`:                         false,
+		`{"metadata":{"deletionTimestamp":"2026-03-04T05:06:07Z"}}`: false,
+		`{"future":1}`: false, `{"spec":{"ttl":99999999999}}`: false, `{"spec":{"ttl":1.5}}`: false, `{"spec":{"ttl":01}}`: false,
+		`{"metadata":{"name":"a"}}x`: false, `{"metadata":{"name":"a"}`: false, `{"metadata":{"name":7}}`: false,
+		`null`: false, `[]`: false, ``: false, `{"metadata":{"name":"a",}}`: false, `{"spec":{"tls":{"disabled":1}}}`: false,
+		`{"metadata":{"managedFields":[{"fieldsV1":{]}}]}}`: false, `{"metadata":{"creationTimestamp":"today"}}`: false,
+	}
+	b, err := json.Marshal(full())
+	if err != nil {
+		t.Fatal(err)
+	}
+	out[string(b)] = true
+	return out
+}
+
+func TestScanRecordIsEncodingJSON(t *testing.T) {
+	for value, fast := range samples(t) {
+		r, ok := scanRecord([]byte(value))
+		if ok != fast {
+			t.Errorf("%s is read in one pass: %v, want %v", value, ok, fast)
+		}
+		same(t, []byte(value), r, ok)
+	}
+}
+
+// same holds that what was scanned is what encoding/json decodes.
+func same(t *testing.T, value []byte, scanned *v1alpha3.DomainRecord, ok bool) {
+	t.Helper()
+	if !ok {
+		return
+	}
+	want := new(v1alpha3.DomainRecord)
+	if err := json.Unmarshal(value, want); err != nil {
+		t.Fatalf("%q was scanned, but encoding/json refuses it: %v", value, err)
+	}
+	if d := cmp.Diff(want, scanned); d != "" {
+		t.Fatalf("%q (-encoding/json +scanned):\n%s", value, d)
+	}
+}
+
+func FuzzScanRecord(f *testing.F) {
+	for value := range samples(f) {
+		f.Add([]byte(value))
+	}
+	f.Fuzz(func(t *testing.T, value []byte) {
+		r, ok := scanRecord(value)
+		same(t, value, r, ok)
+	})
+}
+
+func BenchmarkDecode(b *testing.B) {
+	value, err := json.Marshal(full())
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.SetBytes(int64(len(value)))
+	b.Run("scan", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			scanRecord(value)
+		}
+	})
+	b.Run("json", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			_ = json.Unmarshal(value, new(v1alpha3.DomainRecord))
+		}
+	})
+}

@@ -159,8 +159,8 @@ func (p *product) create(t *testing.T, hostname string, tls bool, changes ...fun
 		t.Fatal(err)
 	}
 	return p.await(t, hostname, 15*time.Second, "the first look", func(r record) error {
-		if len(r.Status.DNSRecords) == 0 || len(r.Status.Conditions) == 0 {
-			return fmt.Errorf("the status has no conditions or no dnsRecords: %+v", r.Status)
+		if status := r.condition("CNAMEConfigured").Status; status == "" || status == "Unknown" {
+			return fmt.Errorf("CNAMEConfigured is %q", status)
 		}
 		return nil
 	})

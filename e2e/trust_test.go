@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/apoxy-dev/caddy-apoxy/e2e/testnet"
 )
 
 // A name server that answers nobody says nothing about the customer: the
@@ -48,8 +50,8 @@ func TestOutageOfTheCustomersNameServerChangesNothing(t *testing.T) {
 		t.Errorf("during the outage the host is answered %d %q, %v, want 200", status, body, err)
 	}
 	r := p.await(t, plain, 20*time.Second, "the message about the outage", func(r record) error {
-		if c := r.condition("CNAMEConfigured"); !strings.Contains(strings.ToLower(c.Message), "could not") {
-			return errorf("the message does not say that the look-up failed: %s", c.Message)
+		if c := r.condition("CNAMEConfigured"); !strings.Contains(c.Message, testnet.SpareAddr) {
+			return errorf("the message does not name the server that does not answer: %s", c.Message)
 		}
 		return nil
 	})
@@ -90,7 +92,8 @@ func TestWithdrawnProofDetaches(t *testing.T) {
 	})
 	took := time.Since(gone)
 	t.Logf("records removed -> Detached: %v (detach_after %v)", took.Round(time.Millisecond), set.detachAfter)
-	if took < set.detachAfter {
+	// Times in a record's status are whole seconds.
+	if took < set.detachAfter-time.Second {
 		t.Errorf("the record was detached %v after its proof went, before detach_after %v", took, set.detachAfter)
 	}
 	if status, _, err := p.plain(t.Context(), plain); err != nil || status != http.StatusMisdirectedRequest {

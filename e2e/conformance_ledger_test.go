@@ -1,0 +1,111 @@
+package e2e
+
+import (
+	"fmt"
+	"strconv"
+	"sync"
+)
+
+// stepAnnotation counts the writes of a record: each write raises it by one, so
+// whoever follows the record sees the numbers in their order, none missing.
+const stepAnnotation = "conformance.test/step"
+
+// ledger is what one follower has seen of every record, and what was wrong
+// with that.
+type ledger struct {
+	name string
+
+	mu      sync.Mutex
+	records map[string]*page
+	events  int
+	// skipped counts the writes that never showed.
+	skipped int
+	wrong   []error
+	// moved is closed, and replaced, at every event.
+	moved chan struct{}
+}
+
+type page struct {
+	step     int
+	revision int64
+	gone     bool
+}
+
+func newLedger(name string) *ledger {
+	return &ledger{name: name, records: map[string]*page{}, moved: make(chan struct{})}
+}
+
+// sighting is one event, or one item of a list.
+type sighting struct {
+	name, step, revision string
+	deleted              bool
+}
+
+// see notes an event. Events that another writer of the record makes, such as
+// the controller, repeat the step at a higher revision.
+func (l *ledger) see(s sighting) { l.note(s, false) }
+
+// relist notes an item of a list that was read anew because the history had
+// gone: what lies between is skipped by right.
+func (l *ledger) relist(s sighting) { l.note(s, true) }
+
+func (l *ledger) note(s sighting, relisted bool) {
+	revision, err := strconv.ParseInt(s.revision, 10, 64)
+	step, stepErr := strconv.Atoi(s.step)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err != nil || stepErr != nil {
+		l.wrong = append(l.wrong, fmt.Errorf("%s: an event of %s has revision %q and step %q", l.name, s.name, s.revision, s.step))
+		return
+	}
+	p := l.records[s.name]
+	if p == nil {
+		p = &page{step: -1}
+		l.records[s.name] = p
+	}
+	if relisted && revision == p.revision {
+		return
+	}
+	if s.deleted {
+		step++ // the deletion is a step of its own; the event holds the state before
+	}
+	switch {
+	case revision <= p.revision:
+		l.wrong = append(l.wrong, fmt.Errorf("%s: %s was at revision %d, then an event brought %d", l.name, s.name, p.revision, revision))
+	case step < p.step:
+		l.wrong = append(l.wrong, fmt.Errorf("%s: %s went back from step %d to %d at revision %d", l.name, s.name, p.step, step, revision))
+	case step > p.step+1 && p.step >= 0:
+		l.skipped += step - p.step - 1
+		if !relisted {
+			l.wrong = append(l.wrong, fmt.Errorf("%s: %s went from step %d (revision %d) to %d (revision %d)", l.name, s.name, p.step, p.revision, step, revision))
+		}
+	}
+	p.step, p.revision, p.gone = max(p.step, step), max(p.revision, revision), s.deleted
+	l.events++
+	close(l.moved)
+	l.moved = make(chan struct{})
+}
+
+// behind tells which records have not been seen at their last step.
+func (l *ledger) behind(names []string, last int) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	behind, example := 0, ""
+	for _, name := range names {
+		if p := l.records[name]; p == nil || p.step != last || p.gone {
+			behind++
+			example = fmt.Sprintf("%s: %+v", name, p)
+		}
+	}
+	if behind > 0 {
+		return fmt.Errorf("%s has not seen the last step %d of %d records, such as %s", l.name, last, behind, example)
+	}
+	return nil
+}
+
+// numbers are the events noted, the writes skipped and what was wrong.
+func (l *ledger) numbers() (events, skipped int, wrong []error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.events, l.skipped, l.wrong
+}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -208,7 +207,7 @@ func (o *applyOptions) report(ctx context.Context, c *client, u *unstructured.Un
 		return nil
 	}
 	fmt.Fprintf(o.env.Stdout, "%s %s%s\n", told(u.GetName()), what, dryNote(dry))
-	if what == created && !dry && isTerminal(o.env.Stdout) {
+	if what == created && !dry && o.env.Terminal() {
 		r, err := c.waitForDNSRecords(ctx, u, 3*time.Second)
 		if err != nil {
 			return err
@@ -255,6 +254,3 @@ func (c *client) waitForDNSRecords(ctx context.Context, u *unstructured.Unstruct
 	}
 	return r, nil
 }
-
-// isTerminal reports whether a person reads w.
-func isTerminal(w io.Writer) bool { return printers.IsTerminal(w) }

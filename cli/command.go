@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"k8s.io/cli-runtime/pkg/printers"
 
 	"github.com/apoxy-dev/caddy-apoxy/api/v1alpha3"
 )
@@ -30,6 +31,9 @@ type Env struct {
 	// Stdin, Stdout and Stderr default to those of the process.
 	Stdin          io.Reader
 	Stdout, Stderr io.Writer
+	// Terminal reports whether a person reads Stdout. Default: whether it is
+	// a terminal.
+	Terminal func() bool
 	// Now defaults to time.Now.
 	Now func() time.Time
 	// Getenv, which names the editor, defaults to os.Getenv.
@@ -45,6 +49,9 @@ func (e Env) withDefaults() Env {
 	}
 	if e.Stderr == nil {
 		e.Stderr = os.Stderr
+	}
+	if e.Terminal == nil {
+		e.Terminal = func() bool { return printers.IsTerminal(e.Stdout) }
 	}
 	if e.Now == nil {
 		e.Now = time.Now

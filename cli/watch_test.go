@@ -66,9 +66,13 @@ func newStage(t *testing.T) *stage {
 	return &stage{w, t}
 }
 
+func (s *stage) client(*cobra.Command) (*http.Client, string, error) {
+	return AddressClient(s.front.URL)
+}
+
 func (s *stage) command(out, errs *screen, stdin string, args ...string) *cobra.Command {
 	cmd := Command(Env{
-		Client: func(*cobra.Command) (*http.Client, string, error) { return AddressClient(s.front.URL) },
+		Client: s.client,
 		Stdin:  strings.NewReader(stdin), Stdout: out, Stderr: errs,
 		Now: func() time.Time { return start },
 	})

@@ -164,6 +164,11 @@ func (c *call) selectsCRD() bool {
 
 func (c *call) watchCRDs(o listOptions, item []byte) error {
 	c.verb = "watch"
+	release, err := c.admitWatch()
+	if err != nil {
+		return err
+	}
+	defer release()
 	ctx, cancel := c.watchContext(o)
 	defer cancel()
 	s := newSink(c, o)

@@ -4,11 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"time"
-
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/apoxy-dev/caddy-apoxy/store"
 )
@@ -21,20 +17,11 @@ func (c *call) watch(o listOptions) error {
 	if c.media, err = negotiate(c.r, watchOffers, true); err != nil {
 		return err
 	}
-	if c.r.Method != http.MethodGet {
-		return c.notAllowed("GET")
+	release, err := c.admitWatch()
+	if err != nil {
+		return err
 	}
-	if c.s.closed.Err() != nil {
-		e := apierrors.NewServiceUnavailable("the server is stopping: resume the watch in a moment")
-		e.ErrStatus.Details = &metav1.StatusDetails{RetryAfterSeconds: 1}
-		return e
-	}
-	select {
-	case c.s.watches <- struct{}{}:
-		defer func() { <-c.s.watches }()
-	default:
-		return apierrors.NewTooManyRequests(fmt.Sprintf("%d watches are open, which is the limit", cap(c.s.watches)), 1)
-	}
+	defer release()
 	ctx, cancel := c.watchContext(o)
 	defer cancel()
 

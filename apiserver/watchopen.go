@@ -5,7 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net/http"
 	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/apoxy-dev/caddy-apoxy/store"
 )
@@ -13,6 +17,25 @@ import (
 // A watch that names no end lasts between one and two of these, at random, so
 // that watches begun together do not end together; as in Kubernetes.
 const watchLife = 30 * time.Minute
+
+// admitWatch takes one of the places that there are for watches and returns
+// what frees it.
+func (c *call) admitWatch() (release func(), err error) {
+	if c.r.Method != http.MethodGet {
+		return nil, c.notAllowed("GET")
+	}
+	if c.s.closed.Err() != nil {
+		e := apierrors.NewServiceUnavailable("the server is stopping: resume the watch in a moment")
+		e.ErrStatus.Details = &metav1.StatusDetails{RetryAfterSeconds: 1}
+		return nil, e
+	}
+	select {
+	case c.s.watches <- struct{}{}:
+		return func() { <-c.s.watches }, nil
+	default:
+		return nil, apierrors.NewTooManyRequests(fmt.Sprintf("%d watches are open, which is the limit", cap(c.s.watches)), 1)
+	}
+}
 
 // watchContext ends when the client goes away, the time is up, or the server
 // is closed or shut down.

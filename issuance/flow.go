@@ -116,8 +116,7 @@ func (f *flow) once(ctx context.Context, acct acme.Account) (result, error) {
 // order takes up the order of before, if it is still of use, or places one.
 func (f *flow) order(ctx context.Context, acct acme.Account) (acme.Order, error) {
 	if r := f.resume; r != nil && r.CA == f.ca.key && r.Account == acct.Location {
-		order, err := f.ca.client.GetOrder(ctx, acct, acme.Order{Location: r.URL})
-		order.Location = r.URL
+		order, err := f.recall(ctx, acct, r.URL)
 		var p acme.Problem
 		switch {
 		case err != nil && !errors.As(err, &p):
@@ -151,6 +150,22 @@ func (f *flow) order(ctx context.Context, acct acme.Account) (acme.Order, error)
 	}
 	ref := orderRef{CA: f.ca.key, Account: acct.Location, URL: order.Location, Placed: time.Now().Unix()}
 	return order, f.placed(ctx, ref)
+}
+
+// recall reads an order of before; one that the CA is signing is waited for.
+func (f *flow) recall(ctx context.Context, acct acme.Account, url string) (acme.Order, error) {
+	for end := time.Now().Add(f.ca.auth.timeout()); ; {
+		order, err := f.ca.client.GetOrder(ctx, acct, acme.Order{Location: url})
+		order.Location = url
+		if err != nil || order.Status != acme.StatusProcessing || !f.known || time.Now().After(end) {
+			return order, err
+		}
+		select {
+		case <-time.After(time.Second):
+		case <-ctx.Done():
+			return order, context.Cause(ctx)
+		}
+	}
 }
 
 // authorize proves control for one authorization and returns the challenge
@@ -238,13 +253,13 @@ func (f *flow) present(ctx context.Context, chal acme.Challenge) (cleanUp func()
 	return cleanUp, nil
 }
 
-// await polls an authorization until it is decided. The pauses grow from 50 ms
-// to 3 s; a Retry-After of the CA overrides them.
+// await polls an authorization until it is decided. The pauses grow from 200 ms
+// to 3 s; a Retry-After of the CA lengthens them.
 func (f *flow) await(ctx context.Context, acct acme.Account, url string) error {
 	deadline := time.NewTimer(f.ca.auth.timeout())
 	defer deadline.Stop()
 	t, _ := ctx.Value(traceKey{}).(*trace)
-	for pause := 50 * time.Millisecond; ; pause = min(pause*2, 3*time.Second) {
+	for pause := 200 * time.Millisecond; ; pause = min(pause*2, 3*time.Second) {
 		wait := pause
 		if t != nil {
 			if after := t.retryAfter(); !after.IsZero() {

@@ -47,5 +47,6 @@ func failed(cmd *cobra.Command, code int, err error) error {
 	if code == cli.ExitFailed {
 		return err
 	}
-	return caddycmd.WrapCommandFuncForCobra(func(caddycmd.Flags) (int, error) { return code, err })(cmd, nil)
+	// The error has been printed: given on, it would be logged once more.
+	return caddycmd.WrapCommandFuncForCobra(func(caddycmd.Flags) (int, error) { return code, nil })(cmd, nil)
 }

@@ -45,11 +45,11 @@ type Config struct {
 	// controller wrote, and of every deletion it heard of. It must return soon.
 	// Default: nobody is told.
 	OnTransition func(Transition)
-	// Concurrency bounds the looks under way. As many again that have proved
-	// slow, half as many, have places of their own. Default: 64.
+	// Concurrency bounds the looks under way. A quarter as many that have
+	// proved slow have places beside them. Default: 256.
 	Concurrency int
 	// HintRate bounds the looks that hints cause, per second in all.
-	// Default: 50.
+	// Default: 200.
 	HintRate float64
 	// Logger. Default: none.
 	Logger *zap.Logger
@@ -90,10 +90,10 @@ const (
 // New returns a Controller. It looks at nothing before Run.
 func New(cfg Config) *Controller {
 	if cfg.Concurrency <= 0 {
-		cfg.Concurrency = 64
+		cfg.Concurrency = 256
 	}
 	if cfg.HintRate <= 0 {
-		cfg.HintRate = 50
+		cfg.HintRate = 200
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = zap.NewNop()

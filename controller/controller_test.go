@@ -444,3 +444,21 @@ func TestTargetHealthIsJudgedWithoutDNS(t *testing.T) {
 		t.Errorf("the target's health cost %d DNS queries", n)
 	}
 }
+
+func TestAnotherZoneIsLookedForAtOnce(t *testing.T) {
+	world := newCustomer(t)
+	world.zone.Set(rightTraffic)
+	b := newBench(t, newTestResolver(t, world.World)).start()
+	const host = "api.example.com"
+	b.put(plainRecord(host))
+	b.until("it is ready", func() bool { return status(b.get(host), v1alpha3.ConditionReady) == "True Ready" })
+	b.mu.Lock()
+	b.settings.Zone.Name, b.settings.CheckInterval = "other.example.net", time.Second
+	b.mu.Unlock()
+	b.TargetsChanged()
+	b.until("the new zone's record is asked for", func() bool {
+		r := b.get(host)
+		return status(r, v1alpha3.ConditionCNAMEConfigured) == "False CNAMEMismatch" &&
+			r.Status.ResolvedValues[0] == "api.example.com.other.example.net."
+	})
+}

@@ -5,8 +5,6 @@ import (
 	"time"
 
 	"golang.org/x/time/rate"
-
-	"github.com/apoxy-dev/caddy-apoxy/ownership"
 )
 
 // Hints are hostnames of which something was heard: coalesced, limited, never
@@ -19,10 +17,12 @@ type hints struct {
 
 // MaxHints bounds the hints that wait to be looked into, hintGap the time between
 // two looks at one record because of hints; it doubles with each that changed
-// nothing, up to the check interval.
+// nothing, up to hintGapMost: a visitor who comes with the cutover waits no
+// longer, however many came before it.
 const (
-	maxHints = 4096
-	hintGap  = time.Second
+	maxHints    = 4096
+	hintGap     = time.Second
+	hintGapMost = 3 * time.Second
 )
 
 // Hint says that something was heard of hostname: a query in the zone, a
@@ -53,22 +53,18 @@ func (c *Controller) takeHints() {
 	waiting := c.hints.waiting
 	c.hints.waiting = make(map[string]struct{})
 	c.hints.mu.Unlock()
-	most := c.cfg.Settings().CheckInterval
-	if most <= 0 {
-		most = ownership.DefaultCheckInterval
-	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for host := range waiting {
 		if e := c.ofHost(host); e != nil {
-			c.hinted(e, c.cfg.Now(), most)
+			c.hinted(e, c.cfg.Now())
 		}
 	}
 }
 
 // Hinted has e looked at, now or, if that was done a moment ago, as soon as its
 // gap is over. c.mu is held.
-func (c *Controller) hinted(e *entry, now time.Time, most time.Duration) {
+func (c *Controller) hinted(e *entry, now time.Time) {
 	e.lastHint = now.Unix()
 	at := time.Unix(0, e.hintFrom)
 	if e.hintFrom == 0 || !now.Before(at) {
@@ -80,8 +76,8 @@ func (c *Controller) hinted(e *entry, now time.Time, most time.Duration) {
 	if !c.hints.limit.AllowN(now, 1) {
 		return
 	}
-	gap := min(hintGap<<min(e.hintStep, 10), most)
-	e.hintStep = min(e.hintStep+1, 10)
+	gap := min(hintGap<<e.hintStep, hintGapMost)
+	e.hintStep = min(e.hintStep+1, 4)
 	e.hintFrom = at.Add(gap).UnixNano()
 	if at.After(now) {
 		e.hintDue = at.UnixNano()

@@ -29,7 +29,7 @@ const (
 )
 
 // SlowAfter is how long a look may take before its place is given to another.
-const slowAfter = 500 * time.Millisecond
+const slowAfter = 300 * time.Millisecond
 
 // Queue decides what is worked on next. It has no lock of its own.
 type queue struct {
@@ -57,7 +57,7 @@ type domainState struct {
 func newQueue(concurrency int) queue {
 	q := queue{domains: make(map[string]*domainState), quick: newLRU[bool](paceLimit)}
 	q.lanes[laneFast].limit = concurrency
-	q.lanes[laneSlow].limit = max(concurrency/2, 1)
+	q.lanes[laneSlow].limit = max(concurrency/4, 1)
 	q.lanes[laneJudge].limit = max(concurrency/4, 1)
 	return q
 }

@@ -54,7 +54,7 @@ type ResolverConfig struct {
 	// MaxReferrals bounds the delegations followed down from the registered
 	// domain. Default: 6.
 	MaxReferrals int
-	// Concurrency bounds the questions in flight in all. Default: 512.
+	// Concurrency bounds the questions in flight in all. Default: 2048.
 	Concurrency int
 	// ZoneConcurrency bounds the questions in flight about names of one
 	// registered domain. Default: 8.
@@ -103,7 +103,7 @@ func NewResolver(cfg ResolverConfig) *Resolver {
 	orInt(&cfg.MaxServers, 8)
 	orInt(&cfg.MaxChain, 10)
 	orInt(&cfg.MaxReferrals, 6)
-	orInt(&cfg.Concurrency, 512)
+	orInt(&cfg.Concurrency, 2048)
 	orInt(&cfg.ZoneConcurrency, 8)
 	if cfg.Port == 0 {
 		cfg.Port = 53

@@ -60,7 +60,7 @@ func (r *Resolver) authoritative(ctx context.Context, name string, types ...uint
 			return answer{unheard: true, problem: ownership.ZoneLame, zone: z.apex,
 				err: strings.TrimSuffix(z.apex, ".") + ": " + errNoServers.Error()}
 		}
-		said := r.ask(ctx, z, z.servers, r.cfg.Grace, name, types)
+		said := r.askAll(ctx, z, name, types)
 		a = agree(z.apex, said)
 		ref := pointed(said)
 		if !a.unheard || ref == nil {
@@ -99,22 +99,24 @@ func pointed(said []saying) *referral {
 	return nil
 }
 
-// Probe asks about a name for a diagnosis only: of the zone's servers the first
-// that answers will do. False: could not tell.
+// Probe asks about a name for a diagnosis only: the first server that answers
+// will do, and two are tried. False: could not tell.
 func (r *Resolver) probe(ctx context.Context, name string) (alias string, ok bool) {
 	z, err := r.locate(ctx, name)
+	if err != nil {
+		return "", false
+	}
 	for range r.cfg.MaxReferrals {
-		if err != nil || len(z.servers) == 0 {
-			return "", false
-		}
-		few := z.servers[:min(len(z.servers), 2)]
-		said := r.ask(ctx, z, few, 0, name, []uint16{dns.TypeCNAME})
-		for _, s := range said {
-			if s.err == nil && s.referral == nil {
-				return s.alias, true
+		var ref *referral
+		for _, s := range z.servers[:min(len(z.servers), 2)] {
+			said := r.hear(ctx, z, s, name, []uint16{dns.TypeCNAME})
+			if ref = said.referral; ref != nil {
+				break
+			}
+			if said.err == nil {
+				return said.alias, true
 			}
 		}
-		ref := pointed(said)
 		if ref == nil {
 			return "", false
 		}
@@ -123,27 +125,27 @@ func (r *Resolver) probe(ctx context.Context, name string) (alias string, ok boo
 	return "", false
 }
 
-// Ask asks servers of a zone all at once. Once one has answered, the others have
-// the grace time left.
-func (r *Resolver) ask(ctx context.Context, z *zone, servers []server, graceTime time.Duration, name string, types []uint16) []saying {
+// AskAll asks all servers of a zone at once. Once one has answered, the others
+// have the grace time left.
+func (r *Resolver) askAll(ctx context.Context, z *zone, name string, types []uint16) []saying {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	type numbered struct {
 		i int
 		s saying
 	}
-	results := make(chan numbered, len(servers))
-	for i, s := range servers {
+	results := make(chan numbered, len(z.servers))
+	for i, s := range z.servers {
 		go func() { results <- numbered{i, r.hear(ctx, z, s, name, types)} }()
 	}
-	said := make([]saying, len(servers))
+	said := make([]saying, len(z.servers))
 	var grace <-chan time.Time
-	for range servers {
+	for range z.servers {
 		select {
 		case n := <-results:
 			said[n.i] = n.s
 			if grace == nil && n.s.err == nil {
-				t := time.NewTimer(graceTime)
+				t := time.NewTimer(r.cfg.Grace)
 				defer t.Stop()
 				grace = t.C
 			}

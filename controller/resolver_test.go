@@ -448,3 +448,43 @@ func TestParseResolversRefusesWhatIsNoAddress(t *testing.T) {
 		}
 	}
 }
+
+func FuzzUnderstand(f *testing.F) {
+	m := new(dns.Msg)
+	m.SetQuestion("api.example.com.", dns.TypeA)
+	m.Response, m.Authoritative = true, true
+	for _, text := range []string{
+		"api.example.com. 60 IN CNAME x.example.org.", "api.example.com. 60 IN A 192.0.2.1",
+		`api.example.com. 60 IN TXT "a" "b"`, `api.example.com. 60 IN CAA 0 issue "x"`,
+	} {
+		rr, err := dns.NewRR(text)
+		if err != nil {
+			f.Fatal(err)
+		}
+		m.Answer = append(m.Answer, rr)
+	}
+	ns, _ := dns.NewRR("api.example.com. 60 IN NS ns.example.com.")
+	m.Ns = []dns.RR{ns}
+	raw, err := m.Pack()
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(raw)
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		in := new(dns.Msg)
+		if in.Unpack(raw) != nil {
+			return
+		}
+		var s saying
+		if err := understand(&s, "example.com.", "api.example.com.", in); err != nil {
+			return
+		}
+		a := agree("example.com.", []saying{s})
+		if len(a.addrs) > maxAddresses || (a.affirmed && s.referral != nil) {
+			t.Errorf("%+v", a)
+		}
+		if r := s.referral; r != nil && (!dns.IsSubDomain("example.com.", r.apex) || r.apex == "example.com." || len(r.names) > 16) {
+			t.Errorf("referral %+v", r)
+		}
+	})
+}

@@ -2,6 +2,7 @@ package controller
 
 import (
 	"context"
+	"reflect"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -11,7 +12,8 @@ import (
 )
 
 // TargetsChanged says that the health of targets, or which there are, may have
-// changed. Records that it is news to are judged anew; DNS is not asked.
+// changed, or the settings. Records that a target's state is news to are judged
+// anew without asking DNS; if the zone is another, all are looked at again.
 func (c *Controller) TargetsChanged() {
 	select {
 	case c.targetsKick <- struct{}{}:
@@ -26,11 +28,16 @@ const targetsPause = 200 * time.Millisecond
 // whenever there may be news.
 func (c *Controller) followTargets(ctx context.Context) {
 	c.compareTargets(nil)
+	zone := c.cfg.Settings().Zone
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-c.targetsKick:
+		}
+		if now := c.cfg.Settings().Zone; !reflect.DeepEqual(now, zone) {
+			zone = now
+			c.lookAtAll()
 		}
 		if changed := c.targetNews(); len(changed) > 0 {
 			c.compareTargets(changed)
@@ -41,6 +48,24 @@ func (c *Controller) followTargets(ctx context.Context) {
 		case <-time.After(targetsPause):
 		}
 	}
+}
+
+// LookAtAll has every record looked at within a check interval.
+func (c *Controller) lookAtAll() {
+	within := c.cfg.Settings().CheckInterval
+	if within <= 0 {
+		within = ownership.DefaultCheckInterval
+	}
+	c.mu.Lock()
+	now := c.cfg.Now()
+	for _, e := range c.byName {
+		at := now.Add(time.Duration(c.cfg.Rand() * float64(within)))
+		if e.due == 0 || at.UnixNano() < e.due {
+			c.queue.schedule(e, at)
+		}
+	}
+	c.mu.Unlock()
+	c.poke()
 }
 
 // Target observes a target, and remembers it among those that records name.

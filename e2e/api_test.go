@@ -58,16 +58,24 @@ type condition struct {
 	Message string `json:"message"`
 }
 
+// wanted is the DNS record to create for a purpose; without one its type is empty.
+func (r record) wanted(purpose string) wanted {
+	for _, w := range r.Status.DNSRecords {
+		if w.Purpose == purpose {
+			return w
+		}
+	}
+	return wanted{Purpose: purpose}
+}
+
 // line is the DNS record to create for a purpose, as a line of a zone file.
 func (r record) line(t *testing.T, purpose string) string {
 	t.Helper()
-	for _, w := range r.Status.DNSRecords {
-		if w.Purpose == purpose {
-			return w.Name + " " + w.Type + " " + w.Value
-		}
+	w := r.wanted(purpose)
+	if w.Type == "" {
+		t.Fatalf("dnsRecords of %s has no %s: %+v", r.Metadata.Name, purpose, r.Status.DNSRecords)
 	}
-	t.Fatalf("dnsRecords of %s has no %s: %+v", r.Metadata.Name, purpose, r.Status.DNSRecords)
-	return ""
+	return w.Name + " " + w.Type + " " + w.Value
 }
 
 // condition is the condition of a type; without one its status is empty.

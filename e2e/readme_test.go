@@ -42,7 +42,8 @@ func TestReadmeStory(t *testing.T) {
 	if err := os.Symlink(testnet.Program("caddy"), filepath.Join(dir, "caddy")); err != nil {
 		t.Fatal(err)
 	}
-	env := []string{"HOME=" + dir, "XDG_DATA_HOME=" + dir, "XDG_CONFIG_HOME=" + dir,
+	home := filepath.Join(dir, "home") // Caddy would take its own program, ./caddy, for its data directory
+	env := []string{"HOME=" + home, "XDG_DATA_HOME=" + home, "XDG_CONFIG_HOME=" + home,
 		"PATH=" + filepath.Dir(testnet.Program("kubectl")) + ":" + os.Getenv("PATH")}
 	var last string
 	for _, block := range blocks {

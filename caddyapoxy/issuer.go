@@ -124,7 +124,7 @@ func (*Issuer) CaddyModule() caddy.ModuleInfo {
 
 // Provision checks the options and finds the app.
 func (iss *Issuer) Provision(ctx caddy.Context) error {
-	iss.log = ctx.Logger().Named("issuance")
+	iss.log = ctx.Logger()
 	if c := iss.Challenges; c != nil && c.DNS != nil {
 		// The global option acme_dns arrives here too. A DNS provider would
 		// turn the answers to HTTP-01 and TLS-ALPN-01 off, and cannot write

@@ -164,6 +164,12 @@ func (j *job) order(ctx context.Context) landing {
 	began := j.s.now()
 	storage := j.cas[0].storage()
 	locked, err := tryLock(ctx, storage, issueLock(j.hostname))
+	for try := 0; try < 10 && err == nil && !locked && ctx.Err() == nil; try++ {
+		// A handshake near the end of a certificate holds it for a moment, over
+		// and over; another node for longer.
+		time.Sleep(20 * time.Millisecond)
+		locked, err = tryLock(ctx, storage, issueLock(j.hostname))
+	}
 	if err != nil {
 		return j.failed(ctx, j.cas[0], "", &failure{class: ClassOperator, err: err, message: "locking in storage failed: " + cut(err.Error(), 200)})
 	}

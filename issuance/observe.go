@@ -23,7 +23,7 @@ func (s *Scheduler) observe(e *entry, now time.Time) ownership.CertificateObserv
 		if r.UID != e.want.UID && e.wanted {
 			o.RecordUID = e.want.UID // same tenant: the certificate passes on
 		}
-	case e.looked:
+	case e.looked || !e.wanted:
 		o.Outcome = ownership.Absent
 	}
 	o.Work, o.Message, o.Until = s.work(e, now)
@@ -33,11 +33,9 @@ func (s *Scheduler) observe(e *entry, now time.Time) ownership.CertificateObserv
 // work says what is being done about an entry.
 func (s *Scheduler) work(e *entry, now time.Time) (ownership.Work, string, time.Time) {
 	if f := e.flight; f != nil && f.order {
-		msg := "a certificate is being obtained"
-		if f.challenge != "" {
-			msg += " by " + f.challenge
-		}
-		return ownership.WorkIssuing, msg + " from " + f.ca, time.Time{}
+		// The challenge is left out: a status that changed with every step would
+		// cost a write each.
+		return ownership.WorkIssuing, "a certificate is being obtained from " + f.ca, time.Time{}
 	}
 	if !e.wanted || (e.flight != nil) {
 		return ownership.WorkNone, "", time.Time{}

@@ -403,13 +403,17 @@ func (s *Scheduler) learn(key string, value []byte, revision int64, now time.Tim
 	return hostname, replaced
 }
 
-// Observe tells what is known of the hostname's certificate, from memory.
+// Observe tells what is known of the hostname's certificate, from memory. A
+// hostname that is not wanted has none unless the index knows one; for one that
+// is wanted storage is searched first, and until then nothing can be told.
 func (s *Scheduler) Observe(hostname string) ownership.CertificateObservation {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	e := s.entries[hostname]
-	if e == nil || !s.loaded {
+	if !s.loaded {
 		return ownership.CertificateObservation{}
 	}
-	return s.observe(e, s.now())
+	if e := s.entries[hostname]; e != nil {
+		return s.observe(e, s.now())
+	}
+	return ownership.CertificateObservation{Outcome: ownership.Absent}
 }

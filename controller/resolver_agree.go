@@ -30,6 +30,8 @@ type saying struct {
 	// Ttl is the least of what was found, or that of nothing.
 	ttl   time.Duration
 	found bool
+	// Direct: a recursive resolver said it out of a zone of its own.
+	direct bool
 }
 
 type referral struct {

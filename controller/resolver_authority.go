@@ -35,7 +35,9 @@ func (r *Resolver) consult(ctx context.Context, name string, types ...uint16) an
 		return a
 	}
 	r.mute.unheard()
-	b.err = joined(a.err, b.err)
+	if b.viaResolvers {
+		b.err = joined(a.err, b.err)
+	}
 	if a.problem == ownership.ZoneBogus {
 		b.problem = a.problem
 	}

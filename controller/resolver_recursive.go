@@ -143,18 +143,22 @@ func (r *Resolver) viaResolvers(ctx context.Context, name string, types ...uint1
 	}
 	wg.Wait()
 	a := agree(name, said)
-	a.viaResolvers = true
-	a.servers = nil
+	a.viaResolvers, a.zone, a.servers = true, "", nil
 	var who []string
+	direct := true
 	for i, s := range said {
 		if s.err == nil {
 			who = append(who, s.from.addr.String())
+			direct = direct && s.direct
 		}
 		if bogus[i] {
 			a.problem = ownership.ZoneBogus
 		}
 	}
 	switch {
+	case a.affirmed && direct:
+		// What is configured as a resolver serves the zone itself.
+		a.viaResolvers, a.err, a.servers = false, "", who
 	case a.affirmed:
 		a.err = fmt.Sprintf("what resolver %s says is used instead", strings.Join(who, ", "))
 		for _, w := range who {
@@ -190,6 +194,7 @@ func (r *Resolver) hearRecursor(ctx context.Context, to netip.AddrPort, name str
 			return out, false
 		}
 		collect(&out, name, in)
+		out.direct = in.Authoritative
 		if out.alias != "" || out.nx {
 			break
 		}

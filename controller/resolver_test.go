@@ -390,6 +390,22 @@ func TestWhereAuthoritativeServersCannotBeReachedTheResolversAnswer(t *testing.T
 	}
 }
 
+func TestAResolverThatServesTheZoneItselfIsItsSource(t *testing.T) {
+	world := newCustomer(t)
+	world.zone.Set(rightTraffic)
+	r := newTestResolver(t, world.World, func(c *ResolverConfig) {
+		c.Port, c.Resolvers = 9, []string{fmt.Sprintf("%s:%d", world.ns1.Addr, world.Port())}
+	})
+	got := r.Observe(t.Context(), "api.example.com", KindTraffic)
+	if got.Outcome != ownership.Seen || got.Cached || got.Apex || got.Err != "" {
+		t.Errorf("got %+v", got)
+	}
+	got = r.Observe(t.Context(), "www.example.com", KindTraffic)
+	if got.Outcome != ownership.Absent || got.Cached || got.Err != "" {
+		t.Errorf("got %+v", got)
+	}
+}
+
 func TestResolversThatHoldAnOldAnswerAreNamed(t *testing.T) {
 	world := newCustomer(t)
 	world.Recursor.SetCaching(true)

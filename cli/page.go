@@ -134,7 +134,7 @@ func (p *page) seen(d v1alpha3.DNSRecord) {
 	state := "right"
 	switch {
 	case !d.Configured && len(d.Observed) == 0:
-		state = "missing"
+		state = "nothing seen"
 	case !d.Configured:
 		state = "wrong"
 	}

@@ -252,6 +252,16 @@ func (c *client) list(ctx context.Context, q listQuery) (*unstructured.Unstructu
 	return l, nil
 }
 
+// resumeToken returns the token that the server offers when it has forgotten the
+// revision that a list began at. The rest is then newer than the beginning.
+func resumeToken(err error) (string, bool) {
+	status, ok := errors.AsType[*apierrors.StatusError](err)
+	if !ok || !apierrors.IsResourceExpired(err) || status.ErrStatus.Continue == "" {
+		return "", false
+	}
+	return status.ErrStatus.Continue, true
+}
+
 // errExpired: the server no longer keeps the revision that was asked for.
 var errExpired = errors.New("the server no longer keeps that revision")
 

@@ -114,6 +114,10 @@ func (o *deleteOptions) names(ctx context.Context, c *client, args []string) ([]
 func (c *client) eachRecord(ctx context.Context, q listQuery, visit func(name string)) error {
 	for {
 		page, err := c.list(ctx, q)
+		if token, ok := resumeToken(err); ok && token != q.continueToken {
+			q.continueToken = token
+			continue
+		}
 		if err != nil {
 			return err
 		}

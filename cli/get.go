@@ -114,6 +114,10 @@ func (o *getOptions) list(ctx context.Context, c *client, s sink) (resourceVersi
 	for {
 		var raw json.RawMessage
 		if _, err := c.read(ctx, request{method: http.MethodGet, query: q.values(), accept: s.accept()}, &raw); err != nil {
+			if token, ok := resumeToken(err); ok && token != q.continueToken {
+				q.continueToken = token
+				continue
+			}
 			return "", err
 		}
 		var page struct {
@@ -146,10 +150,9 @@ func (o *getOptions) follow(ctx context.Context, c *client, names []string, s si
 	}
 	s.streaming()
 	first := true
-	q := o.query
-	q.limit = 0
+	o.query.limit = 0 // in one piece, hence at the one revision to watch from
 	return c.follow(ctx, follower{
-		query: q, accept: s.accept(), patience: 30 * time.Second,
+		query: o.query, accept: s.accept(), patience: 30 * time.Second,
 		begin: func(ctx context.Context) (string, bool, error) {
 			s.mute(o.watchOnly && first)
 			first = false

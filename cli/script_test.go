@@ -81,6 +81,7 @@ type world struct {
 	front   *httptest.Server
 	noSSA   atomic.Bool
 	expired atomic.Bool
+	forget  atomic.Bool
 	watches atomic.Int64
 }
 
@@ -115,6 +116,17 @@ func (w *world) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 		rw.WriteHeader(http.StatusUnsupportedMediaType)
 		fmt.Fprint(rw, `{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"UnsupportedMediaType","code":415,"message":"no server-side apply here"}`)
 		return
+	}
+	if token := r.URL.Query().Get("continue"); token != "" && w.forget.CompareAndSwap(true, false) {
+		rw.Header().Set("Content-Type", typeJSON)
+		rw.WriteHeader(http.StatusGone)
+		// The token that is offered differs, as that of a server does.
+		fmt.Fprintf(rw, `{"kind":"Status","apiVersion":"v1","metadata":{"continue":%q},"status":"Failure","reason":"Expired","code":410}`, "again."+token)
+		return
+	} else if was, ok := strings.CutPrefix(token, "again."); ok {
+		q := r.URL.Query()
+		q.Set("continue", was)
+		r.URL.RawQuery = q.Encode()
 	}
 	if r.URL.Query().Get("watch") == "true" {
 		if w.expired.Load() {

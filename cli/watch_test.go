@@ -195,3 +195,20 @@ func TestAWatchGivesUpWhenPatienceIsOver(t *testing.T) {
 		t.Errorf("the loss was told %d times: %s", n, errs)
 	}
 }
+
+func TestAListIsFinishedWhenItsRevisionIsForgotten(t *testing.T) {
+	s := newStage(t)
+	s.run(plain("a.example.com")+"\n---\n"+plain("b.example.com")+"\n---\n"+plain("c.example.com"), "apply", "-f", "-")
+	for _, args := range [][]string{{"get", "--chunk-size=1"}, {"get", "--chunk-size=1", "-o", "name"}} {
+		s.forget.Store(true)
+		out := s.run("", args...)
+		if s.forget.Load() {
+			t.Fatal("nothing was forgotten")
+		}
+		for _, name := range []string{"a.example.com", "b.example.com", "c.example.com"} {
+			if !strings.Contains(out, name) {
+				t.Errorf("%v does not show %s:\n%s", args, name, out)
+			}
+		}
+	}
+}

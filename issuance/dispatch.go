@@ -1,9 +1,10 @@
 package issuance
 
 import (
-	"bytes"
 	"context"
 	"errors"
+	"strings"
+	"sync"
 	"time"
 
 	"go.uber.org/zap"
@@ -11,12 +12,18 @@ import (
 	"github.com/apoxy-dev/caddy-apoxy/store"
 )
 
+// resortInterval is how often waiting work is sorted anew.
+const resortInterval = time.Hour
+
 // dispatch moves what has become due into the lanes and takes up as much as
 // there is room for. It returns the work to be run.
 func (s *Scheduler) dispatch(ctx context.Context) []func() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := s.now()
+	if now.Sub(s.sorted) > resortInterval {
+		s.reroute() // what waited long may have become pressing
+	}
 	for len(s.due) > 0 && !s.due[0].due.After(now) {
 		e := s.due[0]
 		s.due.at(e, time.Time{})
@@ -203,30 +210,33 @@ func (s *Scheduler) keep(ctx context.Context, hostname string, r *record) int64 
 
 // follow applies what other nodes write to index and ledger.
 func (s *Scheduler) follow(ctx context.Context, revision int64) {
+	var wg sync.WaitGroup
 	for _, prefix := range []string{indexPrefix, ledgerPrefix} {
-		go func() {
-			for ctx.Err() == nil {
-				next, err := s.followOne(ctx, prefix, revision)
-				switch {
-				case ctx.Err() != nil || errors.Is(err, store.ErrClosed):
-					return
-				case errors.Is(err, store.ErrExpired):
-					if next, err = s.catchUp(ctx); err == nil {
-						revision = next
-						continue
-					}
-				default:
-					revision = next
-				}
-				s.log.Warn("following the store failed and is tried again", zap.String("prefix", prefix), zap.Error(err))
-				select {
-				case <-ctx.Done():
-				case <-time.After(time.Second):
-				}
-			}
-		}()
+		wg.Go(func() { s.followPrefix(ctx, prefix, revision) })
 	}
-	<-ctx.Done()
+	wg.Wait()
+}
+
+func (s *Scheduler) followPrefix(ctx context.Context, prefix string, after int64) {
+	for ctx.Err() == nil {
+		next, err := s.followOne(ctx, prefix, after)
+		switch {
+		case ctx.Err() != nil || errors.Is(err, store.ErrClosed):
+			return
+		case errors.Is(err, store.ErrExpired):
+			if next, err = s.catchUp(ctx); err == nil {
+				after = next
+				continue
+			}
+		default:
+			after = next
+		}
+		s.log.Warn("following the store failed and is tried again", zap.String("prefix", prefix), zap.Error(err))
+		select {
+		case <-ctx.Done():
+		case <-time.After(time.Second):
+		}
+	}
 }
 
 // catchUp reads everything anew after the history was lost.
@@ -252,15 +262,20 @@ func (s *Scheduler) followOne(ctx context.Context, prefix string, after int64) (
 
 func (s *Scheduler) apply(ev store.Event) {
 	now := s.now()
-	if bytes.HasPrefix([]byte(ev.Key), []byte(ledgerPrefix)) {
+	if strings.HasPrefix(ev.Key, ledgerPrefix) {
 		s.ledger.apply(ev.Key, ev.Value, ev.Revision, now)
 		s.poke()
 		return
 	}
-	if ev.Value == nil {
-		return // only expired or unwanted records are deleted
-	}
 	s.mu.Lock()
+	if ev.Value == nil { // only what is expired or unwanted is deleted
+		if e := s.entries[strings.TrimPrefix(ev.Key, indexPrefix)]; e != nil && !e.wanted && e.flight == nil && ev.Revision > e.revision {
+			s.unplace(e)
+			delete(s.entries, e.hostname)
+		}
+		s.mu.Unlock()
+		return
+	}
 	hostname, replaced := s.learn(ev.Key, ev.Value, ev.Revision, now)
 	if e := s.entries[hostname]; e != nil && hostname != "" {
 		s.place(e, now)

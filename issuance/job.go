@@ -27,6 +27,7 @@ type job struct {
 	flight   *flight
 	step     step
 	cas      []*ca // that may be asked, best first
+	ways     int   // challenge types that could be used at the last try
 }
 
 var (
@@ -186,7 +187,8 @@ func (j *job) order(ctx context.Context) landing {
 		return landing{rec: j.rec, save: true, looked: true}
 	}
 	var last landing
-	for i, c := range j.cas {
+	for i, again := 0, false; i < len(j.cas); i++ {
+		c := j.cas[i]
 		j.s.mu.Lock()
 		j.flight.ca = c.auth.host()
 		j.s.mu.Unlock()
@@ -208,7 +210,15 @@ func (j *job) order(ctx context.Context) landing {
 			return landing{rec: j.rec, save: j.rec.Order != nil, quiet: true}
 		}
 		last = j.failed(ctx, c, j.flight.challenge, f)
-		if !f.elsewhere() || ctx.Err() != nil || i == len(j.cas)-1 {
+		if ctx.Err() != nil {
+			break
+		}
+		if f.class == ClassCustomer && j.ways > 1 && !again && len(j.rec.Trouble.Failed) < maxFailed {
+			again = true // the other type of challenge, at once
+			i--
+			continue
+		}
+		if !f.elsewhere() {
 			break
 		}
 	}
@@ -226,6 +236,7 @@ func (j *job) obtain(ctx context.Context, c *ca, keys requester) (result, *failu
 	if f != nil {
 		return result{}, f
 	}
+	j.ways = len(methods)
 	if t := j.rec.Trouble; t != nil && len(methods) > 1 && methods[0] == t.Method {
 		methods = append(slices.Clone(methods[1:]), t.Method) // what failed last time is not tried first again
 	}

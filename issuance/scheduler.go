@@ -65,6 +65,7 @@ type Scheduler struct {
 	parked  map[*entry]struct{} // due, but no configured CA may be used
 	flying  int                 // orders
 	looking int                 // other steps
+	sorted  time.Time           // when all due work was last routed
 }
 
 // lane holds due work of one kind for one CA.
@@ -302,6 +303,7 @@ func (s *Scheduler) queue(e *entry, key string, c *ca, exempt bool, now time.Tim
 // reroute sorts all due work anew after the issuers have changed. s.mu must be held.
 func (s *Scheduler) reroute() {
 	now := s.now()
+	s.sorted = now
 	var all []*entry
 	for _, l := range s.lanes {
 		for it := l.plan.pop(); it != nil; it = l.plan.pop() {

@@ -231,8 +231,11 @@ func TestAFailedValidationWaitsForDNSToChange(t *testing.T) {
 	w := newWorld(t)
 	w.s.Want(Want{Hostname: "www.example.com", UID: "u1", HTTP01: true})
 	o := w.until("www.example.com", "failed", worked(ownership.WorkFailed))
-	if !strings.Contains(o.Message, "no answer to http-01") || time.Until(o.Until) < 30*time.Second {
+	if !strings.Contains(o.Message, "no answer to tls-alpn-01") || time.Until(o.Until) < 30*time.Second {
 		t.Errorf("observed %+v", o)
+	}
+	if w.ca.placed() != 2 || w.ca.order(1).Kind != "tls-alpn-01" {
+		t.Errorf("%d orders, the last by %s", w.ca.placed(), w.ca.order(w.ca.placed()-1).Kind)
 	}
 	w.dns.delegate("www.example.com")
 	w.s.Want(Want{Hostname: "www.example.com", UID: "u1", HTTP01: true, DNS01: true})

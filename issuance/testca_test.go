@@ -192,6 +192,8 @@ func (ca *testCA) serve(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Content-Type", "application/pem-certificate-chain")
 			w.Write(o.Chain)
 		}
+	case "revoke":
+		w.WriteHeader(200)
 	default:
 		ca.problem(w, acme.Problem{Type: acme.ProblemTypeMalformed, Status: 404, Detail: "no such thing"})
 	}

@@ -1,0 +1,119 @@
+package issuance
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/mholt/acmez/v3/acme"
+	"go.uber.org/zap"
+)
+
+// Reasons for a revocation by the names of RFC 5280 section 5.3.1, as far as
+// they make sense for a server's certificate.
+var revocationReasons = map[string]int{
+	"unspecified":          acme.ReasonUnspecified,
+	"keyCompromise":        acme.ReasonKeyCompromise,
+	"affiliationChanged":   acme.ReasonAffiliationChanged,
+	"superseded":           acme.ReasonSuperseded,
+	"cessationOfOperation": acme.ReasonCessationOfOperation,
+}
+
+// RevocationReason is the code of a reason's name.
+func RevocationReason(name string) (int, error) {
+	if code, ok := revocationReasons[name]; ok {
+		return code, nil
+	}
+	names := make([]string, 0, len(revocationReasons))
+	for n := range revocationReasons {
+		names = append(names, n)
+	}
+	slices.Sort(names)
+	return 0, fmt.Errorf("revoking: reason %q is not one of %v", cut(name, 60), names)
+}
+
+// ErrNoCertificate: there is nothing to revoke.
+var ErrNoCertificate = errors.New("no certificate is stored")
+
+// Revoke revokes a hostname's certificate at its CA, deletes it and its key,
+// and drops it from memory. A hostname that is still wanted gets a new one,
+// with a new key, at once. ErrNoCertificate if there is none; otherwise an
+// error means that the certificate still stands.
+func (s *Scheduler) Revoke(ctx context.Context, hostname string, reason int) error {
+	e, j, err := s.seize(ctx, hostname)
+	if err != nil {
+		return fmt.Errorf("revoking the certificate of %s: %w", hostname, err)
+	}
+	out := landing{rec: j.rec, quiet: true}
+	if err = j.revoke(ctx, reason); err == nil {
+		out = landing{rec: record{Trouble: j.rec.Trouble}, save: true, looked: true}
+		s.log.Info("certificate revoked", zap.String("hostname", hostname), zap.String("serial", j.rec.Serial), zap.Int("reason", reason))
+	}
+	s.land(context.WithoutCancel(ctx), e, out)
+	if err != nil {
+		return fmt.Errorf("revoking the certificate of %s: %w", hostname, err)
+	}
+	return nil
+}
+
+// seize takes a hostname with a certificate up, after any work under way.
+func (s *Scheduler) seize(ctx context.Context, hostname string) (*entry, *job, error) {
+	for {
+		s.mu.Lock()
+		e := s.entries[hostname]
+		if e == nil || !e.rec.has() {
+			s.mu.Unlock()
+			return nil, nil, ErrNoCertificate
+		}
+		if f := e.flight; f != nil {
+			s.mu.Unlock()
+			select {
+			case <-f.done:
+				continue
+			case <-ctx.Done():
+				return nil, nil, ctx.Err()
+			}
+		}
+		s.unplace(e)
+		e.flight = &flight{began: s.now(), cancel: func() {}, done: make(chan struct{})}
+		s.looking++
+		j := &job{s: s, hostname: hostname, want: e.want, rec: e.rec, flight: e.flight, cas: s.cas()}
+		s.mu.Unlock()
+		return e, j, nil
+	}
+}
+
+func (j *job) revoke(ctx context.Context, reason int) error {
+	i := slices.IndexFunc(j.cas, func(c *ca) bool { return c.key == j.rec.CA })
+	if i < 0 {
+		return fmt.Errorf("its certificate authority %s is not configured any more", j.rec.CA)
+	}
+	c := j.cas[i]
+	st, err := loadCertificate(ctx, c.storage(), c.key, j.hostname)
+	if err != nil {
+		return fmt.Errorf("reading it from storage: %w", err)
+	}
+	asked, tr, done := withTrace(ctx, j.s.now, j.gate(c))
+	defer done()
+	asked, cancel := context.WithTimeout(asked, time.Minute)
+	defer cancel()
+	acct, err := c.account(asked)
+	if err == nil {
+		err = c.client.RevokeCertificate(asked, acct, st.leaf, acct.PrivateKey, reason)
+	}
+	if h := tr.hold(); h != nil {
+		return fmt.Errorf("%s asked to wait until %s", c.auth.host(), stamp(j.s.limited(ctx, c, classify(h, j.hostname), j.hostname).Until))
+	}
+	var p acme.Problem
+	if err != nil && !(errors.As(err, &p) && p.Type == acme.ProblemTypeAlreadyRevoked) {
+		return classify(err, j.hostname)
+	}
+	// It is revoked; whatever fails now, nothing may serve it any longer.
+	if err := deleteCertificate(context.WithoutCancel(ctx), c.storage(), c.key, j.hostname); err != nil {
+		j.s.log.Error("deleting a revoked certificate failed", zap.String("hostname", j.hostname), zap.Error(err))
+	}
+	j.evict()
+	return nil
+}

@@ -1,0 +1,67 @@
+package issuance
+
+import (
+	"context"
+	"errors"
+	"testing"
+
+	"github.com/mholt/acmez/v3/acme"
+
+	"github.com/apoxy-dev/caddy-apoxy/ownership"
+)
+
+func TestARevokedCertificateIsGoneAndReplaced(t *testing.T) {
+	w := newWorld(t)
+	ctx := context.Background()
+	if err := w.s.Revoke(ctx, "api.example.com", acme.ReasonKeyCompromise); !errors.Is(err, ErrNoCertificate) {
+		t.Errorf("without one: %v", err)
+	}
+	w.dns.delegate("api.example.com")
+	w.s.Want(Want{Hostname: "api.example.com", UID: "u1", DNS01: true})
+	before := w.until("api.example.com", "certified", seen)
+	if _, err := w.magic.CacheManagedCertificate(ctx, "api.example.com"); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.s.Revoke(ctx, "api.example.com", acme.ReasonKeyCompromise); err != nil {
+		t.Fatal(err)
+	}
+	if n := len(cacheOf(w.magic).AllMatchingCertificates("api.example.com")); n != 0 {
+		t.Errorf("%d certificates stay in memory", n)
+	}
+	w.until("api.example.com", "replaced", func(o ownership.CertificateObservation) bool {
+		return seen(o) && o.SerialNumber != before.SerialNumber
+	})
+	if w.ca.count("revoke") != 1 {
+		t.Errorf("%d revocations", w.ca.count("revoke"))
+	}
+}
+
+func TestARefusedRevocationLeavesEverythingInPlace(t *testing.T) {
+	w := newWorld(t)
+	w.dns.delegate("api.example.com")
+	w.s.Want(Want{Hostname: "api.example.com", UID: "u1", DNS01: true})
+	before := w.until("api.example.com", "certified", seen)
+	w.ca.mu.Lock()
+	w.ca.inject = func(path string) *injected {
+		if path == "revoke" {
+			return &injected{status: 403, problem: acme.Problem{Type: acme.ProblemTypeUnauthorized, Detail: "not yours"}}
+		}
+		return nil
+	}
+	w.ca.mu.Unlock()
+	if err := w.s.Revoke(context.Background(), "api.example.com", 0); err == nil {
+		t.Error("no error")
+	}
+	if o := w.s.Observe("api.example.com"); o != before {
+		t.Errorf("observed %+v", o)
+	}
+}
+
+func TestRevocationReasons(t *testing.T) {
+	if code, err := RevocationReason("keyCompromise"); code != 1 || err != nil {
+		t.Errorf("keyCompromise: %d, %v", code, err)
+	}
+	if _, err := RevocationReason("boredom"); err == nil {
+		t.Error("boredom is taken")
+	}
+}

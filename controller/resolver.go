@@ -57,7 +57,7 @@ type ResolverConfig struct {
 	// Concurrency bounds the questions in flight in all. Default: 2048.
 	Concurrency int
 	// ZoneConcurrency bounds the questions in flight about names of one
-	// registered domain. Default: 8.
+	// registered domain. Default: 16.
 	ZoneConcurrency int
 	// CacheTTL is how long a zone's servers and their addresses are
 	// remembered. Default: 15 s.
@@ -104,7 +104,7 @@ func NewResolver(cfg ResolverConfig) *Resolver {
 	orInt(&cfg.MaxChain, 10)
 	orInt(&cfg.MaxReferrals, 6)
 	orInt(&cfg.Concurrency, 2048)
-	orInt(&cfg.ZoneConcurrency, 8)
+	orInt(&cfg.ZoneConcurrency, 16)
 	if cfg.Port == 0 {
 		cfg.Port = 53
 	}
@@ -177,7 +177,13 @@ func (r *Resolver) Observe(ctx context.Context, hostname string, kind Kind) owne
 	obs := r.follow(ctx, l)
 	right := len(obs.Chain) > 0 && r.expected(l, obs.Chain[len(obs.Chain)-1])
 	switch {
-	case obs.Outcome == ownership.CouldNotTell || right:
+	case obs.Outcome == ownership.CouldNotTell:
+	case right && kind == KindACMEChallenge && !obs.Cached:
+		// Some servers allow TXT records beside the CNAME. The CA would see these.
+		if said, ok := r.probe(ctx, l.name, dns.TypeTXT); ok && len(said.texts) > 0 {
+			obs.Other = said.texts
+		}
+	case right:
 	case len(obs.Chain) > 0:
 		obs.Wildcard = r.wildcard(ctx, l, obs.Chain[0])
 	default:
@@ -277,7 +283,7 @@ func (r *Resolver) elsewhere(ctx context.Context, l look) []string {
 		if len(c) > maxName {
 			continue
 		}
-		if alias, ok := r.probe(ctx, c); ok && alias != "" && r.expected(l, alias) {
+		if said, ok := r.probe(ctx, c, dns.TypeCNAME); ok && said.alias != "" && r.expected(l, said.alias) {
 			found = append(found, c)
 		}
 	}
@@ -297,8 +303,8 @@ func (r *Resolver) wildcard(ctx context.Context, l look, alias string) bool {
 	if len(sibling) > maxName {
 		return false
 	}
-	same, ok := r.probe(ctx, sibling)
-	return ok && same == alias
+	said, ok := r.probe(ctx, sibling, dns.TypeCNAME)
+	return ok && said.alias == alias
 }
 
 // Expected reports whether an absolute CNAME target is what belongs there.

@@ -103,28 +103,28 @@ func pointed(said []saying) *referral {
 
 // Probe asks about a name for a diagnosis only: the first server that answers
 // will do, and two are tried. False: could not tell.
-func (r *Resolver) probe(ctx context.Context, name string) (alias string, ok bool) {
+func (r *Resolver) probe(ctx context.Context, name string, qtype uint16) (said saying, ok bool) {
 	z, err := r.locate(ctx, name)
 	if err != nil {
-		return "", false
+		return said, false
 	}
 	for range r.cfg.MaxReferrals {
 		var ref *referral
 		for _, s := range z.servers[:min(len(z.servers), 2)] {
-			said := r.hear(ctx, z, s, name, []uint16{dns.TypeCNAME})
+			said = r.hear(ctx, z, s, name, []uint16{qtype})
 			if ref = said.referral; ref != nil {
 				break
 			}
 			if said.err == nil {
-				return said.alias, true
+				return said, true
 			}
 		}
 		if ref == nil {
-			return "", false
+			return said, false
 		}
 		z = r.descend(ctx, z, ref)
 	}
-	return "", false
+	return said, false
 }
 
 // AskAll asks all servers of a zone at once. Once one has answered, the others

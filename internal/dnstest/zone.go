@@ -144,7 +144,7 @@ func (z *Zone) answer(m *dns.Msg, name string, qtype uint16) {
 			z.negative(m)
 			return
 		}
-		if rrs := sets[qtype]; len(rrs) > 0 {
+		if rrs := sets[qtype]; len(rrs) > 0 { // even beside a CNAME, as some do
 			m.Answer = append(m.Answer, renamed(rrs, name)...)
 			return
 		}

@@ -1,0 +1,312 @@
+package controller
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"github.com/miekg/dns"
+
+	"github.com/apoxy-dev/caddy-apoxy/internal/dnstest"
+	"github.com/apoxy-dev/caddy-apoxy/ownership"
+)
+
+const ownZone = "cname.example.net"
+
+func newTestResolver(t testing.TB, w *dnstest.World, change ...func(*ResolverConfig)) *Resolver {
+	t.Helper()
+	cfg := ResolverConfig{
+		Resolvers:    []string{fmt.Sprintf("127.0.0.1:%d", w.Port())},
+		Port:         uint16(w.Port()),
+		OwnZone:      func() string { return ownZone },
+		Timeout:      3 * time.Second,
+		QueryTimeout: 300 * time.Millisecond,
+		Grace:        150 * time.Millisecond,
+		CacheTTL:     time.Nanosecond,
+	}
+	for _, f := range change {
+		f(&cfg)
+	}
+	return NewResolver(cfg)
+}
+
+// customer is a world with the zone example.com on two servers.
+type customer struct {
+	*dnstest.World
+	ns1, ns2 *dnstest.Server
+	zone     *dnstest.Zone
+}
+
+func newCustomer(t testing.TB) *customer {
+	w := dnstest.New(t)
+	c := &customer{World: w, ns1: w.Server("ns1.provider.test"), ns2: w.Server("ns2.provider.test")}
+	c.zone = w.Zone("example.com", c.ns1, c.ns2)
+	w.Zone("example.net", w.Server("ns1.example.net"))
+	return c
+}
+
+func (c *customer) behave(b dnstest.Behaviour) {
+	c.ns1.Behave(b)
+	c.ns2.Behave(b)
+}
+
+const (
+	rightTraffic   = "api 300 IN CNAME api.example.com.cname.example.net."
+	rightChallenge = "_acme-challenge.api 300 IN CNAME _acme-challenge.api.example.com.cname.example.net."
+)
+
+var looseObservation = cmp.Options{
+	cmpopts.IgnoreFields(ownership.DNSObservation{}, "At", "Servers", "TTL", "Err"),
+	cmpopts.EquateEmpty(), cmpopts.EquateComparable(netip.Addr{}),
+}
+
+func TestObserve(t *testing.T) {
+	alias := func(chain ...string) ownership.DNSObservation {
+		return ownership.DNSObservation{Outcome: ownership.Seen, Chain: chain}
+	}
+	unknown := func(p ownership.ZoneProblem) ownership.DNSObservation {
+		return ownership.DNSObservation{Outcome: ownership.CouldNotTell, Problem: p}
+	}
+	for _, c := range []struct {
+		what     string
+		set      func(c *customer)
+		hostname string
+		kind     Kind
+		want     ownership.DNSObservation
+		err      string // part of Err
+	}{
+		{
+			what: "the right CNAME ends at our zone",
+			set:  func(c *customer) { c.zone.Set(rightTraffic) },
+			want: alias("api.example.com.cname.example.net."),
+		},
+		{
+			what: "the right delegation",
+			set:  func(c *customer) { c.zone.Set(rightChallenge) },
+			kind: KindACMEChallenge,
+			want: alias("_acme-challenge.api.example.com.cname.example.net."),
+		},
+		{
+			what: "a chain through another zone",
+			set: func(c *customer) {
+				c.zone.Set("api IN CNAME alias.other.org.")
+				c.Zone("other.org", c.Server("ns.other.org")).Set("alias IN CNAME api.example.com.cname.example.net.")
+			},
+			want: alias("alias.other.org.", "api.example.com.cname.example.net."),
+		},
+		{
+			what: "an alias of the old provider, with its addresses",
+			set: func(c *customer) {
+				c.zone.Set("api IN CNAME app.old.org.")
+				c.Zone("old.org", c.Server("ns.old.org")).Set("app IN A 192.0.2.7")
+			},
+			want: ownership.DNSObservation{Outcome: ownership.Seen, Chain: []string{"app.old.org."}, Addresses: addrs("192.0.2.7")},
+		},
+		{
+			what: "an alias that leads to no name",
+			set:  func(c *customer) { c.zone.Set("api IN CNAME gone.example.com.") },
+			want: ownership.DNSObservation{Outcome: ownership.Seen, Chain: []string{"gone.example.com."}, Dangling: true},
+		},
+		{
+			what: "an alias into a zone that fails",
+			set: func(c *customer) {
+				c.zone.Set("api IN CNAME app.old.org.")
+				s := c.Server("ns.old.org")
+				c.Zone("old.org", s)
+				s.Behave(dnstest.Fail(dns.RcodeServerFailure))
+			},
+			want: ownership.DNSObservation{Outcome: ownership.CouldNotTell, Chain: []string{"app.old.org."}, Problem: ownership.ZoneServFail},
+			err:  "api.example.com. is an alias of app.old.org., which could not be looked up",
+		},
+		{
+			what: "nothing there", want: ownership.DNSObservation{Outcome: ownership.Absent, NXDomain: true},
+		},
+		{
+			what: "nothing but a mail server there",
+			set:  func(c *customer) { c.zone.Set("api IN MX 10 mail") },
+			want: ownership.DNSObservation{Outcome: ownership.Absent},
+		},
+		{
+			what: "addresses",
+			set: func(c *customer) {
+				c.zone.Set("api IN A 192.0.2.1", "api IN A 192.0.2.2", "api IN AAAA 2001:db8::1")
+			},
+			want: ownership.DNSObservation{Outcome: ownership.Seen, Addresses: addrs("192.0.2.1", "192.0.2.2", "2001:db8::1")},
+		},
+		{
+			what: "addresses at the apex", hostname: "example.com",
+			set:  func(c *customer) { c.zone.Set("@ IN A 192.0.2.1") },
+			want: ownership.DNSObservation{Outcome: ownership.Seen, Apex: true, Addresses: addrs("192.0.2.1")},
+		},
+		{
+			what: "a TXT record in place of the delegation", kind: KindACMEChallenge,
+			set:  func(c *customer) { c.zone.Set(`_acme-challenge.api IN TXT "abc"`) },
+			want: ownership.DNSObservation{Outcome: ownership.Seen, Other: []string{`TXT "abc"`}},
+		},
+		{
+			what: "a TXT record beside the right delegation", kind: KindACMEChallenge,
+			set: func(c *customer) { c.zone.Set(rightChallenge, `_acme-challenge.api IN TXT "left over"`) },
+			want: ownership.DNSObservation{Outcome: ownership.Seen, Other: []string{`TXT "left over"`},
+				Chain: []string{"_acme-challenge.api.example.com.cname.example.net."}},
+		},
+		{
+			what: "an owner name to which the registrar appended its zone", kind: KindACMEChallenge,
+			set: func(c *customer) {
+				c.zone.Set("_acme-challenge.api.example.com IN CNAME _acme-challenge.api.example.com.cname.example.net.")
+			},
+			want: ownership.DNSObservation{Outcome: ownership.Absent, NXDomain: true, Elsewhere: []string{"_acme-challenge.api.example.com.example.com."}},
+		},
+		{
+			what: "a challenge record that was put at the apex", kind: KindOwnership,
+			set: func(c *customer) {
+				c.zone.Set("_apoxy-challenge IN CNAME _apoxy-verify.cname.example.net.")
+			},
+			want: ownership.DNSObservation{Outcome: ownership.Absent, NXDomain: true, Elsewhere: []string{"_apoxy-challenge.example.com."}},
+		},
+		{
+			what: "a wildcard that leads the challenge elsewhere", kind: KindACMEChallenge, hostname: "new.example.com",
+			set: func(c *customer) {
+				c.zone.Set("* IN CNAME app.old.org.")
+				c.Zone("old.org", c.Server("ns.old.org")).Set("app IN A 192.0.2.7")
+			},
+			want: ownership.DNSObservation{Outcome: ownership.Seen, Wildcard: true, Chain: []string{"app.old.org."}},
+		},
+		{
+			what: "a wildcard hostname", hostname: "*.example.com",
+			set:  func(c *customer) { c.zone.Set("* IN CNAME _wildcard.example.com.cname.example.net.") },
+			want: alias("_wildcard.example.com.cname.example.net."),
+		},
+		{
+			what: "a zone below the registered domain", hostname: "a.dev.example.com",
+			set: func(c *customer) {
+				c.Zone("dev.example.com", c.Server("ns.dev.example.com")).Set("a IN CNAME a.dev.example.com.cname.example.net.")
+			},
+			want: alias("a.dev.example.com.cname.example.net."),
+		},
+		{
+			what: "a domain that is not registered", hostname: "www.nowhere.com",
+			want: ownership.DNSObservation{Outcome: ownership.Absent, NXDomain: true, Problem: ownership.ZoneNotRegistered},
+		},
+		{
+			what: "servers that disagree",
+			set: func(c *customer) {
+				c.zone.Set(rightTraffic)
+				c.ns2.Fork(c.zone).Set("api IN CNAME app.old.org.")
+			},
+			want: unknown(""),
+			err:  "the name servers of example.com do not agree: 1 of 2 answer CNAME api.example.com.cname.example.net. (127.53.",
+		},
+		{
+			what: "one server that has nothing yet",
+			set: func(c *customer) {
+				c.ns2.Fork(c.zone)
+				c.zone.Set(rightTraffic)
+			},
+			want: unknown(""), err: "1 of 2 answer nothing",
+		},
+		{
+			what: "one server that is dead, the other right",
+			set: func(c *customer) {
+				c.zone.Set(rightTraffic)
+				c.ns1.Behave(dnstest.Silent)
+			},
+			want: alias("api.example.com.cname.example.net."),
+		},
+		{
+			what: "one server that is lame, the other right",
+			set: func(c *customer) {
+				c.zone.Set(rightTraffic)
+				c.ns1.Forget(c.zone)
+			},
+			want: alias("api.example.com.cname.example.net."),
+			err:  "1 of 2 name servers of example.com do not serve it",
+		},
+		{
+			what: "all servers silent",
+			set:  func(c *customer) { c.behave(dnstest.Silent) }, want: unknown(ownership.ZoneUnreachable),
+			err: "no name server of example.com answers",
+		},
+		{
+			what: "all servers refuse",
+			set:  func(c *customer) { c.behave(dnstest.Fail(dns.RcodeRefused)) }, want: unknown(ownership.ZoneLame),
+		},
+		{
+			what: "all servers fail",
+			set:  func(c *customer) { c.behave(dnstest.Fail(dns.RcodeServerFailure)) }, want: unknown(ownership.ZoneServFail),
+		},
+		{
+			what: "servers that only forward",
+			set:  func(c *customer) { c.behave(dnstest.NotAuthoritative) }, want: unknown(ownership.ZoneLame),
+		},
+		{
+			what: "servers reached by TCP only",
+			set: func(c *customer) {
+				c.zone.Set(rightTraffic)
+				c.behave(dnstest.OnlyTCP)
+			},
+			want: alias("api.example.com.cname.example.net."),
+		},
+		{
+			what: "truncated answers",
+			set: func(c *customer) {
+				c.zone.Set(rightTraffic)
+				c.behave(dnstest.Truncated)
+			},
+			want: alias("api.example.com.cname.example.net."),
+		},
+		{
+			what: "a bogus zone: the source is seen, and that it will be refused",
+			set: func(c *customer) {
+				c.zone.Set(rightTraffic)
+				c.zone.SetBogus(true)
+			},
+			want: ownership.DNSObservation{Outcome: ownership.Seen, Problem: ownership.ZoneBogus, Chain: []string{"api.example.com.cname.example.net."}},
+		},
+		{
+			what: "a loop of CNAMEs",
+			set: func(c *customer) {
+				c.zone.Set("api IN CNAME b", "b IN CNAME api")
+			},
+			want: ownership.DNSObservation{Outcome: ownership.Seen, Dangling: true, Chain: []string{"b.example.com.", "api.example.com."}},
+			err:  "loop",
+		},
+		{
+			what: "an endless chain",
+			set: func(c *customer) {
+				c.zone.Set("api IN CNAME n0")
+				for i := range 20 {
+					c.zone.Set(fmt.Sprintf("n%d IN CNAME n%d", i, i+1))
+				}
+			},
+			want: ownership.DNSObservation{Outcome: ownership.Seen, Dangling: true, Chain: []string{
+				"n0.example.com.", "n1.example.com.", "n2.example.com.", "n3.example.com.", "n4.example.com.",
+				"n5.example.com.", "n6.example.com.", "n7.example.com.", "n8.example.com.", "n9.example.com."}},
+			err: "more than 10 CNAMEs",
+		},
+	} {
+		t.Run(c.what, func(t *testing.T) {
+			t.Parallel()
+			world := newCustomer(t)
+			if c.set != nil {
+				c.set(world)
+			}
+			if c.hostname == "" {
+				c.hostname = "api.example.com"
+			}
+			got := newTestResolver(t, world.World).Observe(t.Context(), c.hostname, c.kind)
+			if d := cmp.Diff(c.want, got, looseObservation); d != "" {
+				t.Errorf("observation (-want +got):\n%s\nErr: %s", d, got.Err)
+			}
+			if !strings.Contains(got.Err, c.err) || (c.err == "" && c.want.Outcome != ownership.CouldNotTell && c.want.Problem == "" && got.Err != "") {
+				t.Errorf("Err is %q, want it to hold %q", got.Err, c.err)
+			}
+			if got.At.IsZero() {
+				t.Error("At is not set")
+			}
+		})
+	}
+}

@@ -25,22 +25,34 @@ func tableOf(n int) (*hosts.Table, []string) {
 }
 
 // BenchmarkPermission is the decision whether a name may have a certificate:
-// the look-up and the condition that gates it.
+// the look-up and the condition that gates it. As in a handshake the name has
+// just been read, so it is in the processor's cache; the record is not, because
+// every name is another one.
 func BenchmarkPermission(b *testing.B) {
 	table, names := tableOf(records)
 	for _, c := range []struct{ name, prefix string }{{"known", ""}, {"unknown", "not."}} {
-		asked := make([]string, len(names))
-		for i := range names {
-			asked[i] = c.prefix + names[i]
-		}
 		b.Run(c.name, func(b *testing.B) {
 			b.ReportAllocs()
-			i, allowed := 0, 0
+			runtime.GC()
+			const round = 2000
+			asked := make([]string, round)
+			done, next, allowed := 0, 0, 0
 			for b.Loop() {
-				i = (i + 7919) % records
-				if h, ok := table.Match(asked[i]); ok && h.Verified {
+				if done%round == 0 {
+					b.StopTimer()
+					arrived := make([]byte, 0, round*64)
+					for i := range asked {
+						next = (next + 7919) % records
+						from := len(arrived)
+						arrived = append(append(arrived, c.prefix...), names[next]...)
+						asked[i] = string(arrived[from:])
+					}
+					b.StartTimer()
+				}
+				if h, ok := table.Match(asked[done%round]); ok && h.Verified {
 					allowed++
 				}
+				done++
 			}
 			if (allowed > 0) != (c.prefix == "") {
 				b.Fatalf("%d of %d allowed", allowed, b.N)
@@ -59,8 +71,10 @@ func BenchmarkLoad(b *testing.B) {
 		b.Fatal(err)
 	}
 	var heap uint64
+	best, least := time.Hour, time.Hour
 	for b.Loop() {
 		before := liveHeap()
+		cpu := cpuTime(b)
 		begin := time.Now()
 		s, err := boltstore.Open(path, boltstore.Options{})
 		if err != nil {
@@ -72,8 +86,8 @@ func BenchmarkLoad(b *testing.B) {
 		go func() {
 			ended <- hosts.Follow(ctx, s, hosts.Follower{Table: table, OnLoaded: func() { loaded <- time.Since(begin) }})
 		}()
-		took := <-loaded
-		b.ReportMetric(took.Seconds(), "s/load")
+		best = min(best, <-loaded)
+		least = min(least, cpuTime(b)-cpu)
 		heap = liveHeap() - before
 		cancel()
 		if err := <-ended; !errors.Is(err, context.Canceled) || table.Len() != records {
@@ -84,6 +98,8 @@ func BenchmarkLoad(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
+	b.ReportMetric(best.Seconds(), "s-best")
+	b.ReportMetric(least.Seconds(), "cpu-s")
 	b.ReportMetric(float64(heap)/records, "B/record")
 }
 

@@ -10,27 +10,30 @@ import "github.com/apoxy-dev/caddy-apoxy/api/v1alpha3"
 // Host is what the hot paths know of one record. A Host in the table is never
 // modified: a change replaces it.
 type Host struct {
+	// What a decision reads stands first, within one line of the processor's
+	// cache.
+
 	// Hostname is spec.name: A-labels, lower case, no final dot; a wildcard
 	// begins with "*.".
 	Hostname string
-	// Name and UID are those of the record.
-	Name, UID string
-	// Owner is the tenant of the record, empty without the label.
-	Owner string
-	// Revision is the store's revision of the record.
-	Revision int64
-	// TTL is what the zone answers with, in seconds.
-	TTL uint32
 	// Phase of the record.
 	Phase v1alpha3.Phase
+	// TTL is what the zone answers with, in seconds.
+	TTL uint32
+	// Conditions holds the status of every condition, for counting.
+	Conditions Conditions
 	// TLS: the record wants a certificate.
 	TLS bool
 	// Verified: OwnershipVerified is True. The only gate of serving.
 	Verified bool
 	// TLSReady, CNAMEConfigured and Ready: the conditions of those names are True.
 	TLSReady, CNAMEConfigured, Ready bool
-	// Conditions holds the status of every condition, for counting.
-	Conditions Conditions
+	// Revision is the store's revision of the record.
+	Revision int64
+	// Name and UID are those of the record.
+	Name, UID string
+	// Owner is the tenant of the record, empty without the label.
+	Owner string
 	// Target is what the record points at.
 	Target v1alpha3.TargetRef
 	// Labels and Annotations of the record, nil if it has none.

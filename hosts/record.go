@@ -2,6 +2,7 @@ package hosts
 
 import (
 	"unique"
+	"unsafe"
 
 	"github.com/apoxy-dev/caddy-apoxy/api/v1alpha3"
 )
@@ -11,8 +12,9 @@ import (
 // annotations, are kept once in memory.
 func FromRecord(r *v1alpha3.DomainRecord, revision int64) *Host {
 	conditions := ConditionsOf(r.Status.Conditions)
-	h := &Host{
-		Hostname:        r.Spec.Name,
+	h := newHost(r.Spec.Name)
+	*h = Host{
+		Hostname:        h.Hostname,
 		Name:            r.Name,
 		UID:             string(r.UID),
 		Owner:           intern(r.Owner()),
@@ -35,6 +37,25 @@ func FromRecord(r *v1alpha3.DomainRecord, revision int64) *Host {
 		h.Target = v1alpha3.TargetRef{Group: intern(ref.Group), Kind: intern(ref.Kind), Name: intern(ref.Name)}
 	}
 	return h
+}
+
+// namedHost is a Host with its hostname behind it, so that a look-up finds both
+// in one place of memory.
+type namedHost struct {
+	Host
+	name [nameBytes]byte
+}
+
+// nameBytes fits most hostnames; others lie by themselves.
+const nameBytes = 40
+
+func newHost(hostname string) *Host {
+	if hostname == "" || len(hostname) > nameBytes {
+		return &Host{Hostname: hostname}
+	}
+	h := new(namedHost)
+	h.Hostname = unsafe.String(&h.name[0], copy(h.name[:], hostname)) // never written again
+	return &h.Host
 }
 
 // phase returns the constant in place of the decoded string.

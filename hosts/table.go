@@ -3,9 +3,11 @@ package hosts
 import (
 	"hash/maphash"
 	"iter"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"unsafe"
 )
 
 // shardCount spreads the table over locks that are each held for one map
@@ -28,7 +30,7 @@ type shard struct {
 	mu sync.RWMutex
 	// exact holds hosts by hostname, wild those of wildcards by what follows
 	// their "*.", so that matching need not build a name.
-	exact, wild map[string]*Host
+	exact, wild index
 	// below counts, for names that lie above hostnames, how many lie below.
 	below map[string]int32
 	// waiters by hostname.
@@ -40,12 +42,21 @@ func New() *Table {
 	return &Table{seed: maphash.MakeSeed()}
 }
 
-func (t *Table) shard(name string) *shard {
-	return &t.shards[maphash.String(t.seed, name)%shardCount]
+// shard returns the shard of a name and the name's hash within it.
+func (t *Table) shard(name string) (*shard, uint32) {
+	h := maphash.String(t.seed, name)
+	return &t.shards[h%shardCount], uint32(h >> 32)
 }
 
-func (t *Table) shardBytes(name []byte) *shard {
-	return &t.shards[maphash.Bytes(t.seed, name)%shardCount]
+// borrow makes a string of bytes for a look-up, which neither keeps it nor
+// outlasts the caller's hold on the bytes.
+func borrow(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
+
+func (s *shard) index(wildcard bool) *index {
+	if wildcard {
+		return &s.wild
+	}
+	return &s.exact
 }
 
 // split returns the key of a hostname, and whether it is that of a wildcard.
@@ -61,36 +72,15 @@ func (t *Table) Get(hostname string) (*Host, bool) {
 }
 
 func (t *Table) get(key string, wildcard bool) (*Host, bool) {
-	s := t.shard(key)
+	s, hash := t.shard(key)
 	s.mu.RLock()
-	m := s.exact
-	if wildcard {
-		m = s.wild
-	}
-	h, ok := m[key]
+	h := s.index(wildcard).get(key, hash)
 	s.mu.RUnlock()
-	return h, ok
+	return h, h != nil
 }
 
 // GetBytes is Get for a name that is borrowed for the call.
-func (t *Table) GetBytes(hostname []byte) (*Host, bool) {
-	if len(hostname) > 2 && hostname[0] == '*' && hostname[1] == '.' {
-		return t.getBytes(hostname[2:], true)
-	}
-	return t.getBytes(hostname, false)
-}
-
-func (t *Table) getBytes(key []byte, wildcard bool) (*Host, bool) {
-	s := t.shardBytes(key)
-	s.mu.RLock()
-	m := s.exact
-	if wildcard {
-		m = s.wild
-	}
-	h, ok := m[string(key)]
-	s.mu.RUnlock()
-	return h, ok
-}
+func (t *Table) GetBytes(hostname []byte) (*Host, bool) { return t.Get(borrow(hostname)) }
 
 // Match returns the host that answers for hostname: its own, or else that of
 // the wildcard one label above. A wildcard never answers for the bare name nor
@@ -107,25 +97,12 @@ func (t *Table) Match(hostname string) (*Host, bool) {
 }
 
 // MatchBytes is Match for a name that is borrowed for the call.
-func (t *Table) MatchBytes(hostname []byte) (*Host, bool) {
-	if h, ok := t.getBytes(hostname, false); ok {
-		return h, true
-	}
-	for i, c := range hostname {
-		if c == '.' {
-			if i == 0 {
-				return nil, false
-			}
-			return t.getBytes(hostname[i+1:], true)
-		}
-	}
-	return nil, false
-}
+func (t *Table) MatchBytes(hostname []byte) (*Host, bool) { return t.Match(borrow(hostname)) }
 
 // HasBelow reports whether any hostname lies below name; a wildcard lies below
 // what follows its "*.". It does not allocate.
 func (t *Table) HasBelow(name []byte) bool {
-	s := t.shardBytes(name)
+	s, _ := t.shard(borrow(name))
 	s.mu.RLock()
 	n := s.below[string(name)]
 	s.mu.RUnlock()
@@ -144,12 +121,8 @@ func (t *Table) All() iter.Seq[*Host] {
 			s := &t.shards[i]
 			hosts = hosts[:0]
 			s.mu.RLock()
-			for _, h := range s.exact {
-				hosts = append(hosts, h)
-			}
-			for _, h := range s.wild {
-				hosts = append(hosts, h)
-			}
+			hosts = slices.AppendSeq(hosts, s.exact.all())
+			hosts = slices.AppendSeq(hosts, s.wild.all())
 			s.mu.RUnlock()
 			for _, h := range hosts {
 				if !yield(h) {
@@ -164,20 +137,9 @@ func (t *Table) All() iter.Seq[*Host] {
 // wait for it. h must not be modified afterwards.
 func (t *Table) Set(h *Host) {
 	key, wildcard := split(h.Hostname)
-	s := t.shard(key)
+	s, hash := t.shard(key)
 	s.mu.Lock()
-	m := &s.exact
-	if wildcard {
-		m = &s.wild
-	}
-	if *m == nil {
-		*m = make(map[string]*Host)
-	}
-	old := (*m)[key]
-	if old != nil {
-		delete(*m, key) // so that the map holds h's own string, not the old host's
-	}
-	(*m)[key] = h
+	old := s.index(wildcard).put(key, hash, h)
 	s.wake(h.Hostname)
 	s.mu.Unlock()
 	if old == nil {
@@ -191,15 +153,10 @@ func (t *Table) Set(h *Host) {
 // for it. It returns what it removed, nil if there was nothing.
 func (t *Table) Delete(hostname string) *Host {
 	key, wildcard := split(hostname)
-	s := t.shard(key)
+	s, hash := t.shard(key)
 	s.mu.Lock()
-	m := s.exact
-	if wildcard {
-		m = s.wild
-	}
-	old := m[key]
+	old := s.index(wildcard).remove(key, hash)
 	if old != nil {
-		delete(m, key)
 		s.wake(hostname)
 	}
 	s.mu.Unlock()
@@ -218,7 +175,7 @@ func (t *Table) ascend(key string, wildcard bool, by int32) {
 		name = parent(key)
 	}
 	for ; name != ""; name = parent(name) {
-		s := t.shard(name)
+		s, _ := t.shard(name)
 		s.mu.Lock()
 		switch n, known := s.below[name]; {
 		case n+by == 0:

@@ -29,7 +29,7 @@ func (t *Table) Wait(ctx context.Context, hostname string, done func(*Host) bool
 	defer t.waiting.Add(-1)
 	changed := make(chan struct{}, 1)
 	key, _ := split(hostname)
-	s := t.shard(key)
+	s, _ := t.shard(key)
 	s.mu.Lock()
 	if s.waiters == nil {
 		s.waiters = make(map[string][]chan struct{})

@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/apoxy-dev/caddy-apoxy/cli"
+	"github.com/apoxy-dev/caddy-apoxy/doctor"
 )
 
 func init() {
@@ -20,6 +21,7 @@ the name apoxy, as through a link, this program takes the commands below
 directly.`,
 		CobraFunc: func(cmd *cobra.Command) {
 			cmd.AddCommand(cli.Command(cli.Env{Client: adminClient, Flags: adminFlags, Failed: failed}))
+			cmd.AddCommand(doctor.Command(doctor.Env{Client: adminClient, Flags: adminFlags, Failed: failed}))
 		},
 	})
 }

@@ -1,0 +1,135 @@
+package doctor
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+)
+
+// Setup is what the running server is configured to be.
+type Setup struct {
+	// Zone is Z: lower case, no final dot.
+	Zone        string
+	Nameservers []Nameserver
+	// EdgeAddresses or EdgeHost is what N.Z leads to.
+	EdgeAddresses []netip.Addr
+	EdgeHost      string
+	// CAA holds the zone's records in presentation form.
+	CAA []string
+	// DNS holds the addresses that DNS is answered on.
+	DNS []string
+	// Resolvers are addresses with or without a port; none: the system's.
+	Resolvers []string
+	// HTTPPort and HTTPSPort are where Caddy itself listens.
+	HTTPPort, HTTPSPort int
+	Authorities         []Authority
+	// Hostnames are some of those that have records, as samples.
+	Hostnames []string
+}
+
+// Nameserver is a name server of Z: lower case, no final dot.
+type Nameserver struct {
+	Name      string
+	Addresses []netip.Addr
+}
+
+// Authority is a configured certificate authority.
+type Authority struct {
+	// Directory is the URL of its ACME directory.
+	Directory string
+	// RootFiles and RootPKI say where the roots are that its endpoint is
+	// trusted by, beside the system's: PEM files at the server, and the ID of
+	// one of Caddy's own authorities.
+	RootFiles []string
+	RootPKI   string
+}
+
+// defaultDirectory is where Caddy's ACME issuers go when told nothing.
+const defaultDirectory = "https://acme-v02.api.letsencrypt.org/directory"
+
+// appConfig is as much of apps.apoxy as matters here.
+type appConfig struct {
+	Zone *struct {
+		Name        string `json:"name"`
+		Nameservers []struct {
+			Name      string   `json:"name"`
+			Addresses []string `json:"addresses"`
+		} `json:"nameservers"`
+		Edge []string `json:"edge"`
+		CAA  []string `json:"caa"`
+	} `json:"zone"`
+	DNS       []string `json:"dns"`
+	Resolvers []string `json:"resolvers"`
+}
+
+// automationConfig is as much of apps.tls.automation as matters here.
+type automationConfig struct {
+	Policies []struct {
+		Issuers []struct {
+			Module      string   `json:"module"`
+			CA          string   `json:"ca"`
+			RootFiles   []string `json:"trusted_roots_pem_files"`
+			RootPKI     string   `json:"trusted_roots_pki"`
+			Certificate string   `json:"certificate"`
+		} `json:"issuers"`
+	} `json:"policies"`
+}
+
+// parseSetup reads the configuration of the apps, each in JSON or null.
+func parseSetup(app, automation []byte) (Setup, error) {
+	var a appConfig
+	if err := json.Unmarshal(app, &a); err != nil {
+		return Setup{}, fmt.Errorf("reading the configuration of apoxy: %w", err)
+	}
+	if a.Zone == nil {
+		return Setup{}, fmt.Errorf("the running Caddy has no app apoxy: give its Caddyfile the global option apoxy, or name another endpoint with --address")
+	}
+	s := Setup{Zone: canonical(a.Zone.Name), CAA: a.Zone.CAA, DNS: a.DNS, Resolvers: a.Resolvers, HTTPPort: 80, HTTPSPort: 443}
+	if s.Zone == "" || strings.Contains(s.Zone, "{") {
+		return Setup{}, fmt.Errorf("the zone is configured as %q: the doctor cannot resolve placeholders of another process; write its name out", a.Zone.Name)
+	}
+	if len(s.DNS) == 0 {
+		s.DNS = []string{":53"}
+	}
+	for _, n := range a.Zone.Nameservers {
+		ns := Nameserver{Name: canonical(n.Name)}
+		for _, text := range n.Addresses {
+			addr, err := netip.ParseAddr(text)
+			if err != nil {
+				return Setup{}, fmt.Errorf("the address of name server %s is configured as %q: write it out", n.Name, text)
+			}
+			ns.Addresses = append(ns.Addresses, addr)
+		}
+		s.Nameservers = append(s.Nameservers, ns)
+	}
+	for _, text := range a.Zone.Edge {
+		if addr, err := netip.ParseAddr(text); err == nil {
+			s.EdgeAddresses = append(s.EdgeAddresses, addr)
+		} else {
+			s.EdgeHost = canonical(text)
+		}
+	}
+	var t automationConfig
+	if err := json.Unmarshal(automation, &t); err != nil {
+		return Setup{}, fmt.Errorf("reading the configuration of TLS: %w", err)
+	}
+	for _, p := range t.Policies {
+		for _, i := range p.Issuers {
+			if i.Module != "apoxy" {
+				continue
+			}
+			ca := Authority{Directory: i.CA, RootFiles: i.RootFiles, RootPKI: i.RootPKI}
+			if ca.Directory == "" {
+				ca.Directory = defaultDirectory
+			}
+			if !slices.ContainsFunc(s.Authorities, func(b Authority) bool { return b.Directory == ca.Directory }) {
+				s.Authorities = append(s.Authorities, ca)
+			}
+		}
+	}
+	return s, nil
+}
+
+func canonical(name string) string { return strings.ToLower(strings.TrimSuffix(name, ".")) }

@@ -89,10 +89,11 @@ func (s *Server) insert(ctx context.Context, r *v1alpha3.DomainRecord, o writeOp
 	r.Generation = 1
 	r.Status = v1alpha3.DomainRecordStatus{}
 	errs := v1alpha3.Validate(r, s.validation())
-	if r.Name == "" && r.Spec.Name == "" {
-		// spec.name alone is missing; the name would have come from it
-	} else {
-		errs = append(errs, validateMetadata(r)...)
+	nameless := r.Name == "" && len(errs) > 0 // the name would have come from spec.name, which is named already
+	for _, err := range validateMetadata(r) {
+		if !nameless || err.Field != "metadata.name" {
+			errs = append(errs, err)
+		}
 	}
 	if len(errs) > 0 {
 		return nil, invalid(r.Name, errs)

@@ -75,6 +75,9 @@ func TestCreateRefusals(t *testing.T) {
 			if tc.field != "" && !strings.Contains(","+causes(st)+",", ","+tc.field+",") {
 				t.Errorf("causes name %q, want %q: %s", causes(st), tc.field, a.body)
 			}
+			if tc.field == "spec.name" && strings.Contains(causes(st), "metadata.name") {
+				t.Errorf("causes %q name metadata.name, too, which follows from spec.name", causes(st))
+			}
 			if !strings.Contains(st.Message, tc.says) {
 				t.Errorf("message %q does not say %q", st.Message, tc.says)
 			}

@@ -2,19 +2,11 @@ package issuance
 
 import (
 	"context"
-	"crypto"
-	"crypto/rand"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/asn1"
 	"errors"
 	"fmt"
-	"io/fs"
 	"slices"
-	"strings"
 	"time"
 
-	"github.com/caddyserver/certmagic"
 	"go.uber.org/zap"
 )
 
@@ -46,118 +38,6 @@ func (j *job) run(ctx context.Context) landing {
 		return j.drop(ctx)
 	}
 	return j.order(ctx)
-}
-
-// look searches storage for a certificate that the index does not know.
-func (j *job) look(ctx context.Context) landing {
-	found, err := j.adopt(ctx)
-	if err != nil {
-		j.s.log.Warn("searching storage failed and is tried again", zap.String("hostname", j.hostname), zap.Error(err))
-		return landing{rec: j.rec, again: 10 * time.Second, quiet: true}
-	}
-	if found {
-		count(j.rec.CA, j.rec.Challenge, outcomeResumed)
-	}
-	return landing{rec: j.rec, save: found, looked: true}
-}
-
-// adopt takes over the newest certificate in storage that counts for the
-// record and outlasts what the index knows.
-func (j *job) adopt(ctx context.Context) (bool, error) {
-	var best stored
-	var from *ca
-	for _, c := range j.cas {
-		st, err := loadCertificate(ctx, c.storage(), c.key, j.hostname)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
-		if err != nil {
-			return false, err
-		}
-		if best.leaf == nil || st.leaf.NotAfter.After(best.leaf.NotAfter) {
-			best, from = st, c
-		}
-	}
-	if best.leaf == nil || best.leaf.NotAfter.Unix() <= j.rec.NotAfter || best.leaf.VerifyHostname(verifiable(j.hostname)) != nil {
-		return false, nil
-	}
-	w, method := j.want, ""
-	if p := best.meta.Provenance; p != nil {
-		w.UID, w.Owner, method = p.UID, p.Owner, p.Challenge
-	} else if j.want.Owner != "" {
-		return false, nil // for whom it was obtained is not known
-	}
-	if !(&record{UID: w.UID, Owner: w.Owner}).proves(j.want) {
-		return false, nil
-	}
-	j.rec.setCertificate(best.issuerKey, method, w, best.leaf)
-	if info := best.meta.RenewalInfo; info != nil {
-		j.rec.setARI(info.UniqueIdentifier, info, j.s.now())
-	}
-	j.rec.schedule(j.hostname, from.ratio)
-	return true, nil
-}
-
-// verifiable is a name that a certificate for the hostname must cover.
-func verifiable(hostname string) string {
-	if rest, ok := strings.CutPrefix(hostname, "*."); ok {
-		return "wildcard." + rest
-	}
-	return hostname
-}
-
-// pollARI asks the CA for its renewal window.
-func (j *job) pollARI(ctx context.Context) landing {
-	now := j.s.now()
-	l := landing{rec: j.rec, save: true, quiet: true}
-	l.rec.ARI = &ariRecord{}
-	*l.rec.ARI = *j.rec.ARI
-	l.rec.ARI.Poll = now.Add(time.Hour).Unix() // should anything fail
-	i := slices.IndexFunc(j.cas, func(c *ca) bool { return c.key == j.rec.CA })
-	if i < 0 {
-		return l
-	}
-	c := j.cas[i]
-	if h, held := j.s.ledger.heldCA(c, now); held {
-		l.rec.ARI.Poll = h.Until.Add(resumeJitter(time.Hour, fraction(j.hostname))).Unix()
-		return l
-	}
-	st, err := loadCertificate(ctx, c.storage(), c.key, j.hostname)
-	if err != nil {
-		return l
-	}
-	ctx, tr, done := withTrace(ctx, j.s.now, j.gate(c))
-	defer done()
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
-	defer cancel()
-	info, err := c.client.GetRenewalInfo(ctx, st.leaf)
-	if h := tr.hold(); h != nil {
-		j.s.limited(ctx, c, classify(h, j.hostname), j.hostname)
-	}
-	if err != nil {
-		return l
-	}
-	var asked time.Time
-	if info.RetryAfter != nil {
-		asked = *info.RetryAfter
-	}
-	l.rec.setARI(info.UniqueIdentifier, &info, pollARI(now, asked))
-	l.rec.schedule(j.hostname, c.ratio)
-	l.quiet = l.rec.Renewal == j.rec.Renewal
-	return l
-}
-
-// drop deletes the expired certificate of a hostname without a record.
-func (j *job) drop(ctx context.Context) landing {
-	for _, c := range j.cas {
-		if c.key != j.rec.CA {
-			continue
-		}
-		if err := deleteCertificate(ctx, c.storage(), c.key, j.hostname); err != nil {
-			j.s.log.Warn("deleting an expired certificate failed", zap.String("hostname", j.hostname), zap.Error(err))
-		}
-	}
-	return landing{save: true, quiet: true}
 }
 
 // order obtains or renews.
@@ -274,6 +154,7 @@ func (j *job) obtain(ctx context.Context, c *ca, keys requester) (result, *failu
 	}
 	switch {
 	case err == nil:
+		_, _ = c.caaIdentities(ctx) // the directory is at hand; this only notes them
 		return res, nil
 	case errors.Is(err, errBudget):
 		return res, &failure{class: ClassLimited, err: errBudget, message: errBudget.Error()}
@@ -383,89 +264,4 @@ func (s *Scheduler) limited(ctx context.Context, c *ca, f *failure, hostname str
 	s.log.Warn("a certificate authority asked to wait", zap.String("ca", c.key), zap.String("scope", string(f.scope)),
 		zap.String("hostname", hostname), zap.Time("until", h.Until), zap.String("reason", h.Reason))
 	return h
-}
-
-// requester gives the certificate request of an order.
-type requester interface {
-	csr(ctx context.Context) ([]byte, error)
-	known(ctx context.Context) bool
-}
-
-// storedKey makes a key and keeps it in storage while its order is under way,
-// so that a certificate signed right before a crash can still be used.
-type storedKey struct {
-	ca       *ca
-	hostname string
-	resume   bool
-	key      crypto.PrivateKey
-}
-
-func (k *storedKey) path() string { return orderKey(k.ca.key, k.hostname) }
-
-func (k *storedKey) known(ctx context.Context) bool {
-	if !k.resume {
-		return false
-	}
-	raw, err := k.ca.storage().Load(ctx, k.path())
-	if err != nil {
-		return false
-	}
-	key, err := certmagic.PEMDecodePrivateKey(raw)
-	if err != nil {
-		return false
-	}
-	k.key = key
-	return true
-}
-
-func (k *storedKey) csr(ctx context.Context) ([]byte, error) {
-	if k.key == nil {
-		key, err := k.ca.newKey(ctx, k.hostname)
-		if err != nil {
-			return nil, &failure{class: ClassOperator, err: err, message: "making a private key failed: " + cut(err.Error(), 200)}
-		}
-		raw, err := certmagic.PEMEncodePrivateKey(key)
-		if err == nil {
-			err = k.ca.storage().Store(ctx, k.path(), raw)
-		}
-		if err != nil {
-			return nil, &failure{class: ClassOperator, err: err, message: "keeping a private key failed: " + cut(err.Error(), 200)}
-		}
-		k.key = key
-	}
-	return request(k.key, k.hostname, k.ca.cfg.MustStaple)
-}
-
-func (k *storedKey) drop(ctx context.Context) {
-	// What stays behind is overwritten by the next order.
-	_ = k.ca.storage().Delete(context.WithoutCancel(ctx), k.path())
-}
-
-// newKey makes a key as the policy says, or takes the present one up again.
-func (c *ca) newKey(ctx context.Context, hostname string) (crypto.PrivateKey, error) {
-	if c.cfg.ReusePrivateKeys {
-		raw, err := c.storage().Load(ctx, certmagic.StorageKeys.SitePrivateKey(c.key, hostname))
-		if err == nil {
-			return certmagic.PEMDecodePrivateKey(raw)
-		}
-	}
-	if c.cfg.KeySource != nil {
-		return c.cfg.KeySource.GenerateKey()
-	}
-	return certmagic.DefaultKeyGenerator.GenerateKey()
-}
-
-// mustStaple is the TLS feature extension for OCSP stapling (RFC 7633).
-var mustStaple = pkix.Extension{Id: asn1.ObjectIdentifier{1, 3, 6, 1, 5, 5, 7, 1, 24}, Value: []byte{0x30, 0x03, 0x02, 0x01, 0x05}}
-
-func request(key crypto.PrivateKey, hostname string, staple bool) ([]byte, error) {
-	tmpl := &x509.CertificateRequest{DNSNames: []string{hostname}}
-	if staple {
-		tmpl.ExtraExtensions = append(tmpl.ExtraExtensions, mustStaple)
-	}
-	der, err := x509.CreateCertificateRequest(rand.Reader, tmpl, key)
-	if err != nil {
-		return nil, fmt.Errorf("making certificate request: %w", err)
-	}
-	return der, nil
 }

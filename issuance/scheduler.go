@@ -2,8 +2,6 @@ package issuance
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -66,14 +64,6 @@ type Scheduler struct {
 	flying  int                 // orders
 	looking int                 // other steps
 	sorted  time.Time           // when all due work was last routed
-}
-
-// lane holds due work of one kind for one CA.
-type lane struct {
-	key    string
-	ca     *ca // nil: work that asks no CA for an order
-	exempt bool
-	plan   plan
 }
 
 // New returns a Scheduler that does nothing before Run.
@@ -149,6 +139,23 @@ func (s *Scheduler) Authorities() []string {
 	return keys
 }
 
+// CAAIdentities lists the CAA issuer domain names of the current authorities,
+// such as letsencrypt.org, as far as they are known; for messages. A CA's
+// directory tells them, once it has been read.
+func (s *Scheduler) CAAIdentities() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var names []string
+	for _, c := range s.cas() {
+		for _, n := range c.knownIdentities() {
+			if !slices.Contains(names, n) {
+				names = append(names, n)
+			}
+		}
+	}
+	return names
+}
+
 // candidates are the authorities that a Want may use. s.mu must be held.
 func (s *Scheduler) candidates(w Want) []*ca {
 	return slices.DeleteFunc(s.cas(), func(c *ca) bool { return !c.auth.Named(w.CertificateAuthority) })
@@ -210,117 +217,6 @@ func (s *Scheduler) Retry(hostname string) {
 	}
 }
 
-// place puts an entry where it belongs now. s.mu must be held.
-func (s *Scheduler) place(e *entry, now time.Time) {
-	if e.flight != nil {
-		e.changed = true
-		return
-	}
-	s.unplace(e)
-	st, at := e.next(now)
-	switch {
-	case st == stepNone:
-		if !e.wanted && e.rec.empty() && s.loaded {
-			delete(s.entries, e.hostname)
-		}
-	case at.After(now) || !s.loaded:
-		s.due.at(e, at)
-	default:
-		s.route(e, st, now)
-	}
-}
-
-func (s *Scheduler) unplace(e *entry) {
-	s.due.at(e, time.Time{})
-	delete(s.parked, e)
-	if e.ready != nil {
-		e.lane.plan.drop(e.ready)
-		e.ready, e.lane = nil, nil
-	}
-}
-
-// route puts a due entry into a lane, or back into the heap until a CA may be
-// asked again. s.mu must be held.
-func (s *Scheduler) route(e *entry, st step, now time.Time) {
-	all := s.cas()
-	if len(all) == 0 {
-		s.parked[e] = struct{}{}
-		return
-	}
-	if st != stepOrder {
-		s.queue(e, "", nil, false, now)
-		return
-	}
-	cas := s.candidates(e.want)
-	if len(cas) == 0 {
-		s.parked[e] = struct{}{}
-		return
-	}
-	var release time.Time
-	for _, c := range cas {
-		h, held := s.ledger.held(c, e.hostname, now)
-		if !held {
-			s.queue(e, c.key, c, e.replaces(c) != "", now)
-			return
-		}
-		if release.IsZero() || h.Until.Before(release) {
-			release = h.Until
-		}
-	}
-	s.due.at(e, release.Add(resumeJitter(release.Sub(now), fraction(e.hostname+release.String()))))
-}
-
-// resumeJitter spreads what a hold kept waiting: over a tenth of the hold, at
-// most two minutes.
-func resumeJitter(held time.Duration, f float64) time.Duration {
-	return time.Duration(f * float64(min(max(held/10, time.Second), 2*time.Minute)))
-}
-
-// replaces is the ARI identifier to name in an order; empty for none. Such an
-// order is exempt from CAs' limits, and from our budget.
-func (e *entry) replaces(c *ca) string {
-	if e.rec.ARI != nil && e.rec.CA == c.key && e.rec.proves(e.want) {
-		return e.rec.ARI.ID
-	}
-	return ""
-}
-
-func (s *Scheduler) queue(e *entry, key string, c *ca, exempt bool, now time.Time) {
-	if exempt {
-		key += " renewals"
-	}
-	l := s.lanes[key]
-	if l == nil {
-		l = &lane{key: key, exempt: exempt}
-		s.lanes[key] = l
-	}
-	l.ca = c
-	u, rank := e.urgency(now)
-	e.ready, e.lane = &item{entry: e, rank: rank}, l
-	l.plan.push(e.ready, u, e.want.Owner, registeredDomain(e.hostname))
-}
-
-// reroute sorts all due work anew after the issuers have changed. s.mu must be held.
-func (s *Scheduler) reroute() {
-	now := s.now()
-	s.sorted = now
-	var all []*entry
-	for _, l := range s.lanes {
-		for it := l.plan.pop(); it != nil; it = l.plan.pop() {
-			it.entry.ready, it.entry.lane = nil, nil
-			all = append(all, it.entry)
-		}
-	}
-	clear(s.lanes)
-	for e := range s.parked {
-		all = append(all, e)
-	}
-	clear(s.parked)
-	for _, e := range all {
-		s.place(e, now)
-	}
-}
-
 // Run loads the index and works until the context ends. In-flight work is
 // cancelled with it; orders that were placed are taken up again by the next Run.
 func (s *Scheduler) Run(ctx context.Context) error {
@@ -348,61 +244,6 @@ func (s *Scheduler) Run(ctx context.Context) error {
 		case <-timer.C:
 		}
 	}
-}
-
-// load reads ledger and index.
-func (s *Scheduler) load(ctx context.Context) (int64, error) {
-	if s.cfg.Store == nil {
-		return 0, errors.New("running issuance: no store")
-	}
-	now := s.now()
-	if err := s.ledger.load(ctx, now); err != nil {
-		return 0, err
-	}
-	o := store.ListOptions{Limit: 10000}
-	for {
-		res, err := s.cfg.Store.List(ctx, indexPrefix, o)
-		if err != nil {
-			return 0, fmt.Errorf("reading index of certificates: %w", err)
-		}
-		o.Revision = res.Revision
-		s.mu.Lock()
-		for _, entry := range res.Entries {
-			s.learn(entry.Key, entry.Value, entry.Revision, now)
-		}
-		if !res.More {
-			s.loaded = true
-			for _, e := range s.entries {
-				s.place(e, now)
-			}
-			s.mu.Unlock()
-			return res.Revision, nil
-		}
-		s.mu.Unlock()
-		o.After = res.Entries[len(res.Entries)-1].Key
-	}
-}
-
-// learn takes over a record of the store. s.mu must be held.
-func (s *Scheduler) learn(key string, value []byte, revision int64, now time.Time) (changed string, replaced bool) {
-	hostname, r, err := decodeRecord(key, value)
-	if err != nil {
-		s.log.Error("a record of the index cannot be read and is made anew", zap.Error(err))
-		return "", false
-	}
-	e := s.entries[hostname]
-	if e == nil {
-		e = &entry{hostname: hostname, index: -1}
-		s.entries[hostname] = e
-	}
-	if e.flight != nil || revision <= e.revision {
-		return "", false
-	}
-	s.names.record(&r)
-	replaced = e.rec.Serial != "" && e.rec.Serial != r.Serial
-	e.rec, e.revision = r, revision
-	e.looked = e.looked || r.has()
-	return hostname, replaced
 }
 
 // Observe tells what is known of the hostname's certificate, from memory. A

@@ -225,6 +225,9 @@ func TestCAAIsCheckedBeforeAnOrder(t *testing.T) {
 	w.dns.mu.Unlock()
 	w.s.Retry("api.example.com")
 	w.until("api.example.com", "certified", seen)
+	if got := w.s.CAAIdentities(); len(got) != 1 || got[0] != "ca.test" {
+		t.Errorf("identities %v", got)
+	}
 }
 
 func TestAFailedValidationWaitsForDNSToChange(t *testing.T) {

@@ -1,0 +1,108 @@
+package issuance
+
+import (
+	"reflect"
+	"slices"
+	"sync"
+
+	"github.com/caddyserver/certmagic"
+	"go.uber.org/zap"
+)
+
+// Issuers are the authorities of one configuration, in the order of its issuer
+// lines. The zero value is ready for use.
+type Issuers struct {
+	mu   sync.Mutex
+	list []issuer
+}
+
+type issuer struct {
+	member any
+	ca     *ca
+}
+
+// Set makes known what an issuer line, identified by member, says, and the
+// certmagic configuration that it works for. Further calls replace: Caddy sets
+// the configuration of one issuer several times per load, and the last holds.
+// The configuration is tuned so that certmagic leaves the timing of renewals
+// to the scheduler.
+func (is *Issuers) Set(member any, a Authority, cfg *certmagic.Config, log *zap.Logger) {
+	is.mu.Lock()
+	defer is.mu.Unlock()
+	ratio := is.tune(cfg)
+	for i := range is.list {
+		if is.list[i].member != member {
+			continue
+		}
+		if old := is.list[i].ca; reflect.DeepEqual(old.auth, a) && old.cfg == cfg {
+			return
+		}
+		is.list[i].ca = newCA(a, cfg, ratio, log)
+		return
+	}
+	is.list = append(is.list, issuer{member: member, ca: newCA(a, cfg, ratio, log)})
+}
+
+// Remove forgets an issuer line.
+func (is *Issuers) Remove(member any) {
+	is.mu.Lock()
+	defer is.mu.Unlock()
+	is.list = slices.DeleteFunc(is.list, func(i issuer) bool { return i.member == member })
+}
+
+// cas lists the distinct authorities in order.
+func (is *Issuers) cas() []*ca {
+	if is == nil {
+		return nil
+	}
+	is.mu.Lock()
+	defer is.mu.Unlock()
+	out := make([]*ca, 0, len(is.list))
+	for _, i := range is.list {
+		if !slices.ContainsFunc(out, func(c *ca) bool { return c.key == i.ca.key }) {
+			out = append(out, i.ca)
+		}
+	}
+	return out
+}
+
+func (is *Issuers) member(member any) *ca {
+	if is == nil {
+		return nil
+	}
+	is.mu.Lock()
+	defer is.mu.Unlock()
+	for _, i := range is.list {
+		if i.member == member {
+			return i.ca
+		}
+	}
+	return nil
+}
+
+// tunedRatio marks a configuration that has been tuned; no operator writes it.
+const tunedRatio = 1.0 / 47
+
+// tune keeps certmagic from renewing by itself and returns the ratio that the
+// operator set, 0 for none. On a handshake certmagic asks its issuer to renew
+// when ARI or the ratio of lifetime remaining says so; both are the
+// scheduler's affair, which renews earlier and then evicts the old certificate
+// from memory. What is left is certmagic's emergency at a fiftieth of the
+// lifetime or five maintenance intervals, when Issue answers that the renewal
+// is the scheduler's.
+func (is *Issuers) tune(cfg *certmagic.Config) (ratio float64) {
+	if cfg.RenewalWindowRatio == tunedRatio {
+		for _, i := range is.list {
+			if i.ca.cfg == cfg {
+				return i.ca.ratio
+			}
+		}
+		return 0
+	}
+	if ratio = cfg.RenewalWindowRatio; ratio == certmagic.DefaultRenewalWindowRatio {
+		ratio = 0
+	}
+	cfg.DisableARI = true
+	cfg.RenewalWindowRatio = tunedRatio
+	return ratio
+}

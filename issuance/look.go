@@ -1,0 +1,124 @@
+package issuance
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"slices"
+	"strings"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// look searches storage for a certificate that the index does not know.
+func (j *job) look(ctx context.Context) landing {
+	found, err := j.adopt(ctx)
+	if err != nil {
+		j.s.log.Warn("searching storage failed and is tried again", zap.String("hostname", j.hostname), zap.Error(err))
+		return landing{rec: j.rec, again: 10 * time.Second, quiet: true}
+	}
+	if found {
+		count(j.rec.CA, j.rec.Challenge, outcomeResumed)
+	}
+	return landing{rec: j.rec, save: found, looked: true}
+}
+
+// adopt takes over the newest certificate in storage that counts for the
+// record and outlasts what the index knows.
+func (j *job) adopt(ctx context.Context) (bool, error) {
+	var best stored
+	var from *ca
+	for _, c := range j.cas {
+		st, err := loadCertificate(ctx, c.storage(), c.key, j.hostname)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return false, err
+		}
+		if best.leaf == nil || st.leaf.NotAfter.After(best.leaf.NotAfter) {
+			best, from = st, c
+		}
+	}
+	if best.leaf == nil || best.leaf.NotAfter.Unix() <= j.rec.NotAfter || best.leaf.VerifyHostname(verifiable(j.hostname)) != nil {
+		return false, nil
+	}
+	w, method := j.want, ""
+	if p := best.meta.Provenance; p != nil {
+		w.UID, w.Owner, method = p.UID, p.Owner, p.Challenge
+	} else if j.want.Owner != "" {
+		return false, nil // for whom it was obtained is not known
+	}
+	if !(&record{UID: w.UID, Owner: w.Owner}).proves(j.want) {
+		return false, nil
+	}
+	j.rec.setCertificate(best.issuerKey, method, w, best.leaf)
+	if info := best.meta.RenewalInfo; info != nil {
+		j.rec.setARI(info.UniqueIdentifier, info, j.s.now())
+	}
+	j.rec.schedule(j.hostname, from.ratio)
+	return true, nil
+}
+
+// verifiable is a name that a certificate for the hostname must cover.
+func verifiable(hostname string) string {
+	if rest, ok := strings.CutPrefix(hostname, "*."); ok {
+		return "wildcard." + rest
+	}
+	return hostname
+}
+
+// pollARI asks the CA for its renewal window.
+func (j *job) pollARI(ctx context.Context) landing {
+	now := j.s.now()
+	l := landing{rec: j.rec, save: true, quiet: true}
+	l.rec.ARI = &ariRecord{}
+	*l.rec.ARI = *j.rec.ARI
+	l.rec.ARI.Poll = now.Add(time.Hour).Unix() // should anything fail
+	i := slices.IndexFunc(j.cas, func(c *ca) bool { return c.key == j.rec.CA })
+	if i < 0 {
+		return l
+	}
+	c := j.cas[i]
+	if h, held := j.s.ledger.heldCA(c, now); held {
+		l.rec.ARI.Poll = h.Until.Add(resumeJitter(time.Hour, fraction(j.hostname))).Unix()
+		return l
+	}
+	st, err := loadCertificate(ctx, c.storage(), c.key, j.hostname)
+	if err != nil {
+		return l
+	}
+	ctx, tr, done := withTrace(ctx, j.s.now, j.gate(c))
+	defer done()
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	info, err := c.client.GetRenewalInfo(ctx, st.leaf)
+	if h := tr.hold(); h != nil {
+		j.s.limited(ctx, c, classify(h, j.hostname), j.hostname)
+	}
+	if err != nil {
+		return l
+	}
+	var asked time.Time
+	if info.RetryAfter != nil {
+		asked = *info.RetryAfter
+	}
+	l.rec.setARI(info.UniqueIdentifier, &info, pollARI(now, asked))
+	l.rec.schedule(j.hostname, c.ratio)
+	l.quiet = l.rec.Renewal == j.rec.Renewal
+	return l
+}
+
+// drop deletes the expired certificate of a hostname without a record.
+func (j *job) drop(ctx context.Context) landing {
+	for _, c := range j.cas {
+		if c.key != j.rec.CA {
+			continue
+		}
+		if err := deleteCertificate(ctx, c.storage(), c.key, j.hostname); err != nil {
+			j.s.log.Warn("deleting an expired certificate failed", zap.String("hostname", j.hostname), zap.Error(err))
+		}
+	}
+	return landing{save: true, quiet: true}
+}

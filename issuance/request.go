@@ -1,0 +1,98 @@
+package issuance
+
+import (
+	"context"
+	"crypto"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/asn1"
+	"fmt"
+
+	"github.com/caddyserver/certmagic"
+)
+
+// requester gives the certificate request of an order.
+type requester interface {
+	csr(ctx context.Context) ([]byte, error)
+	known(ctx context.Context) bool
+}
+
+// storedKey makes a key and keeps it in storage while its order is under way,
+// so that a certificate signed right before a crash can still be used.
+type storedKey struct {
+	ca       *ca
+	hostname string
+	resume   bool
+	key      crypto.PrivateKey
+}
+
+func (k *storedKey) path() string { return orderKey(k.ca.key, k.hostname) }
+
+func (k *storedKey) known(ctx context.Context) bool {
+	if !k.resume {
+		return false
+	}
+	raw, err := k.ca.storage().Load(ctx, k.path())
+	if err != nil {
+		return false
+	}
+	key, err := certmagic.PEMDecodePrivateKey(raw)
+	if err != nil {
+		return false
+	}
+	k.key = key
+	return true
+}
+
+func (k *storedKey) csr(ctx context.Context) ([]byte, error) {
+	if k.key == nil {
+		key, err := k.ca.newKey(ctx, k.hostname)
+		if err != nil {
+			return nil, &failure{class: ClassOperator, err: err, message: "making a private key failed: " + cut(err.Error(), 200)}
+		}
+		raw, err := certmagic.PEMEncodePrivateKey(key)
+		if err == nil {
+			err = k.ca.storage().Store(ctx, k.path(), raw)
+		}
+		if err != nil {
+			return nil, &failure{class: ClassOperator, err: err, message: "keeping a private key failed: " + cut(err.Error(), 200)}
+		}
+		k.key = key
+	}
+	return request(k.key, k.hostname, k.ca.cfg.MustStaple)
+}
+
+func (k *storedKey) drop(ctx context.Context) {
+	// What stays behind is overwritten by the next order.
+	_ = k.ca.storage().Delete(context.WithoutCancel(ctx), k.path())
+}
+
+// newKey makes a key as the policy says, or takes the present one up again.
+func (c *ca) newKey(ctx context.Context, hostname string) (crypto.PrivateKey, error) {
+	if c.cfg.ReusePrivateKeys {
+		raw, err := c.storage().Load(ctx, certmagic.StorageKeys.SitePrivateKey(c.key, hostname))
+		if err == nil {
+			return certmagic.PEMDecodePrivateKey(raw)
+		}
+	}
+	if c.cfg.KeySource != nil {
+		return c.cfg.KeySource.GenerateKey()
+	}
+	return certmagic.DefaultKeyGenerator.GenerateKey()
+}
+
+// mustStaple is the TLS feature extension for OCSP stapling (RFC 7633).
+var mustStaple = pkix.Extension{Id: asn1.ObjectIdentifier{1, 3, 6, 1, 5, 5, 7, 1, 24}, Value: []byte{0x30, 0x03, 0x02, 0x01, 0x05}}
+
+func request(key crypto.PrivateKey, hostname string, staple bool) ([]byte, error) {
+	tmpl := &x509.CertificateRequest{DNSNames: []string{hostname}}
+	if staple {
+		tmpl.ExtraExtensions = append(tmpl.ExtraExtensions, mustStaple)
+	}
+	der, err := x509.CreateCertificateRequest(rand.Reader, tmpl, key)
+	if err != nil {
+		return nil, fmt.Errorf("making certificate request: %w", err)
+	}
+	return der, nil
+}

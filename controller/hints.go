@@ -28,8 +28,9 @@ const (
 // Hint says that something was heard of hostname: a query in the zone, a
 // handshake, a request. It never blocks and may be called at any rate.
 func (c *Controller) Hint(hostname string) {
-	if h, ok := c.cfg.Table.Get(hostname); !ok || h.Settled() {
-		return
+	h, ok := c.cfg.Table.Get(hostname)
+	if !ok || h.Verified && h.CNAMEConfigured && (h.TLSReady || !h.TLS) {
+		return // at most its backend is in trouble, which DNS does not tell
 	}
 	c.hints.mu.Lock()
 	_, known := c.hints.waiting[hostname]

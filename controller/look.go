@@ -49,6 +49,8 @@ func (c *Controller) work(ctx context.Context, e *entry, what work, waiters []ch
 	c.mu.Lock()
 	finished = true
 	switch {
+	case errors.Is(err, errTooSlow) && !c.running:
+		err = errStopped
 	case errors.Is(err, errTooSlow):
 		// Begin again in the slow lane.
 		c.queue.paced(e, false)

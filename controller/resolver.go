@@ -178,7 +178,8 @@ func (r *Resolver) Observe(ctx context.Context, hostname string, kind Kind) owne
 	right := len(obs.Chain) > 0 && r.expected(l, obs.Chain[len(obs.Chain)-1])
 	switch {
 	case obs.Outcome == ownership.CouldNotTell:
-	case right && kind == KindACMEChallenge && !obs.Cached:
+	case obs.Cached:
+	case right && kind == KindACMEChallenge:
 		// Some servers allow TXT records beside the CNAME. The CA would see these.
 		if said, ok := r.probe(ctx, l.name, dns.TypeTXT); ok && len(said.texts) > 0 {
 			obs.Other = said.texts
@@ -261,6 +262,9 @@ func (r *Resolver) finish(ctx context.Context, obs *ownership.DNSObservation, at
 		// authoritative servers are asked, because a recursive resolver would
 		// remember that there is no TXT record, to the CA's later detriment.
 		obs.Outcome = ownership.Absent
+		if r.mute.now() {
+			return
+		}
 		if in := r.authoritative(ctx, at, dns.TypeTXT, dns.TypeA, dns.TypeAAAA); in.affirmed && !in.empty() {
 			obs.Outcome, obs.Other = ownership.Seen, in.presentation()
 		}

@@ -55,7 +55,7 @@ func (r *Resolver) authoritative(ctx context.Context, name string, types ...uint
 	}
 	var a answer
 	for range r.cfg.MaxReferrals {
-		if s := z.silence.Load(); s != nil && time.Now().Before(s.until) {
+		if s := z.silent(); s != nil {
 			return s.answer
 		}
 		if len(z.servers) == 0 {
@@ -104,11 +104,17 @@ func pointed(said []saying) *referral {
 // Probe asks about a name for a diagnosis only: the first server that answers
 // will do, and two are tried. False: could not tell.
 func (r *Resolver) probe(ctx context.Context, name string, qtype uint16) (said saying, ok bool) {
+	if r.mute.now() {
+		return said, false
+	}
 	z, err := r.locate(ctx, name)
 	if err != nil {
 		return said, false
 	}
 	for range r.cfg.MaxReferrals {
+		if z.silent() != nil {
+			return said, false
+		}
 		var ref *referral
 		for _, s := range z.servers[:min(len(z.servers), 2)] {
 			said = r.hear(ctx, z, s, name, []uint16{qtype})

@@ -36,6 +36,14 @@ type silence struct {
 
 const silentFor = 5 * time.Second
 
+// Silent returns what came of asking a moment ago, if nothing did.
+func (z *zone) silent() *silence {
+	if s := z.silence.Load(); s != nil && time.Now().Before(s.until) {
+		return s
+	}
+	return nil
+}
+
 // Server is one address of one name server.
 type server struct {
 	name string // absolute

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"go.uber.org/zap"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/apoxy-dev/caddy-apoxy/api/v1alpha3"
@@ -54,6 +55,10 @@ func (c *Controller) settle(ctx context.Context, e *entry, v *version, s *sighti
 		}
 		before := v.record.Status
 		v.record.Status = d.verdict.Status
+		if l := c.cfg.Logger.Check(zap.DebugLevel, "judged a record"); l != nil {
+			l.Write(zap.String("record", e.name), zap.Bool("looked", s.fresh), zap.Bool("changed", changed),
+				zap.String("phase", string(v.record.Status.Phase)), zap.Bool("wanted", d.verdict.WantCertificate))
+		}
 		c.tell(v.record, &before)
 		c.want(e, v.record, d.verdict)
 		c.plan(e, v.record, s.fresh, changed)

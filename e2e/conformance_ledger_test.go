@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strconv"
 	"sync"
+	"testing"
 )
 
 // stepAnnotation counts the writes of a record: each write raises it by one, so
@@ -21,8 +22,9 @@ type ledger struct {
 	// skipped counts the writes that never showed.
 	skipped int
 	wrong   []error
-	// moved is closed, and replaced, at every event.
-	moved chan struct{}
+	// relists counts how often the follower began anew, told that the history
+	// had gone; after that it may skip writes by right.
+	relists int
 }
 
 type page struct {
@@ -32,7 +34,7 @@ type page struct {
 }
 
 func newLedger(name string) *ledger {
-	return &ledger{name: name, records: map[string]*page{}, moved: make(chan struct{})}
+	return &ledger{name: name, records: map[string]*page{}}
 }
 
 // sighting is one event, or one item of a list.
@@ -76,14 +78,43 @@ func (l *ledger) note(s sighting, relisted bool) {
 		l.wrong = append(l.wrong, fmt.Errorf("%s: %s went back from step %d to %d at revision %d", l.name, s.name, p.step, step, revision))
 	case step > p.step+1 && p.step >= 0:
 		l.skipped += step - p.step - 1
-		if !relisted {
+		if l.relists == 0 {
 			l.wrong = append(l.wrong, fmt.Errorf("%s: %s went from step %d (revision %d) to %d (revision %d)", l.name, s.name, p.step, p.revision, step, revision))
 		}
 	}
 	p.step, p.revision, p.gone = max(p.step, step), max(p.revision, revision), s.deleted
 	l.events++
-	close(l.moved)
-	l.moved = make(chan struct{})
+}
+
+// missing notes that a list that was read anew no longer holds a record, which
+// the writers delete at one known step.
+func (l *ledger) missing(name string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if p := l.records[name]; p != nil && !p.gone {
+		l.skipped += max(0, deletionStep-p.step-1)
+		p.step, p.gone = deletionStep, true
+	}
+}
+
+// begunAnew counts a relist.
+func (l *ledger) begunAnew() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.relists++
+}
+
+// known are the names of the records that are there, as far as was seen.
+func (l *ledger) known() []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var names []string
+	for name, p := range l.records {
+		if !p.gone {
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
 // behind tells which records have not been seen at their last step.
@@ -103,9 +134,20 @@ func (l *ledger) behind(names []string, last int) error {
 	return nil
 }
 
-// numbers are the events noted, the writes skipped and what was wrong.
-func (l *ledger) numbers() (events, skipped int, wrong []error) {
+// close fails the test over what was wrong, or more relists than were called
+// for, and logs the numbers.
+func (l *ledger) close(t *testing.T, relists int) {
+	t.Helper()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.events, l.skipped, l.wrong
+	t.Logf("%s: %d events, %d relists, %d writes skipped by them", l.name, l.events, l.relists, l.skipped)
+	if l.relists > relists {
+		t.Errorf("%s: began anew %d times, want %d at most", l.name, l.relists, relists)
+	}
+	for _, err := range l.wrong[:min(5, len(l.wrong))] {
+		t.Error(err)
+	}
+	if len(l.wrong) > 5 {
+		t.Errorf("%s: and %d more", l.name, len(l.wrong)-5)
+	}
 }

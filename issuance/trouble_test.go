@@ -1,0 +1,109 @@
+package issuance
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/caddyserver/certmagic"
+	"github.com/mholt/acmez/v3/acme"
+
+	"github.com/apoxy-dev/caddy-apoxy/ownership"
+)
+
+func TestAnOrderHeldMidwayIsTakenUpWhenTheHoldIsOver(t *testing.T) {
+	for _, at := range []string{"authz", "chal", "finalize", "cert"} {
+		t.Run("at "+at, func(t *testing.T) {
+			w := newWorld(t)
+			until := time.Now().Add(2 * time.Second).Truncate(time.Second)
+			w.ca.inject = func(path string) *injected {
+				if strings.HasPrefix(path, at+"/") && time.Now().Before(until) {
+					return &injected{status: 503, header: map[string]string{"Retry-After": until.UTC().Format("Mon, 02 Jan 2006 15:04:05 GMT")},
+						problem: acme.Problem{Type: acme.ProblemTypeServerInternal, Detail: "busy"}}
+				}
+				return nil
+			}
+			w.dns.delegate("api.example.com")
+			w.s.Want(Want{Hostname: "api.example.com", UID: "u1", DNS01: true})
+			w.until("api.example.com", "certified", seen)
+			if time.Now().Before(until) {
+				t.Error("the hold was not waited for")
+			}
+			if w.ca.placed() != 1 {
+				t.Errorf("%d orders", w.ca.placed())
+			}
+		})
+	}
+}
+
+func TestHandshakesForAHostnameInTroubleFailAtOnceWithoutAnOrder(t *testing.T) {
+	w := newWorld(t)
+	w.s.Want(Want{Hostname: "www.example.com", UID: "u1", HTTP01: true})
+	w.until("www.example.com", "failed", worked(ownership.WorkFailed))
+	placed := w.ca.placed()
+	for range 20 {
+		began := time.Now()
+		err := w.magic.ObtainCertAsync(context.Background(), "www.example.com")
+		var noRetry certmagic.ErrNoRetry
+		if !errors.As(err, &noRetry) || !strings.Contains(err.Error(), "the last try failed") {
+			t.Fatalf("got %v", err)
+		}
+		if took := time.Since(began); took > 2*time.Second {
+			t.Errorf("took %v", took)
+		}
+	}
+	if w.ca.placed() != placed {
+		t.Errorf("%d orders", w.ca.placed()-placed)
+	}
+}
+
+func TestARenewalThatReplacesIsNotCountedAgainstTheBudget(t *testing.T) {
+	w := newWorld(t)
+	w.is.Set(w.magic.Issuers[0], Authority{Directory: w.ca.directory(), Email: "ops@example.net", Budget: Budget{Orders: 1, Per: time.Hour}}, w.magic, nil)
+	due := true
+	w.ca.windows = func(nb, na time.Time) (time.Time, time.Time) {
+		if due {
+			due = false
+			return nb.Add(-2 * time.Hour), nb.Add(-time.Hour)
+		}
+		return na.Add(-30 * 24 * time.Hour), na.Add(-29 * 24 * time.Hour)
+	}
+	w.dns.delegate("api.example.com")
+	w.s.Want(Want{Hostname: "api.example.com", UID: "u1", DNS01: true})
+	w.wait("the renewal", func() bool { return w.ca.placed() == 2 }, func() string { return "" })
+}
+
+func TestARefusedHostnameIsNotTriedAgainByItself(t *testing.T) {
+	w := newWorld(t)
+	w.ca.inject = func(path string) *injected {
+		if path == "order" {
+			return &injected{status: 400, problem: acme.Problem{Type: acme.ProblemTypeRejectedIdentifier, Detail: "high risk"}}
+		}
+		return nil
+	}
+	w.dns.delegate("bank.example.com")
+	w.s.Want(Want{Hostname: "bank.example.com", UID: "u1", DNS01: true})
+	o := w.until("bank.example.com", "refused", worked(ownership.WorkFailed))
+	if !o.Until.IsZero() || !strings.Contains(o.Message, "refuses this hostname for good: high risk; it is not tried again by itself") {
+		t.Errorf("observed %+v", o)
+	}
+}
+
+func FuzzCAA(f *testing.F) {
+	f.Add("issue", "ca.test; accounturi=x", uint8(0))
+	f.Add("issuewild", ";;=;", uint8(128))
+	f.Fuzz(func(t *testing.T, tag, value string, flag uint8) {
+		set := []CAA{{Domain: "example.com", Flag: flag, Tag: tag, Value: value}}
+		for _, host := range []string{"a.example.com", "*.example.com"} {
+			v := evaluateCAA(host, set, []string{"ca.test"}, "https://ca/1")
+			if !v.allowed && v.message == "" || len(v.message) > 2000+2*len(tag) {
+				t.Errorf("%q %q: %+v", tag, value, v)
+			}
+			if v.allowed && strings.EqualFold(tag, "issue") && !strings.Contains(strings.ToLower(value), "ca.test") {
+				t.Errorf("%q allows", value)
+			}
+		}
+	})
+}

@@ -28,7 +28,12 @@ type Network struct {
 	delegations map[string][]string // TLD to its records
 }
 
-const caAddr = "127.0.0.60"
+const (
+	caAddr = "127.0.0.60"
+	// caResolverAddr is the CAs' own resolver: what others have asked for is
+	// not in its cache.
+	caResolverAddr = "127.0.0.54"
+)
 
 // Start starts every peer. They end with the process.
 func Start() (*Network, error) {
@@ -58,8 +63,10 @@ func Start() (*Network, error) {
 	if err := n.Provider.SetZone("example.net", "cname NS "+NameServer+".", "ns1 A "+ProductAddr); err != nil {
 		return nil, err
 	}
-	if _, err := startResolver(); err != nil {
-		return nil, err
+	for _, addr := range []string{ResolverAddr, caResolverAddr} {
+		if err := startResolver(addr); err != nil {
+			return nil, err
+		}
 	}
 	if err := n.startForeign(); err != nil {
 		return nil, err

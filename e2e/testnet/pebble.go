@@ -2,6 +2,7 @@ package testnet
 
 import (
 	"bytes"
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/base64"
@@ -37,8 +38,8 @@ type CA struct {
 	inject   http.HandlerFunc
 }
 
-// StartCA starts a Pebble on addr that validates on ports 80 and 443 through the
-// resolver and issues certificates of the given lifetime.
+// StartCA starts a Pebble on addr that validates on ports 80 and 443 through a
+// resolver of the CAs' own and issues certificates of the given lifetime.
 func StartCA(addr string, lifetime time.Duration) (*CA, error) {
 	dir := filepath.Join(Dir(), "pebble-"+addr)
 	if err := os.MkdirAll(dir, 0o755); err != nil {
@@ -105,7 +106,7 @@ func startPebble(addr, dir string, lifetime time.Duration, cert *tls.Certificate
 		}
 	}
 	_, err = Spawn("pebble-"+addr, []string{"PEBBLE_VA_NOSLEEP=1", "PEBBLE_AUTHZREUSE=0"},
-		Program("pebble"), "-config", filepath.Join(dir, "config.json"), "-dnsserver", ResolverAddr+":53")
+		Program("pebble"), "-config", filepath.Join(dir, "config.json"), "-dnsserver", caResolverAddr+":53")
 	return err
 }
 
@@ -135,33 +136,57 @@ func (ca *CA) serveProxy(addr string, cert *tls.Certificate, inner http.RoundTri
 			r.SetURL(&url.URL{Scheme: "https", Host: addr + ":14000"})
 			r.Out.Host = r.In.Host
 		},
+		ModifyResponse: ca.count,
 	}
 	server := &http.Server{
 		Addr:      addr + ":443",
 		TLSConfig: &tls.Config{Certificates: []tls.Certificate{*cert}},
 		ErrorLog:  log.New(io.Discard, "", 0),
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if handler := ca.see(r); handler != nil {
+			if handler := ca.see(); handler != nil {
 				handler(w, r)
 				return
 			}
-			proxy.ServeHTTP(w, r)
+			names := orderedNames(r)
+			proxy.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), namesKey{}, names)))
 		}),
 	}
 	go func() { _ = server.ListenAndServeTLS("", "") }() // ends with the process
 	return Until(5*time.Second, "the CA's endpoint", func() error { return dial(addr + ":443") })
 }
 
-// see counts a request, and the names of an order if it makes one.
-func (ca *CA) see(r *http.Request) http.HandlerFunc {
-	names := orderedNames(r)
+// see counts a request and returns what is to answer it in place of the CA.
+func (ca *CA) see() http.HandlerFunc {
 	ca.mu.Lock()
 	defer ca.mu.Unlock()
 	ca.requests++
+	return ca.inject
+}
+
+// namesKey is the context key of the names that a request orders.
+type namesKey struct{}
+
+// count notes the names of an order that has reached the CA. One that the CA
+// refused for its nonce has not: the client sends it again (RFC 8555 section 6.5).
+func (ca *CA) count(answer *http.Response) error {
+	names, _ := answer.Request.Context().Value(namesKey{}).([]string)
+	if len(names) == 0 {
+		return nil
+	}
+	body, err := io.ReadAll(answer.Body)
+	if err != nil {
+		return fmt.Errorf("reading the answer to an order: %w", err)
+	}
+	answer.Body = io.NopCloser(bytes.NewReader(body))
+	if answer.StatusCode == http.StatusBadRequest && bytes.Contains(body, []byte("badNonce")) {
+		return nil
+	}
+	ca.mu.Lock()
+	defer ca.mu.Unlock()
 	for _, name := range names {
 		ca.orders[name]++
 	}
-	return ca.inject
+	return nil
 }
 
 // orderedNames gives the identifiers that a request orders a certificate for

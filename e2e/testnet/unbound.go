@@ -32,26 +32,26 @@ remote-control:
   control-enable: no
 `
 
-// startResolver starts Unbound, which finds everything from the root on.
-func startResolver() (*Process, error) {
-	dir := filepath.Join(Dir(), "unbound")
+// startResolver starts an Unbound on addr, which finds everything from the root on.
+func startResolver(addr string) error {
+	dir := filepath.Join(Dir(), "unbound-"+addr)
 	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return nil, fmt.Errorf("making the directory of the resolver: %w", err)
+		return fmt.Errorf("making the directory of the resolver: %w", err)
 	}
 	for file, text := range map[string]string{
 		"root.hints":   fmt.Sprintf(". 3600 NS ns.root.\nns.root. 3600 A %s\n", RootAddr),
-		"unbound.conf": fmt.Sprintf(unboundConfig, ResolverAddr, dir),
+		"unbound.conf": fmt.Sprintf(unboundConfig, addr, dir),
 	} {
 		if err := os.WriteFile(filepath.Join(dir, file), []byte(text), 0o644); err != nil {
-			return nil, fmt.Errorf("writing %s of the resolver: %w", file, err)
+			return fmt.Errorf("writing %s of the resolver: %w", file, err)
 		}
 	}
-	proc, err := Spawn("unbound", nil, "unbound", "-d", "-c", filepath.Join(dir, "unbound.conf"))
+	_, err := Spawn("unbound-"+addr, nil, "unbound", "-d", "-c", filepath.Join(dir, "unbound.conf"))
 	if err != nil {
-		return nil, err
+		return err
 	}
-	return proc, Until(10*time.Second, "the resolver", func() error {
-		answer, err := Ask(ResolverAddr, ".", dns.TypeNS)
+	return Until(10*time.Second, "the resolver at "+addr, func() error {
+		answer, err := Ask(addr, ".", dns.TypeNS)
 		if err == nil && answer.Rcode != dns.RcodeSuccess {
 			err = fmt.Errorf("it answers %s", dns.RcodeToString[answer.Rcode])
 		}

@@ -12,11 +12,7 @@ import (
 // annotations, are kept once in memory.
 func FromRecord(r *v1alpha3.DomainRecord, revision int64) *Host {
 	conditions := ConditionsOf(r.Status.Conditions)
-	h := newHost(r.Spec.Name)
-	*h = Host{
-		Hostname:        h.Hostname,
-		Name:            r.Name,
-		UID:             string(r.UID),
+	h := &Host{
 		Owner:           intern(r.Owner()),
 		Revision:        revision,
 		TTL:             r.EffectiveTTL(),
@@ -30,6 +26,9 @@ func FromRecord(r *v1alpha3.DomainRecord, revision int64) *Host {
 		Labels:          internMap(r.Labels),
 		Annotations:     internMap(r.Annotations),
 	}
+	h.Hostname = inline(h.name[:], r.Spec.Name)
+	h.UID = inline(h.uid[:], string(r.UID))
+	h.Name = r.Name
 	if h.Name == h.Hostname {
 		h.Name = h.Hostname // one copy in memory
 	}
@@ -39,23 +38,13 @@ func FromRecord(r *v1alpha3.DomainRecord, revision int64) *Host {
 	return h
 }
 
-// namedHost is a Host with its hostname behind it, so that a look-up finds both
-// in one place of memory.
-type namedHost struct {
-	Host
-	name [nameBytes]byte
-}
-
-// nameBytes fits most hostnames; others lie by themselves.
-const nameBytes = 40
-
-func newHost(hostname string) *Host {
-	if hostname == "" || len(hostname) > nameBytes {
-		return &Host{Hostname: hostname}
+// inline returns text, out of room if it fits there. The room is never written
+// again.
+func inline(room []byte, text string) string {
+	if text == "" || len(text) > len(room) {
+		return text
 	}
-	h := new(namedHost)
-	h.Hostname = unsafe.String(&h.name[0], copy(h.name[:], hostname)) // never written again
-	return &h.Host
+	return unsafe.String(&room[0], copy(room, text))
 }
 
 // phase returns the constant in place of the decoded string.

@@ -242,7 +242,7 @@ func (c *Controller) Check(ctx context.Context, name string) error {
 		c.mu.Unlock()
 		return errStopped
 	}
-	c.queue.demand(e, workLook|workCheck)
+	c.queue.demand(e, workLook|workUrgent)
 	e.waiters = append(e.waiters, done)
 	c.mu.Unlock()
 	c.poke()

@@ -13,8 +13,9 @@ const (
 	workJudge work = 1 << iota
 	// workLook: ask DNS, then evaluate.
 	workLook
-	// workCheck: somebody waits for it.
-	workCheck
+	// workUrgent: it overtakes what is merely due, because somebody waits for it
+	// or something was just heard of the hostname.
+	workUrgent
 )
 
 // Entry is what is kept of every record: little, because there may be a million.

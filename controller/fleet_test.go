@@ -12,6 +12,7 @@ import (
 
 	dto "github.com/prometheus/client_model/go"
 	"go.uber.org/zap"
+	"golang.org/x/time/rate"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/apoxy-dev/caddy-apoxy/api/v1alpha3"
@@ -253,6 +254,19 @@ func (d *idleDNS) seen(hostname string) int {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.looks[hostname]
+}
+
+func TestAHintOvertakesABulkImport(t *testing.T) {
+	q := newQueue(1)
+	for i := range 100 {
+		q.demand(newEntry(fmt.Sprint("imported", i), fmt.Sprint(i)), workLook)
+	}
+	c := &Controller{queue: q}
+	c.hints.limit = rate.NewLimiter(rate.Inf, 1)
+	c.hinted(newEntry("hinted", "h"), time.Now())
+	if e := c.queue.next(time.Now()); e.name != "hinted" {
+		t.Errorf("%s comes first", e.name)
+	}
 }
 
 func TestAFloodOfHintsIsAFewLooks(t *testing.T) {

@@ -84,6 +84,6 @@ func (c *Controller) hinted(e *entry, now time.Time) {
 		e.hintDue = at.UnixNano()
 		c.queue.schedule(e, at)
 	} else {
-		c.queue.demand(e, workLook)
+		c.queue.demand(e, workLook|workUrgent)
 	}
 }

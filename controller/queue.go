@@ -43,7 +43,7 @@ type queue struct {
 
 type laneState struct {
 	limit, running int
-	checked        fifo // demanded by somebody who waits
+	urgent         fifo
 	unparked       fifo // had to let others of the same domain finish
 	demanded       fifo
 	timed          fifo
@@ -84,7 +84,7 @@ func (q *queue) demand(e *entry, what work) {
 	case e.state == running:
 	case e.state == idle:
 		q.enqueue(e, false)
-	case what&workCheck > before&workCheck, what&workLook > before&workLook:
+	case what&workUrgent > before&workUrgent, what&workLook > before&workLook:
 		// It waits already, as something lesser: now also here. Whoever comes
 		// first finds it; the other finds it no longer waiting there.
 		q.enqueue(e, false)
@@ -106,8 +106,8 @@ func (q *queue) enqueue(e *entry, timed bool) {
 	}
 	l := &q.lanes[e.lane]
 	switch {
-	case e.pending&workCheck != 0:
-		l.checked.push(e)
+	case e.pending&workUrgent != 0:
+		l.urgent.push(e)
 	case timed:
 		l.timed.push(e)
 	default:
@@ -143,10 +143,10 @@ func (q *queue) next(now time.Time) *entry {
 	return nil
 }
 
-// Pop takes from a lane: what somebody waits for first; then one by the timer
+// Pop takes from a lane: what is urgent first; then one by the timer
 // after three that were demanded, so that neither starves.
 func (q *queue) pop(l *laneState, which lane) *entry {
-	order := [...]*fifo{&l.checked, &l.unparked, &l.demanded, &l.timed}
+	order := [...]*fifo{&l.urgent, &l.unparked, &l.demanded, &l.timed}
 	if q.turn++; q.turn%4 == 0 {
 		order[2], order[3] = order[3], order[2]
 	}
@@ -275,7 +275,7 @@ func (q *queue) waiting() int {
 	n := 0
 	for i := range q.lanes {
 		l := &q.lanes[i]
-		n += l.checked.len() + l.unparked.len() + l.demanded.len() + l.timed.len()
+		n += l.urgent.len() + l.unparked.len() + l.demanded.len() + l.timed.len()
 	}
 	for _, d := range q.domains {
 		n += d.parked.len()

@@ -55,7 +55,7 @@ func TestQueue(t *testing.T) {
 				for i := range 4 {
 					q.demand(newEntry(fmt.Sprint("demanded", i), fmt.Sprint(i)), workLook)
 				}
-				q.demand(newEntry("checked", "c"), workLook|workCheck)
+				q.demand(newEntry("checked", "c"), workLook|workUrgent)
 				names, _ := take(q, now)
 				return names[:1]
 			},
@@ -67,7 +67,7 @@ func TestQueue(t *testing.T) {
 				e := newEntry("e", "e")
 				q.demand(newEntry("other", "o"), workLook)
 				q.demand(e, workLook)
-				q.demand(e, workLook|workCheck)
+				q.demand(e, workLook|workUrgent)
 				names, _ := take(q, now)
 				return names
 			},

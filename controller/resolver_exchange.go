@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"os"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -101,7 +102,9 @@ func (r *Resolver) overUDP(ctx context.Context, to netip.AddrPort, m *dns.Msg) (
 		}
 		again := time.AfterFunc(r.cfg.QueryTimeout*2/5, func() { conn.Write(out) })
 		defer again.Stop()
-		buf := make([]byte, 4096)
+		p := buffers.Get().(*[]byte)
+		defer buffers.Put(p) // Unpack copies what it keeps
+		buf := *p
 		malformed := false
 		for {
 			n, err := conn.Read(buf)
@@ -122,6 +125,8 @@ func (r *Resolver) overUDP(ctx context.Context, to netip.AddrPort, m *dns.Msg) (
 		}
 	})
 }
+
+var buffers = sync.Pool{New: func() any { b := make([]byte, 4096); return &b }}
 
 func (r *Resolver) overTCP(ctx context.Context, to netip.AddrPort, m *dns.Msg) (*dns.Msg, error) {
 	return r.conversation(ctx, "tcp", to, func(conn net.Conn) (*dns.Msg, error) {

@@ -60,7 +60,9 @@ func (c *Controller) lookAtAll() {
 	now := c.cfg.Now()
 	for _, e := range c.byName {
 		at := now.Add(time.Duration(c.cfg.Rand() * float64(within)))
-		if e.due == 0 || at.UnixNano() < e.due {
+		if e.state == running {
+			c.queue.demand(e, workLook) // this look began with the old settings
+		} else if e.due == 0 || at.UnixNano() < e.due {
 			c.queue.schedule(e, at)
 		}
 	}

@@ -50,6 +50,8 @@ type failure struct {
 	until   time.Time
 	message string
 	err     error
+	// down: the CA gave no proper answer.
+	down bool
 }
 
 func (f *failure) Error() string { return f.message }
@@ -66,6 +68,9 @@ func (f *failure) elsewhere() bool {
 
 // classify decides what an error of the flow means for the hostname.
 func classify(err error, hostname string) *failure {
+	if err == nil {
+		return &failure{}
+	}
 	var held *heldError
 	if errors.As(err, &held) {
 		return &failure{class: ClassLimited, scope: limitScope(held, hostname), until: held.Until, message: held.Error(), err: err}
@@ -81,7 +86,7 @@ func classify(err error, hostname string) *failure {
 	var ne net.Error
 	switch {
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded), errors.As(err, &ne):
-		return &failure{class: ClassPassing, message: "the certificate authority could not be reached: " + cut(err.Error(), 300), err: err}
+		return &failure{class: ClassPassing, message: "the certificate authority could not be reached: " + cut(err.Error(), 300), err: err, down: true}
 	}
 	return &failure{class: ClassPassing, message: cut(err.Error(), 300), err: err}
 }
@@ -97,7 +102,7 @@ func classifyProblem(p acme.Problem, err error) *failure {
 	case acme.ProblemTypeRateLimited:
 		f.class, f.scope = ClassLimited, scopeCA
 	case acme.ProblemTypeServerInternal, acme.ProblemTypeBadNonce:
-		f.class = ClassPassing
+		f.class, f.down = ClassPassing, p.Status >= 500
 	case acme.ProblemTypeCAA:
 		f.class = ClassCAA
 	case acme.ProblemTypeConnection, acme.ProblemTypeDNS, acme.ProblemTypeTLS,
@@ -111,7 +116,7 @@ func classifyProblem(p acme.Problem, err error) *failure {
 		f.message = "the certificate authority refuses this hostname for good: " + says
 	default:
 		if p.Status >= 500 {
-			f.class = ClassPassing
+			f.class, f.down = ClassPassing, true
 		}
 	}
 	return f

@@ -131,7 +131,7 @@ func (s *Scheduler) refuses(ctx context.Context, e *entry, c *ca, hostname strin
 		return fmt.Errorf("issuing for %s: the record asks for the certificate authority %q", e.hostname, cut(e.want.CertificateAuthority, 100))
 	}
 	if h, held := s.ledger.held(c, e.hostname, now); held {
-		return fmt.Errorf("issuing for %s: %s asked to wait until %s: %s", e.hostname, c.auth.host(), stamp(h.Until), h.Reason)
+		return fmt.Errorf("issuing for %s: %s is left alone until %s: %s", e.hostname, c.auth.host(), stamp(h.Until), h.Reason)
 	}
 	if r := &e.rec; r.has() && r.proves(e.want) && now.Before(unix(r.NotAfter)) &&
 		c.storage().Exists(ctx, certmagic.StorageKeys.SiteCert(r.CA, e.hostname)) {

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/mholt/acmez/v3/acme"
 	"go.uber.org/zap"
 )
 
@@ -152,6 +153,11 @@ func (j *job) obtain(ctx context.Context, c *ca, keys requester) (result, *failu
 	if h := tr.hold(); h != nil {
 		err = h
 	}
+	var p acme.Problem
+	f = classify(err, j.hostname)
+	if err == nil || errors.As(err, &p) || f.down && ctx.Err() == nil { // else nothing was learnt
+		j.s.ledger.answered(c, err == nil || !f.down, f.message, j.s.now())
+	}
 	switch {
 	case err == nil:
 		_, _ = c.caaIdentities(ctx) // the directory is at hand; this only notes them
@@ -159,7 +165,7 @@ func (j *job) obtain(ctx context.Context, c *ca, keys requester) (result, *failu
 	case errors.Is(err, errBudget):
 		return res, &failure{class: ClassLimited, err: errBudget, message: errBudget.Error()}
 	}
-	return res, classify(err, j.hostname)
+	return res, f
 }
 
 // gate stops requests while the whole CA is held.

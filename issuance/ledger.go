@@ -26,6 +26,8 @@ type hold struct {
 	Reason string    `json:"reason"`
 	// Count is how many holds without a time of the CA's came in a row.
 	Count int `json:"count,omitempty"`
+	// down: the CA did not ask, it does not answer. Kept in memory only.
+	down bool
 }
 
 // ledger remembers what CAs asked for and what was ordered, in memory and in
@@ -38,10 +40,11 @@ type ledger struct {
 	holds  map[string]hold      // by key below holdPrefix
 	spent  map[string]*spending // by CA/ACCOUNT
 	stored map[string]int64     // revision of each spending
+	fails  map[string]int       // by CA/ACCOUNT: times in a row that it did not answer
 }
 
 func newLedger(st store.Store) *ledger {
-	return &ledger{store: st, holds: map[string]hold{}, spent: map[string]*spending{}, stored: map[string]int64{}}
+	return &ledger{store: st, holds: map[string]hold{}, spent: map[string]*spending{}, stored: map[string]int64{}, fails: map[string]int{}}
 }
 
 func holdKey(c *ca, s scope, hostname string) string {
@@ -97,6 +100,33 @@ func (l *ledger) put(ctx context.Context, c *ca, s scope, hostname string, until
 		return h, fmt.Errorf("keeping hold %s: %w", key, err)
 	}
 	return h, nil
+}
+
+// downAfter is how many hostnames in a row must find a CA out of order before
+// all others leave it alone for a while.
+const downAfter = 5
+
+// answered notes whether a CA answered properly. Once it did not several times
+// in a row it is held, longer with each time, so that a queue does not hammer
+// it; the first hostname to try after that decides for all.
+func (l *ledger) answered(c *ca, ok bool, message string, now time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	key := c.ledgerKey()
+	if ok {
+		delete(l.fails, key)
+		return
+	}
+	if l.holds[holdKey(c, scopeCA, "")].Until.After(now) {
+		return // an order that was under way already tells nothing new
+	}
+	l.fails[key]++
+	n := l.fails[key] - downAfter + 1
+	if n <= 0 {
+		return
+	}
+	l.holds[holdKey(c, scopeCA, "")] = hold{
+		Until: now.Add(min(backoff(ClassPassing, n, 0), 10*time.Minute)), Reason: cut(message, 400), down: true}
 }
 
 // spending returns what was ordered of a CA. l.mu must be held.

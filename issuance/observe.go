@@ -49,7 +49,11 @@ func (s *Scheduler) work(e *entry, now time.Time) (ownership.Work, string, time.
 	st, at := e.next(now)
 	if st == stepOrder && !at.After(now) {
 		// Due, and neither in a lane nor in flight: every CA is held.
-		if c, h := s.leastHeld(e, now); c != nil {
+		switch c, h := s.leastHeld(e, now); {
+		case c == nil:
+		case h.down:
+			return ownership.WorkFailed, fmt.Sprintf("%s does not answer: %s", c.auth.host(), h.Reason), h.Until
+		default:
 			return ownership.WorkRateLimited, fmt.Sprintf("%s asked to wait until %s: %s", c.auth.host(), stamp(h.Until), h.Reason), h.Until
 		}
 		return ownership.WorkQueued, "waiting for its turn", time.Time{}

@@ -3,6 +3,7 @@ package issuance
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -106,4 +107,41 @@ func FuzzCAA(f *testing.F) {
 			}
 		}
 	})
+}
+
+// A CA that is down costs a few requests, not some for every hostname, and
+// what waited for it resumes.
+func TestACAThatIsDownIsNotHammered(t *testing.T) {
+	w := newWorld(t)
+	down := true
+	w.ca.inject = func(path string) *injected {
+		if down && path == "order" {
+			return &injected{status: 500, problem: acme.Problem{Type: acme.ProblemTypeServerInternal, Detail: "down"}}
+		}
+		return nil
+	}
+	const n = 200
+	host := func(i int) string { return fmt.Sprintf("h%d.d%d.com", i, i) }
+	for i := range n {
+		w.dns.delegate(host(i))
+		w.s.Want(Want{Hostname: host(i), UID: "u", DNS01: true})
+	}
+	var o ownership.CertificateObservation
+	w.wait("all to know", func() bool {
+		for i := range n {
+			if o = w.s.Observe(host(i)); o.Work != ownership.WorkFailed {
+				return false
+			}
+		}
+		return true
+	}, func() string { return fmt.Sprintf("%+v", o) })
+	if got := w.ca.count("order"); got > 3*(defaultConcurrency+downAfter) { // acmez tries each three times
+		t.Errorf("%d requests for orders", got)
+	}
+	w.ca.mu.Lock()
+	down = false
+	w.ca.mu.Unlock()
+	for i := range n {
+		w.until(host(i), "certified", seen)
+	}
 }

@@ -73,8 +73,14 @@ func (s *Server) Start() error {
 	})
 }
 
-// Stop takes the server off the network: queries are answered by nobody.
+// Stop ends the server: the network refuses its queries.
 func (s *Server) Stop() error { return s.proc.Stop(5 * time.Second) }
+
+// Silence leaves queries without any answer until Speak.
+func (s *Server) Silence() error { return s.proc.pause() }
+
+// Speak ends Silence.
+func (s *Server) Speak() error { return s.proc.resume() }
 
 func (s *Server) control(args ...string) (string, error) {
 	out, err := exec.Command("nsd-control", append([]string{"-c", s.config()}, args...)...).CombinedOutput()

@@ -34,6 +34,7 @@ func Spawn(name string, env []string, program string, args ...string) (*Process,
 	p.cmd = exec.Command(program, args...)
 	p.cmd.Env = append(os.Environ(), env...)
 	p.cmd.Stdout, p.cmd.Stderr = out, out
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // so that a signal reaches its children
 	if err := p.cmd.Start(); err != nil {
 		return nil, fmt.Errorf("starting %s: %w", name, err)
 	}
@@ -68,6 +69,10 @@ func (p *Process) Kill() {
 	_ = p.cmd.Process.Kill() // it may have ended already
 	<-p.done
 }
+
+// pause stops the process and its children where they are; resume lets them go on.
+func (p *Process) pause() error  { return syscall.Kill(-p.cmd.Process.Pid, syscall.SIGSTOP) }
+func (p *Process) resume() error { return syscall.Kill(-p.cmd.Process.Pid, syscall.SIGCONT) }
 
 // Log is what the process has written, all starts under the same name together.
 func (p *Process) Log() []byte {

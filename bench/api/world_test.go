@@ -1,0 +1,186 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"path/filepath"
+	"runtime"
+	"runtime/metrics"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/apoxy-dev/caddy-apoxy/api/v1alpha3"
+	"github.com/apoxy-dev/caddy-apoxy/apiserver"
+	"github.com/apoxy-dev/caddy-apoxy/bench"
+	"github.com/apoxy-dev/caddy-apoxy/store"
+	"github.com/apoxy-dev/caddy-apoxy/store/boltstore"
+)
+
+const (
+	records  = 100_000
+	listPath = "/apis/core.apoxy.dev/v1alpha3/domainrecords"
+)
+
+// world is a server over a store of 100,000 records of full size.
+type world struct {
+	url    string
+	store  *boltstore.Store
+	client *http.Client
+}
+
+func newWorld(b *testing.B) *world {
+	b.Helper()
+	s, err := boltstore.Open(filepath.Join(b.TempDir(), "apoxy.db"), boltstore.Options{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	for i := 0; i < records; {
+		var ops []store.Op
+		for ; i < records && len(ops) < 2000; i++ {
+			ops = append(ops, bench.PutOp(i), store.Op{Key: "hostnames/" + bench.Hostname(i), Value: []byte(bench.Hostname(i)), If: store.Any})
+		}
+		if _, err := s.Write(b.Context(), ops...); err != nil {
+			b.Fatal(err)
+		}
+	}
+	api, err := apiserver.New(apiserver.Config{
+		Store: s,
+		Zone:  func() string { return bench.Zone },
+		Prepare: func(r *v1alpha3.DomainRecord) {
+			r.Status.Type, r.Status.Phase = v1alpha3.StatusTypeRef, v1alpha3.PhasePending
+			r.Status.DNSRecords = v1alpha3.ExpectedDNSRecords(r, bench.Zone, "")
+		},
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		b.Fatal(err)
+	}
+	server := &http.Server{Handler: api}
+	go func() { _ = server.Serve(listener) }() // ends with Close
+	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 256, DisableCompression: true}}
+	b.Cleanup(func() {
+		client.CloseIdleConnections()
+		_ = api.Close()
+		_ = server.Close()
+		_ = s.Close()
+	})
+	return &world{url: "http://" + listener.Addr().String() + listPath, store: s, client: client}
+}
+
+// call sends a request and reads the answer, which must be a 2xx, into buf.
+func (w *world) call(ctx context.Context, buf *bytes.Buffer, method, path, kind string, body []byte) error {
+	req, err := http.NewRequestWithContext(ctx, method, w.url+path, bytes.NewReader(body))
+	if err != nil {
+		return err
+	}
+	if kind != "" {
+		req.Header.Set("Content-Type", kind)
+	}
+	answer, err := w.client.Do(req)
+	if err != nil {
+		return err
+	}
+	defer answer.Body.Close()
+	buf.Reset()
+	if _, err := io.Copy(buf, answer.Body); err != nil {
+		return err
+	}
+	if answer.StatusCode/100 != 2 {
+		return fmt.Errorf("%s %s: status %d: %s", method, path, answer.StatusCode, buf)
+	}
+	return nil
+}
+
+// each runs request for i in 0 to b.N from so many clients, and reports how
+// many were done a second and how long one took.
+func each(b *testing.B, clients int, request func(ctx context.Context, buf *bytes.Buffer, i int) error) {
+	b.Helper()
+	var mu sync.Mutex
+	var all []time.Duration
+	var next atomic.Int64
+	var wg sync.WaitGroup
+	b.ResetTimer()
+	for range clients {
+		wg.Go(func() {
+			var mine []time.Duration
+			var buf bytes.Buffer
+			for i := int(next.Add(1)) - 1; i < b.N; i = int(next.Add(1)) - 1 {
+				begun := time.Now()
+				if err := request(b.Context(), &buf, i); err != nil {
+					b.Error(err)
+					return
+				}
+				mine = append(mine, time.Since(begun))
+			}
+			mu.Lock()
+			all = append(all, mine...)
+			mu.Unlock()
+		})
+	}
+	wg.Wait()
+	b.StopTimer()
+	if b.Failed() {
+		return
+	}
+	quantiles(b, all)
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "op/s")
+}
+
+// quantiles reports the median and the 99th percentile.
+func quantiles(b *testing.B, all []time.Duration) {
+	b.Helper()
+	slices.Sort(all)
+	at := func(q float64) float64 {
+		return float64(all[int(q*float64(len(all)-1))].Microseconds()) / 1000
+	}
+	b.ReportMetric(at(0.5), "ms-p50")
+	b.ReportMetric(at(0.99), "ms-p99")
+}
+
+// heapDuring is by how much the live heap, as every garbage collection marks
+// it, rises at most while f runs. Collections are forced throughout, so that
+// garbage does not count.
+func heapDuring(f func()) (mib float64) {
+	base := liveHeap()
+	ended := make(chan struct{})
+	peak := make(chan uint64, 1)
+	go func() {
+		highest := base
+		for {
+			runtime.GC()
+			highest = max(highest, marked())
+			select {
+			case <-ended:
+				peak <- highest
+				return
+			default:
+			}
+		}
+	}()
+	f()
+	close(ended)
+	return float64(<-peak-base) / (1 << 20)
+}
+
+func liveHeap() uint64 {
+	runtime.GC()
+	runtime.GC()
+	return marked()
+}
+
+// marked is what the last garbage collection found alive.
+func marked() uint64 {
+	sample := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
+	metrics.Read(sample)
+	return sample[0].Value.Uint64()
+}

@@ -23,9 +23,9 @@ func newTestResolver(t testing.TB, w *dnstest.World, change ...func(*ResolverCon
 		Resolvers:    []string{fmt.Sprintf("127.0.0.1:%d", w.Port())},
 		Port:         uint16(w.Port()),
 		OwnZone:      func() string { return ownZone },
-		Timeout:      3 * time.Second,
-		QueryTimeout: 300 * time.Millisecond,
-		Grace:        150 * time.Millisecond,
+		Timeout:      6 * time.Second,
+		QueryTimeout: 600 * time.Millisecond,
+		Grace:        400 * time.Millisecond,
 		CacheTTL:     time.Nanosecond,
 	}
 	for _, f := range change {

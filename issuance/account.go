@@ -205,7 +205,11 @@ func (c *ca) register(ctx context.Context, email string) (acme.Account, error) {
 	if email != "" {
 		acct.Contact = []string{"mailto:" + email}
 	}
-	if eab := c.auth.ExternalAccount; eab != nil {
+	eab, err := c.binding(ctx, email)
+	if err != nil {
+		return acct, err
+	}
+	if eab != nil {
 		if err := acct.SetExternalAccountBinding(ctx, c.client, *eab); err != nil {
 			return acct, &failure{class: ClassOperator, err: err, message: "binding the external account (eab) failed: " + cut(err.Error(), 200)}
 		}

@@ -1,0 +1,60 @@
+package issuance
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/mholt/acmez/v3/acme"
+)
+
+// zeroSSLCredentials is where ZeroSSL gives external account credentials for
+// an email address, as Caddy's own issuer gets them.
+const zeroSSLCredentials = "https://api.zerossl.com/acme/eab-credentials-email"
+
+// binding is the external account that a new account is bound to, nil for none:
+// the configured one, or at ZeroSSL one made for the email address.
+func (c *ca) binding(ctx context.Context, email string) (*acme.EAB, error) {
+	if c.auth.ExternalAccount != nil || c.auth.host() != hostZeroSSL {
+		return c.auth.ExternalAccount, nil
+	}
+	if email == "" {
+		return nil, &failure{class: ClassOperator, message: "ZeroSSL wants an email address: set `email` or `eab` in the issuer block"}
+	}
+	return requestEAB(ctx, c.client.HTTPClient, zeroSSLCredentials, email)
+}
+
+func requestEAB(ctx context.Context, client *http.Client, endpoint, email string) (*acme.EAB, error) {
+	form := url.Values{"email": {email}}.Encode()
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, endpoint, strings.NewReader(form))
+	if err != nil {
+		return nil, fmt.Errorf("asking for external account credentials: %w", err)
+	}
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	resp, err := client.Do(req)
+	if err != nil {
+		return nil, fmt.Errorf("asking for external account credentials: %w", err)
+	}
+	defer resp.Body.Close()
+	var answer struct {
+		Error struct {
+			Code int    `json:"code"`
+			Type string `json:"type"`
+		} `json:"error"`
+		KeyID  string `json:"eab_kid"`
+		MACKey string `json:"eab_hmac_key"`
+	}
+	if err := json.NewDecoder(io.LimitReader(resp.Body, 64<<10)).Decode(&answer); err != nil {
+		return nil, fmt.Errorf("reading external account credentials (HTTP %d): %w", resp.StatusCode, err)
+	}
+	// Errors come with status 200 there.
+	if answer.Error.Code != 0 || resp.StatusCode != http.StatusOK || answer.KeyID == "" {
+		return nil, &failure{class: ClassOperator, message: fmt.Sprintf("ZeroSSL gave no external account credentials: HTTP %d %s (code %d)",
+			resp.StatusCode, cut(answer.Error.Type, 100), answer.Error.Code)}
+	}
+	return &acme.EAB{KeyID: answer.KeyID, MACKey: answer.MACKey}, nil
+}

@@ -207,7 +207,7 @@ func TestDamageNeverPanics(t *testing.T) {
 	}
 	path := filepath.Join(t.TempDir(), "apoxy.db")
 	refused := 0
-	const rounds = 150
+	const rounds = 75
 	for round := range rounds {
 		random := rand.New(rand.NewPCG(7, uint64(round)))
 		b := bytes.Clone(original)
@@ -244,7 +244,7 @@ func TestDamageNeverPanics(t *testing.T) {
 			continue
 		}
 		_, _ = s.List(t.Context(), "", store.ListOptions{})
-		for i := range 20 {
+		for i := range 5 {
 			_, _ = s.Write(t.Context(), store.Op{Key: fmt.Sprintf("a/%05d", i*97), Value: make([]byte, 2000), If: store.Any})
 			_, _ = s.Write(t.Context(), store.Op{Key: fmt.Sprintf("a/%05d", i*89), If: store.Any})
 		}

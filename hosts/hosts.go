@@ -2,7 +2,7 @@
 // the TLS permission, the HTTP handler and the zone. It holds what those need
 // of each record and no more. A look-up takes no lock across work, does no I/O
 // and does not allocate; a change costs O(1). It knows nothing of Caddy, DNS
-// messages or where records are kept.
+// messages or the engine that keeps the records.
 package hosts
 
 import "github.com/apoxy-dev/caddy-apoxy/api/v1alpha3"

@@ -30,7 +30,7 @@ func (l liveResolver) CAA(ctx context.Context, hostname string) ([]issuance.CAA,
 type liveChallenges struct{ rt *runtime }
 
 func (l liveChallenges) challenges() (*dnsprovider.Challenges, error) {
-	rrsets, err := l.rt.rrsetsOf(l.rt.settings().Zone.Name)
+	rrsets, err := l.rt.rrsetsOf(l.rt.zoneName())
 	if err != nil {
 		return nil, err
 	}

@@ -2,6 +2,7 @@ package caddyapoxy
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"sync"
@@ -94,12 +95,12 @@ func newRuntime(key string, st store.Store, logger *zap.Logger) (*runtime, error
 	})
 	api, err := apiserver.New(apiserver.Config{
 		Store:    st,
-		Zone:     func() string { return rt.settings().Zone.Name },
+		Zone:     rt.zoneName,
 		Reserved: rt.reserved,
 		Prepare: func(r *v1alpha3.DomainRecord) {
 			r.Status = ownership.Initial(r, rt.settings(), time.Now())
 		},
-		Check:    rt.controller.Check,
+		Check:    rt.check,
 		NextLook: rt.controller.NextLook,
 		Version:  version(),
 		Logger:   logger.Named("api"),
@@ -188,10 +189,39 @@ func (rt *runtime) Destruct() error {
 }
 
 func (rt *runtime) settings() ownership.Settings {
-	if a := rt.apps.Current(); a != nil {
-		return a.settings
+	a := rt.apps.Current()
+	if a == nil {
+		return ownership.Settings{}
 	}
-	return ownership.Settings{}
+	s := a.settings
+	s.CAIssuers = rt.scheduler.CAAIdentities()
+	return s
+}
+
+// zoneName is Z of the configuration in force.
+func (rt *runtime) zoneName() string {
+	if a := rt.apps.Current(); a != nil {
+		return a.zone.Name
+	}
+	return ""
+}
+
+// check looks at a record now, and lets a certificate that failed be tried
+// again now: who asks for a check has just mended something.
+func (rt *runtime) check(ctx context.Context, name string) error {
+	if err := rt.controller.Check(ctx, name); err != nil {
+		return err
+	}
+	entry, _, err := rt.store.Get(ctx, hosts.Prefix+name)
+	if err != nil {
+		return fmt.Errorf("reading record %s: %w", name, err)
+	}
+	var r v1alpha3.DomainRecord
+	if err := json.Unmarshal(entry.Value, &r); err != nil {
+		return fmt.Errorf("decoding record %s: %w", name, err)
+	}
+	rt.scheduler.Retry(r.Spec.Name)
+	return nil
 }
 
 func (rt *runtime) targetHealth(ref v1alpha3.TargetRef) ownership.TargetObservation {

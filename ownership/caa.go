@@ -114,9 +114,15 @@ func (e *evaluation) lookAtCAA() {
 	if e.obs.CAA.Outcome == CouldNotTell {
 		e.caa = e.heldCAA()
 	}
-	if d := e.delegation.record; e.caa != nil && d != nil && d.Problem == nil {
+	if e.caa == nil {
+		return
+	}
+	if d := e.delegation.record; d != nil && d.Problem == nil {
 		d.Problem = e.caa
 	}
+	// No challenge can succeed, and issuance begins anew once the records allow
+	// it, without waiting for the pause after its last refusal.
+	e.verdict.DNS01, e.verdict.HTTP01 = false, false
 }
 
 // heldCAA is what was last found of the CAA records, as far as the status still

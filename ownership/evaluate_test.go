@@ -89,9 +89,9 @@ func TestFirstLook(t *testing.T) {
 		{"a failed order is an error", true, []func(*world){delegation, work(WorkFailed)}, "Issuing", "OwnershipNotVerified", "CertificateError", true, false, true},
 		{"a hold of the CA is told", true, []func(*world){delegation, work(WorkRateLimited)}, "Issuing", "OwnershipNotVerified", "RateLimited", true, false, true},
 		{"CAA found by issuance is told", true, []func(*world){delegation, work(WorkCAAForbids)}, "Issuing", "OwnershipNotVerified", "CAAForbidden", true, false, true},
-		{"CAA found by the look is told", true, []func(*world){delegation, func(w *world) {
+		{"CAA found by the look is told, and closes every way", true, []func(*world){delegation, func(w *world) {
 			w.obs.CAA = CAAObservation{Outcome: Seen, Domain: "example.com", Records: []CAARecord{{Tag: "issue", Value: "other.test"}}}
-		}}, "Issuing", "OwnershipNotVerified", "CAAForbidden", true, false, true},
+		}}, "Issuing", "OwnershipNotVerified", "CAAForbidden", false, false, true},
 		{"a failed order matters less than a missing record", true, []func(*world){work(WorkFailed)}, "Pending", "OwnershipNotVerified", "WaitingForDNS", false, false, false},
 		{"an expired certificate is no proof", true, []func(*world){func(w *world) { w.obs.Certificate = certificateUntil(testEpoch.Add(-time.Second)) }},
 			"Pending", "OwnershipNotVerified", "CertificateExpired", false, false, false},

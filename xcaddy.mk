@@ -5,7 +5,7 @@ CADDY   ?= ./caddy
 CONFIG  ?= examples/Caddyfile
 MODULE  := github.com/apoxy-dev/caddy-apoxy
 XCADDY  := $(shell command -v xcaddy 2>/dev/null)
-LINT    := honnef.co/go/tools/cmd/staticcheck@v0.7.0
+LINT    := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
 .PHONY: build run test bench lint unit e2e clean
 

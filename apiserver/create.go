@@ -137,7 +137,9 @@ func (s *Server) errHeld(ctx context.Context, r *v1alpha3.DomainRecord) error {
 
 // clearSystemFields drops what only the server may set on a new record.
 func clearSystemFields(r *v1alpha3.DomainRecord) {
-	r.Namespace, r.SelfLink = "", ""
+	r.Namespace = ""
+	//lint:ignore SA1019 a client may still send it
+	r.SelfLink = ""
 	r.UID, r.Generation = "", 0
 	r.CreationTimestamp = metav1.Time{}
 	r.DeletionTimestamp, r.DeletionGracePeriodSeconds = nil, nil

@@ -22,7 +22,7 @@ func TestCreate(t *testing.T) {
 	if r.Status.Phase != "Pending" || len(r.Status.DNSRecords) == 0 {
 		t.Errorf("status is not prepared: %+v", r.Status)
 	}
-	if len(r.ManagedFields) != 1 || r.ManagedFields[0].Manager != "curl" || strings.Contains(string(r.ManagedFields[0].FieldsV1.Raw), "f:status") {
+	if len(r.ManagedFields) != 1 || r.ManagedFields[0].Manager != "curl" || strings.Contains(r.ManagedFields[0].FieldsV1.GetRawString(), "f:status") {
 		t.Errorf("managed fields: %+v", r.ManagedFields)
 	}
 	if got := w.get("api.example.com"); got.ResourceVersion != r.ResourceVersion || got.UID != r.UID {

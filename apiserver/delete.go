@@ -102,11 +102,13 @@ func checkDeletePreconditions(live *v1alpha3.DomainRecord, p *metav1.Preconditio
 	}
 	if p.UID != nil && *p.UID != live.UID {
 		return apierrors.NewConflict(v1alpha3.GroupResource, live.Name,
-			fmt.Errorf("Precondition failed: UID in precondition: %v, UID in object meta: %v", *p.UID, live.UID)) //nolint:staticcheck // Kubernetes' words, which clients match
+			//lint:ignore ST1005 Kubernetes' words, which clients match
+			fmt.Errorf("Precondition failed: UID in precondition: %v, UID in object meta: %v", *p.UID, live.UID))
 	}
 	if p.ResourceVersion != nil && *p.ResourceVersion != live.ResourceVersion {
 		return apierrors.NewConflict(v1alpha3.GroupResource, live.Name,
-			fmt.Errorf("Precondition failed: ResourceVersion in precondition: %v, ResourceVersion in object meta: %v", *p.ResourceVersion, live.ResourceVersion)) //nolint:staticcheck // as above
+			//lint:ignore ST1005 as above
+			fmt.Errorf("Precondition failed: ResourceVersion in precondition: %v, ResourceVersion in object meta: %v", *p.ResourceVersion, live.ResourceVersion))
 	}
 	return nil
 }

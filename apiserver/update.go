@@ -98,7 +98,8 @@ func checkPreconditions(live, next *v1alpha3.DomainRecord) error {
 	}
 	if next.UID != "" && next.UID != live.UID {
 		return apierrors.NewConflict(v1alpha3.GroupResource, live.Name,
-			fmt.Errorf("Precondition failed: UID in precondition: %v, UID in object meta: %v", next.UID, live.UID)) //nolint:staticcheck // Kubernetes' words, which clients match
+			//lint:ignore ST1005 Kubernetes' words, which clients match
+			fmt.Errorf("Precondition failed: UID in precondition: %v, UID in object meta: %v", next.UID, live.UID))
 	}
 	return nil
 }
@@ -115,7 +116,9 @@ func keepSystemFields(live, next *v1alpha3.DomainRecord) {
 	}
 	next.DeletionTimestamp = live.DeletionTimestamp.DeepCopy()
 	next.DeletionGracePeriodSeconds = live.DeletionGracePeriodSeconds
-	next.Namespace, next.SelfLink = "", ""
+	next.Namespace = ""
+	//lint:ignore SA1019 a client may still send it
+	next.SelfLink = ""
 }
 
 func (s *Server) validateUpdate(live, next *v1alpha3.DomainRecord, sub string) field.ErrorList {

@@ -11,7 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/api/validation/path"
+	"k8s.io/apimachinery/pkg/api/validate/content"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
@@ -186,7 +186,7 @@ func parseNames(args []string) ([]string, error) {
 				return nil, usagef("%s is no domain record: give NAME or domainrecord/NAME", quote(arg))
 			}
 		}
-		if msgs := path.IsValidPathSegmentName(name); name == "" || len(msgs) > 0 {
+		if msgs := content.IsPathSegmentName(name); name == "" || len(msgs) > 0 {
 			return nil, usagef("%s is no name of a record: give its name or hostname, such as api.example.com", quote(arg))
 		}
 		names = append(names, name)

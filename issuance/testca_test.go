@@ -16,6 +16,7 @@ import (
 	"math/big"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -233,7 +234,10 @@ func (ca *testCA) verify(w http.ResponseWriter, r *http.Request) (payload []byte
 	} else {
 		x, _ := base64.RawURLEncoding.DecodeString(head.JWK.X)
 		y, _ := base64.RawURLEncoding.DecodeString(head.JWK.Y)
-		pub = &ecdsa.PublicKey{Curve: elliptic.P256(), X: new(big.Int).SetBytes(x), Y: new(big.Int).SetBytes(y)}
+		var err error
+		if pub, err = ecdsa.ParseUncompressedPublicKey(elliptic.P256(), slices.Concat([]byte{4}, x, y)); err != nil {
+			return fail(acme.ProblemTypeBadPublicKey, err.Error())
+		}
 		account = fmt.Sprintf("%x", sha256.Sum256(append(x, y...)))[:12]
 		ca.accounts[account] = pub
 	}
@@ -298,9 +302,13 @@ func (ca *testCA) showAuthz(w http.ResponseWriter, o *testOrder) {
 func (ca *testCA) challenge(w http.ResponseWriter, o *testOrder, typ string) {
 	o.Kind = typ
 	pub := ca.accounts[o.account]
+	point, err := pub.Bytes() // 4, x, y
+	if err != nil {
+		ca.t.Error(err)
+		return
+	}
 	thumb := sha256.Sum256(fmt.Appendf(nil, `{"crv":"P-256","kty":"EC","x":"%s","y":"%s"}`,
-		base64.RawURLEncoding.EncodeToString(pub.X.FillBytes(make([]byte, 32))),
-		base64.RawURLEncoding.EncodeToString(pub.Y.FillBytes(make([]byte, 32)))))
+		base64.RawURLEncoding.EncodeToString(point[1:33]), base64.RawURLEncoding.EncodeToString(point[33:])))
 	keyAuth := o.Token + "." + base64.RawURLEncoding.EncodeToString(thumb[:])
 	if p := ca.validate(strings.TrimPrefix(o.Host, "*."), typ, o.Token, keyAuth); p != nil {
 		o.Authz, o.Status, o.Error = acme.StatusInvalid, acme.StatusInvalid, p

@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -228,7 +229,7 @@ func TestForeignTextIsQuotedAndCut(t *testing.T) {
 			}
 		}
 		for _, s := range texts {
-			if len(s) > maxMessage || strings.ContainsAny(s, "\x00\n\xff\u202e") {
+			if len(s) > maxMessage || !utf8.ValidString(s) || strings.ContainsAny(s, "\x00\n\u202e") {
 				t.Errorf("unfit text of %d octets: %q", len(s), cut(s, 300))
 			}
 		}

@@ -52,11 +52,10 @@ func (u *suite) watches() map[string]func(*testing.T) {
 		}),
 		"only keys under the prefix are seen": u.test(func(t *testing.T, s store.Store) {
 			begin := present(t, s)
-			last := int64(0)
 			for _, key := range []string{"a/1", "b/1", "a", "a/2", "aa/1"} {
-				last = put(t, s, key, "")
+				put(t, s, key, "")
 			}
-			last = write(t, s, set("a/3", "", store.Any), set("c", "", store.Any), del("a/1", store.Any), del("b/1", store.Any))
+			last := write(t, s, set("a/3", "", store.Any), set("c", "", store.Any), del("a/1", store.Any), del("b/1", store.Any))
 			var got []string
 			for _, e := range collect(t, watch(t, s, "a/", begin), last) {
 				got = append(got, e.Key)

@@ -35,7 +35,7 @@ func BenchmarkCalls(b *testing.B) {
 		}},
 		{"apply", func(ctx context.Context, buf *bytes.Buffer, i int) error {
 			return w.call(ctx, buf, http.MethodPatch, "/"+hostname(i)+"?fieldManager=bench", "application/apply-patch+yaml",
-				fmt.Appendf(nil, `{"apiVersion":"core.apoxy.dev/v1alpha3","kind":"DomainRecord","metadata":{"annotations":{"n":"%d"}}}`, serial.Add(1)))
+				fmt.Appendf(nil, `{"apiVersion":"core.apoxy.dev/v1alpha3","kind":"DomainRecord","metadata":{"annotations":{"applied":"%d"}}}`, serial.Add(1)))
 		}},
 	} {
 		for _, clients := range []int{1, 64} {

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -117,19 +116,26 @@ func BenchmarkWatchList(b *testing.B) {
 		}
 	}
 	b.ReportMetric(b.Elapsed().Seconds()/float64(b.N), "s/start")
-	b.ReportMetric(heapDuring(func() {
-		if err := w.watchList(b.Context()); err != nil {
-			b.Error(err)
-		}
-	}), "MiB-heap")
-	runtime.KeepAlive(w)
+	b.ReportMetric(w.heapOf(b, func(get func(string, func(io.Reader) error) error) error {
+		return get("?watch=true&"+watchListQuery, func(answer io.Reader) error {
+			events := bufio.NewReader(answer)
+			for {
+				line, err := events.ReadBytes('\n')
+				if err != nil || bytes.Contains(line, []byte("k8s.io/initial-events-end")) {
+					return err
+				}
+			}
+		})
+	}), "MiB-live")
 }
+
+const watchListQuery = "allowWatchBookmarks=true&sendInitialEvents=true&resourceVersionMatch=NotOlderThan"
 
 func (w *world) watchList(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	seen := make(chan time.Time, 1)
-	if err := w.watch(ctx, "allowWatchBookmarks=true&sendInitialEvents=true&resourceVersionMatch=NotOlderThan", "k8s.io/initial-events-end", seen); err != nil {
+	if err := w.watch(ctx, watchListQuery, "k8s.io/initial-events-end", seen); err != nil {
 		return err
 	}
 	select {

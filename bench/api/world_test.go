@@ -147,29 +147,47 @@ func quantiles(b *testing.B, all []time.Duration) {
 	b.ReportMetric(at(0.99), "ms-p99")
 }
 
-// heapDuring is by how much the live heap, as every garbage collection marks
-// it, rises at most while f runs. Collections are forced throughout, so that
-// garbage does not count.
-func heapDuring(f func()) (mib float64) {
+// pauses reads on, and now and then stops to look at the live heap: the server
+// then stands in the middle of its answer, with everything that it holds for it.
+type pauses struct {
+	io.Reader
+	left    int
+	highest uint64
+}
+
+// pauseEvery is how many bytes are read between two looks.
+const pauseEvery = 8 << 20
+
+func (p *pauses) Read(buf []byte) (int, error) {
+	n, err := p.Reader.Read(buf)
+	if p.left -= n; p.left <= 0 {
+		p.highest, p.left = max(p.highest, liveHeap()), pauseEvery
+	}
+	return n, err
+}
+
+// heapOf is by how many MiB the live heap rises at most while requests are
+// answered, none of whose answers the client keeps.
+func (w *world) heapOf(b *testing.B, requests func(get func(query string, answer func(io.Reader) error) error) error) float64 {
+	b.Helper()
 	base := liveHeap()
-	ended := make(chan struct{})
-	peak := make(chan uint64, 1)
-	go func() {
-		highest := base
-		for {
-			runtime.GC()
-			highest = max(highest, marked())
-			select {
-			case <-ended:
-				peak <- highest
-				return
-			default:
-			}
+	p := &pauses{}
+	err := requests(func(query string, answer func(io.Reader) error) error {
+		res, err := w.client.Get(w.url + query)
+		if err != nil {
+			return err
 		}
-	}()
-	f()
-	close(ended)
-	return float64(<-peak-base) / (1 << 20)
+		defer res.Body.Close()
+		p.Reader = res.Body
+		return answer(p)
+	})
+	if err != nil {
+		b.Error(err)
+	}
+	if p.highest < base {
+		return 0
+	}
+	return float64(p.highest-base) / (1 << 20)
 }
 
 func liveHeap() uint64 {

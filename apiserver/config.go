@@ -35,6 +35,11 @@ type Config struct {
 	// Check looks at the named record now and returns once the outcome is
 	// stored. Nil: the subresource check answers 503.
 	Check func(ctx context.Context, name string) error
+	// Revoke revokes the certificate of a hostname at its CA, for a reason by
+	// its name in RFC 5280 section 5.3.1, and returns once it is gone. Its error
+	// may wrap ErrNoCertificate or ErrRevocationReason. Nil: the subresource
+	// revoke answers 503.
+	Revoke func(ctx context.Context, hostname, reason string) error
 	// NextLook is when the named record is looked at next, for wide tables;
 	// the zero time: unknown. May be nil.
 	NextLook func(name string) time.Time

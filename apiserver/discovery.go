@@ -109,6 +109,7 @@ var (
 			StorageVersionHash: storageHash(v1alpha3.GroupVersionKind.String()),
 		},
 		{Name: v1alpha3.Resource + "/check", Kind: v1alpha3.Kind, Verbs: metav1.Verbs{"create"}},
+		{Name: v1alpha3.Resource + "/revoke", Kind: v1alpha3.Kind, Verbs: metav1.Verbs{"create"}},
 		{Name: v1alpha3.Resource + "/status", Kind: v1alpha3.Kind, Verbs: metav1.Verbs{"get", "patch", "update"}},
 	}
 )

@@ -15,6 +15,7 @@ func TestDocumentedCalls(t *testing.T) {
 	}
 	w := newWorld(t)
 	w.s.cfg.Check = func(context.Context, string) error { return nil }
+	w.s.cfg.Revoke = func(context.Context, string, string) error { return nil }
 	calls := 0
 	for _, args := range curls(string(raw)) {
 		method, url, body, headers := "GET", "", "", []string{"X-From", "docs"}

@@ -36,6 +36,7 @@ type operation struct {
 type parameter struct{ name, typ, description string }
 
 var (
+	paramReason     = parameter{"reason", "string", "Why, as RFC 5280 section 5.3.1 names it: unspecified (the default), keyCompromise, affiliationChanged, superseded or cessationOfOperation."}
 	paramPretty     = parameter{"pretty", "string", "If 'true', then the output is pretty printed."}
 	paramDryRun     = parameter{"dryRun", "string", "When 'All', everything is checked and computed, and nothing is stored."}
 	paramManager    = parameter{"fieldManager", "string", "The name of the actor or entity that makes these changes, at most 128 printable characters. Required for apply patches."}
@@ -67,7 +68,7 @@ var (
 )
 
 func operations() []operation {
-	item, status, check := base+"/{name}", base+"/{name}/status", base+"/{name}/check"
+	item, status, check, revoke := base+"/{name}", base+"/{name}/status", base+"/{name}/check", base+"/{name}/revoke"
 	get := []parameter{paramPretty, paramVersion}
 	return []operation{
 		{http.MethodGet, base, "list", "list", "list or watch objects of kind DomainRecord", "", schemaList, "200", paramsList, ""},
@@ -81,6 +82,7 @@ func operations() []operation {
 		{http.MethodPut, status, "put", "replaceStatus", "replace the status of the specified DomainRecord", schemaRecord, schemaRecord, "200", paramsWrite, acceptedTypes},
 		{http.MethodPatch, status, "patch", "patchStatus", "partially update the status of the specified DomainRecord", schemaPatch, schemaRecord, "200", paramsPatch, patchTypes},
 		{http.MethodPost, check, "post", "check", "look at the specified DomainRecord now and answer with it", "", schemaRecord, "200", []parameter{paramPretty}, ""},
+		{http.MethodPost, revoke, "post", "revoke", "revoke the certificate of the specified DomainRecord; while the record stands another one with a new key is obtained", "", schemaRecord, "200", []parameter{paramPretty, paramReason}, ""},
 	}
 }
 

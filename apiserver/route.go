@@ -105,6 +105,12 @@ func (c *call) item() error {
 		}
 		c.verb = "create"
 		return c.check()
+	case "revoke":
+		if c.r.Method != http.MethodPost {
+			return c.notAllowed("POST")
+		}
+		c.verb = "create"
+		return c.revoke()
 	default:
 		return errNotServed()
 	}

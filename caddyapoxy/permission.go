@@ -98,6 +98,9 @@ func needsFirst(h *hosts.Host, err error) bool {
 func (p *Permission) wait(ctx context.Context, rt *runtime, h *hosts.Host) error {
 	hostname := h.Hostname
 	rt.controller.Hint(hostname)
+	if rt.inTrouble(hostname) {
+		return decide(h) // waiting would not help
+	}
 	ctx, cancel := context.WithTimeout(ctx, time.Duration(p.Wait))
 	defer cancel()
 	if h.Phase == v1alpha3.PhasePending || h.Phase == v1alpha3.PhaseDetached {
@@ -108,7 +111,7 @@ func (p *Permission) wait(ctx context.Context, rt *runtime, h *hosts.Host) error
 		stop()
 	}
 	now, err := rt.table.Wait(ctx, hostname, func(h *hosts.Host) bool {
-		return h == nil || h.TLSReady || h.Phase != v1alpha3.PhaseIssuing
+		return h == nil || h.TLSReady || h.Phase != v1alpha3.PhaseIssuing || rt.stalled(hostname)
 	})
 	if errors.Is(err, context.DeadlineExceeded) && now != nil && !now.Verified {
 		return errStillIssuing

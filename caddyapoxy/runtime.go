@@ -101,6 +101,7 @@ func newRuntime(key string, st store.Store, logger *zap.Logger) (*runtime, error
 			r.Status = ownership.Initial(r, rt.settings(), time.Now())
 		},
 		Check:    rt.check,
+		Revoke:   rt.revoke,
 		NextLook: rt.controller.NextLook,
 		Version:  version(),
 		Logger:   logger.Named("api"),
@@ -222,6 +223,19 @@ func (rt *runtime) check(ctx context.Context, name string) error {
 	}
 	rt.scheduler.Retry(r.Spec.Name)
 	return nil
+}
+
+// revoke has the certificate of a hostname revoked.
+func (rt *runtime) revoke(ctx context.Context, hostname, reason string) error {
+	code, err := issuance.RevocationReason(reason)
+	if err != nil {
+		return fmt.Errorf("%w: %w", apiserver.ErrRevocationReason, err)
+	}
+	err = rt.scheduler.Revoke(ctx, hostname, code)
+	if errors.Is(err, issuance.ErrNoCertificate) {
+		return apiserver.ErrNoCertificate
+	}
+	return err
 }
 
 func (rt *runtime) targetHealth(ref v1alpha3.TargetRef) ownership.TargetObservation {

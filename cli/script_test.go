@@ -102,6 +102,7 @@ func newWorld(dir string) (*world, error) {
 		Check: func(_ context.Context, name string) error {
 			return w.setStatus(name, []byte(`{"status":{"phase":"Issuing"}}`))
 		},
+		Revoke: func(context.Context, string, string) error { return nil },
 	})
 	if err != nil {
 		return nil, err

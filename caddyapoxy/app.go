@@ -95,7 +95,10 @@ func (a *App) Provision(ctx caddy.Context) error {
 	}
 	a.zone = zone
 	if _, err := dnsprovider.NewZone(zone, zoneNames{hosts.New()}, nil); err != nil {
-		return fmt.Errorf("zone %s: %w", zone.Name, err)
+		return err // names the zone
+	}
+	if err := a.servedTwice(repl); err != nil {
+		return err
 	}
 	if err := a.provisionSettings(repl); err != nil {
 		return err
@@ -104,7 +107,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 		return err
 	}
 	for _, z := range a.ZoneFiles {
-		zf, err := dnsprovider.OpenZoneFile(canonical(z.Zone), repl.ReplaceAll(z.File, ""), a.logger.Named("zonefile"))
+		zf, err := dnsprovider.OpenZoneFile(canonical(repl.ReplaceAll(z.Zone, "")), repl.ReplaceAll(z.File, ""), a.logger.Named("zonefile"))
 		if err != nil {
 			return fmt.Errorf("zonefile %s: %w", z.Zone, err)
 		}

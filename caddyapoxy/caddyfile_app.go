@@ -12,6 +12,9 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
+
+	"github.com/apoxy-dev/caddy-apoxy/dnsprovider"
+	"github.com/apoxy-dev/caddy-apoxy/hosts"
 )
 
 func init() {
@@ -78,6 +81,9 @@ func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		if err != nil {
 			return err
 		}
+		if err := a.servedTwice(caddy.NewEmptyReplacer()); err != nil {
+			return d.WrapErr(err)
+		}
 	}
 	if a.Zone == nil {
 		return d.Err("apoxy: a zone is required, such as `zone cname.example.net { … }`")
@@ -130,12 +136,41 @@ func (a *App) parseZone(d *caddyfile.Dispenser) error {
 		if err != nil {
 			return err
 		}
+		// Checked after each option, so that the error has the option's line.
+		if err := z.checkSoFar(); err != nil {
+			return d.WrapErr(err)
+		}
 	}
-	if _, err := z.config(caddy.NewEmptyReplacer()); err != nil && !z.hasPlaceholders() {
+	if err := z.check(); err != nil {
 		return d.WrapErr(err)
 	}
 	a.Zone = z
 	return nil
+}
+
+// check builds the zone, unless placeholders stand for parts of it.
+func (z Zone) check() error {
+	if z.hasPlaceholders() {
+		return nil
+	}
+	config, err := z.config(caddy.NewEmptyReplacer())
+	if err != nil {
+		return err
+	}
+	_, err = dnsprovider.NewZone(config, zoneNames{hosts.New()}, nil)
+	return err
+}
+
+// checkSoFar is check with something in place of what is required and has not
+// been read yet.
+func (z Zone) checkSoFar() error {
+	if len(z.Nameservers) == 0 {
+		z.Nameservers = []Nameserver{{Name: "ns.invalid"}}
+	}
+	if len(z.Edge) == 0 {
+		z.Edge = []string{"192.0.2.1"}
+	}
+	return z.check()
 }
 
 func (z *Zone) hasPlaceholders() bool {

@@ -34,7 +34,7 @@ func (a *App) openZones(rt *runtime) error {
 	config := a.zone
 	config.OnQuery = func(hostname []byte) { rt.controller.Hint(string(hostname)) }
 	if a.ownZone, err = dnsprovider.NewZone(config, zoneNames{rt.table}, rrsets); err != nil {
-		return fmt.Errorf("zone %s: %w", config.Name, err)
+		return err // names the zone
 	}
 	sources := []dnsprovider.Source{a.ownZone}
 	for _, zf := range a.zonefiles {

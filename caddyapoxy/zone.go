@@ -107,6 +107,22 @@ func (z Zone) config(repl *caddy.Replacer) (dnsprovider.Config, error) {
 	return c, nil
 }
 
+// servedTwice refuses a zone that is configured more than once.
+func (a *App) servedTwice(repl *caddy.Replacer) error {
+	seen := map[string]bool{}
+	if a.Zone != nil {
+		seen[canonical(repl.ReplaceAll(a.Zone.Name, ""))] = true
+	}
+	for _, z := range a.ZoneFiles {
+		name := canonical(repl.ReplaceAll(z.Zone, ""))
+		if seen[name] {
+			return fmt.Errorf("zonefile %s: this zone is configured already: each is served once", name)
+		}
+		seen[name] = true
+	}
+	return nil
+}
+
 // observed is what the pure core must know of the zone.
 func observed(c dnsprovider.Config) ownership.Zone {
 	return ownership.Zone{Name: c.Name, EdgeAddresses: c.EdgeAddrs, EdgeHost: c.EdgeHost}

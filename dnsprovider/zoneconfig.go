@@ -127,12 +127,19 @@ func (c *Config) caa() ([]dns.RR, error) {
 			return nil, fmt.Errorf(`caa: %q: want FLAGS TAG "VALUE"`, text)
 		}
 		rr, err := dns.NewRR(". 300 IN CAA " + text)
-		if caa, ok := rr.(*dns.CAA); err != nil || !ok || caa.Tag == "" {
+		if caa, ok := rr.(*dns.CAA); err != nil || !ok || !isCAATag(caa.Tag) {
 			return nil, fmt.Errorf(`caa: %q: want FLAGS TAG "VALUE", as in 0 issue "letsencrypt.org"`, text)
 		}
 		out = append(out, rr)
 	}
 	return out, nil
+}
+
+// isCAATag says whether tag is letters and digits alone (RFC 8659 section 4.1).
+func isCAATag(tag string) bool {
+	return tag != "" && !strings.ContainsFunc(tag, func(r rune) bool {
+		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9')
+	})
 }
 
 func (c *Config) negativeTTL() (uint32, error) {

@@ -121,7 +121,7 @@ func agree(zone string, said []saying) answer {
 	first := answered[0]
 	views := grouped(answered)
 	if len(views) > 1 {
-		a.err = dissent(label, views, asked)
+		a.problem, a.err = ownership.ZoneDisagrees, dissent(label, views, asked)
 		return a
 	}
 	if view(first) == nothing && len(answered)*2 < asked {

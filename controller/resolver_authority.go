@@ -2,6 +2,7 @@ package controller
 
 import (
 	"context"
+	"errors"
 	"net/netip"
 	"strings"
 	"time"
@@ -34,7 +35,9 @@ func (r *Resolver) consult(ctx context.Context, name string, types ...uint16) an
 		a.err = joined(a.err, b.err)
 		return a
 	}
-	r.mute.unheard()
+	if ctx.Err() == nil {
+		r.mute.unheard(registeredDomain(name))
+	}
 	if b.viaResolvers {
 		b.err = joined(a.err, b.err)
 	}
@@ -70,7 +73,8 @@ func (r *Resolver) authoritative(ctx context.Context, name string, types ...uint
 		}
 		z = r.descend(ctx, z, ref)
 	}
-	if a.unheard {
+	// A look that was called off has not heard whether the zone is silent.
+	if a.unheard && !errors.Is(ctx.Err(), context.Canceled) {
 		z.silence.Store(&silence{a, time.Now().Add(silentFor)})
 	}
 	if z.problem == ownership.ZoneBogus {

@@ -113,12 +113,15 @@ func (g *gates) enter(ctx context.Context, key string) (leave func(), err error)
 // resolvers do: port 53 to the outside is closed, and trying it every time would
 // only cost time.
 type muted struct {
-	row   atomic.Int64 // looks in a row that only resolvers could answer
 	until atomic.Int64 // Unix nanoseconds
+	some  atomic.Bool  // whether row holds any
+	mu    sync.Mutex
+	row   map[string]struct{} // registered domains that only resolvers could tell of
 }
 
-// MutedAfter looks in a row without any authoritative answer, no more are tried
-// for mutedFor.
+// When so many domains in a row have given no authoritative answer, none is
+// tried for mutedFor. One domain, whose servers are silent for us alone, silences
+// nobody else's.
 const (
 	mutedAfter = 8
 	mutedFor   = time.Minute
@@ -126,11 +129,26 @@ const (
 
 func (m *muted) now() bool { return time.Now().UnixNano() < m.until.Load() }
 
-func (m *muted) heard() { m.row.Store(0) }
+func (m *muted) heard() {
+	if !m.some.Load() {
+		return
+	}
+	m.mu.Lock()
+	m.row = nil
+	m.some.Store(false)
+	m.mu.Unlock()
+}
 
-func (m *muted) unheard() {
-	if m.row.Add(1) >= mutedAfter {
+func (m *muted) unheard(domain string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.row == nil {
+		m.row = make(map[string]struct{}, mutedAfter)
+	}
+	m.row[domain] = struct{}{}
+	m.some.Store(true)
+	if len(m.row) >= mutedAfter {
 		m.until.Store(time.Now().Add(mutedFor).UnixNano())
-		m.row.Store(mutedAfter - 1) // one more failure is enough next time
+		delete(m.row, domain) // one more failure is enough next time
 	}
 }

@@ -197,7 +197,7 @@ func TestObserve(t *testing.T) {
 				c.zone.Set(rightTraffic)
 				c.ns2.Fork(c.zone).Set("api IN CNAME app.old.org.")
 			},
-			want: unknown(""),
+			want: unknown(ownership.ZoneDisagrees),
 			err:  "the name servers of example.com do not agree: 1 of 2 answer CNAME api.example.com.cname.example.net. (127.53.",
 		},
 		{
@@ -206,7 +206,7 @@ func TestObserve(t *testing.T) {
 				c.ns2.Fork(c.zone)
 				c.zone.Set(rightTraffic)
 			},
-			want: unknown(""), err: "1 of 2 answer nothing",
+			want: unknown(ownership.ZoneDisagrees), err: "1 of 2 answer nothing",
 		},
 		{
 			what: "one server that is dead, the other right",

@@ -170,6 +170,9 @@ func (r *Resolver) viaResolvers(ctx context.Context, name string, types ...uint1
 		a.problem = ""
 		a.err = "no recursive resolver answers"
 	default:
+		if a.problem == ownership.ZoneDisagrees {
+			a.problem = "" // caches of different ages, not the zone's servers
+		}
 		a.err = strings.Replace(a.err, "name servers of", "resolvers asked for", 1)
 	}
 	return a

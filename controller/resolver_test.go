@@ -3,6 +3,7 @@ package controller
 import (
 	"context"
 	"fmt"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -92,8 +93,42 @@ func TestWhereAuthoritativeServersCannotBeReachedTheResolversAnswer(t *testing.T
 	for range mutedAfter {
 		r.Observe(t.Context(), "api.example.com", KindTraffic)
 	}
+	if r.mute.now() {
+		t.Error("one domain whose servers are silent silences all others")
+	}
+	for i := range mutedAfter {
+		r.Observe(t.Context(), fmt.Sprintf("www.domain%d.com", i), KindTraffic)
+	}
 	if !r.mute.now() {
 		t.Error("closed ports are tried again and again")
+	}
+}
+
+func TestALookThatWasCalledOffLeavesNoTrace(t *testing.T) {
+	world := newCustomer(t)
+	world.zone.Set(rightTraffic)
+	r := newTestResolver(t, world.World)
+	for _, s := range []*dnstest.Server{world.ns1, world.ns2} {
+		s.Behave(dnstest.Silent)
+	}
+	asked := world.ns1.Queries()
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		r.Observe(ctx, "api.example.com", KindTraffic)
+	}()
+	for world.ns1.Queries() == asked {
+		runtime.Gosched()
+	}
+	cancel()
+	<-done
+	for _, s := range []*dnstest.Server{world.ns1, world.ns2} {
+		s.Behave(nil)
+	}
+	got := r.Observe(t.Context(), "api.example.com", KindTraffic)
+	if got.Outcome != ownership.Seen || got.Cached || got.Err != "" {
+		t.Errorf("the servers count as silent: %+v", got)
 	}
 }
 

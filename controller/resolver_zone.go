@@ -147,7 +147,7 @@ func (r *Resolver) descend(ctx context.Context, from *zone, ref *referral) *zone
 		}
 	}
 	z.servers = r.resolveServers(ctx, registeredDomain(ref.apex), ref.names, glue)
-	if len(z.servers) > 0 {
+	if len(z.servers) > 0 && ctx.Err() == nil {
 		r.deeper.put(ref.apex, z, r.cfg.CacheTTL)
 	}
 	return z

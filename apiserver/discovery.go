@@ -35,9 +35,11 @@ func (c *call) document(path []string) (serve func() error, ok bool) {
 	case "api":
 		return c.discovery(&metav1.APIVersions{
 			TypeMeta:                   metav1.TypeMeta{Kind: "APIVersions"},
-			Versions:                   []string{},
+			Versions:                   []string{coreVersion},
 			ServerAddressByClientCIDRs: []metav1.ServerAddressByClientCIDR{{ClientCIDR: "0.0.0.0/0", ServerAddress: c.r.Host}},
-		}, nil), true
+		}, []groupDiscovery{discovered("", coreVersion, nil)}), true
+	case "api/" + coreVersion:
+		return c.fixed(resourceList(coreVersion, []metav1.APIResource{})), true
 	case "apis":
 		return c.discovery(&metav1.APIGroupList{
 			TypeMeta: metav1.TypeMeta{Kind: "APIGroupList", APIVersion: "v1"},
@@ -87,15 +89,17 @@ func (c *call) discovery(legacy any, groups []groupDiscovery) func() error {
 		if c.media.as != asDiscovery {
 			return c.send(http.StatusOK, legacy)
 		}
-		if groups == nil {
-			groups = []groupDiscovery{}
-		}
 		return c.send(http.StatusOK, groupDiscoveryList{
 			TypeMeta: metav1.TypeMeta{Kind: asDiscovery, APIVersion: c.media.apiVersion()},
 			Items:    groups,
 		})
 	}
 }
+
+// coreVersion is that of Kubernetes' core group. None of its resources is here,
+// but clients take it for the home of the kind List, in which kubectl writes
+// several objects and wants them back.
+const coreVersion = "v1"
 
 var (
 	ourGroup = v1alpha3.GroupVersion
@@ -194,7 +198,7 @@ func aggregated() []groupDiscovery {
 func discovered(group, ver string, resources []metav1.APIResource) groupDiscovery {
 	var g groupDiscovery
 	g.Metadata.Name = group
-	v := versionDiscovery{Version: ver, Freshness: "Current"}
+	v := versionDiscovery{Version: ver, Resources: []resourceDiscovery{}, Freshness: "Current"}
 	for _, r := range resources {
 		kind := discoveredKind{Group: group, Version: ver, Kind: r.Kind}
 		if _, sub, ok := strings.Cut(r.Name, "/"); ok {

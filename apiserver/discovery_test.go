@@ -32,7 +32,11 @@ func TestDiscovery(t *testing.T) {
 		if r.Name != "domainrecords" || r.Namespaced || r.SingularName != "domainrecord" || !slices.Contains(r.ShortNames, "dr") || !slices.Contains(r.Verbs, "watch") {
 			t.Errorf("resource %+v", r)
 		}
-		if a := w.call("GET", "/api", "").want(200); !strings.Contains(string(a.body), `"versions":[]`) {
+		// kubectl takes the core group for the home of the kind List.
+		if a := w.call("GET", "/api", "").want(200); !strings.Contains(string(a.body), `"versions":["v1"]`) {
+			t.Errorf("core: %s", a.body)
+		}
+		if a := w.call("GET", "/api/v1", "").want(200); !strings.Contains(string(a.body), `"groupVersion":"v1","resources":[]`) {
 			t.Errorf("core: %s", a.body)
 		}
 	})
@@ -44,7 +48,10 @@ func TestDiscovery(t *testing.T) {
 			}
 			var l groupDiscoveryList
 			a.into(&l)
-			if l.Kind != "APIGroupDiscoveryList" || (len(l.Items) == 0) != (path == "/api") {
+			if l.Kind != "APIGroupDiscoveryList" || len(l.Items) == 0 {
+				t.Errorf("%s: %s", path, a.body)
+			}
+			if path == "/api" && !strings.Contains(string(a.body), `"name":"","creationTimestamp":null},"versions":[{"version":"v1","resources":[],`) {
 				t.Errorf("%s: %s", path, a.body)
 			}
 			if path == "/apis" {
@@ -62,7 +69,7 @@ func TestDiscovery(t *testing.T) {
 	})
 	t.Run("everything else is 404 for every method", func(t *testing.T) {
 		for _, path := range []string{
-			"/api/v1/events", "/api/v1", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", "/apis/core.apoxy.dev/v1",
+			"/api/v1/events", "/api/v2", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", "/apis/core.apoxy.dev/v1",
 			base + "/a/b", base + "/a/status/b", "/apis/core.apoxy.dev/v1alpha3/namespaces/x/domainrecords", "/openapi/v4", base + "/a%2Fb",
 		} {
 			for _, method := range []string{"GET", "POST", "DELETE"} {

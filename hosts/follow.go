@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"time"
 
 	"go.uber.org/zap"
 	"k8s.io/apimachinery/pkg/types"
@@ -48,9 +49,11 @@ type Follower struct {
 }
 
 // Follow fills the table with all records and keeps it up with the store until
-// the context ends or the store is closed, and returns that error. When it has
-// fallen behind the store's history it reads everything again and tells the
-// differences. A record that cannot be decoded is logged and left as it was.
+// the context ends or the store is closed, and returns that error, or the one
+// that kept it from reading the records the first time; after that it goes on
+// over every other error. When it has fallen behind the store's history it reads
+// everything again and tells the differences. A record that cannot be decoded is
+// logged and left as it was.
 func Follow(ctx context.Context, s store.Store, f Follower) error {
 	if f.PageSize <= 0 {
 		f.PageSize = 1000
@@ -60,28 +63,52 @@ func Follow(ctx context.Context, s store.Store, f Follower) error {
 	}
 	followed.add(f.Table)
 	defer followed.remove(f.Table)
-	loaded := false
-	for {
-		revision, err := f.synchronize(ctx, s)
-		if err == nil {
-			if !loaded && f.OnLoaded != nil {
-				f.OnLoaded()
+	revision, err := f.synchronize(ctx, s)
+	if err != nil {
+		return fmt.Errorf("following %s: %w", Prefix, err)
+	}
+	if f.OnLoaded != nil {
+		f.OnLoaded()
+	}
+	for again := false; ; {
+		if again {
+			var read int64
+			if read, err = f.synchronize(ctx, s); err == nil {
+				revision, again = read, false
 			}
-			loaded = true
-			err = f.watch(ctx, s, revision)
 		}
-		if !errors.Is(err, store.ErrExpired) {
+		if err == nil {
+			revision, err = f.watch(ctx, s, revision)
+		}
+		switch {
+		case ctx.Err() != nil || errors.Is(err, store.ErrClosed):
 			return fmt.Errorf("following %s: %w", Prefix, err)
+		case errors.Is(err, store.ErrExpired), errors.Is(err, store.ErrFutureRevision):
+			f.Logger.Info("reading all records again: the store's history does not reach from what was read to now")
+			again = true
+		default:
+			f.Logger.Error("following the store failed and is tried again", zap.Error(err))
+			select {
+			case <-ctx.Done():
+			case <-time.After(retryAfter):
+			}
 		}
-		f.Logger.Info("reading all records again: the store's history no longer reaches back")
+		err = nil
 	}
 }
+
+// retryAfter is the pause after the store failed.
+const retryAfter = time.Second
 
 // synchronize reads all records at one revision and brings the table to it.
 func (f *Follower) synchronize(ctx context.Context, s store.Store) (int64, error) {
 	var revision int64
-	keep := make(map[string]struct{})
-	was := f.Table.Len() > 0
+	// The hostnames that the table has, by the names of their records; what the
+	// store still has is taken out.
+	left := make(map[string]string)
+	for h := range f.Table.All() {
+		left[h.Name] = h.Hostname
+	}
 	o := store.ListOptions{Limit: f.PageSize}
 	for {
 		page, err := s.List(ctx, Prefix, o)
@@ -92,28 +119,26 @@ func (f *Follower) synchronize(ctx context.Context, s store.Store) (int64, error
 		records := decodeAll(page.Entries)
 		for i := range page.Entries {
 			e := &page.Entries[i]
-			if was {
-				keep[strings.TrimPrefix(e.Key, Prefix)] = struct{}{}
-			}
+			name := strings.TrimPrefix(e.Key, Prefix)
+			hostname, known := left[name]
+			delete(left, name)
 			if records[i].err != nil {
 				f.undecodable(e.Key, e.Revision, records[i].err)
 				continue
 			}
-			f.synchronizeOne(records[i].record, e.Revision)
+			r := records[i].record
+			if known && hostname != r.Spec.Name { // deleted meanwhile, and its name taken
+				f.forget(name, hostname, e.Revision)
+			}
+			f.synchronizeOne(r, e.Revision)
 		}
 		if !page.More {
 			break
 		}
 		o.After, o.Revision = page.Entries[len(page.Entries)-1].Key, revision
 	}
-	if !was {
-		return revision, nil
-	}
-	for h := range f.Table.All() {
-		if _, ok := keep[h.Name]; !ok {
-			f.Table.Delete(h.Hostname)
-			f.tell(Change{Name: h.Name, Previous: remembered(h), Revision: revision})
-		}
+	for name, hostname := range left {
+		f.forget(name, hostname, revision)
 	}
 	return revision, nil
 }
@@ -123,8 +148,7 @@ func (f *Follower) synchronizeOne(r *v1alpha3.DomainRecord, revision int64) {
 	h, known := f.Table.Get(r.Spec.Name)
 	switch {
 	case known && h.Name != r.Name: // deleted meanwhile, and its hostname taken
-		f.Table.Delete(h.Hostname)
-		f.tell(Change{Name: h.Name, Previous: remembered(h), Revision: revision})
+		f.forget(h.Name, h.Hostname, revision)
 	case known && h.Revision == revision:
 		return
 	case known:
@@ -132,6 +156,15 @@ func (f *Follower) synchronizeOne(r *v1alpha3.DomainRecord, revision int64) {
 	}
 	f.Table.Set(FromRecord(r, revision))
 	f.tell(Change{Name: r.Name, Record: r, Previous: previous, Revision: revision})
+}
+
+// forget takes a record that is gone out of the table, unless its hostname is
+// another record's by now.
+func (f *Follower) forget(name, hostname string, revision int64) {
+	if h, ok := f.Table.Get(hostname); ok && h.Name == name {
+		f.Table.Delete(hostname)
+		f.tell(Change{Name: name, Previous: remembered(h), Revision: revision})
+	}
 }
 
 // remembered makes a record of what the table knew.
@@ -148,20 +181,22 @@ func remembered(h *Host) *v1alpha3.DomainRecord {
 	return r
 }
 
-func (f *Follower) watch(ctx context.Context, s store.Store, after int64) error {
+// watch applies what changes after a revision, and returns up to where it came.
+func (f *Follower) watch(ctx context.Context, s store.Store, after int64) (int64, error) {
 	w, err := s.Watch(ctx, Prefix, after)
 	if err != nil {
-		return err
+		return after, err
 	}
 	defer w.Close()
 	for {
 		batch, err := w.Next(ctx)
 		if err != nil {
-			return err
+			return after, err
 		}
 		for i := range batch.Events {
 			f.apply(&batch.Events[i])
 		}
+		after = batch.Revision
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 	"unsafe"
@@ -202,6 +203,43 @@ func TestFollowEndsWithTheStore(t *testing.T) {
 	}
 }
 
+// faulty fails the next watch, as an engine in another process may.
+type faulty struct {
+	store.Store
+	broken chan struct{}
+	failed atomic.Int32
+}
+
+func (s *faulty) Watch(ctx context.Context, prefix string, after int64) (store.Watcher, error) {
+	w, err := s.Store.Watch(ctx, prefix, after)
+	if err != nil || s.failed.Load() > 0 {
+		return w, err
+	}
+	return &faultyWatcher{w, s}, nil
+}
+
+type faultyWatcher struct {
+	store.Watcher
+	s *faulty
+}
+
+func (w *faultyWatcher) Next(context.Context) (store.Batch, error) {
+	<-w.s.broken
+	w.s.failed.Add(1)
+	return store.Batch{}, errors.New("connection lost")
+}
+
+func TestFollowGoesOnWhenTheStoreHasFailed(t *testing.T) {
+	s := &faulty{Store: openStore(t, boltstore.Options{}), broken: make(chan struct{})}
+	f := follow(t, s, Follower{})
+	close(s.broken)
+	rev := write(t, s, putOp(t, record("a.test", "a.test", true)))
+	f.until(t, "the record", func() bool { h, ok := f.table.Get("a.test"); return ok && h.Revision == rev })
+	if s.failed.Load() != 1 {
+		t.Errorf("the watch failed %d times", s.failed.Load())
+	}
+}
+
 func TestFollowReadsEverythingAgainWhenItHasFallenBehind(t *testing.T) {
 	s := openStore(t, boltstore.Options{History: 5})
 	for _, hostname := range []string{"changed.test", "deleted.test", "kept.test"} {
@@ -242,6 +280,50 @@ func TestFollowReadsEverythingAgainWhenItHasFallenBehind(t *testing.T) {
 	}
 	if h, ok := f.table.Get("recreated.test"); !ok || h.Name != "recreated.test" || !h.Verified {
 		t.Errorf("recreated.test is %+v", h)
+	}
+}
+
+func TestFollowSeesNamesAndHostnamesChangeHandsWhileItWasBehind(t *testing.T) {
+	s := openStore(t, boltstore.Options{History: 5})
+	write(t, s, putOp(t, record("a", "a.test", true)))
+	write(t, s, putOp(t, record("b", "b.test", true)))
+	write(t, s, putOp(t, record("c", "c.test", true)))
+	f := follow(t, s, Follower{PageSize: 1})
+	f.heard()
+	f.mu.Lock()
+	f.hold = make(chan struct{})
+	f.mu.Unlock()
+	write(t, s, putOp(t, record("first.test", "first.test", false)))
+	f.until(t, "the first change", func() bool { return f.table.Len() == 4 })
+	// a has another hostname now, b and c have each other's.
+	write(t, s, putOp(t, record("a", "other.test", false)))
+	write(t, s, putOp(t, record("b", "c.test", false)))
+	write(t, s, putOp(t, record("c", "b.test", false)))
+	for i := range 10 {
+		write(t, s, store.Op{Key: "filler", Value: []byte{byte(i)}, If: store.Any})
+	}
+	f.mu.Lock()
+	close(f.hold)
+	f.hold = nil
+	f.mu.Unlock()
+	last := write(t, s, putOp(t, record("last.test", "last.test", true)))
+	f.until(t, "the watch going on", func() bool { h, ok := f.table.Get("last.test"); return ok && h.Revision == last })
+	f.until(t, "the news", func() bool { f.mu.Lock(); defer f.mu.Unlock(); return len(f.told) == 8 })
+	if h, ok := f.table.Get("a.test"); ok {
+		t.Errorf("a.test, which no record has any more, is %+v", h)
+	}
+	for hostname, name := range map[string]string{"other.test": "a", "b.test": "c", "c.test": "b"} {
+		if h, ok := f.table.Get(hostname); !ok || h.Name != name || h.Verified {
+			t.Errorf("%s is %+v, want the record %s", hostname, h, name)
+		}
+	}
+	want := []string{
+		"first.test is first.test",
+		"a was a.test", "a is other.test", // not the other way round
+		"b was b.test", "c was c.test", "b is c.test", "c is b.test", "last.test is last.test",
+	}
+	if d := cmp.Diff(want, f.heard()); d != "" {
+		t.Error(d)
 	}
 }
 

@@ -7,8 +7,12 @@ import (
 	"slices"
 )
 
-// maxWaiters bounds how many may wait at a table at one time.
-const maxWaiters = 16384
+// maxWaiters bounds how many may wait at a table at one time, maxOfOne how many
+// of those for one hostname, so that a crowd at one leaves room for all others.
+const (
+	maxWaiters = 16384
+	maxOfOne   = 512
+)
 
 // ErrTooManyWaiters: as many wait already as may.
 var ErrTooManyWaiters = errors.New("too many are waiting for hostnames already")
@@ -34,8 +38,14 @@ func (t *Table) Wait(ctx context.Context, hostname string, done func(*Host) bool
 	if s.waiters == nil {
 		s.waiters = make(map[string][]chan struct{})
 	}
-	s.waiters[hostname] = append(s.waiters[hostname], changed)
+	full := len(s.waiters[hostname]) >= maxOfOne
+	if !full {
+		s.waiters[hostname] = append(s.waiters[hostname], changed)
+	}
 	s.mu.Unlock()
+	if full {
+		return h, fmt.Errorf("waiting for %q: %w", hostname, ErrTooManyWaiters)
+	}
 	defer s.leave(hostname, changed)
 	for {
 		h, _ = t.Get(hostname)

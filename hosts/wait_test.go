@@ -87,4 +87,29 @@ func TestWait(t *testing.T) {
 			t.Errorf("%d waiting afterwards, want %d", n, maxWaiters)
 		}
 	})
+	t.Run("leaves room for others when too many wait for one", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			table := New()
+			ctx, cancel := context.WithCancel(t.Context())
+			wait := func(hostname string) {
+				if _, err := table.Wait(ctx, hostname, verified); !errors.Is(err, context.Canceled) {
+					t.Errorf("waiting for %s ended with %v", hostname, err)
+				}
+			}
+			for range maxOfOne {
+				go wait("crowded.test")
+			}
+			synctest.Wait()
+			if _, err := table.Wait(ctx, "crowded.test", verified); !errors.Is(err, ErrTooManyWaiters) {
+				t.Errorf("got %v", err)
+			}
+			go wait("quiet.test")
+			synctest.Wait()
+			if n := table.waiting.Load(); n != maxOfOne+1 {
+				t.Errorf("%d waiting, want %d", n, maxOfOne+1)
+			}
+			cancel()
+			synctest.Wait()
+		})
+	})
 }

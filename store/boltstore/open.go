@@ -89,7 +89,7 @@ func open(path string, timeout time.Duration, readOnly bool) (*bbolt.DB, *os.Fil
 	case errors.Is(err, berrors.ErrInvalid), errors.Is(err, berrors.ErrChecksum), errors.Is(err, berrors.ErrInvalidMapping):
 		err = fmt.Errorf("opening %s: %w: %v; %s", path, ErrCorrupt, err, mend)
 	case !errors.Is(err, ErrCorrupt):
-		err = fmt.Errorf("opening store: %w", err)
+		err = fmt.Errorf("opening the store %s: %w", path, err)
 	}
 	if errors.Is(err, errPanic) && file != nil {
 		_ = file.Close() // bbolt did not get to it; the lock must go
@@ -110,9 +110,14 @@ func plausible(path string, f *os.File) error {
 		return fmt.Errorf("opening %s: %w: it is no regular file; name another", path, ErrCorrupt)
 	case info.Size() == 0:
 		return fmt.Errorf("opening %s: %w: the file is empty; %s", path, ErrCorrupt, mend)
+	case info.Size() < minSize:
+		return fmt.Errorf("opening %s: %w: %d bytes are there of at least %d; %s", path, ErrCorrupt, info.Size(), minSize, mend)
 	}
 	return nil
 }
+
+// minSize is what bbolt gives a new file, four of its smallest pages.
+const minSize = 4 * 4096
 
 // inspect refuses a file that is not ours, is newer than this program, or is
 // visibly damaged.

@@ -113,6 +113,18 @@ func TestOpenRefuses(t *testing.T) {
 				t.Fatal(err)
 			}
 		}, boltstore.ErrCorrupt, "bytes are there of"},
+		"a store of which less than a page is left": {func(t *testing.T, path string) {
+			ours(t, path, 10)
+			if err := os.Truncate(path, 3000); err != nil {
+				t.Fatal(err)
+			}
+		}, boltstore.ErrCorrupt, "3000 bytes"},
+		"a store of which one page is left": {func(t *testing.T, path string) {
+			ours(t, path, 10)
+			if err := os.Truncate(path, 4096); err != nil {
+				t.Fatal(err)
+			}
+		}, boltstore.ErrCorrupt, "4096 bytes"},
 		"a store with both meta pages damaged": {func(t *testing.T, path string) {
 			ours(t, path, 10)
 			damage(t, path, func(b []byte) { b[16+40]++; b[4096+16+40]++ })

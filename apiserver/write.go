@@ -2,6 +2,7 @@ package apiserver
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"hash/maphash"
@@ -92,14 +93,49 @@ func (s *Server) remove(ctx context.Context, r *v1alpha3.DomainRecord, rev int64
 		{Key: recordKey(r.Name), If: rev},
 		{Key: hostnameKey(r.Spec.Name), If: store.Any},
 	}
-	if owner := r.Owner(); owner != "" {
-		data, err := encodeReleased(Released{Owner: owner, UID: r.UID, Time: metav1.NewTime(s.cfg.Now().UTC())})
-		if err != nil {
-			return nil, err
-		}
-		ops = append(ops, store.Op{Key: releasedKey(r.Spec.Name), Value: data, If: store.Any})
+	released, err := s.release(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	if released != nil {
+		ops = append(ops, *released)
 	}
 	return s.commit(ctx, r, dryRun, ops...)
+}
+
+// release is what remembers who held the hostname of a record that is deleted;
+// nil: nothing new. A record that was never proven does not take the place of
+// another owner's: else a tenant's second record would need no token, because
+// its first, which never had it, held the hostname last.
+func (s *Server) release(ctx context.Context, r *v1alpha3.DomainRecord) (*store.Op, error) {
+	owner := r.Owner()
+	if owner == "" {
+		return nil, nil
+	}
+	key := releasedKey(r.Spec.Name)
+	e, _, err := s.cfg.Store.Get(ctx, key)
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		e.Revision = store.Absent
+	case err != nil:
+		return nil, fmt.Errorf("reading who held %q before: %w", r.Spec.Name, err)
+	case !wasProven(r):
+		var before Released
+		if json.Unmarshal(e.Value, &before) != nil || before.Owner != owner {
+			return nil, nil
+		}
+	}
+	data, err := encodeReleased(Released{Owner: owner, UID: r.UID, Time: metav1.NewTime(s.cfg.Now().UTC())})
+	if err != nil {
+		return nil, err
+	}
+	return &store.Op{Key: key, Value: data, If: e.Revision}, nil
+}
+
+// wasProven reports whether ownership was verified at some time.
+func wasProven(r *v1alpha3.DomainRecord) bool {
+	c := r.Status.Condition(v1alpha3.ConditionOwnershipVerified)
+	return c != nil && (c.Status == metav1.ConditionTrue || c.Reason == v1alpha3.ReasonProofWithdrawn)
 }
 
 // commit writes ops and puts the revision into r. A dry run checks the same

@@ -44,6 +44,8 @@ type authority struct {
 	mu    sync.Mutex
 	wants map[string]issuance.Want
 	certs map[string]ownership.CertificateObservation
+	// retried are the hostnames that were to be tried again at once.
+	retried []string
 }
 
 func (a *authority) Want(w issuance.Want) {
@@ -55,6 +57,12 @@ func (a *authority) Want(w issuance.Want) {
 func (a *authority) Forget(hostname string) {
 	a.mu.Lock()
 	delete(a.wants, hostname)
+	a.mu.Unlock()
+}
+
+func (a *authority) Retry(hostname string) {
+	a.mu.Lock()
+	a.retried = append(a.retried, hostname)
 	a.mu.Unlock()
 }
 

@@ -33,25 +33,70 @@ type claim struct {
 	held     bool // the holder written down is this record
 }
 
-// Claim finds out whether another tenant held the hostname before.
+// Claim finds out whether another tenant held the hostname before, or holds the
+// one that shares its challenges.
 func (c *Controller) claim(ctx context.Context, r *v1alpha3.DomainRecord) (claim, error) {
-	k := claim{key: "released/" + r.Spec.Name}
-	entry, _, err := c.cfg.Store.Get(ctx, k.key)
-	if errors.Is(err, store.ErrNotFound) {
-		return k, nil
-	}
+	k := claim{key: releasedKey(r.Spec.Name)}
+	h, revision, err := c.holder(ctx, r.Spec.Name)
 	if err != nil {
-		return k, fmt.Errorf("reading who held %s before: %w", r.Spec.Name, err)
+		return k, err
 	}
-	var h holder
-	if err := json.Unmarshal(entry.Value, &h); err != nil {
-		return k, fmt.Errorf("decoding who held %s before: %w", r.Spec.Name, err)
+	if h != nil {
+		k.revision, k.held = revision, h.UID == r.UID
 	}
-	k.revision, k.held = entry.Revision, h.UID == r.UID
-	if k.held && h.Token || !k.held && h.Owner != r.Owner() {
+	needed := h != nil && (k.held && h.Token || !k.held && h.Owner != r.Owner())
+	if !needed && !isTrue(&r.Status, v1alpha3.ConditionOwnershipVerified) {
+		needed, err = c.contested(ctx, r)
+	}
+	if needed {
 		k.token = v1alpha3.VerifyToken(r.UID)
 	}
-	return k, nil
+	return k, err
+}
+
+// Contested reports whether what the customer created for another tenant would
+// prove an unverified record: a wildcard and its base have one _acme-challenge
+// and one _apoxy-challenge, and so who asks second brings a token.
+func (c *Controller) contested(ctx context.Context, r *v1alpha3.DomainRecord) (bool, error) {
+	other := "*." + r.Spec.Name
+	if v1alpha3.IsWildcard(r.Spec.Name) {
+		other = v1alpha3.BaseName(r.Spec.Name)
+	}
+	h, _, err := c.holder(ctx, other)
+	if err != nil || h != nil && h.Owner != r.Owner() {
+		return err == nil, err
+	}
+	live, ok := c.cfg.Table.Get(other)
+	if !ok || live.Owner == r.Owner() {
+		return false, nil
+	}
+	v, err := c.read(ctx, live.Name)
+	if errors.Is(err, store.ErrNotFound) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	mine, theirs := &r.CreationTimestamp, &v.record.CreationTimestamp
+	return theirs.Before(mine) || theirs.Equal(mine) && v1alpha3.IsWildcard(r.Spec.Name), nil
+}
+
+func releasedKey(hostname string) string { return "released/" + hostname }
+
+// Holder reads who last held a hostname; nil: nobody is remembered.
+func (c *Controller) holder(ctx context.Context, hostname string) (*holder, int64, error) {
+	entry, _, err := c.cfg.Store.Get(ctx, releasedKey(hostname))
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, 0, nil
+	}
+	if err != nil {
+		return nil, 0, fmt.Errorf("reading who held %s before: %w", hostname, err)
+	}
+	h := new(holder)
+	if err := json.Unmarshal(entry.Value, h); err != nil {
+		return nil, 0, fmt.Errorf("decoding who held %s before: %w", hostname, err)
+	}
+	return h, entry.Revision, nil
 }
 
 // Settled returns what makes a record that has just proven itself by its token

@@ -231,6 +231,81 @@ func TestAReleasedHostname(t *testing.T) {
 }
 
 // idleDNS finds nothing, and counts.
+func TestATenantsDelegationProvesNoOtherTenantsWildcard(t *testing.T) {
+	world := newCustomer(t)
+	world.zone.Set("_acme-challenge IN CNAME _acme-challenge.example.com.cname.example.net.",
+		"_apoxy-challenge IN CNAME _apoxy-verify.cname.example.net.")
+	b := newBench(t, newTestResolver(t, world.World)).start()
+	owned := func(hostname, owner string, at time.Time) *v1alpha3.DomainRecord {
+		r := tlsRecord(hostname)
+		r.CreationTimestamp = metav1.NewTime(at)
+		r.Labels = map[string]string{v1alpha3.OwnerLabel: owner}
+		b.put(r)
+		b.until("the table has it", func() bool { _, ok := b.table.Get(hostname); return ok })
+		return r
+	}
+	now := time.Now()
+	base := owned("example.com", "alice", now.Add(-time.Hour))
+	b.until("the base is verified", func() bool {
+		return status(b.get(base.Name), v1alpha3.ConditionOwnershipVerified) == "True ApoxyChallengeConfigured"
+	})
+	wild := owned("*.example.com", "bob", now)
+	got := b.check(wild.Name)
+	b.expect(got, v1alpha3.PhasePending, v1alpha3.ConditionOwnershipVerified, "False OwnershipNotVerified")
+	if d := got.Status.DNSRecord(v1alpha3.PurposeOwnership); !d.Required {
+		t.Errorf("no token is asked for: %+v", d)
+	}
+	if w, ok := b.ca.wanted("*.example.com"); ok {
+		t.Errorf("a certificate is wanted: %+v", w)
+	}
+	b.expect(b.check(base.Name), v1alpha3.PhaseIssuing, v1alpha3.ConditionOwnershipVerified, "True ApoxyChallengeConfigured")
+
+	// It makes no difference that Alice is gone.
+	if _, err := b.store.Write(t.Context(), store.Op{Key: recordKey(base.Name), If: store.Any}); err != nil {
+		t.Fatal(err)
+	}
+	b.released("example.com", "alice")
+	b.expect(b.check(wild.Name), v1alpha3.PhasePending)
+
+	// Alice herself needs no token, and Bob proves himself by his.
+	mine := owned("*.www.example.com", "alice", now)
+	if d := b.check(mine.Name).Status.DNSRecord(v1alpha3.PurposeOwnership); d.Required {
+		t.Errorf("a token is asked of a hostname that shares nothing: %+v", d)
+	}
+	world.zone.Set("_apoxy-challenge IN CNAME " + v1alpha3.VerifyToken(wild.UID) + "._apoxy-verify.cname.example.net.")
+	b.expect(b.check(wild.Name), v1alpha3.PhaseIssuing, v1alpha3.ConditionOwnershipVerified, "True ApoxyChallengeConfigured")
+}
+
+func TestCAAThatWasMendedIsTriedAtOnce(t *testing.T) {
+	const host = "api.example.com"
+	world := newCustomer(t)
+	world.zone.Set(rightChallenge, `@ IN CAA 0 issue "other.example"`)
+	b := newBench(t, newTestResolver(t, world.World))
+	b.settings.CAIssuers = []string{"ca.example"}
+	b.start()
+	b.put(tlsRecord(host))
+	b.ca.set(host, ownership.CertificateObservation{Outcome: ownership.Absent, Work: ownership.WorkCAAForbids})
+	retries := func() int {
+		b.ca.mu.Lock()
+		defer b.ca.mu.Unlock()
+		return len(b.ca.retried)
+	}
+	b.until("the delegation is seen", func() bool {
+		return status(b.get(host), v1alpha3.ConditionACMEChallengeDelegationReady) == "True ACMEChallengeDelegationConfigured"
+	})
+	b.expect(b.check(host), v1alpha3.PhaseIssuing, v1alpha3.ConditionTLSReady, "False CAAForbidden")
+	if n := retries(); n != 0 {
+		t.Errorf("tried again %d times while CAA forbids it", n)
+	}
+	world.zone.Set(`@ IN CAA 0 issue "ca.example"`)
+	for range 3 {
+		b.check(host)
+	}
+	if n := retries(); n != 1 {
+		t.Errorf("tried again %d times after CAA was mended, want once: the authority knows better from then on", n)
+	}
+}
+
 type idleDNS struct {
 	mu    sync.Mutex
 	looks map[string]int

@@ -3,6 +3,7 @@ package controller
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -102,12 +103,27 @@ func (c *Controller) look(ctx context.Context, e *entry) error {
 		return err
 	}
 	s.fresh = false
+	if before, _ := c.seen.get(e.name); c.caaMended(v.record, before, s) {
+		c.cfg.Issuance.Retry(v.record.Spec.Name)
+	}
 	if isTrue(status, v1alpha3.ConditionReady) {
 		c.seen.drop(e.name)
 	} else {
 		c.seen.put(e.name, s, seenFor)
 	}
 	return nil
+}
+
+// CAAMended reports whether the CAA records now allow what issuance was refused
+// for them. That they looked so before as well is no news: then the authority
+// knows better, and its pause counts.
+func (c *Controller) caaMended(r *v1alpha3.DomainRecord, before, now *sighting) bool {
+	if now.caa.Outcome == ownership.CouldNotTell || c.cfg.Issuance.Observe(r.Spec.Name).Work != ownership.WorkCAAForbids ||
+		ownership.DiagnoseCAA(r.Spec.Name, now.caa, c.cfg.Settings().CAIssuers) != nil {
+		return false
+	}
+	return before == nil || before.uid != now.uid || before.caa.Outcome == ownership.CouldNotTell ||
+		before.caa.Domain != now.caa.Domain || !slices.Equal(before.caa.Records, now.caa.Records)
 }
 
 // Judge evaluates anew what other rooms know, with what DNS was last seen to hold.

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/mholt/acmez/v3/acme"
-	"go.uber.org/zap"
 )
 
 // orderRef is an order at a CA that may be taken up again.
@@ -124,10 +123,13 @@ func (f *flow) order(ctx context.Context, acct acme.Account) (acme.Order, error)
 		case err != nil && (p.Status >= 500 || p.Status == 429 || p.Type == acme.ProblemTypeAccountDoesNotExist):
 			return order, fmt.Errorf("taking up order: %w", err)
 		case err != nil: // gone
-		case order.Status == acme.StatusPending, order.Status == acme.StatusReady:
+		case order.Status == acme.StatusPending:
 			return order, nil
-		case order.Status == acme.StatusValid && f.known:
-			return order, nil
+		default:
+			f.tidy(ctx, acct, order.Authorizations)
+			if order.Status == acme.StatusReady || order.Status == acme.StatusValid && f.known {
+				return order, nil
+			}
 		}
 		// Invalid, or signed for a key that was lost: start anew.
 		f.resume = nil
@@ -177,6 +179,9 @@ func (f *flow) authorize(ctx context.Context, acct acme.Account, url string) (st
 	}
 	switch authz.Status {
 	case acme.StatusValid:
+		if f.resume != nil {
+			f.withdrawAll(ctx, authz)
+		}
 		return "", nil
 	case acme.StatusPending:
 	default:
@@ -222,29 +227,18 @@ func (f *flow) pick(authz acme.Authorization) (acme.Challenge, error) {
 // present puts the answer to a challenge where the CA will look: into our
 // zone, or into storage, from where every node's Caddy answers.
 func (f *flow) present(ctx context.Context, chal acme.Challenge) (cleanUp func(), err error) {
-	var undo func(context.Context) error
+	cleanUp = func() { f.withdraw(ctx, chal) }
 	if chal.Type == acme.ChallengeTypeDNS01 {
 		if f.challenges == nil {
 			return nil, errors.New("there is no zone to publish the challenge in")
 		}
-		value := chal.DNS01KeyAuthorization()
-		undo = func(ctx context.Context) error { return f.challenges.CleanUp(ctx, f.hostname, value) }
-		err = f.challenges.Present(ctx, f.hostname, value)
+		err = f.challenges.Present(ctx, f.hostname, chal.DNS01KeyAuthorization())
 	} else {
 		raw, jerr := json.Marshal(chal)
 		if jerr != nil {
 			return nil, fmt.Errorf("encoding challenge: %w", jerr)
 		}
-		key := challengeKey(f.ca.key, f.hostname)
-		undo = func(ctx context.Context) error { return f.ca.storage().Delete(ctx, key) }
-		err = f.ca.storage().Store(ctx, key, raw)
-	}
-	cleanUp = func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 15*time.Second)
-		defer cancel()
-		if err := undo(ctx); err != nil {
-			f.ca.log.Warn("removing a challenge failed", zap.String("hostname", f.hostname), zap.Error(err))
-		}
+		err = f.ca.storage().Store(ctx, challengeKey(f.ca.key, f.hostname), raw)
 	}
 	if err != nil {
 		cleanUp()

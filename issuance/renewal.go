@@ -28,12 +28,19 @@ func renewalTime(notBefore, notAfter time.Time, ratio float64, ari window, seed 
 	}
 	f := fraction(seed)
 	if ari.valid() {
-		t := ari.Start.Add(time.Duration(f * float64(ari.End.Sub(ari.Start))))
-		// However late the window lies, a twentieth of the lifetime is kept.
-		if last := notAfter.Add(-life / 20); t.After(last) {
-			t = last
+		start, end := ari.Start, ari.End
+		// A window that is wider than the lifetime says only that any time
+		// will do; a point before the beginning would renew over and over.
+		if start.Before(notBefore) && end.After(notBefore) {
+			start = notBefore
 		}
-		return t
+		// However late the window lies, a twentieth of the lifetime is kept.
+		if last := notAfter.Add(-life / 20); end.After(last) {
+			if end = last; start.After(last) {
+				return last
+			}
+		}
+		return start.Add(time.Duration(f * float64(end.Sub(start))))
 	}
 	if ratio <= 0 || ratio >= 1 {
 		ratio = 1.0 / 3

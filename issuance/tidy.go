@@ -1,0 +1,47 @@
+package issuance
+
+import (
+	"context"
+	"time"
+
+	"github.com/mholt/acmez/v3/acme"
+	"go.uber.org/zap"
+)
+
+// tidy takes back what an order of before may have left in place: a process
+// that died between putting a challenge in place and removing it.
+func (f *flow) tidy(ctx context.Context, acct acme.Account, authorizations []string) {
+	for _, url := range authorizations {
+		authz, err := f.ca.client.GetAuthorization(ctx, acct, url)
+		if err != nil {
+			f.ca.log.Debug("what an order of before left in place is not known", zap.String("hostname", f.hostname), zap.Error(err))
+			return
+		}
+		f.withdrawAll(ctx, authz)
+	}
+}
+
+// withdrawAll removes the answers to every challenge of an authorization.
+func (f *flow) withdrawAll(ctx context.Context, authz acme.Authorization) {
+	for _, c := range authz.Challenges {
+		f.withdraw(ctx, c)
+	}
+}
+
+// withdraw removes the answer to a challenge; none is no error.
+func (f *flow) withdraw(ctx context.Context, chal acme.Challenge) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 15*time.Second)
+	defer cancel()
+	var err error
+	switch chal.Type {
+	case acme.ChallengeTypeDNS01:
+		if f.challenges != nil {
+			err = f.challenges.CleanUp(ctx, f.hostname, chal.DNS01KeyAuthorization())
+		}
+	case acme.ChallengeTypeHTTP01, acme.ChallengeTypeTLSALPN01:
+		err = f.ca.storage().Delete(ctx, challengeKey(f.ca.key, f.hostname))
+	}
+	if err != nil {
+		f.ca.log.Warn("removing a challenge failed", zap.String("hostname", f.hostname), zap.Error(err))
+	}
+}

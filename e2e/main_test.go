@@ -12,10 +12,10 @@ import (
 func TestMain(m *testing.M) { os.Exit(testnet.Main(m, buildPrograms)) }
 
 // buildPrograms compiles the product and the peers that come as Go modules.
-// E2E_RACE=1 compiles the product with the race detector. Programs that lie in
+// RACE=1 compiles the product with the race detector. Programs that lie in
 // the directory E2E_BIN are taken from there.
 func buildPrograms(bin string) error {
-	race := os.Getenv("E2E_RACE") != ""
+	race := os.Getenv("RACE") != ""
 	for _, program := range []struct {
 		name, module, pkg string
 		race              bool

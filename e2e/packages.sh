@@ -13,6 +13,7 @@ need make make
 need gcc gcc
 need nsd nsd
 need unbound unbound
+need ldns-signzone ldnsutils
 need dig dnsutils
 need chromium chromium
 need certutil libnss3-tools

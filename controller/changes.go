@@ -24,7 +24,7 @@ func (c *Controller) Changed(ch hosts.Change) {
 	now := c.cfg.Now()
 	c.mu.Lock()
 	e := c.byName[ch.Name]
-	known := e != nil && e.hostname == r.Spec.Name
+	known := e != nil && e.hostname == r.Spec.Name && (ch.Previous == nil || ch.Previous.UID == r.UID)
 	if !known {
 		e = c.add(ch.Name, r.Spec.Name)
 	}
@@ -105,6 +105,17 @@ func (c *Controller) deleted(ch hosts.Change) {
 		from = string(ch.Previous.Status.Phase)
 	}
 	c.cfg.OnTransition(Transition{Kind: RecordDeleted, Name: ch.Name, Hostname: hostname, From: from})
+}
+
+// ForgetGone takes back what a look that outlasted its record has noted of it.
+func (c *Controller) forgetGone(e *entry) {
+	c.mu.Lock()
+	gone := e.gone && c.byName[e.name] == nil
+	c.mu.Unlock()
+	if gone {
+		c.brake.note(e.name, false, time.Time{})
+		c.seen.drop(e.name)
+	}
 }
 
 // Add makes the entry of a record; c.mu is held.

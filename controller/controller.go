@@ -74,9 +74,11 @@ type Controller struct {
 	byName  map[string]*entry
 	aliases map[string]string // hostname to name, where they differ
 	running bool
+	heeded  time.Time // when the clock was last looked at
 
 	targetsMu   sync.Mutex
 	targets     map[v1alpha3.TargetRef]ownership.TargetObservation
+	targetsMost int // more are worth forgetting those that no record names
 	targetsKick chan struct{}
 }
 
@@ -140,9 +142,13 @@ func (c *Controller) Run(ctx context.Context) error {
 		c.takeHints()
 		c.mu.Lock()
 		now := c.cfg.Now()
+		c.heedClock(now)
 		for e := c.queue.next(now); e != nil; e = c.queue.next(now) {
 			what, waiters := e.begin()
-			work.Go(func() { c.work(ctx, e, what, waiters) })
+			work.Go(func() {
+				c.work(ctx, e, what, waiters)
+				c.forgetGone(e)
+			})
 		}
 		wait := c.queue.wait(now)
 		queueDepth.Set(float64(c.queue.waiting()))

@@ -2,6 +2,7 @@ package controller
 
 import (
 	"context"
+	"maps"
 	"reflect"
 	"time"
 
@@ -74,14 +75,38 @@ func (c *Controller) lookAtAll() {
 func (c *Controller) target(ref v1alpha3.TargetRef) ownership.TargetObservation {
 	o := c.cfg.Target(ref)
 	c.targetsMu.Lock()
-	defer c.targetsMu.Unlock()
 	if c.targets == nil {
 		c.targets = make(map[v1alpha3.TargetRef]ownership.TargetObservation)
+		c.targetsMost = targetsLeast
 	}
 	if _, ok := c.targets[ref]; !ok {
 		c.targets[ref] = o
 	}
+	full := len(c.targets) > c.targetsMost
+	if full {
+		c.targetsMost *= 2 // nobody else needs to do what follows
+	}
+	c.targetsMu.Unlock()
+	if full {
+		c.pruneTargets(ref)
+	}
 	return o
+}
+
+// TargetsLeast is how many targets are remembered before it matters whether
+// records still name them.
+const targetsLeast = 1024
+
+// PruneTargets forgets the targets that no record names, but for one.
+func (c *Controller) pruneTargets(but v1alpha3.TargetRef) {
+	named := map[v1alpha3.TargetRef]bool{but: true}
+	for h := range c.cfg.Table.All() {
+		named[h.Target] = true
+	}
+	c.targetsMu.Lock()
+	defer c.targetsMu.Unlock()
+	maps.DeleteFunc(c.targets, func(ref v1alpha3.TargetRef, _ ownership.TargetObservation) bool { return !named[ref] })
+	c.targetsMost = max(targetsLeast, 2*len(c.targets))
 }
 
 // TargetNews returns the targets that are not as they were when last compared.

@@ -1,0 +1,111 @@
+package controller
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/apoxy-dev/caddy-apoxy/api/v1alpha3"
+	"github.com/apoxy-dev/caddy-apoxy/hosts"
+	"github.com/apoxy-dev/caddy-apoxy/ownership"
+	"github.com/apoxy-dev/caddy-apoxy/store"
+)
+
+func TestARecordMadeAnewIsAnother(t *testing.T) {
+	b := newBench(t, &idleDNS{looks: map[string]int{}})
+	t.Cleanup(func() { _ = b.store.Close() })
+	const host = "api.example.com"
+	before, now := plainRecord(host), plainRecord(host)
+	now.UID = "another"
+	b.Changed(hosts.Change{Name: host, Record: before})
+	e := b.byName[host]
+	b.Changed(hosts.Change{Name: host, Record: now, Previous: before}) // as after falling behind the history
+	if again := b.byName[host]; again == nil || again == e || !e.gone {
+		t.Errorf("a look at the record of before, still under way, would end what is known of the new one: %+v", again)
+	}
+}
+
+// slowDNS says that nothing is there, once it is let.
+type slowDNS struct {
+	idleDNS
+	asked, let chan struct{}
+}
+
+func (d *slowDNS) Observe(ctx context.Context, hostname string, kind Kind) ownership.DNSObservation {
+	if kind == KindTraffic {
+		d.asked <- struct{}{}
+		<-d.let
+	}
+	return ownership.DNSObservation{Outcome: ownership.Absent, NXDomain: true, At: time.Now()}
+}
+
+func TestALookThatOutlastsItsRecordLeavesTheBrakeAlone(t *testing.T) {
+	dns := &slowDNS{idleDNS: idleDNS{looks: map[string]int{}}, asked: make(chan struct{}, 8), let: make(chan struct{})}
+	b := newBench(t, dns).start()
+	const host = "api.example.com"
+	r := plainRecord(host)
+	r.Status = ownership.Initial(r, b.settings, time.Now().Add(-time.Hour))
+	r.Status.Phase = v1alpha3.PhaseActive
+	for i := range r.Status.Conditions {
+		if c := &r.Status.Conditions[i]; c.Type == v1alpha3.ConditionOwnershipVerified {
+			c.Status, c.Reason = "True", v1alpha3.ReasonCNAMEConfigured
+		}
+	}
+	b.put(r)
+	<-dns.asked // the look has read the record
+	if _, err := b.store.Write(t.Context(), store.Op{Key: recordKey(host), If: store.Any}); err != nil {
+		t.Fatal(err)
+	}
+	b.until("the deletion is told", func() bool {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		return len(b.transitions) > 0
+	})
+	close(dns.let)
+	b.until("the look is over", func() bool {
+		b.Controller.mu.Lock()
+		defer b.Controller.mu.Unlock()
+		return b.queue.lanes[laneFast].running+b.queue.lanes[laneSlow].running == 0
+	})
+	b.until("the brake has forgotten the record", func() bool {
+		b.brake.mu.Lock()
+		defer b.brake.mu.Unlock()
+		return len(b.brake.withdrawing) == 0
+	})
+}
+
+func TestTargetsThatNoRecordNamesAreForgotten(t *testing.T) {
+	b := newBench(t, &idleDNS{looks: map[string]int{}})
+	t.Cleanup(func() { _ = b.store.Close() })
+	b.table.Set(hosts.FromRecord(plainRecord("api.example.com"), 1))
+	kept := *plainRecord("api.example.com").Spec.Target.Ref
+	b.target(kept)
+	for i := range 10 * targetsLeast {
+		b.target(v1alpha3.TargetRef{Kind: v1alpha3.KindGateway, Name: fmt.Sprint("gone-", i)})
+	}
+	if n := len(b.targets); n > targetsLeast+1 {
+		t.Errorf("%d targets are remembered, and one is named", n)
+	}
+	if _, ok := b.targets[kept]; !ok {
+		t.Error("the one that is named is forgotten")
+	}
+}
+
+func TestAClockThatIsSetBackDelaysNoLook(t *testing.T) {
+	b := newBench(t, &idleDNS{looks: map[string]int{}})
+	t.Cleanup(func() { _ = b.store.Close() })
+	const host = "api.example.com"
+	b.Changed(hosts.Change{Name: host, Record: plainRecord(host)})
+	now := time.Now()
+	b.queue.schedule(b.byName[host], now.Add(24*time.Hour+time.Minute)) // as it seems after a step of a day
+	b.heedClock(now)
+	b.heedClock(now.Add(time.Minute)) // the clock goes as it should
+	if at := b.NextLook(host); !at.Equal(now.Round(0).Add(24*time.Hour + time.Minute)) {
+		t.Errorf("the next look has moved to %v", at)
+	}
+	b.setBack(24 * time.Hour)
+	if at := b.NextLook(host); !at.Equal(now.Round(0).Add(time.Minute)) {
+		t.Errorf("the next look is at %v", at)
+	}
+}

@@ -1,0 +1,34 @@
+package controller
+
+import "time"
+
+// ClockStep is the least step back of the clock that is heeded.
+const clockStep = 5 * time.Second
+
+// HeedClock finds out whether the wall clock was set back since the last call,
+// by how much time has passed in truth. Looks are due by the wall clock, which
+// would leave all records unseen for as long as the step was; a step forward
+// only has them looked at early. c.mu is held.
+func (c *Controller) heedClock(now time.Time) {
+	last := c.heeded
+	c.heeded = now
+	if last.IsZero() {
+		return
+	}
+	passed, shown := now.Sub(last), now.Round(0).Sub(last.Round(0)) // Round takes the monotonic reading away
+	if back := passed - shown; back >= clockStep {
+		c.setBack(back)
+	}
+}
+
+// SetBack makes all that is due earlier. It keeps the order of the timers. c.mu
+// is held.
+func (c *Controller) setBack(by time.Duration) {
+	for _, e := range c.byName {
+		for _, at := range []*int64{&e.due, &e.hintFrom, &e.hintDue} {
+			if *at != 0 {
+				*at -= int64(by)
+			}
+		}
+	}
+}

@@ -1,6 +1,8 @@
 package caddyapoxy
 
 import (
+	"errors"
+	"fmt"
 	"net/http"
 
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
@@ -20,10 +22,34 @@ Manages customers' domains through the API on Caddy's admin endpoint. Run under
 the name apoxy, as through a link, this program takes the commands below
 directly.`,
 		CobraFunc: func(cmd *cobra.Command) {
+			refuseOthers(cmd)
 			cmd.AddCommand(cli.Command(cli.Env{Client: adminClient, Flags: adminFlags, Failed: failed}))
 			cmd.AddCommand(doctor.Command(doctor.Env{Client: adminClient, Flags: adminFlags, Failed: failed}))
 		},
 	})
+}
+
+// refuseOthers makes what is no command, or none of this version, wrong usage.
+func refuseOthers(cmd *cobra.Command) {
+	cmd.SilenceErrors, cmd.SilenceUsage = true, true
+	cmd.Args = cobra.ArbitraryArgs
+	refuse := func(cmd *cobra.Command, err error) error {
+		fmt.Fprintf(cmd.ErrOrStderr(), "error: %v (see %s --help)\n", err, cmd.CommandPath())
+		return failed(cmd, cli.ExitUsage, err)
+	}
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return cmd.Help()
+		}
+		return refuse(cmd, fmt.Errorf("there is no command %.60q", args[0]))
+	}
+	cmd.SetFlagErrorFunc(refuse)
+	tunnel := &cobra.Command{Use: "tunnel", Hidden: true, DisableFlagParsing: true}
+	tunnel.SilenceErrors, tunnel.SilenceUsage = true, true
+	tunnel.RunE = func(cmd *cobra.Command, _ []string) error {
+		return refuse(cmd.Parent(), errors.New("tunnel is not part of this version"))
+	}
+	cmd.AddCommand(tunnel)
 }
 
 // adminFlags are the flags by which Caddy's own commands find the endpoint.

@@ -140,8 +140,8 @@ func (o *applyOptions) apply(ctx context.Context, c *client, m manifest, dry boo
 	if dry {
 		query.Set("dryRun", "All")
 	}
-	name := m.name()
-	if name == "" { // the server has the words for what is wrong with it
+	name, err := m.name()
+	if err != nil { // the server has the words for what is wrong with it
 		u, err := create(ctx, c, m, query)
 		return u, created, err
 	}

@@ -52,7 +52,7 @@ func (o *deleteOptions) run(ctx context.Context, c *client, args []string) error
 	if err != nil {
 		return err
 	}
-	names, err := o.names(ctx, c, args)
+	names, errs, err := o.names(ctx, c, args)
 	if err != nil {
 		return err
 	}
@@ -61,7 +61,6 @@ func (o *deleteOptions) run(ctx context.Context, c *client, args []string) error
 		ctx, cancel = context.WithTimeout(ctx, o.timeout)
 		defer cancel()
 	}
-	var errs []error
 	for _, name := range names {
 		err := o.delete(ctx, c, name, dry)
 		if errors.Is(err, context.DeadlineExceeded) {
@@ -74,8 +73,9 @@ func (o *deleteOptions) run(ctx context.Context, c *client, args []string) error
 	return join(errs)
 }
 
-// names returns what is to be deleted: one way of naming it, not two.
-func (o *deleteOptions) names(ctx context.Context, c *client, args []string) ([]string, error) {
+// names returns what is to be deleted: one way of naming it, not two. Documents
+// of a file that name no record do not keep the others: bad has them.
+func (o *deleteOptions) names(ctx context.Context, c *client, args []string) (names []string, bad []error, err error) {
 	ways := 0
 	for _, given := range []bool{len(args) > 0, len(o.files.names) > 0, o.labels != "", o.all} {
 		if given {
@@ -83,31 +83,32 @@ func (o *deleteOptions) names(ctx context.Context, c *client, args []string) ([]
 		}
 	}
 	if ways != 1 {
-		return nil, usagef("delete takes one of NAME, -f FILE, -l SELECTOR, --all")
+		return nil, nil, usagef("delete takes one of NAME, -f FILE, -l SELECTOR, --all")
 	}
 	if len(args) > 0 {
-		return parseNames(args)
+		names, err = parseNames(args)
+		return names, nil, err
 	}
-	var names []string
 	if len(o.files.names) > 0 {
 		manifests, err := o.files.read(o.env.Stdin)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		for _, m := range manifests {
-			name := m.name()
-			if name == "" {
-				return nil, fmt.Errorf("%s names no record: give metadata.name or spec.name", m.source)
+			name, err := m.name()
+			if err != nil {
+				bad = append(bad, within(m.source, err))
+				continue
 			}
 			names = append(names, name)
 		}
-		return names, nil
+		return names, bad, nil
 	}
-	err := c.eachRecord(ctx, listQuery{labels: o.labels, limit: 500}, func(name string) { names = append(names, name) })
+	err = c.eachRecord(ctx, listQuery{labels: o.labels, limit: 500}, func(name string) { names = append(names, name) })
 	if err == nil && len(names) == 0 {
 		fmt.Fprintln(o.env.Stderr, "No resources found")
 	}
-	return names, err
+	return names, nil, err
 }
 
 // eachRecord visits the names of all records of a query.

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -75,9 +74,9 @@ func (o *diffOptions) run(ctx context.Context, c *client, args []string) (differ
 
 // diff compares a record as it is with what apply would make of it.
 func (o *diffOptions) diff(ctx context.Context, c *client, m manifest) ([]byte, error) {
-	name := m.name()
-	if name == "" {
-		return nil, errors.New("names no record: give metadata.name or spec.name")
+	name, err := m.name()
+	if err != nil {
+		return nil, err
 	}
 	m.SetName(name)
 	m.SetManagedFields(nil)

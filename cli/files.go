@@ -32,17 +32,20 @@ type manifest struct {
 }
 
 // name is that of the record the manifest means: its own, or the one that
-// follows from its hostname; empty if neither is given or valid.
-func (m manifest) name() string {
+// follows from its hostname. The error says why neither does.
+func (m manifest) name() (string, error) {
 	if n := m.GetName(); n != "" {
-		return n
+		return n, nil
 	}
 	host, _, _ := unstructured.NestedString(m.Object, "spec", "name")
+	if host == "" {
+		return "", errors.New("names no record: give metadata.name or spec.name")
+	}
 	normal, err := v1alpha3.NormalizeHostname(host)
 	if err != nil {
-		return ""
+		return "", fmt.Errorf("spec.name %s %w", quote(host), err)
 	}
-	return v1alpha3.RecordName(normal)
+	return v1alpha3.RecordName(normal), nil
 }
 
 // files is the flags that name manifests.

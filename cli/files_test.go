@@ -50,8 +50,8 @@ func TestParseManifests(t *testing.T) {
 			}
 			var names []string
 			for _, m := range ms {
-				name := m.name()
-				if name == "" {
+				name, err := m.name()
+				if err != nil {
 					name = "?"
 				}
 				names = append(names, name)
@@ -73,7 +73,7 @@ func FuzzParseManifests(f *testing.F) {
 			return
 		}
 		for _, m := range ms {
-			_ = m.name()
+			_, _ = m.name()
 			if _, err := m.MarshalJSON(); err != nil {
 				t.Fatal(err)
 			}

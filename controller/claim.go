@@ -54,6 +54,13 @@ func (c *Controller) claim(ctx context.Context, r *v1alpha3.DomainRecord) (claim
 	return k, err
 }
 
+// Token is what alone proves the hostname of a new record that another tenant's
+// record held, or shares its challenges with; "" where the plain challenge does.
+func (c *Controller) Token(ctx context.Context, r *v1alpha3.DomainRecord) (string, error) {
+	k, err := c.claim(ctx, r)
+	return k.token, err
+}
+
 // Contested reports whether what the customer created for another tenant would
 // prove an unverified record: a wildcard and its base have one _acme-challenge
 // and one _apoxy-challenge, and so who asks second brings a token.

@@ -72,8 +72,8 @@ func Evaluate(in Input) Verdict {
 
 // Initial is the status of a record before the first look: phase Pending, every
 // record that the customer creates, and conditions that say what to create.
-// What a previous status says is kept as far as it still applies. The tenant
-// rule is not known here: the first Evaluate brings the token's form in.
+// What a previous status says is kept as far as it still applies, the token of
+// the tenant rule too.
 func Initial(r *v1alpha3.DomainRecord, s Settings, now time.Time) v1alpha3.DomainRecordStatus {
 	return Evaluate(Input{Record: r, Settings: s, Now: now, Token: heldToken(r, s.Zone), Observations: Observations{
 		Target: TargetObservation{Unknown: true},
@@ -117,7 +117,9 @@ type evaluation struct {
 }
 
 func newEvaluation(r *v1alpha3.DomainRecord, s Settings, now time.Time) *evaluation {
-	e := &evaluation{r: r, prev: r.Status.DeepCopy(), settings: s, now: now.UTC().Truncate(time.Second), tls: r.WantsTLS()}
+	e := &evaluation{r: r, prev: r.Status.DeepCopy(), settings: s, tls: r.WantsTLS(),
+		now:   now.UTC().Truncate(time.Second),
+		stamp: now.UTC().Add(time.Second - time.Nanosecond).Truncate(time.Second)}
 	e.out.ObservedGeneration = r.Generation
 	e.out.Type = v1alpha3.StatusTypeRef
 	return e

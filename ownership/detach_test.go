@@ -227,3 +227,22 @@ func TestBrake(t *testing.T) {
 		}
 	}
 }
+
+// The status keeps whole seconds. Whatever fraction of one the proof went in,
+// the whole wait is over before ownership falls.
+func TestTheWaitIsNeverCutShort(t *testing.T) {
+	w := newWorld(t, testHost, false)
+	w.obs.Traffic = right(w.r, v1alpha3.PurposeTraffic, "")
+	w.look()
+	gone := testEpoch.Add(time.Hour + 999*time.Millisecond)
+	w.now, w.obs.Traffic = gone, absent
+	w.look()
+	w.now = gone.Add(10*time.Minute - 10*time.Millisecond)
+	if v := w.look(); v.Falls {
+		t.Errorf("falls %s after the proof went, which must take 10m: %+v", w.now.Sub(gone), v)
+	}
+	w.now = gone.Add(10*time.Minute + time.Second)
+	if v := w.look(); !v.Falls {
+		t.Errorf("stands %s after the proof went: %+v", w.now.Sub(gone), v)
+	}
+}

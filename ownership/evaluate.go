@@ -101,11 +101,14 @@ type evaluation struct {
 	r        *v1alpha3.DomainRecord
 	prev     *v1alpha3.DomainRecordStatus
 	settings Settings
-	now      time.Time
-	obs      Observations
-	token    string
-	hold     bool
-	tls      bool
+	// now is in whole seconds, as the status keeps times. stamp is the same
+	// rounded up: a proof counts as gone from then on, so that ownership never
+	// falls a fraction of a second before DetachAfter is over.
+	now, stamp time.Time
+	obs        Observations
+	token      string
+	hold       bool
+	tls        bool
 
 	traffic, delegation, challenge finding
 	cert                           certificate

@@ -54,7 +54,7 @@ func (e *evaluation) heldReason(kind string) string {
 // replaces what was there; anything else leaves it standing.
 func (e *evaluation) find(d *v1alpha3.DNSRecord, o DNSObservation) finding {
 	f := finding{record: d, obs: o, told: o.Outcome != CouldNotTell}
-	now := metav1.NewTime(e.now)
+	now := metav1.NewTime(e.stamp)
 	d.LastTransitionTime = &now
 	if p := e.prev.DNSRecord(d.Purpose); p != nil && p.Name == d.Name && p.Value == d.Value && p.Type == d.Type {
 		d.Configured, d.Problem = p.Configured, p.Problem

@@ -2,11 +2,13 @@ package caddyapoxy
 
 import (
 	"context"
-	"errors"
+	"encoding/json"
+	"fmt"
 	"net/http"
 
 	"github.com/caddyserver/caddy/v2"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/apoxy-dev/caddy-apoxy/apiserver"
 )
@@ -44,13 +46,17 @@ func (a *AdminAPI) Routes() []caddy.AdminRoute {
 // serve finds the app anew for every request: after a failed reload the admin
 // endpoint belongs to a configuration that never ran.
 func (a *AdminAPI) serve(w http.ResponseWriter, r *http.Request) error {
-	v, err := caddy.ActiveContext().AppIfConfigured("apoxy")
+	active := caddy.ActiveContext()
+	if active.Context == nil {
+		return unavailable(w, "Caddy is starting: its first configuration is not in force yet")
+	}
+	v, err := active.AppIfConfigured("apoxy")
 	if err != nil {
-		return unavailable(errors.New("the running configuration has no apoxy app: add the global option `apoxy { zone … }`"))
+		return unavailable(w, "the running configuration has no apoxy app: add the global option `apoxy { zone … }`")
 	}
 	rt, err := v.(*App).runtime(r.Context())
 	if err != nil {
-		return unavailable(err)
+		return unavailable(w, err.Error())
 	}
 	if r.URL.Query().Has("watch") {
 		ctx, cancel := context.WithCancel(r.Context())
@@ -62,9 +68,17 @@ func (a *AdminAPI) serve(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-func unavailable(err error) error {
-	status := apierrors.NewServiceUnavailable(err.Error())
-	return caddy.APIError{HTTPStatus: http.StatusServiceUnavailable, Err: status, Message: err.Error()}
+// unavailable answers as a Kubernetes API does that cannot answer now.
+func unavailable(w http.ResponseWriter, why string) error {
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Retry-After", "1")
+	w.WriteHeader(http.StatusServiceUnavailable)
+	status := apierrors.NewServiceUnavailable(why).Status()
+	status.TypeMeta = metav1.TypeMeta{Kind: "Status", APIVersion: "v1"}
+	if err := json.NewEncoder(w).Encode(status); err != nil {
+		return fmt.Errorf("answering that the API is unavailable: %w", err)
+	}
+	return nil
 }
 
 // Interface guards

@@ -143,7 +143,11 @@ func (h *Handler) httpsURL(r *http.Request, hostname string) string {
 	if port != caddyhttp.DefaultHTTPSPort {
 		hostname = net.JoinHostPort(hostname, strconv.Itoa(port))
 	}
-	return "https://" + hostname + r.URL.RequestURI()
+	uri := r.URL.RequestURI()
+	if !strings.HasPrefix(uri, "/") {
+		uri = "/" // "*", or what would lead to another host
+	}
+	return "https://" + hostname + uri
 }
 
 // setPlaceholders offers the record to the handlers below.

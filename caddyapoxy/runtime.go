@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -53,6 +54,9 @@ type runtime struct {
 	cancel  context.CancelFunc
 	work    sync.WaitGroup
 
+	events   chan controller.Transition // to be raised
+	overflow atomic.Bool                // some were lost lately
+
 	mu     sync.Mutex
 	rrsets map[string]*dnsprovider.RRSets // by zone
 }
@@ -61,11 +65,18 @@ type runtime struct {
 // call must be followed by one runtimes.Delete(key).
 func openRuntime(s StoreModule, logger *zap.Logger) (*runtime, error) {
 	v, _, err := runtimes.LoadOrNew(s.Key(), func() (caddy.Destructor, error) {
-		st, err := s.Open(logger.Named("store"))
+		var opened atomic.Pointer[runtime]
+		live := liveLogger(logger, func() *zap.Logger { return opened.Load().present(logger) })
+		st, err := s.Open(live.Named("store"))
 		if err != nil {
 			return nil, err
 		}
-		return newRuntime(s.Key(), st, logger)
+		rt, err := newRuntime(s.Key(), st, live)
+		if err != nil {
+			return nil, err
+		}
+		opened.Store(rt)
+		return rt, nil
 	})
 	if err != nil {
 		return nil, err
@@ -73,8 +84,19 @@ func openRuntime(s StoreModule, logger *zap.Logger) (*runtime, error) {
 	return v.(*runtime), nil
 }
 
+// present is the logger of the configuration in force, or before that the first.
+func (rt *runtime) present(first *zap.Logger) *zap.Logger {
+	if rt != nil {
+		if a := rt.apps.Current(); a != nil {
+			return a.logger
+		}
+	}
+	return first
+}
+
 func newRuntime(key string, st store.Store, logger *zap.Logger) (*runtime, error) {
 	rt := &runtime{key: key, logger: logger, store: st, table: hosts.New(), rrsets: map[string]*dnsprovider.RRSets{}}
+	rt.events = make(chan controller.Transition, eventBacklog)
 	rt.ctx, rt.cancel = context.WithCancel(context.Background())
 	rt.scheduler = issuance.New(issuance.Config{
 		Store:      st,
@@ -97,9 +119,7 @@ func newRuntime(key string, st store.Store, logger *zap.Logger) (*runtime, error
 		Store:    st,
 		Zone:     rt.zoneName,
 		Reserved: rt.reserved,
-		Prepare: func(r *v1alpha3.DomainRecord) {
-			r.Status = ownership.Initial(r, rt.settings(), time.Now())
-		},
+		Prepare:  rt.prepare,
 		Check:    rt.check,
 		Revoke:   rt.revoke,
 		NextLook: rt.controller.NextLook,
@@ -118,17 +138,23 @@ func newRuntime(key string, st store.Store, logger *zap.Logger) (*runtime, error
 // table is complete, so that no name is denied for want of having been read.
 func (rt *runtime) start() error {
 	rt.started.Do(func() {
-		loaded := make(chan struct{})
+		loaded, failed := make(chan struct{}), make(chan error, 1)
+		rt.run("raising events", rt.raiseEvents)
 		rt.run("following the records", func(ctx context.Context) error {
-			return hosts.Follow(ctx, rt.store, hosts.Follower{
+			err := hosts.Follow(ctx, rt.store, hosts.Follower{
 				Table:    rt.table,
 				OnChange: rt.controller.Changed,
 				OnLoaded: func() { close(loaded) },
 				Logger:   rt.logger.Named("hosts"),
 			})
+			failed <- err
+			return err
 		})
 		select {
 		case <-loaded:
+		case err := <-failed:
+			rt.startup = fmt.Errorf("reading the records of %s: %w", rt.key, err)
+			return
 		case <-time.After(loadTimeout):
 			rt.startup = fmt.Errorf("reading the records of %s: not done after %s", rt.key, loadTimeout)
 			return
@@ -238,6 +264,21 @@ func (rt *runtime) revoke(ctx context.Context, hostname, reason string) error {
 	return err
 }
 
+// prepare fills the status that a new record is answered with, so that it names
+// from the first what the customer is to create.
+func (rt *runtime) prepare(r *v1alpha3.DomainRecord) {
+	ctx, cancel := context.WithTimeout(rt.ctx, 5*time.Second)
+	defer cancel()
+	switch token, err := rt.controller.Token(ctx, r); {
+	case err != nil:
+		rt.logger.Warn("whether a hostname was another tenant's is left to the first look", zap.String("name", r.Name), zap.Error(err))
+	case token != "":
+		r.Status.DNSRecords = []v1alpha3.DNSRecord{{Purpose: v1alpha3.PurposeOwnership,
+			Value: v1alpha3.TokenVerifyName(token, rt.zoneName())}}
+	}
+	r.Status = ownership.Initial(r, rt.settings(), time.Now())
+}
+
 func (rt *runtime) targetHealth(ref v1alpha3.TargetRef) ownership.TargetObservation {
 	h, found := rt.apps.Current().targets.Health(target.Ref{Kind: ref.Kind, Name: ref.Name})
 	return ownership.TargetObservation{Found: found, Healthy: h.Healthy, Message: h.Message}
@@ -249,18 +290,6 @@ func (rt *runtime) reserved(hostname string) (by string, yes bool) {
 		by, yes = a.reserved[hostname]
 	}
 	return by, yes
-}
-
-// emit raises an event for a change of a record.
-func (rt *runtime) emit(t controller.Transition) {
-	a := rt.apps.Current()
-	if a == nil || a.events == nil {
-		return
-	}
-	a.events.Emit(a.ctx, t.Event(), map[string]any{
-		"name": t.Name, "hostname": t.Hostname, "type": t.Type,
-		"from": t.From, "to": t.To, "reason": t.Reason, "message": t.Message,
-	})
 }
 
 // version is this build's, as Caddy tells it.

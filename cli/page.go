@@ -148,7 +148,7 @@ func (p *page) seen(d v1alpha3.DNSRecord) {
 	for _, o := range d.Observed {
 		p.line("    %s", o)
 	}
-	if d.Problem != nil && !d.Configured {
+	if d.Problem != nil { // also beside a right record: still cached, bogus, CAA
 		p.text(d.Problem.Reason+": "+d.Problem.Message, "    ")
 	}
 }

@@ -19,6 +19,7 @@ func TestAdmit(t *testing.T) {
 	detached := &hosts.Host{TLS: true, Phase: v1alpha3.PhaseDetached}
 	plain := &hosts.Host{Phase: v1alpha3.PhaseActive, Verified: true}
 	plainPending := &hosts.Host{Phase: v1alpha3.PhasePending}
+	turned := &hosts.Host{TLS: true, Phase: v1alpha3.PhaseActive, Verified: true} // not looked at since
 	for _, c := range []struct {
 		name    string
 		host    *hosts.Host
@@ -37,6 +38,7 @@ func TestAdmit(t *testing.T) {
 		{"plain HTTP goes to https for good once the certificate is ready", active, false, true, redirectPermanent, 308},
 		{"plain HTTP goes to https for now while the certificate is coming", issuing, false, true, redirectTemporary, 307},
 		{"plain HTTP of a verified host whose certificate expired goes to https for now", expired, false, true, redirectTemporary, 307},
+		{"plain HTTP goes to https for now when a verified HTTP-only host has just been given TLS", turned, false, true, redirectTemporary, 307},
 		{"plain HTTP of a pending host is refused", pending, false, true, unverifiedHost, 421},
 		{"an HTTP-only host is served over plain HTTP", plain, false, true, serve, 0},
 		{"an unverified HTTP-only host is refused", plainPending, false, true, unverifiedHost, 421},

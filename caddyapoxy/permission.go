@@ -88,10 +88,9 @@ func decide(h *hosts.Host) error {
 }
 
 // needsFirst reports whether a name is allowed but its first certificate is
-// still on its way, so that waiting spares the visitor a failure.
-func needsFirst(h *hosts.Host, err error) bool {
-	return err == nil && h.Phase == v1alpha3.PhaseIssuing && !h.TLSReady
-}
+// still on its way, so that waiting spares the visitor a failure. One that has
+// just been given TLS is not yet in phase Issuing.
+func needsFirst(h *hosts.Host, err error) bool { return err == nil && !h.TLSReady }
 
 // wait holds the handshake while the record is looked at and its certificate
 // issued.
@@ -111,7 +110,7 @@ func (p *Permission) wait(ctx context.Context, rt *runtime, h *hosts.Host) error
 		stop()
 	}
 	now, err := rt.table.Wait(ctx, hostname, func(h *hosts.Host) bool {
-		return h == nil || h.TLSReady || h.Phase != v1alpha3.PhaseIssuing || rt.stalled(hostname)
+		return h == nil || !h.TLS || h.TLSReady || !h.Verified && h.Phase != v1alpha3.PhaseIssuing || rt.stalled(hostname)
 	})
 	if errors.Is(err, context.DeadlineExceeded) && now != nil && !now.Verified {
 		return errStillIssuing

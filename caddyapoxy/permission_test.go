@@ -1,10 +1,14 @@
 package caddyapoxy
 
 import (
+	"context"
 	"errors"
 	"testing"
+	"time"
 
+	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddytls"
+	"go.uber.org/zap"
 
 	"github.com/apoxy-dev/caddy-apoxy/api/v1alpha3"
 	"github.com/apoxy-dev/caddy-apoxy/hosts"
@@ -32,4 +36,62 @@ func TestPermissionDecides(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestPermissionWaits(t *testing.T) {
+	const name, wildcard = "api.example.com", "*.example.com"
+	host := func(hostname string, change func(*hosts.Host)) *hosts.Host {
+		h := &hosts.Host{Hostname: hostname, TLS: true, Phase: v1alpha3.PhaseIssuing}
+		change(h)
+		return h
+	}
+	verified := func(h *hosts.Host) { h.Verified = true }
+	issued := func(h *hosts.Host) { h.Verified, h.TLSReady, h.Phase = true, true, v1alpha3.PhaseActive }
+	for _, c := range []struct {
+		what   string
+		before *hosts.Host
+		then   func(*hosts.Table) // what happens while the handshake waits
+		want   error
+	}{
+		{"for the certificate of a record in phase Issuing", host(name, func(*hosts.Host) {}),
+			func(t *hosts.Table) { t.Set(host(name, verified)); t.Set(host(name, issued)) }, nil},
+		{"for that of a wildcard", host(wildcard, func(*hosts.Host) {}),
+			func(t *hosts.Table) { t.Set(host(wildcard, issued)) }, nil},
+		{"for the first of a record that was HTTP-only a moment ago",
+			host(name, func(h *hosts.Host) { h.Verified, h.Phase = true, v1alpha3.PhaseActive }),
+			func(t *hosts.Table) { t.Set(host(name, verified)); t.Set(host(name, issued)) }, nil},
+		{"until the record is deleted", host(name, func(*hosts.Host) {}),
+			func(t *hosts.Table) { t.Delete(name) }, errUnknownName},
+		{"until the record wants no certificate any more", host(name, verified),
+			func(t *hosts.Table) { t.Set(host(name, func(h *hosts.Host) { h.Verified, h.TLS = true, false })) }, errHTTPOnly},
+		{"until its proof is gone", host(name, func(*hosts.Host) {}),
+			func(t *hosts.Table) { t.Set(host(name, func(h *hosts.Host) { h.Phase = v1alpha3.PhasePending })) }, errUnverified},
+	} {
+		t.Run(c.what, func(t *testing.T) {
+			rt := openTestRuntime(t, zap.NewNop())
+			rt.table.Set(c.before)
+			p := &Permission{Wait: caddy.Duration(20 * time.Second), app: new(App)}
+			p.app.rt.Store(rt)
+			got := make(chan error, 1)
+			go func() { got <- p.CertificateAllowed(context.Background(), name) }()
+			select {
+			case err := <-got:
+				t.Fatalf("it did not wait: %v", err)
+			case <-time.After(50 * time.Millisecond):
+			}
+			c.then(rt.table)
+			if err := <-got; err != c.want {
+				t.Errorf("decided %v, want %v", err, c.want)
+			}
+		})
+	}
+	t.Run("no longer than it is to, and then allows nothing that is not verified", func(t *testing.T) {
+		rt := openTestRuntime(t, zap.NewNop())
+		rt.table.Set(host(name, func(*hosts.Host) {}))
+		p := &Permission{Wait: caddy.Duration(20 * time.Millisecond), app: new(App)}
+		p.app.rt.Store(rt)
+		if err := p.CertificateAllowed(t.Context(), name); err != errStillIssuing {
+			t.Errorf("decided %v, want %v", err, errStillIssuing)
+		}
+	})
 }

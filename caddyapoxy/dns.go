@@ -2,7 +2,9 @@ package caddyapoxy
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"syscall"
 
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
@@ -74,7 +76,7 @@ func (a *App) listenDNS() error {
 			l := &dnsListener{address: address}
 			server, err := dnsprovider.Listen(context.Background(), address, dnsprovider.ServerOptions{Logger: a.logger.Named("dns")})
 			if err != nil {
-				return nil, fmt.Errorf("answering DNS on %s: %w", address, err)
+				return nil, fmt.Errorf("answering DNS on %s: %w%s", address, err, bindMend(err))
 			}
 			l.server = server
 			l.zones.changed = server.SetAuthority
@@ -89,6 +91,19 @@ func (a *App) listenDNS() error {
 		a.logger.Info("answering DNS", zap.String("address", address), zap.String("zone", a.zone.Name))
 	}
 	return nil
+}
+
+// bindMend says what to do about an address that cannot be bound.
+func bindMend(err error) string {
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return "; another program answers there (on a desktop mostly systemd-resolved): stop it, or name this machine's public address with `dns`"
+	case errors.Is(err, syscall.EACCES):
+		return "; ports below 1024 need root or the capability CAP_NET_BIND_SERVICE"
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		return "; this machine does not have the address: name another with `dns`"
+	}
+	return ""
 }
 
 // closeDNS takes this configuration's zones back; sockets that no other

@@ -69,8 +69,7 @@ func (z Zone) config(repl *caddy.Replacer) (dnsprovider.Config, error) {
 	}
 	if c.Hostmaster == "" {
 		c.Hostmaster = "hostmaster@" + c.Name
-	}
-	if _, err := mail.ParseAddress(c.Hostmaster); err != nil {
+	} else if _, err := mail.ParseAddress(c.Hostmaster); err != nil {
 		return c, fmt.Errorf("zone %s: hostmaster %q: expected a mail address such as hostmaster@example.net", c.Name, c.Hostmaster)
 	}
 	if c.NegativeTTL == 0 {

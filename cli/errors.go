@@ -135,6 +135,10 @@ func unreachable(base string, err error) error {
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return err
 	}
+	var op *net.OpError
+	if errors.As(err, &op) && op.Net == "unix" && op.Addr != nil {
+		base = "unix/" + op.Addr.String() // the URL of a socket says nothing
+	}
 	var why string
 	var dns *net.DNSError
 	switch {

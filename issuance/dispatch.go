@@ -32,11 +32,11 @@ func (s *Scheduler) dispatch(ctx context.Context) []func() {
 			e := it.entry
 			e.ready, e.lane = nil, nil
 			st, at := e.next(now)
-			if st == stepNone || at.After(now) {
+			if st == stepNone || at.After(now) || st == stepOrder && l.ca == nil {
 				s.place(e, now)
 				continue
 			}
-			if st == stepOrder && l.ca != nil {
+			if st == stepOrder {
 				if _, held := s.ledger.held(l.ca, e.hostname, now); held {
 					s.place(e, now)
 					continue
@@ -155,7 +155,7 @@ func (s *Scheduler) land(ctx context.Context, e *entry, l landing) {
 	}
 	close(f.done)
 	e.rec, e.revision = l.rec, max(e.revision, revision)
-	s.names.record(&e.rec)
+	e.rec.intern()
 	e.looked = e.looked || l.looked || e.rec.has()
 	changed := e.changed
 	e.changed = false

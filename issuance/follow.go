@@ -61,7 +61,7 @@ func (s *Scheduler) learn(key string, value []byte, revision int64, now time.Tim
 	if e.flight != nil || revision <= e.revision {
 		return "", false
 	}
-	s.names.record(&r)
+	r.intern()
 	replaced = e.rec.Serial != "" && e.rec.Serial != r.Serial
 	e.rec, e.revision = r, revision
 	e.looked = e.looked || r.has()

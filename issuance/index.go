@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"time"
+	"unique"
 
 	"github.com/mholt/acmez/v3/acme"
 )
@@ -160,21 +161,16 @@ func decodeRecord(key string, value []byte) (hostname string, r record, err erro
 	return hostname, r, nil
 }
 
-// interner lets equal strings share memory: a million records name few CAs.
-type interner map[string]string
-
-func (in interner) of(s string) string {
+// intern lets equal strings share memory for as long as any is used: a million
+// records name few CAs.
+func intern(s string) string {
 	if s == "" {
 		return ""
 	}
-	if have, ok := in[s]; ok {
-		return have
-	}
-	s = strings.Clone(s)
-	in[s] = s
-	return s
+	return unique.Make(s).Value()
 }
 
-func (in interner) record(r *record) {
-	r.CA, r.Issuer, r.Challenge = in.of(r.CA), in.of(r.Issuer), in.of(r.Challenge)
+// intern shares what many records have in common.
+func (r *record) intern() {
+	r.CA, r.Issuer, r.Challenge = intern(r.CA), intern(r.Issuer), intern(r.Challenge)
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/caddyserver/certmagic"
 	"github.com/mholt/acmez/v3/acme"
@@ -36,7 +37,7 @@ func (s *Scheduler) issue(ctx context.Context, is *Issuers, member any, csr *x50
 		return nil, fmt.Errorf("issuing: a request for exactly one hostname is expected, got %d", len(csr.DNSNames))
 	}
 	hostname := csr.DNSNames[0]
-	if err := s.refusal(ctx, c, hostname); err != nil {
+	if _, err := s.refusal(ctx, c, hostname); err != nil {
 		return nil, err // at once, whatever others wait for
 	}
 	select {
@@ -83,11 +84,21 @@ func (s *Scheduler) issue(ctx context.Context, is *Issuers, member any, csr *x50
 // under way on it.
 func (s *Scheduler) claim(ctx context.Context, c *ca, hostname string) (*entry, *job, error) {
 	for {
+		missing, err := s.refusal(ctx, c, hostname)
+		if err != nil {
+			return nil, nil, err
+		}
 		s.mu.Lock()
 		e := s.entries[hostname]
-		if err := s.refuses(ctx, e, c, hostname); err != nil {
-			s.mu.Unlock()
-			return nil, nil, err
+		if err := s.refuses(e, c, hostname); err != nil {
+			var renewed *renewedError
+			if !errors.As(err, &renewed) || missing == nil || *missing != *renewed {
+				s.mu.Unlock()
+				if renewed != nil {
+					continue // obtained in these moments
+				}
+				return nil, nil, err
+			}
 		}
 		if f := e.flight; f != nil {
 			s.mu.Unlock()
@@ -107,16 +118,32 @@ func (s *Scheduler) claim(ctx context.Context, c *ca, hostname string) (*entry, 
 	}
 }
 
-// refusal is refuses for callers without the lock.
-func (s *Scheduler) refusal(ctx context.Context, c *ca, hostname string) error {
+// refusal is refuses for callers without the lock, who may wait for storage. It
+// returns the certificate that the scheduler would renew but that storage has
+// lost, if that is all that speaks against an order.
+func (s *Scheduler) refusal(ctx context.Context, c *ca, hostname string) (missing *renewedError, err error) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.refuses(ctx, s.entries[hostname], c, hostname)
+	err = s.refuses(s.entries[hostname], c, hostname)
+	s.mu.Unlock()
+	if errors.As(err, &missing) && !c.storage().Exists(ctx, certmagic.StorageKeys.SiteCert(missing.ca, missing.hostname)) {
+		return missing, nil
+	}
+	return nil, err
 }
 
-// refuses says why a handshake may not cause an order; nil: it may. s.mu must
-// be held.
-func (s *Scheduler) refuses(ctx context.Context, e *entry, c *ca, hostname string) error {
+// renewedError: there is a certificate, and to renew it is the scheduler's.
+type renewedError struct {
+	hostname, ca, serial string
+	renewal              time.Time
+}
+
+func (r *renewedError) Error() string {
+	return fmt.Sprintf("issuing for %s: the scheduler renews it, next at %s", r.hostname, stamp(r.renewal))
+}
+
+// refuses says why a handshake may not cause an order; nil: it may. It asks
+// nothing of storage, for s.mu must be held.
+func (s *Scheduler) refuses(e *entry, c *ca, hostname string) error {
 	if !s.loaded {
 		return fmt.Errorf("issuing for %s: the index of certificates is still being read", hostname)
 	}
@@ -133,12 +160,11 @@ func (s *Scheduler) refuses(ctx context.Context, e *entry, c *ca, hostname strin
 	if h, held := s.ledger.held(c, e.hostname, now); held {
 		return fmt.Errorf("issuing for %s: %s is left alone until %s: %s", e.hostname, c.auth.host(), stamp(h.Until), h.Reason)
 	}
-	if r := &e.rec; r.has() && r.proves(e.want) && now.Before(unix(r.NotAfter)) &&
-		c.storage().Exists(ctx, certmagic.StorageKeys.SiteCert(r.CA, e.hostname)) {
-		return fmt.Errorf("issuing for %s: the scheduler renews it, next at %s", e.hostname, stamp(unix(r.Renewal)))
-	}
 	if t := troubleOf(e); t != nil && (t.Until == 0 || unix(t.Until).After(now)) {
 		return fmt.Errorf("issuing for %s: the last try failed: %s", e.hostname, t.Message)
+	}
+	if r := &e.rec; r.has() && r.proves(e.want) && now.Before(unix(r.NotAfter)) {
+		return &renewedError{hostname: e.hostname, ca: r.CA, serial: r.Serial, renewal: unix(r.Renewal)}
 	}
 	return nil
 }

@@ -57,7 +57,6 @@ type Scheduler struct {
 	gens    []*Issuers // live configurations, the current one last
 	loaded  bool
 	entries map[string]*entry
-	names   interner
 	due     dueHeap
 	lanes   map[string]*lane
 	parked  map[*entry]struct{} // due, but no configured CA may be used
@@ -83,7 +82,7 @@ func New(cfg Config) *Scheduler {
 	s := &Scheduler{
 		cfg: cfg, log: cfg.Logger, now: cfg.Now, ledger: newLedger(cfg.Store),
 		wake: make(chan struct{}, 1), handshakes: make(chan struct{}, 8),
-		entries: map[string]*entry{}, names: interner{}, lanes: map[string]*lane{}, parked: map[*entry]struct{}{},
+		entries: map[string]*entry{}, lanes: map[string]*lane{}, parked: map[*entry]struct{}{},
 	}
 	if cfg.Prober != nil {
 		s.SetProber(cfg.Prober)
@@ -174,7 +173,7 @@ func (s *Scheduler) Want(w Want) {
 		return
 	}
 	now := s.now()
-	w.Hostname, w.CertificateAuthority, w.Owner = e.hostname, s.names.of(w.CertificateAuthority), s.names.of(w.Owner)
+	w.Hostname, w.CertificateAuthority, w.Owner = e.hostname, intern(w.CertificateAuthority), intern(w.Owner)
 	if !e.wanted || e.since.IsZero() {
 		e.since = now
 	}

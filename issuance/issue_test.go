@@ -1,0 +1,56 @@
+package issuance
+
+import (
+	"context"
+	"crypto/x509"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/caddyserver/certmagic"
+)
+
+// hangingStorage is a storage whose answer to Exists does not come.
+type hangingStorage struct {
+	certmagic.Storage
+	asked, let chan struct{}
+}
+
+func (s *hangingStorage) Exists(ctx context.Context, key string) bool {
+	s.asked <- struct{}{}
+	<-s.let
+	return s.Storage.Exists(ctx, key)
+}
+
+func TestAStorageThatHangsHoldsOnlyItsHandshakeUp(t *testing.T) {
+	const host = "a.example.com"
+	w := newWorld(t)
+	w.dns.delegate(host)
+	w.s.Want(Want{Hostname: host, UID: "1", DNS01: true})
+	w.until(host, "its certificate", seen)
+	w.wait("the end of the work", func() bool {
+		w.s.mu.Lock()
+		defer w.s.mu.Unlock()
+		return w.s.entries[host].flight == nil
+	}, func() string { return "it goes on" })
+
+	hanging := &hangingStorage{Storage: w.magic.Storage, asked: make(chan struct{}, 1), let: make(chan struct{})}
+	w.magic.Storage = hanging
+	answered := make(chan error, 1)
+	go func() {
+		_, err := w.s.Issue(context.Background(), w.is, w.is.list[0].member, &x509.CertificateRequest{DNSNames: []string{host}})
+		answered <- err
+	}()
+	<-hanging.asked
+	observed := make(chan struct{})
+	go func() { w.s.Observe("b.example.com"); close(observed) }()
+	select {
+	case <-observed:
+	case <-time.After(10 * time.Second):
+		t.Error("storage that hangs for one hostname holds the others up")
+	}
+	close(hanging.let)
+	if err := <-answered; err == nil || !strings.Contains(err.Error(), "the scheduler renews it") {
+		t.Errorf("the handshake was answered %v", err)
+	}
+}

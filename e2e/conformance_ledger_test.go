@@ -134,6 +134,17 @@ func (l *ledger) behind(names []string, last int) error {
 	return nil
 }
 
+// unbroken demands that every write so far was seen one by one.
+func (l *ledger) unbroken(t *testing.T) {
+	t.Helper()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	t.Logf("%s: %d events one by one", l.name, l.events)
+	if l.relists > 0 || l.skipped > 0 {
+		t.Errorf("%s: began anew %d times and skipped %d writes while only connections broke", l.name, l.relists, l.skipped)
+	}
+}
+
 // close fails the test over what was wrong, or more relists than were called
 // for, and logs the numbers.
 func (l *ledger) close(t *testing.T, relists int) {

@@ -1,6 +1,7 @@
 package ownership
 
 import (
+	"strings"
 	"time"
 
 	"github.com/apoxy-dev/caddy-apoxy/api/v1alpha3"
@@ -35,7 +36,8 @@ const (
 //
 // Unsettled records are looked at every CheckInterval for an hour after the last
 // write, change or hint, then ever more rarely. Those about to be detached are
-// looked at every CheckInterval and at the moment that decides. Settled ones
+// looked at every CheckInterval and at the moment that decides. What was judged
+// for another zone is looked at within a CheckInterval. Settled ones
 // cost little: a million with TLS under 300 looks a second, under 100 once they
 // have been quiet for days. A certificate's expiry is always looked at.
 func NextLook(r *v1alpha3.DomainRecord, a Activity, s Settings, now time.Time, jitter float64) time.Time {
@@ -47,6 +49,8 @@ func NextLook(r *v1alpha3.DomainRecord, a Activity, s Settings, now time.Time, j
 	quiet := now.Sub(lastChange(r, a))
 	var next time.Time
 	switch {
+	case elsewhere(r, s.Zone):
+		next = now.Add(early(check, jitter))
 	case withdrawing(r, now):
 		next = now.Add(early(check, jitter))
 		if falls := goneSince(r).Add(s.DetachAfter); falls.After(now) && falls.Before(next) {
@@ -132,6 +136,17 @@ func settled(r *v1alpha3.DomainRecord) bool {
 	return verified(r) && isTrue(r, v1alpha3.ConditionCNAMEConfigured) &&
 		(!r.WantsTLS() || isTrue(r, v1alpha3.ConditionTLSReady)) &&
 		r.Status.ObservedGeneration == r.Generation
+}
+
+// elsewhere reports whether the status of a record speaks of another zone, as
+// after a start with a changed configuration.
+func elsewhere(r *v1alpha3.DomainRecord, z Zone) bool {
+	d := r.Status.DNSRecord(v1alpha3.PurposeOwnership)
+	if d == nil || z.Name == "" {
+		return false
+	}
+	rest, found := strings.CutSuffix(d.Value, v1alpha3.VerifyName(z.Name))
+	return !found || rest != "" && !strings.HasSuffix(rest, ".")
 }
 
 // withdrawing reports whether a verified record has nothing left in DNS nor a

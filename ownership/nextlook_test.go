@@ -40,6 +40,11 @@ func TestNextLook(t *testing.T) {
 		w.look()
 		return w
 	}
+	moved := func(t *testing.T) *world {
+		w := settledWorld(t, true)
+		w.settings.Zone.Name = "other.example.net"
+		return w
+	}
 	for _, c := range []struct {
 		name        string
 		world       func(*testing.T) *world
@@ -61,6 +66,7 @@ func TestNextLook(t *testing.T) {
 		{"verified but not all in place: at most hourly", challenged, 30 * 24 * time.Hour, 0, 48 * time.Minute, time.Hour},
 		{"withdrawing: fast", withdrawing, time.Minute, 0, 24 * time.Second, 30 * time.Second},
 		{"withdrawing: exactly when it is decided", withdrawing, 10*time.Minute - 5*time.Second, 0, 5 * time.Second, 5 * time.Second},
+		{"settled in another zone than the configured one: soon", moved, 7 * 24 * time.Hour, 0, 24 * time.Second, 30 * time.Second},
 		{"at the expiry of the certificate", secured, 1000*time.Hour - time.Minute, 0, time.Minute, time.Minute},
 	} {
 		t.Run(c.name, func(t *testing.T) {

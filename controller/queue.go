@@ -155,6 +155,7 @@ func (q *queue) pop(l *laneState, which lane) *entry {
 			switch {
 			case e.gone:
 				q.unpark(q.domains[e.domain]) // it may have been its domain's turn
+				q.leaveDomain(e.domain)
 			case e.state != queued || e.lane != which:
 			case which == laneFast && q.isSlow(e): // so it has turned out meanwhile
 				q.enqueue(e, false)
@@ -177,6 +178,13 @@ func (q *queue) unpark(d *domainState) {
 			q.lanes[e.lane].unparked.push(e)
 			return
 		}
+	}
+}
+
+// LeaveDomain forgets a domain of which nothing runs or is parked.
+func (q *queue) leaveDomain(domain string) {
+	if d := q.domains[domain]; d != nil && d.running == 0 && d.parked.empty() {
+		delete(q.domains, domain)
 	}
 }
 
@@ -239,9 +247,7 @@ func (q *queue) done(e *entry) {
 		for range q.limit(e.domain) - d.running {
 			q.unpark(d)
 		}
-		if d.running == 0 && d.parked.empty() {
-			delete(q.domains, e.domain)
-		}
+		q.leaveDomain(e.domain)
 	}
 	e.state = idle
 	switch {

@@ -226,3 +226,24 @@ func TestQueueServesTimedAndDemandedAlike(t *testing.T) {
 		t.Errorf("%d of 12 were the timer's", timed)
 	}
 }
+
+func TestQueueForgetsADomainWhoseEntriesAreGone(t *testing.T) {
+	now := time.Unix(1_000_000, 0)
+	q := newQueue(8)
+	entries := make([]*entry, 4)
+	for i := range entries {
+		entries[i] = newEntry(fmt.Sprint(i), "example.com")
+		q.demand(entries[i], workLook)
+	}
+	take(&q, now)
+	q.done(entries[0]) // the next one's turn
+	for _, e := range entries[1:] {
+		q.remove(e)
+	}
+	if names, _ := take(&q, now); len(names) != 0 {
+		t.Errorf("what is gone was taken up: %v", names)
+	}
+	if n := len(q.domains); n != 0 {
+		t.Errorf("%d domains are still remembered", n)
+	}
+}

@@ -200,10 +200,10 @@ func (z *Zone) find(s *scratch, qtype uint16) {
 	}
 	if n := z.static[string(rel)]; n != nil {
 		s.pick(n, qtype)
-		if len(n.sets) == 0 {
-			z.findDynamic(s, rel, qtype)
+		if len(n.sets) > 0 {
+			return
 		}
-		return
+		// An empty non-terminal, unless something else stands there.
 	}
 	if bytes.HasSuffix(rel, []byte("."+verifyLabel)) {
 		if len(rel)-len(verifyLabel)-1 == bytes.IndexByte(rel, '.') {

@@ -148,6 +148,7 @@ func TestZoneConfigErrors(t *testing.T) {
 		{"no mailbox", func(c *Config) { c.Hostmaster = "hostmaster" }, "hostmaster: \"hostmaster\" is no mailbox"},
 		{"a long negative TTL", func(c *Config) { c.NegativeTTL = 48 * time.Hour }, "negative_ttl: 48h"},
 		{"a fraction of a second", func(c *Config) { c.NegativeTTL = 1500 * time.Millisecond }, "negative_ttl: 1.5s"},
+		{"a CAA tag that is none", func(c *Config) { c.CAA = []string{`0 is-sue "letsencrypt.org"`} }, "caa: \"0 is-sue"},
 		{"a bad CAA", func(c *Config) { c.CAA = []string{"letsencrypt.org"} }, "caa: \"letsencrypt.org\""},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -158,6 +159,18 @@ func TestZoneConfigErrors(t *testing.T) {
 				t.Errorf("error %v, want %q in it", err, tc.want)
 			}
 		})
+	}
+}
+
+func TestARecordAboveANameServerIsAnswered(t *testing.T) {
+	c := testConfig()
+	c.Nameservers[1].Name = "ns2.api.example.com." + testZone
+	a := mustAuthority(t, mustZone(t, c, testRecords(), nil))
+	for name, want := range map[string]int{"ns2.api.example.com": 1, "api.example.com": 1, "example.com": 0} {
+		m := ask(t, a, question(t, name+"."+testZone, dns.TypeA), false)
+		if m.Rcode != dns.RcodeSuccess || len(m.Answer) != want {
+			t.Errorf("%s: %s with %d answers, want NOERROR with %d", name, dns.RcodeToString[m.Rcode], len(m.Answer), want)
+		}
 	}
 }
 

@@ -100,7 +100,9 @@ func (p *Permission) wait(ctx context.Context, rt *runtime, h *hosts.Host) error
 	if rt.inTrouble(hostname) {
 		return decide(h) // waiting would not help
 	}
-	ctx, cancel := context.WithTimeout(ctx, time.Duration(p.Wait))
+	// All who come for this name meanwhile get this answer: that of a visitor
+	// who leaves must be as good as any.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Duration(p.Wait))
 	defer cancel()
 	if h.Phase == v1alpha3.PhasePending || h.Phase == v1alpha3.PhaseDetached {
 		first, stop := context.WithTimeout(ctx, pendingWait)

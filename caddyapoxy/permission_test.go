@@ -94,4 +94,23 @@ func TestPermissionWaits(t *testing.T) {
 			t.Errorf("decided %v, want %v", err, errStillIssuing)
 		}
 	})
+	t.Run("on when its visitor has left, for certmagic gives its answer to all who came after", func(t *testing.T) {
+		rt := openTestRuntime(t, zap.NewNop())
+		rt.table.Set(host(name, func(*hosts.Host) {}))
+		p := &Permission{Wait: caddy.Duration(20 * time.Second), app: new(App)}
+		p.app.rt.Store(rt)
+		ctx, leave := context.WithCancel(t.Context())
+		leave()
+		got := make(chan error, 1)
+		go func() { got <- p.CertificateAllowed(ctx, name) }()
+		select {
+		case err := <-got:
+			t.Fatalf("it did not wait: %v", err)
+		case <-time.After(50 * time.Millisecond):
+		}
+		rt.table.Set(host(name, issued))
+		if err := <-got; err != nil {
+			t.Errorf("decided %v", err)
+		}
+	})
 }

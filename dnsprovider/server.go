@@ -24,8 +24,8 @@ type ServerOptions struct {
 	Sockets int
 	// MaxConns bounds the TCP connections. Default: 1024.
 	MaxConns int
-	// MaxConnsPerClient bounds those of one IPv4 address or IPv6 /64.
-	// Default: 64.
+	// MaxConnsPerClient bounds those of one IPv4 address or IPv6 /64. A CA that
+	// asks over TCP validates many orders from one address. Default: 256.
 	MaxConnsPerClient int
 	// IdleTimeout is how long a TCP connection may take to bring its next
 	// query; a tenth of it while more than half of MaxConns are in use.
@@ -47,7 +47,7 @@ func (o *ServerOptions) defaults() {
 		o.MaxConns = 1024
 	}
 	if o.MaxConnsPerClient <= 0 {
-		o.MaxConnsPerClient = 64
+		o.MaxConnsPerClient = 256
 	}
 	if o.IdleTimeout <= 0 {
 		o.IdleTimeout = 10 * time.Second

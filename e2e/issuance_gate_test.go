@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"bytes"
+	"context"
 	"crypto/tls"
 	"encoding/base64"
 	"encoding/json"
@@ -47,7 +48,7 @@ type asked struct {
 	step     step
 	host     string // that it is about, as far as it is about one
 	replaces string // ARI identifier of an order
-	refused  bool   // answered by the gate in the CA's place
+	refused  bool   // answered by the gate in the CA's place, or refused for its nonce
 }
 
 // gate is a proxy before a CA of the network that keeps a journal of the flow's
@@ -141,6 +142,7 @@ func (g *gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
+	r = r.WithContext(context.WithValue(r.Context(), placeKey{}, len(g.journal)))
 	g.journal = append(g.journal, a)
 	proxy := g.proxy
 	g.mu.Unlock()
@@ -216,6 +218,9 @@ func decodeJWS(body []byte, to any) error {
 	return json.Unmarshal(payload, to)
 }
 
+// placeKey leads to a request's place in the journal.
+type placeKey struct{}
+
 // learn reads off an answer which URLs belong to which hostname.
 func (g *gate) learn(resp *http.Response) error {
 	body, err := io.ReadAll(resp.Body)
@@ -227,6 +232,9 @@ func (g *gate) learn(resp *http.Response) error {
 	path := resp.Request.URL.Path
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	if place, ok := resp.Request.Context().Value(placeKey{}).(int); ok && bytes.Contains(body, []byte("error:badNonce")) {
+		g.journal[place].refused = true // Pebble refuses one nonce in twenty
+	}
 	if path == "/dir" {
 		var dir map[string]any
 		if json.Unmarshal(body, &dir) == nil {

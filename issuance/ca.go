@@ -69,7 +69,7 @@ func newCA(a Authority, cfg *certmagic.Config, ratio float64, log *zap.Logger) *
 			Directory:    a.directory(),
 			HTTPClient:   &http.Client{Transport: transport{next}, Timeout: certmagic.HTTPTimeout},
 			UserAgent:    agent,
-			PollInterval: 150 * time.Millisecond,
+			PollInterval: firstPoll, // and paced from there
 			PollTimeout:  a.timeout(),
 			Logger: slog.New(zapslog.NewHandler(log.Core(), zapslog.WithName("acme"),
 				zapslog.AddStacktraceAt(slog.Level(127)))),

@@ -165,7 +165,7 @@ var backoffs = map[Class][]time.Duration{
 	ClassPassing:  {5 * time.Second, 15 * time.Second, time.Minute, 3 * time.Minute, 10 * time.Minute, 30 * time.Minute, time.Hour},
 	ClassCustomer: {time.Minute, 5 * time.Minute, 20 * time.Minute, time.Hour, 3 * time.Hour, 6 * time.Hour, 12 * time.Hour, 24 * time.Hour},
 	ClassDNS:      {30 * time.Second, 2 * time.Minute, 10 * time.Minute, time.Hour},
-	ClassCAA:      {5 * time.Minute, 15 * time.Minute, time.Hour},
+	ClassCAA:      {30 * time.Second, time.Minute, 2 * time.Minute, 5 * time.Minute, 15 * time.Minute, time.Hour},
 	ClassOperator: {time.Minute, 10 * time.Minute, time.Hour, 6 * time.Hour},
 	ClassLimited:  {10 * time.Minute, 30 * time.Minute, time.Hour, 3 * time.Hour},
 }

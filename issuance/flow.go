@@ -41,6 +41,8 @@ type flow struct {
 	placed func(ctx context.Context, ref orderRef) error
 	// began is told which challenge is being tried.
 	began func(method string)
+	// proven is the challenge type of an order of before that needs no more.
+	proven string
 }
 
 // result is what a flow obtained.
@@ -81,6 +83,7 @@ func (f *flow) once(ctx context.Context, acct acme.Account) (result, error) {
 	if err != nil {
 		return res, err
 	}
+	res.method = f.proven
 	if order.Status == acme.StatusPending {
 		for _, url := range order.Authorizations {
 			method, err := f.authorize(ctx, acct, url)
@@ -97,7 +100,7 @@ func (f *flow) once(ctx context.Context, acct acme.Account) (result, error) {
 		if err != nil {
 			return res, err
 		}
-		if order, err = f.ca.client.FinalizeOrder(ctx, acct, order, der); err != nil {
+		if order, err = f.ca.client.FinalizeOrder(paced(ctx), acct, order, der); err != nil {
 			return res, fmt.Errorf("finalizing order: %w", err)
 		}
 	}
@@ -126,13 +129,13 @@ func (f *flow) order(ctx context.Context, acct acme.Account) (acme.Order, error)
 		case order.Status == acme.StatusPending:
 			return order, nil
 		default:
-			f.tidy(ctx, acct, order.Authorizations)
+			f.proven = f.tidy(ctx, acct, order.Authorizations)
 			if order.Status == acme.StatusReady || order.Status == acme.StatusValid && f.known {
 				return order, nil
 			}
 		}
 		// Invalid, or signed for a key that was lost: start anew.
-		f.resume = nil
+		f.resume, f.proven = nil, ""
 	}
 	if err := f.allow(f.replaces != ""); err != nil {
 		return acme.Order{}, err
@@ -182,7 +185,7 @@ func (f *flow) authorize(ctx context.Context, acct acme.Account, url string) (st
 		if f.resume != nil {
 			f.withdrawAll(ctx, authz)
 		}
-		return "", nil
+		return provenBy(authz), nil
 	case acme.StatusPending:
 	default:
 		return "", authzError(authz)
@@ -247,13 +250,13 @@ func (f *flow) present(ctx context.Context, chal acme.Challenge) (cleanUp func()
 	return cleanUp, nil
 }
 
-// await polls an authorization until it is decided. The pauses grow from 200 ms
-// to 3 s; a Retry-After of the CA lengthens them.
+// await polls an authorization until it is decided. The pauses grow from
+// firstPoll to lastPoll; a Retry-After of the CA lengthens them.
 func (f *flow) await(ctx context.Context, acct acme.Account, url string) error {
 	deadline := time.NewTimer(f.ca.auth.timeout())
 	defer deadline.Stop()
 	t, _ := ctx.Value(traceKey{}).(*trace)
-	for pause := 200 * time.Millisecond; ; pause = min(pause*2, 3*time.Second) {
+	for pause := firstPoll; ; pause = min(pause*2, lastPoll) {
 		wait := pause
 		if t != nil {
 			if after := t.retryAfter(); !after.IsZero() {

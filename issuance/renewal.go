@@ -34,8 +34,8 @@ func renewalTime(notBefore, notAfter time.Time, ratio float64, ari window, seed 
 		if start.Before(notBefore) && end.After(notBefore) {
 			start = notBefore
 		}
-		// However late the window lies, a twentieth of the lifetime is kept.
-		if last := notAfter.Add(-life / 20); end.After(last) {
+		// However late the window lies, there is time left for a second try.
+		if last := notAfter.Add(-lastResort(life)); end.After(last) {
 			if end = last; start.After(last) {
 				return last
 			}
@@ -50,6 +50,12 @@ func renewalTime(notBefore, notAfter time.Time, ratio float64, ari window, seed 
 	}
 	t := notAfter.Add(-time.Duration(ratio * float64(life)))
 	return t.Add(time.Duration(f * float64(life) / 30))
+}
+
+// lastResort is the time before its end that a certificate is renewed in at
+// the latest: a tenth of the lifetime, but 15 seconds for very short ones.
+func lastResort(life time.Duration) time.Duration {
+	return max(life/10, min(15*time.Second, life/3))
 }
 
 // fraction maps a seed evenly onto 0 ≤ f < 1.

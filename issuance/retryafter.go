@@ -153,7 +153,11 @@ func (rt transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if t == nil {
 		return rt.next.RoundTrip(req)
 	}
-	if err := t.before(); err != nil {
+	err := pace(req.Context())
+	if err == nil {
+		err = t.before()
+	}
+	if err != nil {
 		if req.Body != nil {
 			req.Body.Close()
 		}

@@ -9,16 +9,29 @@ import (
 )
 
 // tidy takes back what an order of before may have left in place: a process
-// that died between putting a challenge in place and removing it.
-func (f *flow) tidy(ctx context.Context, acct acme.Account, authorizations []string) {
+// that died between putting a challenge in place and removing it. It returns the
+// challenge type that control was proven by, if it was.
+func (f *flow) tidy(ctx context.Context, acct acme.Account, authorizations []string) (method string) {
 	for _, url := range authorizations {
 		authz, err := f.ca.client.GetAuthorization(ctx, acct, url)
 		if err != nil {
 			f.ca.log.Debug("what an order of before left in place is not known", zap.String("hostname", f.hostname), zap.Error(err))
-			return
+			return method
 		}
 		f.withdrawAll(ctx, authz)
+		method = provenBy(authz)
 	}
+	return method
+}
+
+// provenBy is the challenge type that made an authorization valid, if any did.
+func provenBy(authz acme.Authorization) string {
+	for _, c := range authz.Challenges {
+		if c.Status == acme.StatusValid {
+			return c.Type
+		}
+	}
+	return ""
 }
 
 // withdrawAll removes the answers to every challenge of an authorization.

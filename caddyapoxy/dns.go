@@ -74,7 +74,7 @@ func (a *App) listenDNS() error {
 	for _, address := range a.DNS {
 		v, _, err := listeners.LoadOrNew(address, func() (caddy.Destructor, error) {
 			l := &dnsListener{address: address}
-			server, err := dnsprovider.Listen(context.Background(), address, dnsprovider.ServerOptions{Logger: a.logger.Named("dns")})
+			server, err := dnsprovider.Listen(context.Background(), address, dnsprovider.ServerOptions{Logger: a.held.logger.Named("dns")})
 			if err != nil {
 				return nil, fmt.Errorf("answering DNS on %s: %w%s", address, err, bindMend(err))
 			}

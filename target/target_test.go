@@ -1,18 +1,12 @@
 package target
 
 import (
-	"fmt"
 	"maps"
 	"net/http"
-	"net/http/httptest"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
-	"time"
 
-	"github.com/caddyserver/caddy/v2"
-	_ "github.com/caddyserver/caddy/v2/modules/caddyevents"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 )
 
@@ -89,45 +83,5 @@ func TestRegistryIsFilledByManyAtOnce(t *testing.T) {
 func TestProxyWithoutStaticUpstreamsCountsAsHealthy(t *testing.T) {
 	if h := (Proxy{new(reverseproxy.Handler)}).Health(); !h.Healthy {
 		t.Errorf("Health = %+v", h)
-	}
-}
-
-// Caddy's own active health checks, against a backend that falls ill and
-// recovers.
-func TestProxyIsAsHealthyAsItsHealthChecksSay(t *testing.T) {
-	var status atomic.Int64
-	status.Store(http.StatusOK)
-	backend := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		w.WriteHeader(int(status.Load()))
-	}))
-	defer backend.Close()
-	address := strings.TrimPrefix(backend.URL, "http://")
-	ctx, cancel := caddy.NewContext(caddy.Context{Context: t.Context()})
-	defer cancel()
-	mod, err := ctx.LoadModuleByID("http.handlers.reverse_proxy", fmt.Appendf(nil,
-		`{"upstreams":[{"dial":%q}],"health_checks":{"active":{"uri":"/","interval":"10ms","timeout":"5s"}}}`, address))
-	if err != nil {
-		t.Fatal(err)
-	}
-	p := Proxy{mod.(*reverseproxy.Handler)}
-	for _, want := range []bool{true, false, true} {
-		if !want {
-			status.Store(http.StatusInternalServerError)
-		} else {
-			status.Store(http.StatusOK)
-		}
-		deadline := time.After(10 * time.Second)
-		tick := time.NewTicker(5 * time.Millisecond)
-		for p.Health().Healthy != want {
-			select {
-			case <-tick.C:
-			case <-deadline:
-				t.Fatalf("Health stays %+v while the backend answers %d", p.Health(), status.Load())
-			}
-		}
-		tick.Stop()
-		if h := p.Health(); !want && !strings.Contains(h.Message, address) {
-			t.Errorf("the message does not name the upstream: %q", h.Message)
-		}
 	}
 }

@@ -116,7 +116,7 @@ func newRuntime(key string, st store.Store, logger *zap.Logger) (*runtime, error
 		Logger:       logger.Named("controller"),
 	})
 	api, err := apiserver.New(apiserver.Config{
-		Store:    st,
+		Store:    inForce{st, rt.table},
 		Zone:     rt.zoneName,
 		Reserved: rt.reserved,
 		Prepare:  rt.prepare,

@@ -140,6 +140,7 @@ func (f *Follower) synchronize(ctx context.Context, s store.Store) (int64, error
 	for name, hostname := range left {
 		f.forget(name, hostname, revision)
 	}
+	f.Table.reach(revision)
 	return revision, nil
 }
 
@@ -197,6 +198,7 @@ func (f *Follower) watch(ctx context.Context, s store.Store, after int64) (int64
 			f.apply(&batch.Events[i])
 		}
 		after = batch.Revision
+		f.Table.reach(after)
 	}
 }
 

@@ -24,6 +24,10 @@ type Table struct {
 	counts counts
 
 	waiting atomic.Int64 // Waits under way
+
+	reached   atomic.Int64 // the store's revision that the table has come to
+	reachMu   sync.Mutex
+	reachMore chan struct{} // closed when it comes further; nil: nobody waits
 }
 
 type shard struct {

@@ -1,0 +1,75 @@
+package caddyapoxy
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"github.com/apoxy-dev/caddy-apoxy/hosts"
+	"github.com/apoxy-dev/caddy-apoxy/store"
+)
+
+// inForce is the store as the API reads it: what it shows is in force on this
+// node. Else who has read that a record is verified could still be refused by
+// the handler in the moment before the table has heard of it.
+type inForce struct {
+	store.Store
+	table *hosts.Table
+}
+
+// inForceWait bounds the wait for a table that does not come on.
+const inForceWait = time.Second
+
+func (s inForce) wait(ctx context.Context, revision int64) {
+	if s.table.Reached(revision) {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, inForceWait)
+	defer cancel()
+	_ = s.table.WaitRevision(ctx, revision) // late is better than nothing
+}
+
+// Get implements store.Store.
+func (s inForce) Get(ctx context.Context, key string) (store.Entry, int64, error) {
+	e, revision, err := s.Store.Get(ctx, key)
+	if err == nil && strings.HasPrefix(key, hosts.Prefix) {
+		s.wait(ctx, e.Revision)
+	}
+	return e, revision, err
+}
+
+// List implements store.Store.
+func (s inForce) List(ctx context.Context, prefix string, o store.ListOptions) (store.ListResult, error) {
+	res, err := s.Store.List(ctx, prefix, o)
+	if err == nil {
+		newest := int64(0) // not res.Revision: changes of other keys never come to the table
+		for i := range res.Entries {
+			newest = max(newest, res.Entries[i].Revision)
+		}
+		s.wait(ctx, newest)
+	}
+	return res, err
+}
+
+// Watch implements store.Store.
+func (s inForce) Watch(ctx context.Context, prefix string, after int64) (store.Watcher, error) {
+	w, err := s.Store.Watch(ctx, prefix, after)
+	if err != nil {
+		return nil, err
+	}
+	return inForceWatcher{w, s}, nil
+}
+
+type inForceWatcher struct {
+	store.Watcher
+	s inForce
+}
+
+// Next implements store.Watcher.
+func (w inForceWatcher) Next(ctx context.Context) (store.Batch, error) {
+	b, err := w.Watcher.Next(ctx)
+	if n := len(b.Events); err == nil && n > 0 {
+		w.s.wait(ctx, b.Events[n-1].Revision)
+	}
+	return b, err
+}

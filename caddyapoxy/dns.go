@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
+	"net/netip"
 	"syscall"
 
 	"github.com/caddyserver/caddy/v2"
@@ -76,14 +78,14 @@ func (a *App) listenDNS() error {
 			l := &dnsListener{address: address}
 			server, err := dnsprovider.Listen(context.Background(), address, dnsprovider.ServerOptions{Logger: a.held.logger.Named("dns")})
 			if err != nil {
-				return nil, fmt.Errorf("answering DNS on %s: %w%s", address, err, bindMend(err))
+				return nil, fmt.Errorf("answering DNS on %s: %w", address, err)
 			}
 			l.server = server
 			l.zones.changed = server.SetAuthority
 			return l, nil
 		})
 		if err != nil {
-			return err
+			return fmt.Errorf("%w; %s", err, bindMend(err, address, heldAddresses()))
 		}
 		l := v.(*dnsListener)
 		l.zones.Push(a.authority)
@@ -93,17 +95,42 @@ func (a *App) listenDNS() error {
 	return nil
 }
 
-// bindMend says what to do about an address that cannot be bound.
-func bindMend(err error) string {
+// heldAddresses are those that this process answers DNS on.
+func heldAddresses() (held []string) {
+	listeners.Range(func(key, _ any) bool {
+		held = append(held, key.(string))
+		return true
+	})
+	return held
+}
+
+// bindMend says what to do about an address that cannot be bound, by the
+// addresses that this process holds already.
+func bindMend(err error, address string, held []string) string {
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
-		return "; another program answers there (on a desktop mostly systemd-resolved): stop it, or name this machine's public address with `dns`"
+		for _, h := range held {
+			if overlap(address, h) {
+				return "the configuration in force answers on " + h + ", which overlaps: a reload cannot go from one to the other, restart Caddy"
+			}
+		}
+		return "another program answers there (on a desktop mostly systemd-resolved): stop it, or name this machine's public address with `dns`"
 	case errors.Is(err, syscall.EACCES):
-		return "; ports below 1024 need root or the capability CAP_NET_BIND_SERVICE"
-	case errors.Is(err, syscall.EADDRNOTAVAIL):
-		return "; this machine does not have the address: name another with `dns`"
+		return "ports below 1024 need root or the capability CAP_NET_BIND_SERVICE"
 	}
-	return ""
+	return "see that this machine has the address, or name another with `dns`"
+}
+
+// overlap reports whether one of two listen addresses of one port is every
+// address of the machine.
+func overlap(a, b string) bool {
+	hostA, portA, errA := net.SplitHostPort(a)
+	hostB, portB, errB := net.SplitHostPort(b)
+	every := func(host string) bool {
+		addr, err := netip.ParseAddr(host)
+		return host == "" || err == nil && addr.IsUnspecified()
+	}
+	return errA == nil && errB == nil && portA == portB && (every(hostA) || every(hostB))
 }
 
 // closeDNS takes this configuration's zones back; sockets that no other

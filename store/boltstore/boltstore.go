@@ -28,12 +28,12 @@ var (
 
 // Options of a Store; the zero value is ready for use.
 type Options struct {
-	// History is the number of changes kept in memory for watches and for
-	// reads of the past. Default: 16384.
+	// History is the number of changes kept, in memory and in the file, for
+	// watches and for reads of the past. Default: 16384.
 	History int
 	// HistoryBytes bounds the memory of those changes, keys and values
-	// together. The changes of the latest revision are always kept. Default:
-	// 64 MiB.
+	// together; in the file they take less. The changes of the latest revision
+	// are always kept. Default: 64 MiB.
 	HistoryBytes int
 	// LockTimeout is how long Open waits for another process to let the file
 	// go. Default: 1 s.
@@ -83,6 +83,8 @@ type Store struct {
 	log   *zap.Logger
 	hist  *history
 	pages pageCounts
+
+	journal journal // the committer's
 
 	queue   chan *request
 	stop    chan struct{} // closed by Close

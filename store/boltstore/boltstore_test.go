@@ -33,5 +33,6 @@ func TestContract(t *testing.T) {
 				t.Fatal(err)
 			}
 			return openAt(t, path, o)
-		}))
+		}),
+		storetest.WithLastingHistory())
 }

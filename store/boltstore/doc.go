@@ -1,12 +1,16 @@
 // Package boltstore keeps a store.Store in one bbolt file: the default engine.
 // Whatever is acknowledged has been flushed to the disk; writers that come
-// together share one flush. Recent changes are kept in memory for watches and
-// for reading the past, and end with the process: after a restart only the
-// present revision can be watched from. The package knows nothing of what the
+// together share one flush. Recent changes are kept for watches and for reading
+// the past, in memory and, by the same transaction that makes them, in the file:
+// they outlive a restart, however it came. The package knows nothing of what the
 // bytes mean.
 //
-// The file holds two buckets. "apoxy" says whose file it is: its key "format"
-// holds the format version in decimal. "entries" maps every key to eight
-// big-endian bytes of the revision that it was last written at, followed by the
-// value; the bucket's sequence is the store's revision.
+// The file holds three buckets. "apoxy" says whose file it is: its key "format"
+// holds the format version in decimal, its key "history" the revisions that the
+// third bucket reaches from and to. "entries" maps every key to eight big-endian
+// bytes of the revision that it was last written at, followed by the value; the
+// bucket's sequence is the store's revision. "history" holds the recent changes,
+// each without its new value (change.go has the layout). A history that does not
+// fit the entries, for a program that keeps none has written to the file or for
+// any other reason, is dropped; it never keeps a store from opening.
 package boltstore

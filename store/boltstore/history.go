@@ -37,8 +37,16 @@ type history struct {
 	moved chan struct{}
 }
 
-func newHistory(rev int64, limit, maxBytes int) *history {
-	return &history{limit: limit, maxBytes: maxBytes, floor: rev, last: rev, moved: make(chan struct{})}
+// newHistory begins, at revision rev, with what was found in the file.
+func newHistory(rev int64, p past, limit, maxBytes int) *history {
+	h := &history{
+		ring: p.events, n: len(p.events), floor: p.floor, last: rev,
+		limit: limit, maxBytes: maxBytes, moved: make(chan struct{}),
+	}
+	for i := range p.events {
+		h.bytes += eventBytes(&p.events[i])
+	}
+	return h
 }
 
 // eventOverhead estimates what an event costs beside its bytes.
@@ -51,8 +59,9 @@ func eventBytes(e *store.Event) int {
 func (h *history) at(i int) *store.Event { return &h.ring[(h.head+i)%len(h.ring)] }
 
 // publish appends the changes of writes that are on disk now, in their order,
-// and moves the revision to last.
-func (h *history) publish(events []store.Event, last int64) {
+// and moves the revision to last. It returns how many events, of how many
+// bytes, had to go for them.
+func (h *history) publish(events []store.Event, last int64) (gone, size int) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for i := range events {
@@ -69,6 +78,8 @@ func (h *history) publish(events []store.Event, last int64) {
 			}
 			h.floor = oldest.Revision
 			h.bytes -= eventBytes(oldest)
+			gone++
+			size += eventBytes(oldest)
 			*oldest = store.Event{}
 			h.head = (h.head + 1) % len(h.ring)
 			h.n--
@@ -76,6 +87,7 @@ func (h *history) publish(events []store.Event, last int64) {
 	}
 	h.last = last
 	h.wake()
+	return gone, size
 }
 
 func (h *history) grow() {

@@ -13,6 +13,7 @@ import (
 
 	"go.etcd.io/bbolt"
 	berrors "go.etcd.io/bbolt/errors"
+	"go.uber.org/zap"
 
 	"github.com/apoxy-dev/caddy-apoxy/store"
 )
@@ -46,14 +47,27 @@ func Open(path string, o Options) (*Store, error) {
 		path: path, db: db, file: file, log: o.Logger,
 		queue: make(chan *request, 256), stop: make(chan struct{}), stopped: make(chan struct{}),
 	}
-	var rev int64
-	if err := s.view(func(b *bbolt.Bucket) error { rev = int64(b.Sequence()); return nil }); err != nil {
+	if err := s.view(func(b *bbolt.Bucket) error { s.resume(b, o); return nil }); err != nil {
 		_ = db.Close()
 		return nil, err
 	}
-	s.hist = newHistory(rev, o.History, o.HistoryBytes)
 	go s.commits()
 	return s, nil
+}
+
+// resume takes the history up where the file left it. One that cannot be
+// relied on is let go: revisions before the present one have expired then.
+func (s *Store) resume(entries *bbolt.Bucket, o Options) {
+	p, err := recall(entries, o.History, o.HistoryBytes)
+	if err != nil {
+		s.journal.broken = true // the next write replaces it
+		s.log.Warn("history of store is not gone on from: watches from earlier revisions begin anew",
+			zap.String("file", s.path), zap.Error(err))
+	}
+	if p.waste {
+		s.journal.wasteEvents = sweepEvents
+	}
+	s.hist = newHistory(int64(entries.Sequence()), p, o.History, o.HistoryBytes)
 }
 
 // open opens an existing file with bbolt.

@@ -19,6 +19,10 @@ const (
 	groupBytes  = 16 << 20
 )
 
+// maxValue leaves room for what stands beside a value in the file, in the
+// history too.
+const maxValue int64 = bbolt.MaxValueSize - bbolt.MaxKeySize - 256
+
 // request is a Write on its way through the committer.
 type request struct {
 	ops   []store.Op
@@ -86,8 +90,8 @@ func validate(ops []store.Op) error {
 			return fmt.Errorf("writing op %d: its key is empty", i)
 		case len(op.Key) > bbolt.MaxKeySize:
 			return fmt.Errorf("writing key %.40q…: %d bytes long, at most %d are kept", op.Key, len(op.Key), bbolt.MaxKeySize)
-		case int64(len(op.Value))+revisionBytes > bbolt.MaxValueSize:
-			return fmt.Errorf("writing key %q: its value has %d bytes, at most %d are kept", op.Key, len(op.Value), int64(bbolt.MaxValueSize)-revisionBytes)
+		case int64(len(op.Value)) > maxValue:
+			return fmt.Errorf("writing key %q: its value has %d bytes, at most %d are kept", op.Key, len(op.Value), maxValue)
 		case op.If < store.Any:
 			return fmt.Errorf("writing key %q: condition %d is neither Any, Absent nor a revision", op.Key, op.If)
 		}
@@ -143,14 +147,14 @@ func (s *Store) commit(group []*request) {
 		}
 	}()
 	s.hist.mu.RLock()
-	rev, lost := s.hist.last, s.hist.lost
+	rev, floor, lost := s.hist.last, s.hist.floor, s.hist.lost
 	s.hist.mu.RUnlock()
 	if lost != nil {
 		fail(group, lost)
 		return
 	}
 	var events []store.Event
-	applied := false
+	applied, swept := false, false
 	err := guard(s.path, func() error {
 		return s.db.Update(func(tx *bbolt.Tx) error {
 			b := tx.Bucket(bucketEntries)
@@ -175,6 +179,10 @@ func (s *Store) commit(group []*request) {
 			if err := b.SetSequence(uint64(rev)); err != nil {
 				return err
 			}
+			var err error
+			if swept, err = s.journal.add(tx, events, floor, rev); err != nil {
+				return err
+			}
 			applied = true
 			return nil
 		})
@@ -182,7 +190,8 @@ func (s *Store) commit(group []*request) {
 	switch {
 	case errors.Is(err, errUnchanged):
 	case err == nil:
-		s.hist.publish(events, rev)
+		gone, size := s.hist.publish(events, rev)
+		s.journal.added(swept, gone, size)
 	default:
 		err = fmt.Errorf("writing %s: %w", s.path, err)
 		s.failed(err, applied)

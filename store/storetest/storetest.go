@@ -37,9 +37,10 @@ func WithExpire(expire func(t *testing.T, s store.Store)) Option {
 }
 
 type suite struct {
-	open   func(t *testing.T) store.Store
-	reopen func(t *testing.T, s store.Store) store.Store
-	expire func(t *testing.T, s store.Store)
+	open    func(t *testing.T) store.Store
+	reopen  func(t *testing.T, s store.Store) store.Store
+	lasting bool
+	expire  func(t *testing.T, s store.Store)
 }
 
 // Run tests the stores that open returns: each empty, and closed by open's own
@@ -64,6 +65,7 @@ func Run(t *testing.T, open func(t *testing.T) store.Store, options ...Option) {
 		{"Limits", u.limits()},
 		{"Concurrency", u.concurrency()},
 		{"Durability", u.durability()},
+		{"LastingHistory", u.lastingHistory()},
 	} {
 		t.Run(group.name, func(t *testing.T) {
 			for name, test := range group.tests {

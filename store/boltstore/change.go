@@ -1,0 +1,188 @@
+package boltstore
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+
+	"github.com/apoxy-dev/caddy-apoxy/store"
+)
+
+// A change in the file has the key
+//
+//	revision uint64, index uint32 within the revision, big endian
+//
+// and the value
+//
+//	checksum uint32, big endian
+//	flags    byte
+//	uvarint  revision of the value before, 0: there was none
+//	uvarint  length of the key, and the key
+//	uvarint  how many bytes the value before begins with as the new one does
+//	uvarint  how many bytes it ends with as the new one does
+//	the bytes between them
+//
+// The new value is not there: it is the value before of the next change of the
+// same key, or else the present one. The checksum covers all that the change
+// says, both values in full, so one that was put together wrongly shows.
+const (
+	changeKeyBytes = 12
+	changeHeader   = 5
+
+	flagLast    = 1 << 0 // it is the last change of its revision
+	flagDeleted = 1 << 1 // it deleted the key
+	flagsKnown  = flagLast | flagDeleted
+)
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// errNonsense: what stands in the history is no change of ours.
+var errNonsense = errors.New("no change of a key")
+
+func encodeChangeKey(rev int64, index int) []byte {
+	k := binary.BigEndian.AppendUint64(make([]byte, 0, changeKeyBytes), uint64(rev))
+	return binary.BigEndian.AppendUint32(k, uint32(index))
+}
+
+func decodeChangeKey(k []byte) (rev int64, index int, err error) {
+	if len(k) != changeKeyBytes {
+		return 0, 0, fmt.Errorf("%w: a key of %d bytes", errNonsense, len(k))
+	}
+	rev = int64(binary.BigEndian.Uint64(k))
+	if rev < store.FirstRevision {
+		return 0, 0, fmt.Errorf("%w: revision %d", errNonsense, rev)
+	}
+	return rev, int(binary.BigEndian.Uint32(k[8:])), nil
+}
+
+func changeFlags(e *store.Event, last bool) byte {
+	var flags byte
+	if last {
+		flags |= flagLast
+	}
+	if e.Value == nil {
+		flags |= flagDeleted
+	}
+	return flags
+}
+
+// changeSum is the checksum of an event that stands at k.
+func changeSum(k []byte, flags byte, e *store.Event) uint32 {
+	sum := crc32.Update(0, castagnoli, k)
+	head := binary.BigEndian.AppendUint64([]byte{flags}, uint64(e.PreviousRevision))
+	head = binary.BigEndian.AppendUint32(head, uint32(len(e.Key)))
+	head = binary.BigEndian.AppendUint32(head, uint32(len(e.Previous)))
+	sum = crc32.Update(sum, castagnoli, head)
+	sum = crc32.Update(sum, castagnoli, []byte(e.Key))
+	sum = crc32.Update(sum, castagnoli, e.Previous)
+	return crc32.Update(sum, castagnoli, e.Value)
+}
+
+// encodeChange encodes what event e says beside its new value; last: no more
+// changes of its revision follow.
+func encodeChange(k []byte, e *store.Event, last bool) []byte {
+	begin, end := shared(e.Previous, e.Value)
+	middle := e.Previous[begin : len(e.Previous)-end]
+	raw := make([]byte, changeHeader, changeHeader+4*binary.MaxVarintLen64+len(e.Key)+len(middle))
+	flags := changeFlags(e, last)
+	binary.BigEndian.PutUint32(raw, changeSum(k, flags, e))
+	raw[4] = flags
+	raw = binary.AppendUvarint(raw, uint64(e.PreviousRevision))
+	raw = binary.AppendUvarint(raw, uint64(len(e.Key)))
+	raw = append(raw, e.Key...)
+	raw = binary.AppendUvarint(raw, uint64(begin))
+	raw = binary.AppendUvarint(raw, uint64(end))
+	return append(raw, middle...)
+}
+
+// shared returns how many bytes a and b begin with alike and, of the rest, how
+// many they end with alike.
+func shared(a, b []byte) (begin, end int) {
+	most := min(len(a), len(b))
+	const stride = 64
+	for begin+stride <= most && bytes.Equal(a[begin:begin+stride], b[begin:begin+stride]) {
+		begin += stride
+	}
+	for begin < most && a[begin] == b[begin] {
+		begin++
+	}
+	a, b, most = a[begin:], b[begin:], most-begin
+	for end+stride <= most && bytes.Equal(a[len(a)-end-stride:len(a)-end], b[len(b)-end-stride:len(b)-end]) {
+		end += stride
+	}
+	for end < most && a[len(a)-end-1] == b[len(b)-end-1] {
+		end++
+	}
+	return begin, end
+}
+
+// change is one read from the file, before its new value is known.
+type change struct {
+	event      store.Event // without its values
+	index      int
+	flags      byte
+	sum        uint32
+	begin, end uint64
+	middle     []byte // in the file
+}
+
+func (c *change) last() bool    { return c.flags&flagLast != 0 }
+func (c *change) deleted() bool { return c.flags&flagDeleted != 0 }
+
+func decodeChange(k, raw []byte) (change, error) {
+	var c change
+	var err error
+	if c.event.Revision, c.index, err = decodeChangeKey(k); err != nil {
+		return c, err
+	}
+	if len(raw) < changeHeader || raw[4]&^flagsKnown != 0 {
+		return c, fmt.Errorf("%w: revision %d index %d", errNonsense, c.event.Revision, c.index)
+	}
+	c.sum, c.flags = binary.BigEndian.Uint32(raw), raw[4]
+	rest := raw[changeHeader:]
+	ok := true
+	number := func() uint64 {
+		n, size := binary.Uvarint(rest)
+		if size <= 0 {
+			ok = false
+			return 0
+		}
+		rest = rest[size:]
+		return n
+	}
+	before := number()
+	if n := number(); ok && n > 0 && n <= uint64(len(rest)) {
+		c.event.Key, rest = string(rest[:n]), rest[n:]
+	} else {
+		ok = false
+	}
+	c.begin, c.end = number(), number()
+	if !ok || before >= uint64(c.event.Revision) || before == 0 && (c.begin|c.end|uint64(len(rest)) != 0 || c.deleted()) {
+		return c, fmt.Errorf("%w: revision %d index %d", errNonsense, c.event.Revision, c.index)
+	}
+	c.event.PreviousRevision, c.middle = int64(before), rest
+	return c, nil
+}
+
+// complete returns the event, given the value that it set; nil: it deleted the
+// key.
+func (c *change) complete(k, value []byte) (store.Event, error) {
+	e := c.event
+	e.Value = value
+	size := uint64(len(value))
+	if (value == nil) != c.deleted() || c.begin > size || c.end > size-c.begin {
+		return e, fmt.Errorf("%w: revision %d of key %.60q does not fit what followed", errNonsense, e.Revision, e.Key)
+	}
+	if e.PreviousRevision > 0 {
+		e.Previous = make([]byte, 0, c.begin+uint64(len(c.middle))+c.end)
+		e.Previous = append(e.Previous, value[:c.begin]...)
+		e.Previous = append(e.Previous, c.middle...)
+		e.Previous = append(e.Previous, value[size-c.end:]...)
+	}
+	if changeSum(k, c.flags, &e) != c.sum {
+		return e, fmt.Errorf("%w: revision %d of key %.60q has another checksum", errNonsense, e.Revision, e.Key)
+	}
+	return e, nil
+}

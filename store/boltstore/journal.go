@@ -1,0 +1,248 @@
+package boltstore
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+
+	"go.etcd.io/bbolt"
+
+	"github.com/apoxy-dev/caddy-apoxy/store"
+)
+
+var (
+	bucketHistory = []byte("history")
+	// keyHistory, in bucketMeta: the span of the history, two big-endian
+	// uint64. It holds every change after the first revision up to the second;
+	// what it holds of earlier ones is waste. A program that knows nothing of
+	// it raises the store's revision and not the second: that shows.
+	keyHistory = []byte("history")
+)
+
+const spanBytes = 16
+
+// Waste is swept out in the transactions that add to the history, once there is
+// so much of it, and a bounded number of changes at a time.
+const (
+	sweepEvents = 128
+	sweepBytes  = 1 << 20
+	sweepMost   = 512
+)
+
+// journal keeps the history in the file. It belongs to the committer.
+type journal struct {
+	// broken: what the file holds cannot be gone on from and must go.
+	broken bool
+	// wasteEvents and wasteBytes are at most what has become waste since
+	// there was none.
+	wasteEvents, wasteBytes int
+}
+
+// add puts events, all those after the revision that the history reaches, into
+// the transaction that makes them. Changes up to floor are no longer wanted.
+// It reports whether no waste is left, once the transaction is committed.
+func (j *journal) add(tx *bbolt.Tx, events []store.Event, floor, upto int64) (swept bool, err error) {
+	if j.broken && tx.Bucket(bucketHistory) != nil {
+		if err := tx.DeleteBucket(bucketHistory); err != nil {
+			return false, fmt.Errorf("dropping the history: %w", err)
+		}
+	}
+	meta := tx.Bucket(bucketMeta)
+	if meta == nil {
+		return false, fmt.Errorf("%w: bucket %q is missing", ErrCorrupt, bucketMeta)
+	}
+	b, err := tx.CreateBucketIfNotExists(bucketHistory)
+	if err != nil {
+		return false, fmt.Errorf("keeping the history: %w", err)
+	}
+	b.FillPercent = 0.9 // it grows at its end alone
+	if j.wasteEvents >= sweepEvents || j.wasteBytes >= sweepBytes {
+		if swept, err = sweep(b, floor, max(sweepMost, 2*len(events))); err != nil {
+			return false, fmt.Errorf("trimming the history: %w", err)
+		}
+	}
+	index := 0
+	for i := range events {
+		e := &events[i]
+		if i > 0 && e.Revision != events[i-1].Revision {
+			index = 0
+		}
+		last := i == len(events)-1 || events[i+1].Revision != e.Revision
+		k := encodeChangeKey(e.Revision, index)
+		if err := b.Put(k, encodeChange(k, e, last)); err != nil {
+			return false, fmt.Errorf("keeping the history: %w", err)
+		}
+		index++
+	}
+	span := binary.BigEndian.AppendUint64(make([]byte, 0, spanBytes), uint64(floor))
+	span = binary.BigEndian.AppendUint64(span, uint64(upto))
+	if err := meta.Put(keyHistory, span); err != nil {
+		return false, fmt.Errorf("keeping the history: %w", err)
+	}
+	return swept, nil
+}
+
+// added takes note that a transaction was committed, and of how many events, of
+// how many bytes, the history in memory let go after it.
+func (j *journal) added(swept bool, events, size int) {
+	j.broken = false
+	if swept {
+		j.wasteEvents, j.wasteBytes = 0, 0
+	}
+	j.wasteEvents += events
+	j.wasteBytes += size
+}
+
+// sweep deletes changes up to revision floor, the oldest first and at most so
+// many, and reports whether none is left.
+func sweep(b *bbolt.Bucket, floor int64, most int) (bool, error) {
+	var keys [][]byte
+	c := b.Cursor()
+	for k, _ := c.First(); k != nil && len(keys) < most; k, _ = c.Next() {
+		rev, _, err := decodeChangeKey(k)
+		if err != nil {
+			return false, err
+		}
+		if rev > floor {
+			break
+		}
+		keys = append(keys, bytes.Clone(k))
+	}
+	for _, k := range keys {
+		if err := b.Delete(k); err != nil {
+			return false, err
+		}
+	}
+	return len(keys) < most, nil
+}
+
+// errUnkept: the store was written to by a program that keeps no history in
+// the file.
+var errUnkept = errors.New("it does not reach the present revision")
+
+// past is the history as it was found in the file.
+type past struct {
+	events []store.Event // oldest first
+	floor  int64
+	waste  bool // the file holds changes up to floor
+}
+
+// recall reads, from the newest back, as much of the history as the bounds
+// allow. Any error means that the history cannot be relied on, and that of the
+// store itself nothing is wrong.
+func recall(entries *bbolt.Bucket, limit, maxBytes int) (past, error) {
+	none := past{floor: int64(entries.Sequence())}
+	meta, b := entries.Tx().Bucket(bucketMeta), entries.Tx().Bucket(bucketHistory)
+	var span []byte
+	if meta != nil {
+		span = meta.Get(keyHistory)
+	}
+	if span == nil && b == nil {
+		return none, nil
+	}
+	if b == nil || len(span) != spanBytes {
+		return none, fmt.Errorf("%w: half of it is missing", errNonsense)
+	}
+	floor, upto := int64(binary.BigEndian.Uint64(span)), int64(binary.BigEndian.Uint64(span[8:]))
+	switch {
+	case upto != none.floor:
+		return none, errUnkept
+	case floor < store.FirstRevision || floor > upto:
+		return none, fmt.Errorf("%w: it reaches from revision %d to %d", errNonsense, floor, upto)
+	}
+	r := recaller{entries: entries, floor: floor, upto: upto, limit: limit, maxBytes: maxBytes, later: map[string]store.Event{}}
+	if err := r.read(b.Cursor()); err != nil {
+		return none, err
+	}
+	slices.Reverse(r.events)
+	return past{events: r.events, floor: r.floor, waste: r.waste}, nil
+}
+
+// recaller walks back through the history in a file.
+type recaller struct {
+	entries         *bbolt.Bucket
+	floor, upto     int64
+	limit, maxBytes int
+
+	events []store.Event // newest first
+	bytes  int
+	waste  bool
+	// later is the next later change of a key.
+	later map[string]store.Event
+}
+
+func (r *recaller) read(c *bbolt.Cursor) error {
+	// What must come next: the last change of revision rev or, if open, the
+	// one at index of it.
+	rev, index, open := r.upto, 0, false
+	k, raw := c.Last()
+	for ; k != nil; k, raw = c.Prev() {
+		at, _, err := decodeChangeKey(k)
+		if err != nil {
+			return err
+		}
+		if at <= r.floor {
+			break
+		}
+		ch, err := decodeChange(k, raw)
+		if err != nil {
+			return err
+		}
+		if at != rev || ch.last() == open || open && ch.index != index {
+			return fmt.Errorf("%w: after revision %d there is a gap", errNonsense, at)
+		}
+		value, err := r.value(&ch)
+		if err != nil {
+			return err
+		}
+		e, err := ch.complete(k, value)
+		if err != nil {
+			return err
+		}
+		if size := eventBytes(&e); at == r.upto || len(r.events) < r.limit && r.bytes+size <= r.maxBytes {
+			r.events = append(r.events, e)
+			r.bytes += size
+			r.later[e.Key] = e
+		} else {
+			r.floor = at
+			break
+		}
+		if open, index = ch.index > 0, ch.index-1; !open {
+			rev--
+		}
+	}
+	if rev > r.floor || open && rev != r.floor {
+		return fmt.Errorf("%w: revision %d is not there", errNonsense, rev)
+	}
+	r.waste = k != nil
+	for ; k != nil; k, raw = c.Prev() {
+		if _, _, err := decodeChangeKey(k); err != nil {
+			return err
+		}
+		if raw == nil {
+			return fmt.Errorf("%w: a bucket", errNonsense)
+		}
+	}
+	return nil
+}
+
+// value finds the value that a change set; nil: it deleted the key.
+func (r *recaller) value(c *change) ([]byte, error) {
+	key, at := c.event.Key, c.event.Revision
+	rev, value := int64(0), []byte(nil)
+	if next, ok := r.later[key]; ok {
+		rev, value = next.PreviousRevision, next.Previous
+	} else if raw := r.entries.Get([]byte(key)); raw != nil {
+		var err error
+		if rev, value, err = decodeValue(raw); err != nil {
+			return nil, fmt.Errorf("reading key %.60q: %w", key, err)
+		}
+		value = clone(value)
+	}
+	if rev != 0 && rev != at || (rev == 0) != c.deleted() {
+		return nil, fmt.Errorf("%w: key %.60q was at revision %d and then at %d", errNonsense, key, at, rev)
+	}
+	return value, nil
+}

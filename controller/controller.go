@@ -45,8 +45,10 @@ type Config struct {
 	// controller wrote, and of every deletion it heard of. It must return soon.
 	// Default: nobody is told.
 	OnTransition func(Transition)
-	// Concurrency bounds the looks under way. A quarter as many that have
-	// proved slow have places beside them. Default: 256.
+	// Concurrency bounds the looks under way at domains that answered soon the
+	// last time, and as many at those of which nothing is known. Beside them
+	// a quarter as many have places that answer late, an eighth of which no
+	// look was finished yet, and an eighth that did not answer. Default: 256.
 	Concurrency int
 	// HintRate bounds the looks that hints cause, per second in all.
 	// Default: 200.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -22,44 +23,22 @@ const retryAfter = 5 * time.Second
 
 // Work does what was demanded of e, then gives its place back.
 func (c *Controller) work(ctx context.Context, e *entry, what work, waiters []chan error) {
-	began := time.Now()
 	var err error
-	finished := false // guarded by c.mu
 	if what&workLook != 0 {
-		lookCtx, cancel := context.WithCancelCause(ctx)
-		slow := time.AfterFunc(slowAfter, func() {
-			c.mu.Lock()
-			ok := finished || c.queue.outlasts(e)
-			c.mu.Unlock()
-			if !ok {
-				cancel(errTooSlow)
-			}
-			c.poke()
-		})
-		err = c.look(lookCtx, e)
-		slow.Stop()
-		if context.Cause(lookCtx) == errTooSlow {
-			err = errTooSlow
-		}
-		cancel(nil)
+		err = c.look(ctx, e)
 	} else {
 		err = c.judge(ctx, e)
 	}
-	took := time.Since(began)
 
 	c.mu.Lock()
-	finished = true
 	switch {
 	case errors.Is(err, errTooSlow) && !c.running:
 		err = errStopped
 	case errors.Is(err, errTooSlow):
-		// Begin again in the slow lane.
-		c.queue.paced(e, false)
+		// Begin again among those that are like it.
 		e.pending |= what
 		e.waiters = append(waiters, e.waiters...)
 		waiters = nil
-	case what&workLook != 0 && ctx.Err() == nil:
-		c.queue.paced(e, took <= slowAfter)
 	}
 	if errors.Is(err, store.ErrNotFound) && c.byName[e.name] == e {
 		c.drop(e)
@@ -91,12 +70,10 @@ func (c *Controller) look(ctx context.Context, e *entry) error {
 	if err != nil {
 		return err
 	}
-	began := time.Now()
-	s := c.observe(ctx, v.record)
-	if err := ctx.Err(); err != nil {
+	s, err := c.observeInTime(ctx, e, v.record)
+	if err != nil {
 		return err
 	}
-	checkDuration.Observe(time.Since(began).Seconds())
 	s.fresh = true
 	status, err := c.settle(ctx, e, v, s)
 	if err != nil {
@@ -112,6 +89,42 @@ func (c *Controller) look(ctx context.Context, e *entry) error {
 		c.seen.put(e.name, s, seenFor)
 	}
 	return nil
+}
+
+// ObserveInTime observes for as long as the look has a place, and notes how
+// soon the domain answers. It returns errTooSlow if there is no place any more.
+func (c *Controller) observeInTime(ctx context.Context, e *entry, r *v1alpha3.DomainRecord) (*sighting, error) {
+	lookCtx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var heard atomic.Bool
+	finished := false // guarded by c.mu
+	c.mu.Lock()
+	most := patience(e.lane)
+	c.mu.Unlock()
+	if most > 0 {
+		timer := time.AfterFunc(most, func() {
+			c.mu.Lock()
+			ok := finished || c.queue.outlasts(e, heard.Load(), c.cfg.Now())
+			c.mu.Unlock()
+			if !ok {
+				cancel(errTooSlow)
+			}
+			c.poke()
+		})
+		defer timer.Stop()
+	}
+	began := time.Now()
+	s := c.observe(withHeard(lookCtx, &heard), r)
+	took := time.Since(began)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	finished = true
+	if lookCtx.Err() != nil {
+		return nil, context.Cause(lookCtx)
+	}
+	c.queue.paced(e, took, heard.Load() || s.answered(), c.cfg.Now())
+	checkDuration.Observe(took.Seconds())
+	return s, nil
 }
 
 // CAAMended reports whether the CAA records now allow what issuance was refused

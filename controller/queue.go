@@ -5,44 +5,23 @@ import (
 	"time"
 )
 
-// Lane is where an entry waits and whose places it takes. Slow looks have places
-// of their own, so that dead zones, however many, never delay others.
-type lane uint8
-
-const (
-	laneFast lane = iota
-	laneSlow
-	laneJudge
-	lanes
-)
-
 // PerDomain bounds the looks at names of one registered domain at a time, once
 // one has shown that its servers are quick; before that, and where they are
 // not, there is one.
 const perDomain = 4
 
-// PaceLimit and paceFor bound how many domains' paces are remembered, and for how
-// long.
-const (
-	paceLimit = 1 << 16
-	paceFor   = 10 * time.Minute
-)
-
-// SlowAfter is how long a look may take before its place is given to another.
-const slowAfter = 300 * time.Millisecond
-
 // Queue decides what is worked on next. It has no lock of its own.
 type queue struct {
-	quick *lru[bool] // by domain: was the last look at a name of it
-
+	paces   paces
 	timer   timers
 	lanes   [lanes]laneState
 	domains map[string]*domainState
-	turn    int
+	moved   bool // an entry has been found in a lane that is not its own any more
 }
 
 type laneState struct {
 	limit, running int
+	turn           int
 	urgent         fifo
 	unparked       fifo // had to let others of the same domain finish
 	demanded       fifo
@@ -52,13 +31,14 @@ type laneState struct {
 type domainState struct {
 	running int
 	parked  fifo
+	behind  map[*entry]struct{} // queued where slower ones are; see paced
 }
 
 func newQueue(concurrency int) queue {
-	q := queue{domains: make(map[string]*domainState), quick: newLRU[bool](paceLimit)}
-	q.lanes[laneFast].limit = concurrency
-	q.lanes[laneSlow].limit = max(concurrency/4, 1)
-	q.lanes[laneJudge].limit = max(concurrency/4, 1)
+	q := queue{domains: make(map[string]*domainState), paces: newPaces()}
+	for i := range q.lanes {
+		q.lanes[i].limit = places(lane(i), concurrency)
+	}
 	return q
 }
 
@@ -77,6 +57,9 @@ func (q *queue) schedule(e *entry, at time.Time) {
 func (q *queue) demand(e *entry, what work) {
 	if e.gone {
 		return
+	}
+	if what&workLook != 0 {
+		q.paces.stir(e.domain)
 	}
 	before := e.pending
 	e.pending |= what
@@ -97,14 +80,7 @@ func (q *queue) enqueue(e *entry, timed bool) {
 		heap.Remove(&q.timer, int(e.place))
 	}
 	e.state = queued
-	e.lane = laneFast
-	switch {
-	case e.pending&workLook == 0:
-		e.lane = laneJudge
-	case q.isSlow(e):
-		e.lane = laneSlow
-	}
-	l := &q.lanes[e.lane]
+	l := q.join(e)
 	switch {
 	case e.pending&workUrgent != 0:
 		l.urgent.push(e)
@@ -113,6 +89,24 @@ func (q *queue) enqueue(e *entry, timed bool) {
 	default:
 		l.demanded.push(e)
 	}
+}
+
+// Join finds the lane of e.
+func (q *queue) join(e *entry) *laneState {
+	if e.lane = laneJudge; e.pending&workLook != 0 {
+		e.lane = q.paces.of(e.domain)
+	}
+	switch e.lane {
+	case laneSlow, laneDoubt, laneDead:
+		d := q.domain(e.domain)
+		if d.behind == nil {
+			d.behind = make(map[*entry]struct{})
+		}
+		d.behind[e] = struct{}{}
+	default:
+		q.ahead(e)
+	}
+	return &q.lanes[e.lane]
 }
 
 // Next returns an entry to be worked on now, its place taken, or nil.
@@ -125,19 +119,22 @@ func (q *queue) next(now time.Time) *entry {
 		}
 		q.enqueue(e, true)
 	}
-	for i := range q.lanes {
-		l := &q.lanes[i]
-		for l.running < l.limit {
-			e := q.pop(l, lane(i))
-			if e == nil {
-				break
+	for q.moved = true; q.moved; {
+		q.moved = false
+		for i := range q.lanes {
+			l := &q.lanes[i]
+			for l.running < l.limit {
+				e := q.pop(l, lane(i))
+				if e == nil {
+					break
+				}
+				if !q.admit(e) {
+					continue
+				}
+				e.state = running
+				l.running++
+				return e
 			}
-			if !q.admit(e) {
-				continue
-			}
-			e.state = running
-			l.running++
-			return e
 		}
 	}
 	return nil
@@ -147,7 +144,7 @@ func (q *queue) next(now time.Time) *entry {
 // after three that were demanded, so that neither starves.
 func (q *queue) pop(l *laneState, which lane) *entry {
 	order := [...]*fifo{&l.urgent, &l.unparked, &l.demanded, &l.timed}
-	if q.turn++; q.turn%4 == 0 {
+	if l.turn++; l.turn%4 == 0 {
 		order[2], order[3] = order[3], order[2]
 	}
 	for _, f := range order {
@@ -157,8 +154,9 @@ func (q *queue) pop(l *laneState, which lane) *entry {
 				q.unpark(q.domains[e.domain]) // it may have been its domain's turn
 				q.leaveDomain(e.domain)
 			case e.state != queued || e.lane != which:
-			case which == laneFast && q.isSlow(e): // so it has turned out meanwhile
+			case which != laneJudge && which != q.paces.of(e.domain): // so it has turned out meanwhile
 				q.enqueue(e, false)
+				q.moved = true
 			default:
 				return e
 			}
@@ -175,7 +173,7 @@ func (q *queue) unpark(d *domainState) {
 			return
 		}
 		if e.state == queued && !e.gone {
-			q.lanes[e.lane].unparked.push(e)
+			q.join(e).unparked.push(e)
 			return
 		}
 	}
@@ -183,38 +181,57 @@ func (q *queue) unpark(d *domainState) {
 
 // LeaveDomain forgets a domain of which nothing runs or is parked.
 func (q *queue) leaveDomain(domain string) {
-	if d := q.domains[domain]; d != nil && d.running == 0 && d.parked.empty() {
+	if d := q.domains[domain]; d != nil && d.running == 0 && d.parked.empty() && len(d.behind) == 0 {
 		delete(q.domains, domain)
 	}
 }
 
-// IsSlow reports whether looks at e, or at others of its domain, were slow.
-func (q *queue) isSlow(e *entry) bool {
-	quick, known := q.quick.get(e.domain)
-	return known && !quick
+// Domain returns the state of a domain, new if there is none.
+func (q *queue) domain(name string) *domainState {
+	d := q.domains[name]
+	if d == nil {
+		d = &domainState{}
+		q.domains[name] = d
+	}
+	return d
+}
+
+// Ahead says that e does not wait where slower ones are.
+func (q *queue) ahead(e *entry) {
+	if d := q.domains[e.domain]; d != nil {
+		delete(d.behind, e)
+		q.leaveDomain(e.domain)
+	}
 }
 
 // Limit is how many names of a domain may be looked at together.
 func (q *queue) limit(domain string) int {
-	if quick, _ := q.quick.get(domain); quick {
+	if q.paces.of(domain) == laneFast {
 		return perDomain
 	}
 	return 1
 }
 
-// Paced records how a look at e went.
-func (q *queue) paced(e *entry, quick bool) { q.quick.put(e.domain, quick, paceFor) }
+// Paced records how a look at e went. If its domain is better than was held of
+// it, its other names no longer wait among those that are as it was.
+func (q *queue) paced(e *entry, took time.Duration, heard bool, now time.Time) {
+	before := q.paces.of(e.domain)
+	after := paced(before, took, heard)
+	q.paces.put(e.domain, after, now)
+	if d := q.domains[e.domain]; d != nil && after < before {
+		for e := range d.behind {
+			q.enqueue(e, false)
+		}
+	}
+}
 
 // Admit counts e in its domain, or parks it there if the domain has its fill.
 func (q *queue) admit(e *entry) bool {
 	if e.lane == laneJudge {
 		return true
 	}
-	d := q.domains[e.domain]
-	if d == nil {
-		d = &domainState{}
-		q.domains[e.domain] = d
-	}
+	d := q.domain(e.domain)
+	delete(d.behind, e)
 	if d.running >= q.limit(e.domain) {
 		d.parked.push(e)
 		return false
@@ -223,18 +240,24 @@ func (q *queue) admit(e *entry) bool {
 	return true
 }
 
-// Outlasts moves a running look to the slow lane's places. False: there is none
-// left, and the look is to be given up.
-func (q *queue) outlasts(e *entry) bool {
-	if e.state != running || e.lane != laneFast {
+// Outlasts moves a running look whose lane's patience is over to the places of
+// those that are like it. False: there is none left; the look is to be given up,
+// and begins again among them.
+func (q *queue) outlasts(e *entry, heard bool, now time.Time) bool {
+	if e.state != running {
 		return true
 	}
-	if q.lanes[laneSlow].running >= q.lanes[laneSlow].limit {
+	to := outlasting(e.lane, heard)
+	if to == e.lane {
+		return true
+	}
+	if q.lanes[to].running >= q.lanes[to].limit {
+		q.paces.put(e.domain, to, now)
 		return false
 	}
-	q.lanes[laneFast].running--
-	q.lanes[laneSlow].running++
-	e.lane = laneSlow
+	q.lanes[e.lane].running--
+	q.lanes[to].running++
+	e.lane = to
 	return true
 }
 
@@ -262,6 +285,7 @@ func (q *queue) done(e *entry) {
 // Remove takes e out for good. A look under way ends by itself.
 func (q *queue) remove(e *entry) {
 	e.gone = true
+	q.ahead(e)
 	if e.place >= 0 {
 		heap.Remove(&q.timer, int(e.place))
 	}

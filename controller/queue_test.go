@@ -76,7 +76,7 @@ func TestQueue(t *testing.T) {
 		{
 			what: "a registered domain has its fill, and others pass it",
 			do: func(q *queue) []string {
-				q.quick.put("big", true, time.Hour)
+				q.paces.put("big", laneFast, now)
 				for i := range perDomain + 2 {
 					q.demand(newEntry(fmt.Sprint("big", i), "big"), workLook)
 				}
@@ -105,13 +105,13 @@ func TestQueue(t *testing.T) {
 		{
 			what: "names that wait leave the fast lane when their domain turns out slow",
 			do: func(q *queue) []string {
-				q.lanes[laneFast].limit = 0
+				q.lanes[laneNew].limit = 0
 				q.demand(newEntry("e", "d"), workLook)
 				take(q, now)
-				q.quick.put("d", false, time.Hour)
-				q.lanes[laneFast].limit = 1
+				q.paces.put("d", laneSlow, now)
+				q.lanes[laneNew].limit = 1
 				names, entries := take(q, now)
-				if q.lanes[laneFast].running != 0 || entries[0].lane != laneSlow {
+				if q.lanes[laneNew].running != 0 || entries[0].lane != laneSlow {
 					return nil
 				}
 				return names
@@ -121,7 +121,7 @@ func TestQueue(t *testing.T) {
 		{
 			what: "a domain whose waiting records were deleted is not stuck",
 			do: func(q *queue) []string {
-				q.quick.put("d", true, time.Hour)
+				q.paces.put("d", laneFast, now)
 				var all []*entry
 				for i := range 3 * perDomain {
 					e := newEntry(fmt.Sprint("r", i), "d")
@@ -145,7 +145,7 @@ func TestQueue(t *testing.T) {
 			do: func(q *queue) []string {
 				for i := range 20 {
 					e := newEntry(fmt.Sprint("dead", i), fmt.Sprint("dead", i))
-					q.quick.put(e.domain, false, time.Hour)
+					q.paces.put(e.domain, laneSlow, now)
 					q.demand(e, workLook)
 				}
 				q.demand(newEntry("healthy", "healthy"), workLook)
@@ -163,7 +163,7 @@ func TestQueue(t *testing.T) {
 				}
 				_, entries := take(q, now)
 				for _, e := range entries {
-					out = append(out, fmt.Sprint(q.outlasts(e)))
+					out = append(out, fmt.Sprint(q.outlasts(e, true, now)))
 				}
 				return out
 			},

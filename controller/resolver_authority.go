@@ -187,7 +187,11 @@ func (r *Resolver) hear(ctx context.Context, z *zone, s server, name string, typ
 			out.err = err
 			return out
 		}
-		if out.err = understand(&out, z.apex, name, in); out.err != nil || out.referral != nil || out.alias != "" || out.nx {
+		out.err = understand(&out, z.apex, name, in)
+		if out.referral == nil { // one from above says nothing of the zone's own servers
+			noteHeard(ctx)
+		}
+		if out.err != nil || out.referral != nil || out.alias != "" || out.nx {
 			return out
 		}
 	}

@@ -187,7 +187,9 @@ func wantOf(r *v1alpha3.DomainRecord, dns01, http01 bool) issuance.Want {
 func (c *Controller) plan(e *entry, r *v1alpha3.DomainRecord, looked, changed bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	next := ownership.NextLook(r, e.activity(), c.cfg.Settings(), c.cfg.Now(), c.cfg.Rand())
+	now, jitter := c.cfg.Now(), c.cfg.Rand()
+	next := ownership.NextLook(r, e.activity(), c.cfg.Settings(), now, jitter)
+	next = rested(r, next, now, c.queue.paces.rest(e.domain, now), jitter)
 	if e.hintDue != 0 && e.hintDue < next.UnixNano() {
 		next = time.Unix(0, e.hintDue)
 	}
@@ -197,6 +199,19 @@ func (c *Controller) plan(e *entry, r *v1alpha3.DomainRecord, looked, changed bo
 	if changed {
 		e.hintStep = 0
 	}
+}
+
+// Rested puts a look at a silent domain off: to when its rest is over, up to a
+// fifth early, but not past the certificate's expiry.
+func rested(r *v1alpha3.DomainRecord, next, now time.Time, rest time.Duration, jitter float64) time.Time {
+	later := now.Add(rest - time.Duration(0.2*jitter*float64(rest)))
+	if c := r.Status.Certificate; c != nil && c.NotAfter != nil && c.NotAfter.After(now) && c.NotAfter.Time.Before(later) {
+		later = c.NotAfter.Time
+	}
+	if later.Before(next) {
+		return next
+	}
+	return later
 }
 
 func (e *entry) activity() ownership.Activity {

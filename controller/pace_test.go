@@ -1,0 +1,235 @@
+package controller
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/apoxy-dev/caddy-apoxy/api/v1alpha3"
+	"github.com/apoxy-dev/caddy-apoxy/internal/dnstest"
+	"github.com/apoxy-dev/caddy-apoxy/ownership"
+)
+
+func TestWhereALookGoesOn(t *testing.T) {
+	for _, c := range []struct {
+		what  string
+		in    lane
+		heard bool
+		want  lane
+	}{
+		{"a domain that answered soon, and answers late now", laneFast, true, laneSlow},
+		{"a domain that answered soon, and is silent now", laneFast, false, laneDoubt},
+		{"a new domain that answers late", laneNew, true, laneSlow},
+		{"a new domain that is silent", laneNew, false, laneDoubt},
+		{"a slow domain that takes its time", laneSlow, true, laneSlow},
+		{"a slow domain that has gone silent", laneSlow, false, laneDoubt},
+		{"one in doubt stays to its end", laneDoubt, false, laneDoubt},
+		{"a silent one stays to its end", laneDead, false, laneDead},
+	} {
+		t.Run(c.what, func(t *testing.T) {
+			if got := outlasting(c.in, c.heard); got != c.want {
+				t.Errorf("lane %d, want %d", got, c.want)
+			}
+		})
+	}
+}
+
+func TestWhatIsHeldOfADomain(t *testing.T) {
+	for _, c := range []struct {
+		what   string
+		before lane
+		took   time.Duration
+		heard  bool
+		want   lane
+	}{
+		{"it answers soon", laneNew, slowAfter, true, laneFast},
+		{"it answers late", laneFast, slowAfter + 1, true, laneSlow},
+		{"it was slow and answers soon", laneSlow, time.Millisecond, true, laneFast},
+		{"it was silent and answers soon", laneDead, time.Millisecond, true, laneFast},
+		{"it was silent and answers late", laneDead, 4 * time.Second, true, laneSlow},
+		{"it is silent", laneFast, 4 * time.Second, false, laneDead},
+		{"it is in doubt, and is silent", laneDoubt, 4 * time.Second, false, laneDead},
+		{"its silence is remembered from a moment ago", laneDead, time.Millisecond, false, laneDead},
+		{"its silence is remembered, and it is in doubt", laneDoubt, time.Millisecond, false, laneDoubt},
+		{"it does not exist, as a resolver says at once", laneNew, time.Millisecond, false, laneFast},
+	} {
+		t.Run(c.what, func(t *testing.T) {
+			if got := paced(c.before, c.took, c.heard); got != c.want {
+				t.Errorf("lane %d, want %d", got, c.want)
+			}
+		})
+	}
+}
+
+func TestRestOfSilentDomains(t *testing.T) {
+	now := time.Unix(1_000_000, 0)
+	const domain = "example.com"
+	p := newPaces()
+	if got := p.rest(domain, now); got != 0 {
+		t.Errorf("a domain of which nothing is known rests %v", got)
+	}
+	silent := func(want time.Duration) {
+		t.Helper()
+		p.put(domain, laneDead, now)
+		if got := p.rest(domain, now); got != want {
+			t.Errorf("it rests %v, want %v", got, want)
+		}
+	}
+	silent(0)
+	for _, after := range []time.Duration{30 * time.Second, time.Minute, 2 * time.Minute, time.Hour} {
+		began := now
+		now = now.Add(after)
+		silent(after)
+		now = began
+	}
+	now = now.Add(48 * time.Hour)
+	silent(restMost)
+	p.stir(domain)
+	if got := p.rest(domain, now); got != 0 || p.of(domain) != laneDead {
+		t.Errorf("once something happened, it rests %v in lane %d", got, p.of(domain))
+	}
+	silent(0)
+	now = now.Add(time.Minute)
+	silent(time.Minute)
+	now = now.Add(-time.Hour) // the clock was set back
+	silent(0)
+	p.put(domain, laneFast, now)
+	if got := p.rest(domain, now); got != 0 || p.of(domain) != laneFast {
+		t.Errorf("once it answers, it rests %v in lane %d", got, p.of(domain))
+	}
+}
+
+func TestRestEndsBeforeACertificate(t *testing.T) {
+	now := time.Unix(1_000_000, 0)
+	planned := now.Add(30 * time.Second)
+	expires := func(in time.Duration) *v1alpha3.DomainRecord {
+		r := plainRecord("api.example.com")
+		r.Status.Certificate = &v1alpha3.CertificateStatus{NotAfter: &metav1.Time{Time: now.Add(in)}}
+		return r
+	}
+	for _, c := range []struct {
+		what   string
+		r      *v1alpha3.DomainRecord
+		rest   time.Duration
+		jitter float64
+		want   time.Duration
+	}{
+		{"one that answers is looked at as planned", plainRecord("a.example.com"), 0, 0, 30 * time.Second},
+		{"a short rest delays nothing", plainRecord("a.example.com"), 10 * time.Second, 0, 30 * time.Second},
+		{"a longer one does", plainRecord("a.example.com"), time.Hour, 0, time.Hour},
+		{"rests are spread", plainRecord("a.example.com"), time.Hour, 1, 48 * time.Minute},
+		{"a certificate's expiry is looked at", expires(time.Minute), time.Hour, 0, time.Minute},
+		{"an expired one is no reason", expires(-time.Minute), time.Hour, 0, time.Hour},
+	} {
+		t.Run(c.what, func(t *testing.T) {
+			if got := rested(c.r, planned, now, c.rest, c.jitter).Sub(now); got != c.want {
+				t.Errorf("in %v, want %v", got, c.want)
+			}
+		})
+	}
+}
+
+func TestPacesAreBoundedAndTheLivingDoNotEvictTheSilent(t *testing.T) {
+	p, now := newPaces(), time.Now()
+	p.put("dead", laneDead, now)
+	for i := range 2 * paceLimit {
+		p.put(fmt.Sprint(i), laneFast, now)
+	}
+	if n := p.heard.order.Len(); n != paceLimit {
+		t.Errorf("%d domains are remembered", n)
+	}
+	if p.of("dead") != laneDead {
+		t.Error("the silent one is forgotten")
+	}
+}
+
+func TestRecordsOfADomainThatAnswersAgainLeaveTheSilent(t *testing.T) {
+	now := time.Unix(1_000_000, 0)
+	q := newQueue(8)
+	q.paces.put("revived", laneDead, now)
+	first, second := newEntry("first", "revived"), newEntry("second", "revived")
+	q.demand(first, workLook)
+	take(&q, now)
+	for i := range 100 {
+		domain := fmt.Sprint("dead", i)
+		q.paces.put(domain, laneDead, now)
+		q.demand(newEntry(domain, domain), workLook)
+	}
+	q.demand(second, workLook) // behind them all
+	q.paced(first, time.Millisecond, true, now)
+	names, _ := take(&q, now)
+	if len(names) != 1 || names[0] != "second" {
+		t.Errorf("taken: %v", names)
+	}
+}
+
+// silentDNS cannot tell anything, after longer than others have patience.
+type silentDNS struct{ idleDNS }
+
+func (d *silentDNS) Observe(ctx context.Context, hostname string, kind Kind) ownership.DNSObservation {
+	d.idleDNS.Observe(ctx, hostname, kind)
+	select {
+	case <-time.After(slowAfter + 50*time.Millisecond):
+	case <-ctx.Done():
+	}
+	return ownership.DNSObservation{Problem: ownership.ZoneUnreachable, Err: "no answer", At: time.Now()}
+}
+
+func TestASilentDomainIsLeftAloneUntilSomebodyAsks(t *testing.T) {
+	dns := &silentDNS{}
+	b := newBench(t, dns).start()
+	const host = "api.example.com"
+	b.put(plainRecord(host))
+	in := func() time.Duration { return b.NextLook(host).Sub(b.clock.now()) }
+	rests := func(looks int) func() bool {
+		return func() bool {
+			b.Controller.mu.Lock()
+			defer b.Controller.mu.Unlock()
+			e := b.byName[host]
+			return dns.seen(host) >= looks && e != nil && e.state == idle
+		}
+	}
+	b.until("it is looked at", rests(1))
+	if got := in(); got > b.settings.CheckInterval {
+		t.Errorf("after the first silence the next look is in %v", got)
+	}
+	b.clock.advance(20 * time.Minute)
+	b.poke()
+	b.until("it is looked at again", rests(2))
+	if got := in(); got < 15*time.Minute || got > 21*time.Minute {
+		t.Errorf("after 20 minutes of silence the next look is in %v", got)
+	}
+	_ = b.check(host)
+	b.until("the check is over", rests(3))
+	if got := in(); got > b.settings.CheckInterval {
+		t.Errorf("after a check the next look is in %v", got)
+	}
+}
+
+func TestOnlyADomainsOwnServersAreHeard(t *testing.T) {
+	for _, c := range []struct {
+		what     string
+		behave   bool
+		expected bool
+	}{
+		{"servers that answer", false, true},
+		{"servers that are silent", true, false},
+	} {
+		t.Run(c.what, func(t *testing.T) {
+			world := newCustomer(t)
+			if c.behave {
+				world.behave(dnstest.Silent)
+			}
+			r := newTestResolver(t, world.World)
+			var heard atomic.Bool
+			r.Observe(withHeard(t.Context(), &heard), "api.example.com", KindTraffic)
+			if heard.Load() != c.expected {
+				t.Errorf("heard: %v", heard.Load())
+			}
+		})
+	}
+}

@@ -117,3 +117,47 @@ func runAndKill(t *testing.T, path string, n int, acked map[string]int64) int64 
 	}
 	return last
 }
+
+// TestHistorySurvivesKill watches from the first revision across kills: what
+// was acknowledged is there, each revision once, and nothing else but what the
+// child may have written without getting to say so.
+func TestHistorySurvivesKill(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "apoxy.db")
+	acked := map[string]int64{}
+	o := boltstore.Options{History: 1 << 17, HistoryBytes: 1 << 30}
+	seen := store.FirstRevision
+	for round := range 4 {
+		last := runAndKill(t, path, 100+200*round, acked)
+		s := openAt(t, path, o)
+		for _, begin := range []int64{store.FirstRevision, seen} {
+			seen = begin
+			got := map[string]int64{}
+			w, err := s.Watch(t.Context(), "", begin)
+			if err != nil {
+				t.Fatalf("round %d: watching from revision %d: %v", round, begin, err)
+			}
+			for seen < last {
+				b, err := w.Next(t.Context())
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, e := range b.Events {
+					if e.Revision != seen+1 || e.PreviousRevision != 0 || string(e.Value) != strings.Repeat(e.Key, 50) {
+						t.Fatalf("round %d: after revision %d comes %s at %d, which was at %d", round, seen, e.Key, e.Revision, e.PreviousRevision)
+					}
+					seen = e.Revision
+					got[e.Key] = e.Revision
+				}
+			}
+			w.Close()
+			for key, rev := range acked {
+				if rev > begin && got[key] != rev {
+					t.Errorf("round %d: %s acknowledged at %d was seen at %d", round, key, rev, got[key])
+				}
+			}
+		}
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}

@@ -22,7 +22,7 @@ const unthrottled = `package main
 
 import "github.com/caddyserver/certmagic"
 
-func init() { certmagic.RateLimitEvents = 0 }
+func init() { certmagic.RateLimitEvents, certmagic.RateLimitEventsWindow = 0, 0 }
 `
 
 // programs are built once: ours, stock Caddy without its throttle, and Pebble.

@@ -36,7 +36,7 @@ func Record(i int) *v1alpha3.DomainRecord {
 			ManagedFields: []metav1.ManagedFieldsEntry{{
 				Manager: "backend", Operation: metav1.ManagedFieldsOperationApply, APIVersion: v1alpha3.GroupVersion.String(),
 				Time: &at, FieldsType: "FieldsV1",
-				FieldsV1: &metav1.FieldsV1{Raw: []byte(`{"f:metadata":{"f:labels":{"f:core.apoxy.dev/owner":{},"f:plan":{}}},"f:spec":{"f:name":{},"f:target":{"f:ref":{}},"f:tls":{}}}`)},
+				FieldsV1: metav1.NewFieldsV1(`{"f:metadata":{"f:labels":{"f:core.apoxy.dev/owner":{},"f:plan":{}}},"f:spec":{"f:name":{},"f:target":{"f:ref":{}},"f:tls":{}}}`),
 			}},
 		},
 		Spec: v1alpha3.DomainRecordSpec{

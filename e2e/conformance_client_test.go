@@ -98,7 +98,7 @@ func TestConformanceApplyByTwoManagers(t *testing.T) {
 	owned := map[string]string{}
 	for _, entry := range u.GetManagedFields() {
 		if entry.Subresource == "" {
-			owned[entry.Manager+" "+string(entry.Operation)] = string(entry.FieldsV1.Raw)
+			owned[entry.Manager+" "+string(entry.Operation)] = entry.FieldsV1.GetRawString()
 		}
 	}
 	if got := owned["one Apply"]; !sameJSON(got, `{"f:spec":{"f:name":{}}}`) {

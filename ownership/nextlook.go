@@ -27,7 +27,7 @@ const (
 	tlsLeast      = 120       // settled with TLS: an hour
 	tlsMost       = 360       // to three hours after three quiet days
 	plainLeast    = 20        // settled HTTP-only: 10 min, or detach_after if that is shorter
-	plainMost     = 120       // to an hour after a quiet day
+	plainMost     = 360       // to three hours after three quiet days
 )
 
 // NextLook says when to look at a record again, from its status, after now.
@@ -37,9 +37,9 @@ const (
 // Unsettled records are looked at every CheckInterval for an hour after the last
 // write, change or hint, then ever more rarely. Those about to be detached are
 // looked at every CheckInterval and at the moment that decides. What was judged
-// for another zone is looked at within a CheckInterval. Settled ones
-// cost little: a million with TLS under 300 looks a second, under 100 once they
-// have been quiet for days. A certificate's expiry is always looked at.
+// for another zone is looked at within a CheckInterval. Settled ones cost
+// little: a million with TLS under 300 looks a second, and all of them under 100
+// once they have been quiet for days. A certificate's expiry is always looked at.
 func NextLook(r *v1alpha3.DomainRecord, a Activity, s Settings, now time.Time, jitter float64) time.Time {
 	jitter = min(max(jitter, 0), 1)
 	check := s.CheckInterval

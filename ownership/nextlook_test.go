@@ -62,7 +62,7 @@ func TestNextLook(t *testing.T) {
 		{"settled with TLS: no faster on a hint", secured, time.Minute, time.Second, 57 * time.Minute, 75 * time.Minute},
 		{"settled with TLS for a week: every three hours", secured, 7 * 24 * time.Hour, 0, 171 * time.Minute, 225 * time.Minute},
 		{"settled without TLS: detach must work", plain, time.Minute, 0, 9*time.Minute + 30*time.Second, 12*time.Minute + 30*time.Second},
-		{"settled without TLS for a week: hourly", plain, 7 * 24 * time.Hour, 0, 57 * time.Minute, 75 * time.Minute},
+		{"settled without TLS for a week: every three hours", plain, 7 * 24 * time.Hour, 0, 171 * time.Minute, 225 * time.Minute},
 		{"verified but not all in place: at most hourly", challenged, 30 * 24 * time.Hour, 0, 48 * time.Minute, time.Hour},
 		{"withdrawing: fast", withdrawing, time.Minute, 0, 24 * time.Second, 30 * time.Second},
 		{"withdrawing: exactly when it is decided", withdrawing, 10*time.Minute - 5*time.Second, 0, 5 * time.Second, 5 * time.Second},
@@ -104,13 +104,15 @@ func TestAMillionSettledRecordsAreCheap(t *testing.T) {
 	const records = 1e6
 	for _, c := range []struct {
 		name  string
+		tls   bool
 		quiet time.Duration
 		most  float64 // looks a second
 	}{
-		{"young", time.Hour, 300},
-		{"quiet for days", 96 * time.Hour, 100},
+		{"young", true, time.Hour, 300},
+		{"quiet for days", true, 96 * time.Hour, 100},
+		{"HTTP-only and quiet for days", false, 96 * time.Hour, 100},
 	} {
-		w := settledWorld(t, true)
+		w := settledWorld(t, c.tls)
 		now := testEpoch.Add(c.quiet)
 		var sum time.Duration
 		const samples = 1000

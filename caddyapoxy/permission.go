@@ -97,7 +97,7 @@ func needsFirst(h *hosts.Host, err error) bool { return err == nil && !h.TLSRead
 func (p *Permission) wait(ctx context.Context, rt *runtime, h *hosts.Host) error {
 	hostname := h.Hostname
 	rt.controller.Hint(hostname)
-	if rt.inTrouble(hostname) {
+	if rt.inTrouble(h) {
 		return decide(h) // waiting would not help
 	}
 	// All who come for this name meanwhile get this answer: that of a visitor

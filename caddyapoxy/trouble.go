@@ -1,9 +1,6 @@
 package caddyapoxy
 
 import (
-	"encoding/json"
-
-	"github.com/apoxy-dev/caddy-apoxy/api/v1alpha3"
 	"github.com/apoxy-dev/caddy-apoxy/hosts"
 	"github.com/apoxy-dev/caddy-apoxy/ownership"
 )
@@ -18,25 +15,6 @@ func (rt *runtime) stalled(hostname string) bool {
 	return false
 }
 
-// inTrouble is stalled, and also true where the record says so of a hostname
-// that issuance has been kept away from, such as one that CAA forbids. It reads
-// the record, and is for handshakes only that would otherwise be held.
-func (rt *runtime) inTrouble(hostname string) bool {
-	if rt.stalled(hostname) {
-		return true
-	}
-	h, ok := rt.table.Get(hostname)
-	if !ok {
-		return false
-	}
-	entry, _, err := rt.store.Get(rt.ctx, hosts.Prefix+h.Name)
-	if err != nil {
-		return false
-	}
-	var r v1alpha3.DomainRecord
-	if json.Unmarshal(entry.Value, &r) != nil {
-		return false
-	}
-	c := r.Status.Condition(v1alpha3.ConditionTLSReady)
-	return c != nil && c.Reason == v1alpha3.ReasonCAAForbidden
-}
+// inTrouble is stalled, and also true of a hostname that issuance has been kept
+// away from because CAA forbids a certificate.
+func (rt *runtime) inTrouble(h *hosts.Host) bool { return h.CAAForbids || rt.stalled(h.Hostname) }

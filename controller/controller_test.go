@@ -31,6 +31,9 @@ func TestARecordsLife(t *testing.T) {
 	world.zone.Set(rightChallenge)
 	b.expect(b.check(host), v1alpha3.PhaseIssuing,
 		v1alpha3.ConditionACMEChallengeDelegationReady, "True ACMEChallengeDelegationConfigured")
+	if w, _ := b.ca.wanted(host); w.Since != b.get(host).Status.Condition(v1alpha3.ConditionACMEChallengeDelegationReady).LastTransitionTime.Unix() {
+		t.Errorf("wanted since %d, which is not when the delegation was seen", w.Since)
+	}
 	if w, _ := b.ca.wanted(host); !w.DNS01 || w.HTTP01 || w.UID != "uid-of-"+host {
 		t.Errorf("wanted: %+v", w)
 	}

@@ -180,6 +180,15 @@ func wantOf(r *v1alpha3.DomainRecord, dns01, http01 bool) issuance.Want {
 	if r.Spec.TLS != nil {
 		w.CertificateAuthority = r.Spec.TLS.CertificateAuthority
 	}
+	for _, kind := range []string{v1alpha3.ConditionACMEChallengeDelegationReady, v1alpha3.ConditionCNAMEConfigured} {
+		c := r.Status.Condition(kind)
+		if c == nil || c.Status != metav1.ConditionTrue {
+			continue
+		}
+		if at := c.LastTransitionTime.Unix(); w.Since == 0 || at < w.Since {
+			w.Since = at
+		}
+	}
 	return w
 }
 

@@ -382,6 +382,18 @@ func TestFromRecord(t *testing.T) {
 	}
 }
 
+func TestACAAThatForbidsIsKnownInMemory(t *testing.T) {
+	r := record("api.example.com", "api.example.com", false)
+	if FromRecord(r, 1).CAAForbids {
+		t.Error("without TLSReady")
+	}
+	r.Status.Conditions = append(r.Status.Conditions, metav1.Condition{
+		Type: v1alpha3.ConditionTLSReady, Status: metav1.ConditionFalse, Reason: v1alpha3.ReasonCAAForbidden})
+	if !FromRecord(r, 1).CAAForbids {
+		t.Error("it is not known")
+	}
+}
+
 func TestConditions(t *testing.T) {
 	c := ConditionsOf([]metav1.Condition{
 		{Type: v1alpha3.ConditionReady, Status: metav1.ConditionFalse},

@@ -43,8 +43,10 @@ type Host struct {
 	Labels, Annotations map[string]string
 	// uid holds UID's bytes if they fit.
 	uid [36]byte
+	// CAAForbids: TLSReady says that CAA records forbid every certificate.
+	CAAForbids bool
 	// Objects of 256 bytes begin at the beginning of a line.
-	_ [20]byte
+	_ [19]byte
 }
 
 // Settled reports whether nothing is expected to change soon: a hint about a

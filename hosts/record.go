@@ -23,6 +23,7 @@ func FromRecord(r *v1alpha3.DomainRecord, revision int64) *Host {
 		CNAMEConfigured: conditions.IsTrue(v1alpha3.ConditionCNAMEConfigured),
 		Ready:           conditions.IsTrue(v1alpha3.ConditionReady),
 		Conditions:      conditions,
+		CAAForbids:      caaForbids(r),
 		Labels:          internMap(r.Labels),
 		Annotations:     internMap(r.Annotations),
 	}
@@ -36,6 +37,11 @@ func FromRecord(r *v1alpha3.DomainRecord, revision int64) *Host {
 		h.Target = v1alpha3.TargetRef{Group: intern(ref.Group), Kind: intern(ref.Kind), Name: intern(ref.Name)}
 	}
 	return h
+}
+
+func caaForbids(r *v1alpha3.DomainRecord) bool {
+	c := r.Status.Condition(v1alpha3.ConditionTLSReady)
+	return c != nil && c.Reason == v1alpha3.ReasonCAAForbidden
 }
 
 // inline returns text, out of room if it fits there. The room is never written

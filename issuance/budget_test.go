@@ -64,6 +64,22 @@ func TestForecast(t *testing.T) {
 	}
 }
 
+func TestTheQueueIsToldToTwoDigits(t *testing.T) {
+	for n, want := range map[int]int{0: 0, 7: 7, 99: 99, 100: 100, 101: 110, 612: 620, 1000: 1000, 12345: 13000} {
+		if got := twoDigits(n); got != want {
+			t.Errorf("%d is told as %d, want %d", n, got, want)
+		}
+	}
+	for d, want := range map[time.Duration]string{
+		time.Second: "10 s", 61 * time.Second: "2 min", 11 * time.Minute: "15 min", 2 * time.Hour: "2 h",
+		2*time.Hour + time.Second: "2 h 15 min", 7*time.Hour + time.Minute: "8 h", 50 * time.Hour: "3 d",
+	} {
+		if got := roughDuration(d); got != want {
+			t.Errorf("%s is told as %q, want %q", d, got, want)
+		}
+	}
+}
+
 func TestSpentOrdersOfAnotherSpanStillCount(t *testing.T) {
 	old := newSpending(Budget{Orders: 10, Per: time.Hour})
 	for range 10 {

@@ -21,6 +21,9 @@ type Want struct {
 	DNS01 bool
 	// HTTP01: the hostname resolves to us, so HTTP-01 or TLS-ALPN-01 can succeed.
 	HTTP01 bool
+	// Since is when the first of the two became possible, in Unix seconds: the
+	// order of first issuances, over restarts too. 0: now.
+	Since int64
 }
 
 // Prober answers, at the moment of ordering, whether a challenge can succeed.

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"time"
 
+	"go.uber.org/zap"
+
 	"github.com/apoxy-dev/caddy-apoxy/store"
 )
 
@@ -257,6 +259,22 @@ func (l *ledger) load(ctx context.Context, now time.Time) error {
 		}
 	}
 	return nil
+}
+
+// tidyHourly deletes what is long past until the context ends.
+func (l *ledger) tidyHourly(ctx context.Context, now func() time.Time, log *zap.Logger) {
+	tick := time.NewTicker(time.Hour)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		if err := l.load(ctx, now()); err != nil && ctx.Err() == nil {
+			log.Error("tidying what certificate authorities asked for failed and is tried again in an hour", zap.Error(err))
+		}
+	}
 }
 
 func (l *ledger) past(k string) bool {

@@ -99,8 +99,10 @@ func (s *Scheduler) unusable(e *entry) (ownership.Work, string, time.Time) {
 		cut(e.want.CertificateAuthority, 100), strings.Join(have, ", ")), time.Time{}
 }
 
+// queued tells the place in the queue and how long that takes, both to two
+// digits: a status that changed with every order would cost a write each.
 func (s *Scheduler) queued(e *entry, l *lane, now time.Time) (ownership.Work, string, time.Time) {
-	ahead := l.plan.ahead(e.ready)
+	ahead := twoDigits(l.plan.ahead(e.ready))
 	wait := s.ledger.forecast(l.ca, now, ahead)
 	if l.exempt {
 		wait = 0
@@ -108,7 +110,34 @@ func (s *Scheduler) queued(e *entry, l *lane, now time.Time) (ownership.Work, st
 	if wait < time.Second {
 		return ownership.WorkQueued, fmt.Sprintf("waiting for its turn, %d before it", ahead), time.Time{}
 	}
-	return ownership.WorkQueued, fmt.Sprintf("about %s: %d before it at %s", shortDuration(wait), ahead, l.ca.auth.budget()), now.Add(wait)
+	return ownership.WorkQueued, fmt.Sprintf("about %s: %d before it at %s", roughDuration(wait), ahead, l.ca.auth.budget()), now.Add(wait)
+}
+
+// twoDigits rounds up to two significant digits: 612 to 620.
+func twoDigits(n int) int {
+	unit := 1
+	for n/unit >= 100 {
+		unit *= 10
+	}
+	return (n + unit - 1) / unit * unit
+}
+
+// roughDuration is shortDuration of d rounded up to what a forecast can tell.
+func roughDuration(d time.Duration) string {
+	unit := 10 * time.Second
+	switch {
+	case d > 48*time.Hour:
+		unit = 24 * time.Hour
+	case d > 6*time.Hour:
+		unit = time.Hour
+	case d > time.Hour:
+		unit = 15 * time.Minute
+	case d > 10*time.Minute:
+		unit = 5 * time.Minute
+	case d > time.Minute:
+		unit = time.Minute
+	}
+	return shortDuration((d + unit - 1).Truncate(unit))
 }
 
 // leastHeld is the CA that takes the hostname again first.

@@ -174,7 +174,10 @@ func (s *Scheduler) Want(w Want) {
 	}
 	now := s.now()
 	w.Hostname, w.CertificateAuthority, w.Owner = e.hostname, intern(w.CertificateAuthority), intern(w.Owner)
-	if !e.wanted || e.since.IsZero() {
+	switch {
+	case w.Since != 0:
+		e.since = unix(w.Since)
+	case !e.wanted || e.since.IsZero():
 		e.since = now
 	}
 	e.rec.Trouble = e.rec.Trouble.renewedBy(w, now)
@@ -228,6 +231,7 @@ func (s *Scheduler) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	wg.Go(func() { s.follow(ctx, revision) })
+	wg.Go(func() { s.ledger.tidyHourly(ctx, s.now, s.log) })
 
 	timer := time.NewTimer(0)
 	defer timer.Stop()

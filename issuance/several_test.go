@@ -4,16 +4,20 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"sort"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/caddyserver/certmagic"
 	"github.com/mholt/acmez/v3/acme"
+	"go.uber.org/zap"
 
 	"github.com/apoxy-dev/caddy-apoxy/ownership"
 	"github.com/apoxy-dev/caddy-apoxy/store"
+	"github.com/apoxy-dev/caddy-apoxy/store/boltstore"
 )
 
 // second adds another CA behind the first.
@@ -106,6 +110,75 @@ func TestTheOrderBudgetHoldsAndTheQueueTellsItsPlace(t *testing.T) {
 	if w.ca.placed() != 3 {
 		t.Errorf("%d orders after the restart", w.ca.placed())
 	}
+}
+
+// What counts is when the customer was ready, not when this process learnt of it.
+func TestTheFirstToBeReadyIsServedFirst(t *testing.T) {
+	w := newWorld(t)
+	w.is.Set(w.magic.Issuers[0], Authority{Directory: w.ca.directory(), Email: "ops@example.net", Budget: Budget{Orders: 1, Per: time.Hour}}, w.magic, nil)
+	w.dns.delegate("spends.example.com")
+	w.s.Want(Want{Hostname: "spends.example.com", UID: "u0", DNS01: true})
+	w.until("spends.example.com", "certified", seen)
+	now := time.Now().Unix()
+	for host, since := range map[string]int64{"young.example.com": now - 10, "old.example.com": now - 1000, "middle.example.com": now - 100} {
+		w.s.Want(Want{Hostname: host, UID: host, DNS01: true, Since: since})
+		w.until(host, "queued", worked(ownership.WorkQueued))
+	}
+	w.s.mu.Lock()
+	defer w.s.mu.Unlock()
+	if len(w.s.lanes) != 1 {
+		t.Fatalf("%d lanes", len(w.s.lanes))
+	}
+	for _, l := range w.s.lanes {
+		got := order(&l.plan)
+		if want := []string{"old.example.com", "middle.example.com", "young.example.com"}; !slices.Equal(got, want) {
+			t.Errorf("in the order %v, want %v", got, want)
+		}
+	}
+}
+
+// A CA may ask for very many names to be left alone, and nobody restarts for it.
+func TestHoldsThatAreLongPastAreForgottenEveryHour(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		st, err := boltstore.Open(filepath.Join(t.TempDir(), "apoxy.db"), boltstore.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		l := newLedger(st)
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() { defer close(done); l.tidyHourly(ctx, time.Now, zap.NewNop()) }()
+		c := &ca{key: "ca", auth: Authority{Directory: "https://ca.test"}}
+		if _, err := l.put(ctx, c, scopeName, "a.example.com", time.Now().Add(time.Minute), "too many", time.Now()); err != nil {
+			t.Fatal(err)
+		}
+		left := func() int {
+			synctest.Wait()
+			res, err := st.List(ctx, ledgerPrefix, store.ListOptions{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			if len(res.Entries) != len(l.holds) {
+				t.Errorf("%d in the store, %d in memory", len(res.Entries), len(l.holds))
+			}
+			return len(l.holds)
+		}
+		time.Sleep(24 * time.Hour)
+		if left() != 1 {
+			t.Error("it was forgotten too soon: its count of pauses is still needed")
+		}
+		time.Sleep(2 * time.Hour)
+		if left() != 0 {
+			t.Error("it was not forgotten")
+		}
+		cancel()
+		<-done
+		if err := st.Close(); err != nil {
+			t.Fatal(err)
+		}
+	})
 }
 
 // Two nodes share store and storage: one order, and both know.

@@ -9,6 +9,8 @@ import (
 	"github.com/apoxy-dev/caddy-apoxy/ownership"
 )
 
+var _ issuance.Prober = liveResolver{}
+
 // liveResolver asks through the resolvers of the configuration in force.
 type liveResolver struct{ rt *runtime }
 
@@ -24,6 +26,10 @@ func (l liveResolver) Delegated(ctx context.Context, hostname string) (bool, err
 
 func (l liveResolver) CAA(ctx context.Context, hostname string) ([]issuance.CAA, error) {
 	return l.resolver().CAA(ctx, hostname)
+}
+
+func (l liveResolver) Arrives(ctx context.Context, hostname string) (bool, error) {
+	return l.resolver().Arrives(ctx, hostname, l.rt.settings().Zone)
 }
 
 // liveChallenges publishes in the zone of the configuration in force.

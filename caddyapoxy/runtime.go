@@ -57,6 +57,8 @@ type runtime struct {
 	events   chan controller.Transition // to be raised
 	overflow atomic.Bool                // some were lost lately
 
+	edge edgeHost
+
 	mu     sync.Mutex
 	rrsets map[string]*dnsprovider.RRSets // by zone
 }
@@ -102,6 +104,7 @@ func newRuntime(key string, st store.Store, logger *zap.Logger) (*runtime, error
 		Store:      st,
 		Prober:     liveResolver{rt},
 		Challenges: liveChallenges{rt},
+		Edge:       rt.edgeNow,
 		OnChange:   func(hostname string) { rt.controller.CertificateChanged(hostname) },
 		Logger:     logger.Named("issuance"),
 	})
@@ -159,9 +162,11 @@ func (rt *runtime) start() error {
 			rt.startup = fmt.Errorf("reading the records of %s: not done after %s", rt.key, loadTimeout)
 			return
 		}
+		rt.resolveEdge(rt.ctx, rt.apps.Current())
 		rt.run("obtaining certificates", rt.scheduler.Run)
 		rt.run("looking at records", rt.controller.Run)
 		rt.run("watching targets", rt.watchTargets)
+		rt.run("following the edge", rt.followEdge)
 	})
 	return rt.startup
 }
@@ -221,6 +226,7 @@ func (rt *runtime) settings() ownership.Settings {
 		return ownership.Settings{}
 	}
 	s := a.settings
+	s.Zone = rt.edgeZone(a)
 	s.CAIssuers = rt.scheduler.CAAIdentities()
 	return s
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 
@@ -12,8 +13,6 @@ import (
 	"github.com/apoxy-dev/caddy-apoxy/issuance"
 	"github.com/apoxy-dev/caddy-apoxy/ownership"
 )
-
-var _ issuance.Prober = (*Resolver)(nil)
 
 // Delegated reports whether _acme-challenge of hostname is a CNAME, direct or
 // through others, to exactly the name in the operator's zone that belongs to
@@ -36,6 +35,37 @@ func (r *Resolver) Delegated(ctx context.Context, hostname string) (bool, error)
 		return false, fmt.Errorf("looking for the delegation of %s: DNSSEC validation of its zone fails, so the CA would refuse it", hostname)
 	}
 	return true, nil
+}
+
+// Arrives reports whether hostname leads to the edge of the operator's zone and
+// nowhere else, as ownership.Arrives means it. An error: could not tell.
+func (r *Resolver) Arrives(ctx context.Context, hostname string, zone ownership.Zone) (bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, r.cfg.Timeout)
+	defer cancel()
+	hostname = strings.ToLower(hostname)
+	obs := r.follow(ctx, look{hostname, KindTraffic, KindTraffic.name(hostname)})
+	switch {
+	case obs.Outcome == ownership.CouldNotTell:
+		return false, fmt.Errorf("looking where %s leads: %s", hostname, obs.Err)
+	case obs.Problem == ownership.ZoneBogus:
+		return false, fmt.Errorf("looking where %s leads: DNSSEC validation of its zone fails, so the CA would refuse it", hostname)
+	}
+	return ownership.Arrives(hostname, obs, zone), nil
+}
+
+// Addresses returns the A and AAAA records of host, CNAMEs followed. An error:
+// could not tell, or there are none.
+func (r *Resolver) Addresses(ctx context.Context, host string) ([]netip.Addr, error) {
+	ctx, cancel := context.WithTimeout(ctx, r.cfg.Timeout)
+	defer cancel()
+	obs := r.follow(ctx, look{host, KindTraffic, absolute(host)})
+	switch {
+	case obs.Outcome == ownership.CouldNotTell:
+		return nil, fmt.Errorf("looking for the addresses of %s: %s", host, obs.Err)
+	case len(obs.Addresses) == 0:
+		return nil, fmt.Errorf("looking for the addresses of %s: it has none", host)
+	}
+	return obs.Addresses, nil
 }
 
 // CAA returns the relevant CAA record set of hostname (RFC 8659 section 3): that

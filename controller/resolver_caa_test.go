@@ -8,6 +8,7 @@ import (
 
 	"github.com/apoxy-dev/caddy-apoxy/internal/dnstest"
 	"github.com/apoxy-dev/caddy-apoxy/issuance"
+	"github.com/apoxy-dev/caddy-apoxy/ownership"
 )
 
 func addrs(s ...string) []netip.Addr {
@@ -101,6 +102,38 @@ func TestCAA(t *testing.T) {
 			}
 			if d := cmp.Diff(c.want, got); d != "" {
 				t.Errorf("CAA (-want +got):\n%s", d)
+			}
+		})
+	}
+}
+
+func TestArrives(t *testing.T) {
+	edge := ownership.Zone{Name: "cname.example.net", EdgeAddresses: addrs("203.0.113.10")}
+	for _, c := range []struct {
+		what, hostname string
+		set            func(c *customer)
+		want           bool
+		fails          bool
+	}{
+		{what: "nothing there", hostname: "api.example.com"},
+		{what: "the CNAME", hostname: "api.example.com", set: func(c *customer) { c.zone.Set(rightTraffic) }, want: true},
+		{what: "an apex with the edge's address", hostname: "example.com", set: func(c *customer) { c.zone.Set("@ IN A 203.0.113.10") }, want: true},
+		{what: "and a stray AAAA beside it", hostname: "example.com", set: func(c *customer) {
+			c.zone.Set("@ IN A 203.0.113.10")
+			c.zone.Set("@ IN AAAA 2001:db8:bad::1")
+		}},
+		{what: "another address", hostname: "example.com", set: func(c *customer) { c.zone.Set("@ IN A 203.0.113.99") }},
+		{what: "servers that fail", hostname: "api.example.com", set: func(c *customer) { c.behave(dnstest.Silent) }, fails: true},
+	} {
+		t.Run(c.what, func(t *testing.T) {
+			t.Parallel()
+			world := newCustomer(t)
+			if c.set != nil {
+				c.set(world)
+			}
+			got, err := newTestResolver(t, world.World).Arrives(t.Context(), c.hostname, edge)
+			if got != c.want || (err != nil) != c.fails {
+				t.Errorf("%v, %v", got, err)
 			}
 		})
 	}

@@ -34,6 +34,10 @@ type Prober interface {
 	// CAA returns the relevant CAA record set of hostname as RFC 8659 section 3
 	// finds it (climbing, following aliases), nil if there is none.
 	CAA(ctx context.Context, hostname string) ([]CAA, error)
+	// Arrives reports whether hostname leads to our edge and nowhere else: by a
+	// CNAME into our zone or, where none may stand, by the edge's addresses and
+	// no stray one beside them. An error: could not tell.
+	Arrives(ctx context.Context, hostname string) (bool, error)
 }
 
 // CAA is one CAA property (RFC 8659 section 4).

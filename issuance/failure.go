@@ -23,6 +23,9 @@ const (
 	// ClassDNS: the records that any challenge needs are not there; nothing was
 	// asked of a CA.
 	ClassDNS Class = "dns"
+	// ClassEdge: CAs cannot reach this server where customers' hostnames lead;
+	// nothing was asked of one. The operator must mend it.
+	ClassEdge Class = "edge"
 	// ClassOperator: the account, the configuration or the store must be mended.
 	ClassOperator Class = "operator"
 	// ClassCAA: CAA records forbid every CA that may be used.
@@ -60,7 +63,7 @@ func (f *failure) Unwrap() error { return f.err }
 // elsewhere reports whether another CA may well succeed.
 func (f *failure) elsewhere() bool {
 	switch f.class {
-	case ClassCustomer, ClassDNS:
+	case ClassCustomer, ClassDNS, ClassEdge:
 		return false
 	}
 	return true
@@ -164,7 +167,8 @@ func registeredDomain(hostname string) string {
 var backoffs = map[Class][]time.Duration{
 	ClassPassing:  {5 * time.Second, 15 * time.Second, time.Minute, 3 * time.Minute, 10 * time.Minute, 30 * time.Minute, time.Hour},
 	ClassCustomer: {time.Minute, 5 * time.Minute, 20 * time.Minute, time.Hour, 3 * time.Hour, 6 * time.Hour, 12 * time.Hour, 24 * time.Hour},
-	ClassDNS:      {30 * time.Second, 2 * time.Minute, 10 * time.Minute, time.Hour},
+	ClassDNS:      {30 * time.Second, time.Minute, 2 * time.Minute, 5 * time.Minute, 15 * time.Minute, time.Hour},
+	ClassEdge:     {30 * time.Second, time.Minute, 2 * time.Minute},
 	ClassCAA:      {30 * time.Second, time.Minute, 2 * time.Minute, 5 * time.Minute, 15 * time.Minute, time.Hour},
 	ClassOperator: {time.Minute, 10 * time.Minute, time.Hour, 6 * time.Hour},
 	ClassLimited:  {10 * time.Minute, 30 * time.Minute, time.Hour, 3 * time.Hour},

@@ -110,7 +110,7 @@ func (j *job) order(ctx context.Context) landing {
 func (j *job) obtain(ctx context.Context, c *ca, keys requester) (result, *failure) {
 	ctx, tr, done := withTrace(ctx, j.s.now, j.gate(c))
 	defer done()
-	methods, f := j.s.methods(ctx, c, j.want)
+	methods, f := j.s.methods(ctx, c, j.want, j.pressing())
 	if h := tr.hold(); h != nil {
 		return result{}, classify(h, j.hostname)
 	}
@@ -120,6 +120,11 @@ func (j *job) obtain(ctx context.Context, c *ca, keys requester) (result, *failu
 	j.ways = len(methods)
 	if t := j.rec.Trouble; t != nil && len(methods) > 1 && methods[0] == t.Method {
 		methods = append(slices.Clone(methods[1:]), t.Method) // what failed last time is not tried first again
+	}
+	if o := j.rec.Order; o == nil || o.CA != c.key { // else the CA may be looking at its challenge right now
+		if methods, f = j.s.reach.possible(ctx, c, j.hostname, j.s.cfg.Edge(ctx), methods); f != nil {
+			return result{}, f
+		}
 	}
 	fl := &flow{
 		ca: c, challenges: j.s.cfg.Challenges, hostname: j.hostname, methods: methods,
@@ -160,12 +165,19 @@ func (j *job) obtain(ctx context.Context, c *ca, keys requester) (result, *failu
 	}
 	switch {
 	case err == nil:
+		j.s.reach.succeeded(res.method)
 		_, _ = c.caaIdentities(ctx) // the directory is at hand; this only notes them
 		return res, nil
 	case errors.Is(err, errBudget):
 		return res, &failure{class: ClassLimited, err: errBudget, message: errBudget.Error()}
 	}
 	return res, f
+}
+
+// pressing reports whether the certificate that is to be renewed expires soon.
+func (j *job) pressing() bool {
+	r := &j.rec
+	return r.has() && r.proves(j.want) && urgencyOf(unix(r.Renewal), unix(r.NotAfter), j.s.now()) == urgent
 }
 
 // gate stops requests while the whole CA is held.
@@ -227,7 +239,7 @@ func (j *job) failed(ctx context.Context, c *ca, method string, f *failure) land
 		outcome = outcomeLimited
 	case ClassCAA:
 		outcome = outcomeForbids
-	case ClassDNS:
+	case ClassDNS, ClassEdge:
 		outcome = outcomeNotReady
 	}
 	count(c.key, method, outcome)

@@ -11,13 +11,14 @@ import (
 )
 
 // probeTimeout bounds the looks at DNS before an order.
-const probeTimeout = 20 * time.Second
+const probeTimeout = 25 * time.Second
 
 // methods returns the challenge types that can succeed at a CA now, best
 // first: DNS-01 where the delegation is right, because it works before the
 // cutover and from everywhere, else HTTP-01, then TLS-ALPN-01. A failure says
-// why there is none; then nothing is asked of the CA.
-func (s *Scheduler) methods(ctx context.Context, c *ca, w Want) ([]string, *failure) {
+// why there is none; then nothing is asked of the CA. pressing: a certificate
+// expires soon, so where nothing can be told the CA decides.
+func (s *Scheduler) methods(ctx context.Context, c *ca, w Want, pressing bool) ([]string, *failure) {
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
 	var methods []string
@@ -25,7 +26,7 @@ func (s *Scheduler) methods(ctx context.Context, c *ca, w Want) ([]string, *fail
 		methods = append(methods, acme.ChallengeTypeDNS01)
 	}
 	wildcard := strings.HasPrefix(w.Hostname, "*.")
-	if w.HTTP01 && !wildcard {
+	if !wildcard && s.arrives(ctx, w) {
 		if !c.auth.DisableHTTP01 {
 			methods = append(methods, acme.ChallengeTypeHTTP01)
 		}
@@ -34,13 +35,14 @@ func (s *Scheduler) methods(ctx context.Context, c *ca, w Want) ([]string, *fail
 		}
 	}
 	if len(methods) == 0 {
-		msg := "no challenge can succeed: _acme-challenge." + strings.TrimPrefix(w.Hostname, "*.") + " is not delegated and the hostname does not resolve here"
+		msg := "no challenge can succeed: _acme-challenge." + strings.TrimPrefix(w.Hostname, "*.") +
+			" is not delegated, and the hostname does not lead here, or not only here"
 		if wildcard {
 			msg = "a wildcard needs DNS-01: delegate _acme-challenge." + strings.TrimPrefix(w.Hostname, "*.")
 		}
 		return nil, &failure{class: ClassDNS, message: msg}
 	}
-	return s.permitted(ctx, c, w, methods)
+	return s.permitted(ctx, c, w, methods, pressing)
 }
 
 // delegated asks DNS now; if that cannot tell, what the Want says holds.
@@ -57,15 +59,35 @@ func (s *Scheduler) delegated(ctx context.Context, w Want) bool {
 	return ok
 }
 
+// arrives asks DNS now, if the Want says that the hostname leads here; if that
+// cannot tell, the Want is believed.
+func (s *Scheduler) arrives(ctx context.Context, w Want) bool {
+	p := s.prober.Load()
+	if !w.HTTP01 || p == nil || *p == nil {
+		return w.HTTP01
+	}
+	ok, err := (*p).Arrives(ctx, w.Hostname)
+	if err != nil {
+		s.log.Debug("the hostname could not be looked up", zap.String("hostname", w.Hostname), zap.Error(err))
+		return true
+	}
+	return ok
+}
+
 // permitted leaves the challenge types that CAA records permit (RFC 8659, RFC
-// 8657). A look-up that fails permits all: the CA looks too, and fails safe.
-func (s *Scheduler) permitted(ctx context.Context, c *ca, w Want, methods []string) ([]string, *failure) {
+// 8657). Where they cannot be looked up no CA may issue (RFC 8659 section 3), so
+// none is asked, unless it is pressing.
+func (s *Scheduler) permitted(ctx context.Context, c *ca, w Want, methods []string, pressing bool) ([]string, *failure) {
 	p := s.prober.Load()
 	if p == nil || *p == nil {
 		return methods, nil
 	}
 	set, err := (*p).CAA(ctx, w.Hostname)
-	if err != nil || len(set) == 0 {
+	switch {
+	case err != nil && !pressing:
+		return nil, &failure{class: ClassDNS, err: err, message: cut(err.Error(), 300) +
+			"; without an answer no certificate authority may issue, so none was asked. Whoever runs that name server makes it answer questions of type CAA, if only that there is nothing"}
+	case err != nil || len(set) == 0:
 		return methods, nil
 	}
 	identities, err := c.caaIdentities(ctx)

@@ -25,6 +25,9 @@ type Config struct {
 	// OnChange is called, without locks held and from any goroutine, whenever
 	// what Observe tells of a hostname has changed. It must return quickly.
 	OnChange func(hostname string)
+	// Edge tells where hostnames lead to, so that it can be seen whether CAs
+	// reach it. Default: not looked at.
+	Edge func(ctx context.Context) Edge
 	// Concurrency bounds the orders in flight. Default: 32.
 	Concurrency int
 	// Logger. Default: none.
@@ -48,6 +51,7 @@ type Scheduler struct {
 	log    *zap.Logger
 	now    func() time.Time
 	ledger *ledger
+	reach  *reach
 	prober atomic.Pointer[Prober]
 	wake   chan struct{}
 	// handshakes bounds the issuances that handshakes wait for.
@@ -76,11 +80,14 @@ func New(cfg Config) *Scheduler {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
+	if cfg.Edge == nil {
+		cfg.Edge = func(context.Context) Edge { return Edge{} }
+	}
 	if cfg.OnChange == nil {
 		cfg.OnChange = func(string) {}
 	}
 	s := &Scheduler{
-		cfg: cfg, log: cfg.Logger, now: cfg.Now, ledger: newLedger(cfg.Store),
+		cfg: cfg, log: cfg.Logger, now: cfg.Now, ledger: newLedger(cfg.Store), reach: newReach(cfg.Now),
 		wake: make(chan struct{}, 1), handshakes: make(chan struct{}, 8),
 		entries: map[string]*entry{}, lanes: map[string]*lane{}, parked: map[*entry]struct{}{},
 	}

@@ -35,6 +35,7 @@ type world struct {
 	stop   context.CancelFunc
 	done   chan struct{}
 	change chan string
+	edge   Edge // set before the first Want
 }
 
 type testZone struct {
@@ -67,6 +68,8 @@ type testDNS struct {
 	mu        sync.Mutex
 	delegated map[string]bool
 	caa       map[string][]CAA
+	caaErr    error
+	astray    map[string]bool
 }
 
 func (d *testDNS) Delegated(_ context.Context, hostname string) (bool, error) {
@@ -78,7 +81,13 @@ func (d *testDNS) Delegated(_ context.Context, hostname string) (bool, error) {
 func (d *testDNS) CAA(_ context.Context, hostname string) ([]CAA, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.caa[hostname], nil
+	return d.caa[hostname], d.caaErr
+}
+
+func (d *testDNS) Arrives(_ context.Context, hostname string) (bool, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return !d.astray[hostname], nil
 }
 
 func (d *testDNS) delegate(hostname string) {
@@ -90,7 +99,7 @@ func (d *testDNS) delegate(hostname string) {
 func newWorld(t *testing.T) *world {
 	t.Setenv("NO_PROXY", "*")
 	w := &world{t: t, ca: newTestCA(t), dir: t.TempDir(), zone: &testZone{values: map[string][]string{}},
-		dns: &testDNS{delegated: map[string]bool{}, caa: map[string][]CAA{}}, change: make(chan string, 1000)}
+		dns: &testDNS{delegated: map[string]bool{}, caa: map[string][]CAA{}, astray: map[string]bool{}}, change: make(chan string, 1000)}
 	w.ca.validate = func(host, kind, token, keyAuth string) *acme.Problem {
 		if kind == "dns-01" && w.zone.has(host, keyAuth) {
 			return nil
@@ -120,7 +129,7 @@ func (w *world) start() {
 		w.t.Fatal(err)
 	}
 	w.store = st
-	w.s = New(Config{Store: st, Prober: w.dns, Challenges: w.zone, OnChange: func(h string) {
+	w.s = New(Config{Store: st, Prober: w.dns, Challenges: w.zone, Edge: func(context.Context) Edge { return w.edge }, OnChange: func(h string) {
 		select {
 		case w.change <- h:
 		default:

@@ -195,6 +195,21 @@ func TestApexIsReachedByAddresses(t *testing.T) {
 	w.look()
 	w.is(cnamc, fls, v1alpha3.ReasonCNAMEMismatch)
 
+	flat := newWorld(t, "example.com", false) // an edge that is a hostname, flattened by the provider
+	flat.settings.Zone.EdgeHost = "lb.example.org"
+	flat.obs.Traffic = DNSObservation{Outcome: Seen, Addresses: addrs("203.0.113.10")}
+	flat.look()
+	flat.is(cnamc, tru, v1alpha3.ReasonAddressConfigured)
+	flat.settings.Zone.EdgeAddresses = nil // it does not resolve for a while
+	flat.look()
+	flat.is(cnamc, tru, v1alpha3.ReasonAddressConfigured)
+	if m := flat.r.Status.Condition(cnamc).Message; !strings.Contains(m, "lb.example.org itself does not resolve") {
+		t.Errorf("message %q", m)
+	}
+	flat.settings.Zone.EdgeAddresses = addrs("203.0.113.77")
+	flat.look()
+	flat.is(cnamc, fls, v1alpha3.ReasonCNAMEMismatch)
+
 	sub := newWorld(t, testHost, false)
 	sub.obs.Traffic = DNSObservation{Outcome: Seen, Addresses: addrs("203.0.113.10")}
 	sub.look()

@@ -37,6 +37,16 @@ func fulfils(want v1alpha3.DNSRecord, o DNSObservation, z Zone) match {
 	return matchNone
 }
 
+// Arrives reports whether what was seen at a hostname leads to the edge of a
+// zone and nowhere else: by a CNAME through the hostname's name in the zone or,
+// at an apex, by addresses of the edge with no others beside them.
+func Arrives(hostname string, o DNSObservation, z Zone) bool {
+	return fulfils(v1alpha3.DNSRecord{
+		Purpose: v1alpha3.PurposeTraffic,
+		Name:    v1alpha3.OwnerTrafficName(hostname), Value: v1alpha3.TrafficName(hostname, z.Name),
+	}, o, z) != matchNone
+}
+
 // through reports whether a chain passes through a name.
 func through(chain []string, name string) bool {
 	name = absolute(name)

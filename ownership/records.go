@@ -30,7 +30,7 @@ func (e *evaluation) lookAtRecords() {
 	for i := range records {
 		switch d := &records[i]; d.Purpose {
 		case v1alpha3.PurposeTraffic:
-			e.traffic = e.find(d, e.obs.Traffic)
+			e.traffic = e.find(d, comparableEdge(d.Name, e.obs.Traffic, e.settings.Zone))
 			if e.traffic.ok() && !e.traffic.told && e.heldReason(v1alpha3.ConditionCNAMEConfigured) == v1alpha3.ReasonAddressConfigured {
 				e.traffic.by = matchAddress
 			}
@@ -40,6 +40,16 @@ func (e *evaluation) lookAtRecords() {
 			e.challenge = e.find(d, e.obs.Ownership)
 		}
 	}
+}
+
+// comparableEdge turns what an apex has in place of a CNAME into "could not tell"
+// where the edge is a hostname whose addresses are not known at the moment.
+func comparableEdge(name string, o DNSObservation, z Zone) DNSObservation {
+	if z.EdgeHost == "" || len(z.EdgeAddresses) > 0 || o.Outcome != Seen || len(o.Chain) > 0 || len(o.Addresses) == 0 || !isApex(name, o) {
+		return o
+	}
+	return DNSObservation{At: o.At, Servers: o.Servers, Apex: o.Apex,
+		Err: "whether its addresses are those of the edge cannot be told: " + z.EdgeHost + " itself does not resolve at the moment, which the operator mends"}
 }
 
 // heldReason is the reason that a condition had before.

@@ -1,0 +1,212 @@
+package issuance
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/caddyserver/certmagic"
+	"github.com/mholt/acmez/v3/acme"
+
+	"github.com/apoxy-dev/caddy-apoxy/ownership"
+)
+
+func TestWhetherACAWouldMeetUs(t *testing.T) {
+	v4, other, v6 := netip.MustParseAddr("203.0.113.10"), netip.MustParseAddr("203.0.113.11"), netip.MustParseAddr("2001:db8::10")
+	for name, tt := range map[string]struct {
+		seen []sighting
+		why  string // "": it would
+	}{
+		"one address that answers":                             {[]sighting{{v4, ourselves, ""}}, ""},
+		"one of two is enough":                                 {[]sighting{{v4, refused, "refuses"}, {other, ourselves, ""}}, ""},
+		"none answers":                                         {[]sighting{{v4, refused, "refuses"}, {other, silent, "is silent"}}, "203.0.113.10 refuses, 203.0.113.11 is silent"},
+		"IPv6 that answers spares IPv4":                        {[]sighting{{v6, ourselves, ""}, {v4, refused, "refuses"}}, ""},
+		"IPv6 that refuses spoils IPv4":                        {[]sighting{{v6, refused, "refuses"}, {v4, ourselves, ""}}, "2001:db8::10 refuses; certificate authorities ask IPv6 first"},
+		"IPv6 at which somebody else answers spoils IPv4":      {[]sighting{{v6, another, "is nginx"}, {v4, ourselves, ""}}, "2001:db8::10 is nginx; certificate authorities ask IPv6 first"},
+		"IPv6 that is silent leaves CAs IPv4":                  {[]sighting{{v6, silent, "is silent"}, {v4, ourselves, ""}}, ""},
+		"IPv6 that this machine lacks says nothing about it":   {[]sighting{{v6, unseen, "no route"}, {v4, ourselves, ""}}, ""},
+		"IPv6 alone that is silent":                            {[]sighting{{v6, silent, "is silent"}}, "2001:db8::10 is silent"},
+		"an IPv4 address in IPv6's form is an IPv4 address":    {[]sighting{{netip.MustParseAddr("::ffff:203.0.113.10"), refused, ""}, {v4, ourselves, ""}}, ""},
+		"silence and no way there are no proof of any meeting": {[]sighting{{v6, unseen, "no route"}, {v4, silent, "is silent"}}, "2001:db8::10 no route, 203.0.113.10 is silent"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if ok, why := answers(tt.seen); ok != (tt.why == "") || why != tt.why {
+				t.Errorf("%v, %q", ok, why)
+			}
+		})
+	}
+}
+
+// edge is what stands at 203.0.113.10, in place of which loopback is dialled: on
+// 80 and 443 what is given, or nothing.
+type edge struct{ http, https atomic.Pointer[net.TCPAddr] }
+
+func (e *edge) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	var to *net.TCPAddr
+	switch address {
+	case "203.0.113.10:80":
+		to = e.http.Load()
+	case "203.0.113.10:443":
+		to = e.https.Load()
+	default:
+		return nil, errors.New("unexpected dial of " + address)
+	}
+	if to == nil {
+		return nil, &net.OpError{Op: "dial", Net: network, Err: syscall.ECONNREFUSED}
+	}
+	return (&net.Dialer{}).DialContext(ctx, network, to.String())
+}
+
+// serve puts a server of certmagic's own at a port of the edge, or another.
+func (w *world) serve(at *atomic.Pointer[net.TCPAddr], h http.Handler, with *tls.Config) {
+	srv := httptest.NewUnstartedServer(h)
+	if srv.TLS = with; with != nil {
+		srv.StartTLS()
+	} else {
+		srv.Start()
+	}
+	w.t.Cleanup(srv.Close)
+	at.Store(srv.Listener.Addr().(*net.TCPAddr))
+}
+
+func (w *world) challengeHandler() http.Handler {
+	responder := certmagic.NewACMEIssuer(w.magic, certmagic.ACMEIssuer{CA: w.ca.directory()})
+	return responder.HTTPChallengeHandler(http.NotFoundHandler())
+}
+
+func newEdge(t *testing.T) (*world, *edge) {
+	w, e := newWorld(t), new(edge)
+	w.edge = Edge{Addresses: []netip.Addr{netip.MustParseAddr("203.0.113.10")}}
+	w.s.reach.dial = e.dial
+	w.ca.validate = func(string, string, string, string) *acme.Problem { return nil }
+	return w, e
+}
+
+const www = "www.example.com"
+
+func TestAnEdgeThatNoCAReachesCausesNoOrder(t *testing.T) {
+	w, e := newEdge(t)
+	w.s.Want(Want{Hostname: www, UID: "u1", HTTP01: true})
+	o := w.until(www, "failed", worked(ownership.WorkFailed))
+	for _, said := range []string{"http-01: 203.0.113.10 port 80 refuses", "tls-alpn-01: 203.0.113.10 port 443 refuses", "Open ports 80 and 443"} {
+		if !strings.Contains(o.Message, said) {
+			t.Errorf("message %q lacks %q", o.Message, said)
+		}
+	}
+	if n := w.ca.count(""); n != 0 {
+		t.Errorf("%d requests to the CA", n)
+	}
+	w.dns.delegate("api.example.com") // DNS-01 needs no edge
+	w.s.Want(Want{Hostname: "api.example.com", UID: "u2", DNS01: true, HTTP01: true})
+	w.until("api.example.com", "certified", seen)
+
+	w.serve(&e.http, w.challengeHandler(), nil)
+	w.s.reach.forget()
+	w.s.Retry(www)
+	if o := w.until(www, "certified", seen); o.Challenge != "http-01" {
+		t.Errorf("by %s", o.Challenge)
+	}
+	if left, _ := w.magic.Storage.List(context.Background(), "acme", true); strings.Contains(strings.Join(left, " "), "challenge_tokens/"+www) {
+		t.Errorf("a challenge stayed behind: %v", left)
+	}
+}
+
+func TestSomebodyElseAtTheEdgeIsNamed(t *testing.T) {
+	w, e := newEdge(t)
+	w.serve(&e.http, http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
+		rw.Header().Set("Server", "nginx")
+		rw.WriteHeader(http.StatusNotFound)
+	}), nil)
+	w.serve(&e.https, http.NotFoundHandler(), &tls.Config{NextProtos: []string{"acme-tls/1"}})
+	w.s.Want(Want{Hostname: www, UID: "u1", HTTP01: true})
+	o := w.until(www, "failed", worked(ownership.WorkFailed))
+	for _, said := range []string{`port 80 answers with 404 from "nginx" in place of the challenge`, "port 443 answers with another certificate"} {
+		if !strings.Contains(o.Message, said) {
+			t.Errorf("message %q lacks %q", o.Message, said)
+		}
+	}
+	if n := w.ca.count(""); n != 0 {
+		t.Errorf("%d requests to the CA", n)
+	}
+}
+
+func TestTLSALPNIsTakenWhereOnly443IsOpen(t *testing.T) {
+	w, e := newEdge(t)
+	w.serve(&e.https, http.NotFoundHandler(), w.magic.TLSConfig())
+	w.s.Want(Want{Hostname: www, UID: "u1", HTTP01: true})
+	if o := w.until(www, "certified", seen); o.Challenge != "tls-alpn-01" || w.ca.placed() != 1 {
+		t.Errorf("by %s, %d orders", o.Challenge, w.ca.placed())
+	}
+}
+
+func TestARedirectToHTTPSIsFollowedAsCAsDo(t *testing.T) {
+	w, e := newEdge(t)
+	w.serve(&e.http, http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		http.Redirect(rw, r, "https://"+r.Host+r.URL.Path, http.StatusMovedPermanently)
+	}), nil)
+	w.serve(&e.https, w.challengeHandler(), &tls.Config{})
+	w.s.Want(Want{Hostname: www, UID: "u1", HTTP01: true})
+	if o := w.until(www, "certified", seen); o.Challenge != "http-01" {
+		t.Errorf("by %s", o.Challenge)
+	}
+}
+
+func TestAHostnameThatLeadsElsewhereTooCausesNoOrder(t *testing.T) {
+	w := newWorld(t)
+	w.dns.astray[www] = true
+	w.s.Want(Want{Hostname: www, UID: "u1", HTTP01: true})
+	o := w.until(www, "waits for DNS", func(o ownership.CertificateObservation) bool { return o.Message != "" && o.Work == ownership.WorkNone })
+	if !strings.Contains(o.Message, "or not only here") || w.ca.count("") != 0 {
+		t.Errorf("%q, %d requests", o.Message, w.ca.count(""))
+	}
+}
+
+func TestACAAThatCannotBeLookedUpCausesNoOrder(t *testing.T) {
+	w := newWorld(t)
+	w.dns.delegate("api.example.com")
+	w.dns.caaErr = errors.New("looking for CAA records of api.example.com at example.com: SERVFAIL from 192.0.2.53")
+	w.s.Want(Want{Hostname: "api.example.com", UID: "u1", DNS01: true})
+	o := w.until("api.example.com", "waits for DNS", func(o ownership.CertificateObservation) bool { return o.Message != "" && o.Work == ownership.WorkNone })
+	if !strings.Contains(o.Message, "SERVFAIL from 192.0.2.53") || w.ca.count("") != 0 {
+		t.Errorf("%q, %d requests", o.Message, w.ca.count(""))
+	}
+	c := w.is.cas()[0]
+	if m, f := w.s.permitted(t.Context(), c, Want{Hostname: "api.example.com"}, []string{"dns-01"}, true); f != nil || len(m) != 1 {
+		t.Errorf("a certificate about to expire is not tried: %v, %v", m, f)
+	}
+}
+
+// An edge may be reachable from everywhere but from itself.
+func TestACAsSuccessCountsForMoreThanWhatIsSeenFromHere(t *testing.T) {
+	now := epoch
+	r := newReach(func() time.Time { return now })
+	r.why, r.since = map[string]string{"http-01": "refuses", "tls-alpn-01": "refuses"}, epoch
+	trusts := func(after time.Duration, want bool) {
+		t.Helper()
+		now = epoch.Add(after)
+		if got := r.trusting(); got != want {
+			t.Errorf("after %s: %v", after, got)
+		}
+	}
+	trusts(0, false)
+	trusts(9*time.Minute, false)
+	trusts(10*time.Minute, true) // one trial
+	trusts(11*time.Minute, false)
+	trusts(71*time.Minute, true) // one an hour
+	r.succeeded("dns-01")        // says nothing of the edge
+	trusts(72*time.Minute, false)
+	r.succeeded("http-01")
+	trusts(73*time.Minute, true)
+	trusts(74*time.Minute, true)
+	trusts(26*time.Hour, true)
+	trusts(26*time.Hour+time.Minute, false)
+}

@@ -1,0 +1,144 @@
+package issuance
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/tls"
+	"encoding/asn1"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/mholt/acmez/v3/acme"
+)
+
+// acmeIdentifier is the extension of a TLS-ALPN-01 certificate (RFC 8737 section 3).
+var acmeIdentifier = asn1.ObjectIdentifier{1, 3, 6, 1, 5, 5, 7, 1, 31}
+
+// survey answers a challenge of its own as every other is answered, from
+// storage, and asks for it at each address as a CA does.
+func (r *reach) survey(ctx context.Context, c *ca, hostname string, edge Edge) (map[string][]sighting, error) {
+	token := rand.Text()
+	chal := acme.Challenge{
+		Type: acme.ChallengeTypeHTTP01, Token: token, KeyAuthorization: token + "." + rand.Text(),
+		Identifier: acme.Identifier{Type: "dns", Value: hostname},
+	}
+	raw, err := json.Marshal(chal)
+	if err != nil {
+		return nil, fmt.Errorf("encoding challenge: %w", err)
+	}
+	key := challengeKey(c.key, hostname)
+	defer func() { _ = c.storage().Delete(context.WithoutCancel(ctx), key) }() // the next challenge overwrites what stays
+	if err := c.storage().Store(ctx, key, raw); err != nil {
+		return nil, &failure{class: ClassOperator, err: err, message: "putting a challenge in place failed: " + cut(err.Error(), 200)}
+	}
+	bounded, cancel := context.WithTimeout(ctx, reachTimeout)
+	defer cancel()
+	var wg sync.WaitGroup
+	addrs := edge.Addresses[:min(len(edge.Addresses), reachMost)]
+	https, alpn := make([]sighting, len(addrs)), make([]sighting, len(addrs))
+	for i, a := range addrs {
+		wg.Go(func() { https[i] = r.ask(bounded, a, 80, edge.HTTPPort, r.askHTTP, chal) })
+		wg.Go(func() { alpn[i] = r.ask(bounded, a, 443, edge.HTTPSPort, r.askTLS, chal) })
+	}
+	wg.Wait()
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	return map[string][]sighting{acme.ChallengeTypeHTTP01: https, acme.ChallengeTypeTLSALPN01: alpn}, nil
+}
+
+// ask looks at an address at the port that CAs use and, if we are not met
+// there, at our own.
+func (r *reach) ask(ctx context.Context, a netip.Addr, port, own int,
+	how func(context.Context, netip.AddrPort, acme.Challenge) (encounter, string), chal acme.Challenge) sighting {
+	try := func(port int) sighting {
+		m, detail := how(ctx, netip.AddrPortFrom(a, uint16(port)), chal)
+		return sighting{a, m, "port " + strconv.Itoa(port) + " " + detail}
+	}
+	s := try(port)
+	if s.met != ourselves && own != 0 && own != port {
+		if inside := try(own); inside.met == ourselves {
+			return inside
+		}
+	}
+	return s
+}
+
+// askHTTP asks as RFC 8555 section 8.3 has it, redirects to the same host
+// included, and as CAs do does not verify certificates on the way.
+func (r *reach) askHTTP(ctx context.Context, at netip.AddrPort, chal acme.Challenge) (encounter, string) {
+	transport := &http.Transport{
+		DisableKeepAlives: true,
+		TLSClientConfig:   &tls.Config{InsecureSkipVerify: true},
+		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+			to := at
+			if _, port, err := net.SplitHostPort(address); err == nil && port == "443" {
+				to = netip.AddrPortFrom(at.Addr(), 443)
+			}
+			return r.dial(ctx, network, to.String())
+		},
+	}
+	host := chal.Identifier.Value
+	client := &http.Client{Transport: transport, CheckRedirect: func(req *http.Request, via []*http.Request) error {
+		if p := req.URL.Port(); len(via) >= 10 || req.URL.Hostname() != host || p != "" && p != "80" && p != "443" {
+			return http.ErrUseLastResponse
+		}
+		return nil
+	}}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+host+chal.HTTP01ResourcePath(), nil)
+	if err != nil {
+		return unseen, "cannot be asked: " + cut(err.Error(), 100)
+	}
+	res, err := client.Do(req)
+	if err != nil {
+		return met(err)
+	}
+	defer res.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(res.Body, 512))
+	if err != nil {
+		return met(err)
+	}
+	if res.StatusCode == http.StatusOK && strings.TrimSpace(string(body)) == chal.KeyAuthorization {
+		return ourselves, "answers"
+	}
+	by := ""
+	if server := res.Header.Get("Server"); server != "" {
+		by = " from " + strconv.Quote(cut(server, 40))
+	}
+	return another, fmt.Sprintf("answers with %d%s in place of the challenge", res.StatusCode, by)
+}
+
+// askTLS asks as RFC 8737 section 3 has it.
+func (r *reach) askTLS(ctx context.Context, at netip.AddrPort, chal acme.Challenge) (encounter, string) {
+	conn, err := r.dial(ctx, "tcp", at.String())
+	if err != nil {
+		return met(err)
+	}
+	defer conn.Close()
+	// Whose certificate it is, is what is asked; the name and issuer are not.
+	client := tls.Client(conn, &tls.Config{ServerName: chal.Identifier.Value,
+		NextProtos: []string{"acme-tls/1"}, InsecureSkipVerify: true})
+	if err := client.HandshakeContext(ctx); err != nil {
+		return met(err)
+	}
+	sum := sha256.Sum256([]byte(chal.KeyAuthorization))
+	want, err := asn1.Marshal(sum[:])
+	if err != nil {
+		return unseen, "cannot be asked: " + err.Error()
+	}
+	for _, ext := range client.ConnectionState().PeerCertificates[0].Extensions {
+		if ext.Id.Equal(acmeIdentifier) && bytes.Equal(ext.Value, want) {
+			return ourselves, "answers"
+		}
+	}
+	return another, "answers with another certificate in place of the challenge"
+}

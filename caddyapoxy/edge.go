@@ -66,6 +66,7 @@ func (rt *runtime) followEdge(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return nil
+		case <-rt.edgeChanged:
 		case <-tick.C:
 		}
 	}

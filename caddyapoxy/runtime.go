@@ -57,7 +57,8 @@ type runtime struct {
 	events   chan controller.Transition // to be raised
 	overflow atomic.Bool                // some were lost lately
 
-	edge edgeHost
+	edge        edgeHost
+	edgeChanged chan struct{} // another configuration came into force
 
 	mu     sync.Mutex
 	rrsets map[string]*dnsprovider.RRSets // by zone
@@ -99,6 +100,7 @@ func (rt *runtime) present(first *zap.Logger) *zap.Logger {
 func newRuntime(key string, st store.Store, logger *zap.Logger) (*runtime, error) {
 	rt := &runtime{key: key, logger: logger, store: st, table: hosts.New(), rrsets: map[string]*dnsprovider.RRSets{}}
 	rt.events = make(chan controller.Transition, eventBacklog)
+	rt.edgeChanged = make(chan struct{}, 1)
 	rt.ctx, rt.cancel = context.WithCancel(context.Background())
 	rt.scheduler = issuance.New(issuance.Config{
 		Store:      st,
@@ -133,7 +135,13 @@ func newRuntime(key string, st store.Store, logger *zap.Logger) (*runtime, error
 		return nil, errors.Join(fmt.Errorf("preparing the API: %w", err), st.Close())
 	}
 	rt.api = api
-	rt.apps.changed = func(*App) { rt.controller.TargetsChanged() }
+	rt.apps.changed = func(*App) {
+		rt.controller.TargetsChanged()
+		select {
+		case rt.edgeChanged <- struct{}{}:
+		default: // there is a sign already
+		}
+	}
 	return rt, nil
 }
 

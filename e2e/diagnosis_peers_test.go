@@ -119,21 +119,7 @@ func (p *product) describe(t *testing.T, name string) string {
 // useResolvers has the running product ask these resolvers.
 func (p *product) useResolvers(t *testing.T, addrs ...string) {
 	t.Helper()
-	config, err := os.ReadFile(p.config())
-	if err != nil {
-		t.Fatal(err)
-	}
-	was := "resolvers " + testnet.ResolverAddr
-	if !strings.Contains(string(config), was) {
-		t.Fatalf("the configuration has no %q", was)
-	}
-	text := strings.Replace(string(config), was, "resolvers "+strings.Join(addrs, " "), 1)
-	if err := os.WriteFile(p.config(), []byte(text), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	if err := p.reload(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	p.reconfigure(t, "resolvers "+testnet.ResolverAddr, "resolvers "+strings.Join(addrs, " "))
 }
 
 // resolver starts an Unbound on addr until the test ends; options are lines of

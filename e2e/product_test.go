@@ -160,6 +160,24 @@ func (p *product) reload(ctx context.Context) error {
 	return nil
 }
 
+// reconfigure replaces a part of the configuration of the running product.
+func (p *product) reconfigure(t *testing.T, old, now string) {
+	t.Helper()
+	text, err := os.ReadFile(p.config())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(text), old) {
+		t.Fatalf("the configuration has no %q", old)
+	}
+	if err := os.WriteFile(p.config(), []byte(strings.Replace(string(text), old, now, 1)), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.reload(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // caddy runs the product's command line and returns its standard output; a
 // failure holds its standard error.
 func (p *product) caddy(ctx context.Context, stdin string, args ...string) (string, error) {

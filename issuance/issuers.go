@@ -4,6 +4,7 @@ import (
 	"reflect"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/caddyserver/certmagic"
 	"go.uber.org/zap"
@@ -14,6 +15,9 @@ import (
 type Issuers struct {
 	mu   sync.Mutex
 	list []issuer
+
+	scheduler atomic.Pointer[Scheduler] // whose index tells where certificates lie
+	trips     trips
 }
 
 type issuer struct {
@@ -25,11 +29,12 @@ type issuer struct {
 // certmagic configuration that it works for. Further calls replace: Caddy sets
 // the configuration of one issuer several times per load, and the last holds.
 // The configuration is tuned so that certmagic leaves the timing of renewals
-// to the scheduler.
+// to the scheduler, and its storage is wrapped so that a handshake reads one file.
 func (is *Issuers) Set(member any, a Authority, cfg *certmagic.Config, log *zap.Logger) {
 	is.mu.Lock()
 	defer is.mu.Unlock()
 	ratio := is.tune(cfg)
+	is.wrap(cfg, log)
 	for i := range is.list {
 		if is.list[i].member != member {
 			continue

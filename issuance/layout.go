@@ -1,8 +1,10 @@
 package issuance
 
 import (
+	"bytes"
 	"context"
 	"crypto"
+	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
@@ -52,8 +54,14 @@ type stored struct {
 	meta      metadata
 }
 
-// saveCertificate writes key, chain and metadata, in certmagic's order.
+// saveCertificate writes metadata and chain where certmagic and everyone else
+// look for them, and then the .key file, which holds both once more and is what
+// a handshake reads (see bundle.go). That it comes last makes it the point where
+// the new certificate takes the old one's place: a crash or an error before
+// leaves the old one whole, for a handshake and for loadCertificate. One that
+// was stored as three separate files is made whole first, for the same reason.
 func saveCertificate(ctx context.Context, st certmagic.Storage, issuerKey, hostname string, key crypto.PrivateKey, chain []byte, meta metadata) error {
+	st = bare(st)
 	keyPEM, err := certmagic.PEMEncodePrivateKey(key)
 	if err != nil {
 		return fmt.Errorf("encoding private key: %w", err)
@@ -66,13 +74,22 @@ func saveCertificate(ctx context.Context, st certmagic.Storage, issuerKey, hostn
 	if err != nil {
 		return fmt.Errorf("encoding metadata: %w", err)
 	}
+	whole, err := joinBundle(keyPEM, chain, res)
+	if err != nil {
+		return err
+	}
+	p := placeOf(issuerKey, hostname)
+	if old, err := st.Load(ctx, p.key()); err == nil && !isBundle(old) {
+		// Should this fail, there is no certificate that could be spared.
+		_ = completeKey(ctx, st, p, old)
+	}
 	for _, kv := range []struct {
 		key   string
 		value []byte
 	}{
-		{certmagic.StorageKeys.SitePrivateKey(issuerKey, hostname), keyPEM},
-		{certmagic.StorageKeys.SiteCert(issuerKey, hostname), chain},
-		{certmagic.StorageKeys.SiteMeta(issuerKey, hostname), res},
+		{p.with(extMeta), res},
+		{p.with(extChain), chain},
+		{p.key(), whole},
 	} {
 		if err := st.Store(ctx, kv.key, kv.value); err != nil {
 			return fmt.Errorf("storing %s: %w", kv.key, err)
@@ -82,27 +99,29 @@ func saveCertificate(ctx context.Context, st certmagic.Storage, issuerKey, hostn
 }
 
 // loadCertificate reads what is stored for a hostname. fs.ErrNotExist if
-// nothing is.
+// nothing is that could be served.
 func loadCertificate(ctx context.Context, st certmagic.Storage, issuerKey, hostname string) (stored, error) {
-	out := stored{issuerKey: issuerKey}
-	for _, k := range []string{certmagic.StorageKeys.SitePrivateKey(issuerKey, hostname), certmagic.StorageKeys.SiteMeta(issuerKey, hostname)} {
-		if !st.Exists(ctx, k) {
-			return out, fs.ErrNotExist
-		}
-	}
-	chain, err := st.Load(ctx, certmagic.StorageKeys.SiteCert(issuerKey, hostname))
+	out, p := stored{issuerKey: issuerKey}, placeOf(issuerKey, hostname)
+	st = bare(st)
+	raw, err := st.Load(ctx, p.key())
 	if err != nil {
 		return out, err
 	}
-	if out.leaf, err = leafOf(chain); err != nil {
+	b, whole := splitBundle(raw)
+	if chain, meta, err := loadBeside(ctx, st, p, raw); err == nil && !bytes.Equal(chain, b.chain) {
+		// Stock Caddy has never joined them, or reused our key file as it was
+		// for a certificate of its own.
+		if later, err := isLater(chain, b.chain); err == nil && later {
+			b.chain, b.meta = chain, meta
+		}
+	} else if !whole {
+		return out, err
+	}
+	if out.leaf, err = leafOf(b.chain); err != nil {
 		return out, fmt.Errorf("reading stored certificate of %s: %w", hostname, err)
 	}
-	raw, err := st.Load(ctx, certmagic.StorageKeys.SiteMeta(issuerKey, hostname))
-	if err != nil {
-		return out, err
-	}
 	var res certmagic.CertificateResource
-	if err := json.Unmarshal(raw, &res); err != nil {
+	if err := json.Unmarshal(b.meta, &res); err != nil {
 		return out, fmt.Errorf("reading metadata of %s: %w", hostname, err)
 	}
 	if len(res.IssuerData) > 0 {
@@ -112,15 +131,41 @@ func loadCertificate(ctx context.Context, st certmagic.Storage, issuerKey, hostn
 	return out, nil
 }
 
-// deleteCertificate removes what is stored for a hostname.
+// loadBeside reads the two files beside a .key file. fs.ErrNotExist if one of
+// them is missing or is for another key.
+func loadBeside(ctx context.Context, st certmagic.Storage, p place, key []byte) (chain, meta []byte, err error) {
+	if chain, err = st.Load(ctx, p.with(extChain)); err != nil {
+		return nil, nil, err
+	}
+	if meta, err = st.Load(ctx, p.with(extMeta)); err != nil {
+		return nil, nil, err
+	}
+	if _, err := tls.X509KeyPair(chain, key); err != nil {
+		return nil, nil, fmt.Errorf("%s is not the key of the certificate beside it (%v): %w", p.key(), err, fs.ErrNotExist)
+	}
+	return chain, meta, nil
+}
+
+// completeKey makes a .key file, that holds raw, hold all that the two files
+// beside it hold. fs.ErrNotExist if the three do not belong together.
+func completeKey(ctx context.Context, st certmagic.Storage, p place, raw []byte) error {
+	chain, meta, err := loadBeside(ctx, st, p, raw)
+	if err != nil {
+		return err
+	}
+	whole, err := joinBundle(keyOf(raw), chain, meta)
+	if err != nil || bytes.Equal(whole, raw) {
+		return err
+	}
+	return st.Store(ctx, p.key(), whole)
+}
+
+// deleteCertificate removes what is stored for a hostname, the key first:
+// without it nothing can be served.
 func deleteCertificate(ctx context.Context, st certmagic.Storage, issuerKey, hostname string) error {
+	p := placeOf(issuerKey, hostname)
 	var errs []error
-	for _, k := range []string{
-		certmagic.StorageKeys.SiteCert(issuerKey, hostname),
-		certmagic.StorageKeys.SitePrivateKey(issuerKey, hostname),
-		certmagic.StorageKeys.SiteMeta(issuerKey, hostname),
-		certmagic.StorageKeys.CertsSitePrefix(issuerKey, hostname),
-	} {
+	for _, k := range []string{p.key(), p.with(extChain), p.with(extMeta), certmagic.StorageKeys.CertsSitePrefix(issuerKey, hostname)} {
 		if err := st.Delete(ctx, k); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			errs = append(errs, fmt.Errorf("deleting %s: %w", k, err))
 		}

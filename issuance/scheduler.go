@@ -104,6 +104,7 @@ func (s *Scheduler) SetProber(p Prober) { s.prober.Store(&p) }
 func (s *Scheduler) SetIssuers(is *Issuers) {
 	s.mu.Lock()
 	s.gens = append(slices.DeleteFunc(s.gens, func(g *Issuers) bool { return g == is }), is)
+	is.scheduler.Store(s)
 	s.reroute()
 	s.mu.Unlock()
 	s.poke()

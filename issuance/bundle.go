@@ -1,0 +1,110 @@
+package issuance
+
+import (
+	"bytes"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// This file is the form of the .key files that the scheduler stores: the
+// private key in PEM, then the certificate chain, then the metadata in a PEM
+// block of our own. A handshake gets all that it needs from this one file, and
+// because storages replace a file as a whole, key, chain and metadata in it
+// always belong together. Everyone else takes the first block, the key, as
+// crypto/tls and certmagic do; the file is as secret as it was.
+
+const (
+	metadataType = "CADDY APOXY METADATA"
+	// headerSerial is the certificate's serial number as the index writes it.
+	headerSerial = "Serial"
+	// headerOCSP is "none" if the certificate names no OCSP responder, so that
+	// no staple can be stored for it.
+	headerOCSP = "OCSP"
+)
+
+var (
+	chainMark    = []byte("-----BEGIN CERTIFICATE-----")
+	metadataMark = []byte("-----BEGIN " + metadataType + "-----")
+)
+
+// bundle is what a .key file holds.
+type bundle struct {
+	// key and chain are PEM, meta is what the .json file holds.
+	key, chain, meta []byte
+	serial           string
+	// unstapled: the certificate names no OCSP responder.
+	unstapled bool
+}
+
+// joinBundle is the content of a .key file with all three. An error: the first
+// block of chain is no certificate that can be read. What a CA writes before
+// that block is left out.
+func joinBundle(key, chain, meta []byte) ([]byte, error) {
+	leaf, err := leafOf(chain)
+	if err != nil {
+		return nil, fmt.Errorf("reading the certificate to store: %w", err)
+	}
+	headers := map[string]string{headerSerial: fmt.Sprintf("%x", leaf.SerialNumber)}
+	if len(leaf.OCSPServer) == 0 {
+		headers[headerOCSP] = "none"
+	}
+	chain = chain[max(bytes.Index(chain, chainMark), 0):]
+	out := make([]byte, 0, len(key)+len(chain)+2*len(meta)+256)
+	for _, part := range [][]byte{key, chain} {
+		if out = append(out, part...); !bytes.HasSuffix(part, []byte("\n")) {
+			out = append(out, '\n')
+		}
+	}
+	out = append(out, pem.EncodeToMemory(&pem.Block{Type: metadataType, Headers: headers, Bytes: meta})...)
+	if _, ok := splitBundle(out); !ok {
+		return nil, errors.New("joining key, certificate and metadata: they cannot be told apart again")
+	}
+	return out, nil
+}
+
+// splitBundle takes a .key file apart. false: it holds something else, a key
+// alone most likely.
+func splitBundle(raw []byte) (bundle, bool) {
+	// The chain is the CA's: its blocks are not searched for ours, which is last.
+	at, end := bytes.Index(raw, chainMark), bytes.LastIndex(raw, metadataMark)
+	if at <= 0 || end <= at || raw[at-1] != '\n' || raw[end-1] != '\n' {
+		return bundle{}, false
+	}
+	if key, rest := pem.Decode(raw[:at]); key == nil || !strings.HasSuffix(key.Type, "PRIVATE KEY") || len(rest) > 0 {
+		return bundle{}, false
+	}
+	meta, rest := pem.Decode(raw[end:])
+	if meta == nil || meta.Type != metadataType || len(rest) > 0 {
+		return bundle{}, false
+	}
+	return bundle{
+		key: raw[:at:at], chain: raw[at:end:end], meta: meta.Bytes,
+		serial: meta.Headers[headerSerial], unstapled: meta.Headers[headerOCSP] == "none",
+	}, true
+}
+
+// keyOf is the key of a .key file, alone.
+func keyOf(raw []byte) []byte {
+	if b, ok := splitBundle(raw); ok {
+		return b.key
+	}
+	return raw
+}
+
+func isBundle(raw []byte) bool {
+	_, ok := splitBundle(raw)
+	return ok
+}
+
+// isLater reports whether the certificate of chain is the newer one, or the
+// only one.
+func isLater(chain, than []byte) (bool, error) {
+	leaf, err := leafOf(chain)
+	if err != nil || len(than) == 0 {
+		return err == nil, err
+	}
+	old, err := leafOf(than)
+	return err == nil && leaf.NotBefore.After(old.NotBefore), err
+}

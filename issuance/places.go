@@ -1,0 +1,110 @@
+package issuance
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/caddyserver/certmagic"
+)
+
+// The three files of a certificate.
+const (
+	extKey   = ".key"
+	extChain = ".crt"
+	extMeta  = ".json"
+)
+
+// place is where one of our issuers' certificates lies.
+type place struct {
+	dir  string // certificates/<issuer>/
+	name string // of the hostname in storage
+	ext  string
+}
+
+func (p place) with(ext string) string { return p.dir + p.name + "/" + p.name + ext }
+func (p place) key() string            { return p.with(extKey) }
+
+// hostname is what the index calls it.
+func (p place) hostname() string {
+	if rest, ok := strings.CutPrefix(p.name, "wildcard_."); ok {
+		return "*." + rest
+	}
+	return p.name
+}
+
+func placeOf(issuerKey, hostname string) place {
+	return place{dir: certmagic.StorageKeys.CertsPrefix(issuerKey) + "/", name: certmagic.StorageKeys.Safe(hostname), ext: extKey}
+}
+
+// site tells whether a key of storage is one of the files of our issuers.
+func (is *Issuers) site(key string) (place, bool) {
+	if !strings.HasPrefix(key, "certificates/") {
+		return place{}, false
+	}
+	for _, c := range is.cas() {
+		rest, ok := strings.CutPrefix(key, c.dir)
+		if !ok {
+			continue
+		}
+		name, file, ok := strings.Cut(rest, "/")
+		ext, same := strings.CutPrefix(file, name)
+		if ok && same && (ext == extKey || ext == extChain || ext == extMeta) {
+			return place{c.dir, name, ext}, true
+		}
+	}
+	return place{}, false
+}
+
+// known is a certificate as the index has it.
+type known struct {
+	place
+	serial string
+}
+
+// home is where the index has a good certificate for the hostname at p: its
+// own, or that of the wildcard over it, which certmagic asks for next. false:
+// it has none, or none that certmagic will ask for.
+func (s *storage) home(p place) (known, bool) {
+	scheduler := s.issuers.scheduler.Load()
+	if scheduler == nil {
+		return known{}, false
+	}
+	issuerKey, hostname, serial := scheduler.held(p.hostname())
+	for _, c := range s.issuers.cas() {
+		if c.key == issuerKey {
+			at := place{c.dir, certmagic.StorageKeys.Safe(hostname), p.ext}
+			return known{at, serial}, at.dir == p.dir || slices.Contains(s.dirs(), at.dir)
+		}
+	}
+	return known{}, false
+}
+
+// dirs are where certmagic looks for certificates of our issuers with this
+// configuration. Other issuers' are not ours to answer for.
+func (s *storage) dirs() (out []string) {
+	cas := s.issuers.cas()
+	for _, member := range s.cfg.Issuers {
+		key := member.IssuerKey()
+		for _, c := range cas {
+			if c.key == key {
+				out = append(out, c.dir)
+			}
+		}
+	}
+	return out
+}
+
+// held is where an unexpired certificate for a hostname, or else for the
+// wildcard over it, is stored. An empty issuerKey: none is known.
+func (s *Scheduler) held(hostname string) (issuerKey, stored, serial string) {
+	_, parent, _ := strings.Cut(hostname, ".")
+	now := s.now()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, name := range [...]string{hostname, "*." + parent} {
+		if e := s.entries[name]; e != nil && e.rec.has() && now.Before(unix(e.rec.NotAfter)) {
+			return e.rec.CA, name, e.rec.Serial
+		}
+	}
+	return "", "", ""
+}

@@ -12,6 +12,7 @@ import (
 	"math/big"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -34,14 +35,14 @@ func BenchmarkHandshakes(b *testing.B) {
 	authority := newAuthority(b)
 	b.Run("ours", func(b *testing.B) {
 		dir := filepath.Join(w.dir, "hands")
-		authority.fill(b, filepath.Join(dir, "storage"), issuer, bench.Hostname)
+		authority.fill(b, filepath.Join(dir, "storage"), issuer, bench.Hostname, true)
 		authority.records(b, filepath.Join(dir, "apoxy.db"), issuer)
 		p := w.product(b, "hands", 0, w.directory)
 		defer p.stop()
 		w.rounds(b, p.process, bench.Hostname)
 	})
 	b.Run("stock", func(b *testing.B) {
-		authority.fill(b, filepath.Join(w.dir, "stockhands", "storage"), issuer, bench.Hostname)
+		authority.fill(b, filepath.Join(w.dir, "stockhands", "storage"), issuer, bench.Hostname, false)
 		p := w.run(b, "caddy", "stockhands", w.stockConfig("stockhands", allow(b)))
 		defer p.stop()
 		until(b, 20*time.Second, "the server", func() error { return listens(w.https, p) })
@@ -101,8 +102,9 @@ func newAuthority(b *testing.B) *authority {
 	return a
 }
 
-// fill puts certificates where certmagic keeps them.
-func (a *authority) fill(b *testing.B, storage, issuer string, name func(int) string) {
+// fill puts certificates where certmagic keeps them: as stock Caddy stores them,
+// or, whole, as ours does, with chain and metadata in the .key file once more.
+func (a *authority) fill(b *testing.B, storage, issuer string, name func(int) string, whole bool) {
 	b.Helper()
 	key, err := x509.MarshalECPrivateKey(a.key)
 	if err != nil {
@@ -125,7 +127,12 @@ func (a *authority) fill(b *testing.B, storage, issuer string, name func(int) st
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			b.Fatal(err)
 		}
-		for suffix, text := range map[string][]byte{".key": keyPEM, ".crt": chain, ".json": meta} {
+		keyFile := keyPEM
+		if whole {
+			headers := map[string]string{"Serial": fmt.Sprintf("%x", i+2), "OCSP": "none"}
+			keyFile = slices.Concat(keyPEM, chain, pem.EncodeToMemory(&pem.Block{Type: "CADDY APOXY METADATA", Headers: headers, Bytes: meta}))
+		}
+		for suffix, text := range map[string][]byte{".key": keyFile, ".crt": chain, ".json": meta} {
 			if err := os.WriteFile(filepath.Join(dir, host+suffix), text, 0o600); err != nil {
 				b.Fatal(err)
 			}

@@ -95,14 +95,19 @@ func (s *storage) dirs() (out []string) {
 }
 
 // held is where an unexpired certificate for a hostname, or else for the
-// wildcard over it, is stored. An empty issuerKey: none is known.
+// wildcard over it, is stored. An empty issuerKey: none is known, or another one
+// is being obtained, which storage has before the index.
 func (s *Scheduler) held(hostname string) (issuerKey, stored, serial string) {
 	_, parent, _ := strings.Cut(hostname, ".")
 	now := s.now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, name := range [...]string{hostname, "*." + parent} {
-		if e := s.entries[name]; e != nil && e.rec.has() && now.Before(unix(e.rec.NotAfter)) {
+		e := s.entries[name]
+		if e != nil && e.flight != nil && e.flight.order {
+			break
+		}
+		if e != nil && e.rec.has() && now.Before(unix(e.rec.NotAfter)) {
 			return e.rec.CA, name, e.rec.Serial
 		}
 	}

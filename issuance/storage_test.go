@@ -261,6 +261,14 @@ func TestSeveralCAsCostOneReadToo(t *testing.T) {
 			young.save(t, st, first, "a.example.com")
 			w.index(secondKey, "a.example.com", young)
 		}, "a.example.com", 2, []string{at(secondKey, "a.example.com"), at(first, "a.example.com"), at(secondKey, "a.example.com")}},
+		"the next one is being obtained": {two, func(t *testing.T) {
+			old.save(t, st, first, "a.example.com")
+			w.index(first, "a.example.com", old)
+			w.s.mu.Lock()
+			w.s.entries["a.example.com"].flight = &flight{order: true}
+			w.s.mu.Unlock()
+			young.save(t, st, secondKey, "a.example.com")
+		}, "a.example.com", 2, []string{at(first, "a.example.com"), at(secondKey, "a.example.com")}},
 		"the CA that the index knows is not this policy's": {one, func(t *testing.T) {
 			old.save(t, st, first, "a.example.com")
 			young.save(t, st, secondKey, "a.example.com")
@@ -571,6 +579,37 @@ func TestTheWrappedStorageIsWhatItWas(t *testing.T) {
 			}
 			if s, ok := inner.(fmt.Stringer); ok && fmt.Sprint(cfg.Storage) != s.String() {
 				t.Errorf("is called %v, was %v", cfg.Storage, s)
+			}
+		})
+	}
+}
+
+// BenchmarkLoad reads what certmagic reads for a handshake, from files.
+func BenchmarkLoad(b *testing.B) {
+	const host = "a.example.com"
+	cfg, is := &certmagic.Config{Storage: &certmagic.FileStorage{Path: b.TempDir()}}, &Issuers{}
+	authority := Authority{Directory: "https://ca.test/dir"}
+	is.Set("one", authority, cfg, nil)
+	s := New(Config{})
+	s.SetIssuers(is)
+	m := makeCertificate(b, host, 1, time.Hour)
+	if err := saveCertificate(b.Context(), cfg.Storage, authority.Key(), host, m.key, m.chain, metadata{}); err != nil {
+		b.Fatal(err)
+	}
+	p := placeOf(authority.Key(), host)
+	for name, st := range map[string]certmagic.Storage{"one": cfg.Storage, "three": bare(cfg.Storage)} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				ctx, cancel := context.WithCancel(b.Context())
+				ctx = context.WithValue(ctx, certmagic.ClientHelloInfoCtxKey, &tls.ClientHelloInfo{})
+				for _, ext := range []string{extKey, extChain, extMeta} {
+					if _, err := st.Load(ctx, p.with(ext)); err != nil {
+						b.Fatal(err)
+					}
+				}
+				_, _ = st.Load(ctx, "ocsp/"+host+stapleSuffix(m.chain))
+				cancel()
 			}
 		})
 	}

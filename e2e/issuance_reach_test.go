@@ -47,7 +47,7 @@ func TestIssuanceLooksAtTheEdgeFirst(t *testing.T) {
 		t.Errorf("the CA was asked: %+v", seen)
 	}
 	customer.set(t, "@ A "+testnet.ProductAddr, "www CNAME "+host+"."+testnet.Zone+".", "edge A "+testnet.ProductAddr)
-	r = p.await(t, apex, 20*time.Second, "the apex to arrive", is("CNAMEConfigured=True/AddressConfigured"))
+	p.await(t, apex, 20*time.Second, "the apex to arrive", is("CNAMEConfigured=True/AddressConfigured"))
 	if r := p.certified(t, apex, 60*time.Second); r.Status.Certificate.Challenge != "http-01" {
 		t.Errorf("the certificate came by %s", r.Status.Certificate.Challenge)
 	}

@@ -62,6 +62,9 @@ func (s *Scheduler) dispatch(ctx context.Context) []func() {
 
 // open reports whether work of a lane may be taken up.
 func (s *Scheduler) open(l *lane, now time.Time) bool {
+	if l.key == laneOCSP {
+		return s.asking < ocspConcurrency
+	}
 	if l.ca == nil {
 		return s.looking < lookConcurrency
 	}
@@ -97,7 +100,7 @@ func (s *Scheduler) pause() time.Duration {
 // takeUp marks an entry as being worked on and returns the work. s.mu must be held.
 func (s *Scheduler) takeUp(ctx context.Context, e *entry, st step, c *ca, now time.Time) func() {
 	ctx, cancel := context.WithCancel(ctx)
-	f := &flight{began: now, order: st == stepOrder, cancel: cancel, done: make(chan struct{})}
+	f := &flight{began: now, order: st == stepOrder, ocsp: st == stepOCSP, cancel: cancel, done: make(chan struct{})}
 	e.flight, e.soon = f, false
 	if f.order {
 		s.flying++
@@ -107,7 +110,7 @@ func (s *Scheduler) takeUp(ctx context.Context, e *entry, st step, c *ca, now ti
 		}
 		queueAge.Set(max(now.Sub(e.since), 0).Seconds())
 	} else {
-		s.looking++
+		s.beside(f, 1)
 	}
 	job := job{s: s, hostname: e.hostname, want: e.want, rec: e.rec, flight: f, step: st}
 	if c != nil {
@@ -126,6 +129,15 @@ func (s *Scheduler) takeUp(ctx context.Context, e *entry, st step, c *ca, now ti
 			s.cfg.OnChange(job.hostname)
 		}
 		s.land(ctx, e, job.run(ctx))
+	}
+}
+
+// beside counts work that is no order. s.mu must be held.
+func (s *Scheduler) beside(f *flight, n int) {
+	if f.ocsp {
+		s.asking += n
+	} else {
+		s.looking += n
 	}
 }
 
@@ -151,7 +163,7 @@ func (s *Scheduler) land(ctx context.Context, e *entry, l landing) {
 	if f.order {
 		s.flying--
 	} else {
-		s.looking--
+		s.beside(f, -1)
 	}
 	close(f.done)
 	e.rec, e.revision = l.rec, max(e.revision, revision)

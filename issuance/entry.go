@@ -39,6 +39,7 @@ type flight struct {
 	ca        string
 	challenge string
 	order     bool // it may order, as opposed to looking into storage
+	ocsp      bool // it asks an OCSP responder
 	cancel    context.CancelFunc
 	done      chan struct{}
 }
@@ -51,6 +52,7 @@ const (
 	stepLook       // search storage
 	stepOrder      // obtain or renew
 	stepARI        // ask the CA for its renewal window
+	stepOCSP       // ask an OCSP responder whether the CA has revoked
 	stepDrop       // forget an expired certificate of a hostname without a record
 )
 
@@ -92,9 +94,9 @@ func (e *entry) next(now time.Time) (step, time.Time) {
 			at = spared
 		}
 	}
-	if r.ARI != nil && have {
-		if poll := unix(r.ARI.Poll); at.IsZero() || poll.Before(at) {
-			return stepARI, poll
+	if have {
+		if st, poll := r.poll(); st != stepNone && (at.IsZero() || poll.Before(at)) {
+			return st, poll
 		}
 	}
 	if at.IsZero() {
@@ -129,6 +131,9 @@ const maxFailed = 4
 // urgency of an entry's order and its rank among its like.
 func (e *entry) urgency(now time.Time) (urgency, int64) {
 	if e.rec.has() && e.rec.proves(e.want) {
+		if e.rec.OCSP.revoked() {
+			return urgent, e.rec.OCSP.Revoked
+		}
 		return urgencyOf(unix(e.rec.Renewal), unix(e.rec.NotAfter), now), e.rec.NotAfter
 	}
 	return first, e.since.UnixNano()

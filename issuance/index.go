@@ -30,9 +30,10 @@ type record struct {
 	Renewal   int64  `json:"renewal,omitempty"`
 	Challenge string `json:"challenge,omitempty"`
 
-	ARI     *ariRecord `json:"ari,omitempty"`
-	Order   *orderRef  `json:"order,omitempty"`
-	Trouble *trouble   `json:"trouble,omitempty"`
+	ARI     *ariRecord  `json:"ari,omitempty"`
+	OCSP    *ocspRecord `json:"ocsp,omitempty"`
+	Order   *orderRef   `json:"order,omitempty"`
+	Trouble *trouble    `json:"trouble,omitempty"`
 }
 
 // ariRecord is the CA's renewal information (RFC 9773).
@@ -110,12 +111,13 @@ func (r *record) window() window {
 }
 
 // setCertificate takes over a certificate and forgets what led to it.
-func (r *record) setCertificate(issuerKey, method string, w Want, leaf *x509.Certificate) {
+func (r *record) setCertificate(issuerKey, method string, w Want, leaf *x509.Certificate, now time.Time) {
 	*r = record{
 		UID: w.UID, Owner: w.Owner, CA: issuerKey, Challenge: method,
 		Issuer:    issuerName(leaf, issuerKey),
 		Serial:    fmt.Sprintf("%x", leaf.SerialNumber),
 		NotBefore: leaf.NotBefore.Unix(), NotAfter: leaf.NotAfter.Unix(),
+		OCSP: r.OCSP.succeed(leaf, w.Hostname, now),
 	}
 }
 
@@ -132,6 +134,14 @@ func (r *record) setARI(id string, info *acme.RenewalInfo, poll time.Time) {
 // schedule sets the point of renewal.
 func (r *record) schedule(hostname string, ratio float64) {
 	r.Renewal = renewalTime(unix(r.NotBefore), unix(r.NotAfter), ratio, r.window(), hostname+r.Serial).Unix()
+	r.hasten()
+}
+
+// hasten has a revoked certificate renewed at once, whatever else applies.
+func (r *record) hasten() {
+	if r.OCSP.revoked() {
+		r.Renewal = min(r.Renewal, r.OCSP.Due)
+	}
 }
 
 func issuerName(leaf *x509.Certificate, fallback string) string {

@@ -38,6 +38,9 @@ func (s *Scheduler) issue(ctx context.Context, is *Issuers, member any, csr *x50
 	}
 	hostname := csr.DNSNames[0]
 	if _, err := s.refusal(ctx, c, hostname); err != nil {
+		if errors.As(err, new(*renewedError)) {
+			s.suspect(hostname)
+		}
 		return nil, err // at once, whatever others wait for
 	}
 	select {

@@ -35,6 +35,8 @@ func (j *job) run(ctx context.Context) landing {
 		return j.look(ctx)
 	case stepARI:
 		return j.pollARI(ctx)
+	case stepOCSP:
+		return j.pollOCSP(ctx)
 	case stepDrop:
 		return j.drop(ctx)
 	}
@@ -73,7 +75,7 @@ func (j *job) order(ctx context.Context) landing {
 		j.s.mu.Lock()
 		j.flight.ca = c.auth.host()
 		j.s.mu.Unlock()
-		keys := &storedKey{ca: c, hostname: j.hostname, resume: j.rec.Order != nil && j.rec.Order.CA == c.key}
+		keys := &storedKey{ca: c, hostname: j.hostname, burnt: j.rec.burnt(), resume: j.rec.Order != nil && j.rec.Order.CA == c.key}
 		res, f := j.obtain(ctx, c, keys)
 		if f == nil {
 			if err := j.store(ctx, c, keys, res); err != nil {
@@ -209,7 +211,7 @@ func (j *job) note(c *ca, res result) error {
 	if method == "" { // the CA reused an authorization of before
 		method = j.rec.Challenge
 	}
-	j.rec.setCertificate(c.key, method, j.want, leaf)
+	j.rec.setCertificate(c.key, method, j.want, leaf, j.s.now())
 	if info := res.chain.RenewalInfo; info != nil {
 		var asked time.Time
 		if info.RetryAfter != nil {

@@ -53,7 +53,7 @@ func (j *job) adopt(ctx context.Context) (bool, error) {
 	if !(&record{UID: w.UID, Owner: w.Owner}).proves(j.want) {
 		return false, nil
 	}
-	j.rec.setCertificate(best.issuerKey, method, w, best.leaf)
+	j.rec.setCertificate(best.issuerKey, method, w, best.leaf, j.s.now())
 	if info := best.meta.RenewalInfo; info != nil {
 		j.rec.setARI(info.UniqueIdentifier, info, j.s.now())
 	}

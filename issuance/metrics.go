@@ -16,6 +16,14 @@ const (
 	outcomeNotReady = "not_ready" // the probes spared an order that could not succeed
 )
 
+// Outcomes of apoxy_issuance_ocsp_total.
+const (
+	ocspGood    = "good"
+	ocspRevoked = "revoked"
+	ocspUnknown = "unknown" // to the responder
+	ocspFailed  = "failed"  // no answer, or none that counts
+)
+
 var (
 	issuances = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "apoxy_issuance_total",
@@ -26,6 +34,10 @@ var (
 		Help:    "Time from taking a hostname up to its certificate being stored.",
 		Buckets: []float64{0.1, 0.2, 0.3, 0.5, 1, 2, 5, 10, 30, 60, 180, 600},
 	})
+	ocspAnswers = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "apoxy_issuance_ocsp_total",
+		Help: "Questions to OCSP responders whether a certificate is revoked, by outcome.",
+	}, []string{"outcome"})
 	queueDepth = prometheus.NewGauge(prometheus.GaugeOpts{
 		Name:        "apoxy_queue_depth",
 		Help:        "Work that is due and waits for its turn.",
@@ -43,7 +55,7 @@ var (
 
 // Collectors are the metrics of this room.
 func Collectors() []prometheus.Collector {
-	return []prometheus.Collector{issuances, issuanceDuration, queueDepth, queueAge, queueForecast}
+	return []prometheus.Collector{issuances, issuanceDuration, ocspAnswers, queueDepth, queueAge, queueForecast}
 }
 
 func count(ca, challenge, outcome string) {
@@ -52,5 +64,7 @@ func count(ca, challenge, outcome string) {
 	}
 	issuances.WithLabelValues(ca, challenge, outcome).Inc()
 }
+
+func countOCSP(outcome string) { ocspAnswers.WithLabelValues(outcome).Inc() }
 
 func observeDuration(d time.Duration) { issuanceDuration.Observe(d.Seconds()) }

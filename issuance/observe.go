@@ -20,6 +20,9 @@ func (s *Scheduler) observe(e *entry, now time.Time) ownership.CertificateObserv
 			Issuer: r.Issuer, SerialNumber: r.Serial, Challenge: r.Challenge,
 			NotBefore: unix(r.NotBefore), NotAfter: unix(r.NotAfter), RenewalTime: unix(r.Renewal),
 		}
+		if r.OCSP.revoked() {
+			o.Revoked, o.RevocationReason = unix(r.OCSP.Revoked), reasonName(r.OCSP.Reason)
+		}
 		if r.UID != e.want.UID && e.wanted {
 			o.RecordUID = e.want.UID // same tenant: the certificate passes on
 		}

@@ -20,7 +20,7 @@ func (w *world) index(issuerKey, hostname string, m made) {
 	w.s.mu.Lock()
 	defer w.s.mu.Unlock()
 	e := &entry{hostname: hostname, index: -1}
-	e.rec.setCertificate(issuerKey, "dns-01", Want{Hostname: hostname}, leaf)
+	e.rec.setCertificate(issuerKey, "dns-01", Want{Hostname: hostname}, leaf, w.s.now())
 	w.s.entries[hostname] = e
 }
 

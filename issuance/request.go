@@ -24,6 +24,7 @@ type storedKey struct {
 	ca       *ca
 	hostname string
 	resume   bool
+	burnt    string // digest of a compromised public key, not to be used; empty: none
 	key      crypto.PrivateKey
 }
 
@@ -38,7 +39,7 @@ func (k *storedKey) known(ctx context.Context) bool {
 		return false
 	}
 	key, err := certmagic.PEMDecodePrivateKey(raw)
-	if err != nil {
+	if err != nil || burns(key, k.burnt) {
 		return false
 	}
 	k.key = key
@@ -47,7 +48,7 @@ func (k *storedKey) known(ctx context.Context) bool {
 
 func (k *storedKey) csr(ctx context.Context) ([]byte, error) {
 	if k.key == nil {
-		key, err := k.ca.newKey(ctx, k.hostname)
+		key, err := k.ca.newKey(ctx, k.hostname, k.burnt)
 		if err != nil {
 			return nil, &failure{class: ClassOperator, err: err, message: "making a private key failed: " + cut(err.Error(), 200)}
 		}
@@ -68,12 +69,16 @@ func (k *storedKey) drop(ctx context.Context) {
 	_ = k.ca.storage().Delete(context.WithoutCancel(ctx), k.path())
 }
 
-// newKey makes a key as the policy says, or takes the present one up again.
-func (c *ca) newKey(ctx context.Context, hostname string) (crypto.PrivateKey, error) {
+// newKey makes a key as the policy says, or takes the present one up again
+// unless that is burnt.
+func (c *ca) newKey(ctx context.Context, hostname, burnt string) (crypto.PrivateKey, error) {
 	if c.cfg.ReusePrivateKeys {
 		raw, err := c.storage().Load(ctx, certmagic.StorageKeys.SitePrivateKey(c.key, hostname))
 		if err == nil {
-			return certmagic.PEMDecodePrivateKey(raw)
+			key, err := certmagic.PEMDecodePrivateKey(raw)
+			if err != nil || !burns(key, burnt) {
+				return key, err
+			}
 		}
 	}
 	if c.cfg.KeySource != nil {

@@ -34,6 +34,28 @@ func RevocationReason(name string) (int, error) {
 	return 0, fmt.Errorf("revoking: reason %q is not one of %v", cut(name, 60), names)
 }
 
+// reasonName is the name of a reason's code, empty for unspecified.
+func reasonName(code int) string {
+	switch code {
+	case acme.ReasonUnspecified:
+		return ""
+	case acme.ReasonCACompromise:
+		return "cACompromise"
+	case acme.ReasonCertificateHold:
+		return "certificateHold"
+	case acme.ReasonPrivilegeWithdrawn:
+		return "privilegeWithdrawn"
+	case acme.ReasonAACompromise:
+		return "aACompromise"
+	}
+	for name, c := range revocationReasons {
+		if c == code {
+			return name
+		}
+	}
+	return fmt.Sprintf("reason %d", code)
+}
+
 // ErrNoCertificate: there is nothing to revoke.
 var ErrNoCertificate = errors.New("no certificate is stored")
 

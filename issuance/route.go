@@ -4,6 +4,10 @@ import (
 	"time"
 )
 
+// laneOCSP is the lane of questions to OCSP responders: apart from the rest,
+// so that a slow one delays nothing else.
+const laneOCSP = "ocsp"
+
 // lane holds due work of one kind for one CA.
 type lane struct {
 	key    string
@@ -47,6 +51,10 @@ func (s *Scheduler) route(e *entry, st step, now time.Time) {
 	all := s.cas()
 	if len(all) == 0 {
 		s.parked[e] = struct{}{}
+		return
+	}
+	if st == stepOCSP {
+		s.queue(e, laneOCSP, nil, false, now)
 		return
 	}
 	if st != stepOrder {

@@ -220,7 +220,7 @@ func TestAKeyIsUsedAgainFromEitherForm(t *testing.T) {
 		"three files": func() { m.saveStock(t, c.storage(), c.key, host) },
 	} {
 		store()
-		key, err := c.newKey(t.Context(), host)
+		key, err := c.newKey(t.Context(), host, "")
 		if err != nil || !m.key.Equal(key) {
 			t.Errorf("%s: %v, %v", name, key, err)
 		}

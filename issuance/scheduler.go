@@ -41,6 +41,8 @@ const (
 	// lookConcurrency bounds what is done beside orders: looks into storage
 	// and polls of renewal windows.
 	lookConcurrency = 8
+	// ocspConcurrency bounds the OCSP responders that are asked at once.
+	ocspConcurrency = 4
 )
 
 // Scheduler obtains certificates for the hostnames that are wanted and keeps
@@ -56,6 +58,7 @@ type Scheduler struct {
 	wake   chan struct{}
 	// handshakes bounds the issuances that handshakes wait for.
 	handshakes chan struct{}
+	responders responders
 
 	mu      sync.Mutex
 	gens    []*Issuers // live configurations, the current one last
@@ -65,7 +68,8 @@ type Scheduler struct {
 	lanes   map[string]*lane
 	parked  map[*entry]struct{} // due, but no configured CA may be used
 	flying  int                 // orders
-	looking int                 // other steps
+	looking int                 // other steps, but
+	asking  int                 // OCSP responders
 	sorted  time.Time           // when all due work was last routed
 }
 

@@ -40,6 +40,7 @@ type testCA struct {
 
 	mu         sync.Mutex
 	lifetime   time.Duration
+	responder  string // URL of the OCSP responder that certificates name
 	identities []string
 	offer      []string
 	windows    func(notBefore, notAfter time.Time) (start, end time.Time)
@@ -340,6 +341,9 @@ func (ca *testCA) sign(host string, pub crypto.PublicKey) []byte {
 	ca.serial++
 	tmpl := &x509.Certificate{SerialNumber: big.NewInt(ca.serial), DNSNames: []string{host},
 		NotBefore: time.Now().Add(-time.Minute), NotAfter: time.Now().Add(ca.lifetime - time.Minute)}
+	if ca.responder != "" {
+		tmpl.OCSPServer = []string{ca.responder}
+	}
 	der, err := x509.CreateCertificate(rand.Reader, tmpl, ca.crt, pub, ca.key)
 	if err != nil {
 		ca.t.Error(err)

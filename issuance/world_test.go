@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -35,7 +36,8 @@ type world struct {
 	stop   context.CancelFunc
 	done   chan struct{}
 	change chan string
-	edge   Edge // set before the first Want
+	edge   Edge         // set before the first Want
+	ahead  atomic.Int64 // of the scheduler's clock, in nanoseconds
 }
 
 type testZone struct {
@@ -129,7 +131,8 @@ func (w *world) start() {
 		w.t.Fatal(err)
 	}
 	w.store = st
-	w.s = New(Config{Store: st, Prober: w.dns, Challenges: w.zone, Edge: func(context.Context) Edge { return w.edge }, OnChange: func(h string) {
+	now := func() time.Time { return time.Now().Add(time.Duration(w.ahead.Load())) }
+	w.s = New(Config{Store: st, Now: now, Prober: w.dns, Challenges: w.zone, Edge: func(context.Context) Edge { return w.edge }, OnChange: func(h string) {
 		select {
 		case w.change <- h:
 		default:
@@ -186,4 +189,10 @@ func seen(o ownership.CertificateObservation) bool { return o.Outcome == ownersh
 
 func worked(k ownership.Work) func(ownership.CertificateObservation) bool {
 	return func(o ownership.CertificateObservation) bool { return o.Work == k }
+}
+
+// advance puts the scheduler's clock forward.
+func (w *world) advance(d time.Duration) {
+	w.ahead.Add(int64(d))
+	w.s.poke()
 }

@@ -90,7 +90,7 @@ func (e *evaluation) decideTLS() {
 		if e.caa != nil && renewal == "" {
 			caa = e.caa.Message
 		}
-		e.set(kind, metav1.ConditionTrue, v1alpha3.ReasonCertificateIssued, e.certificateSentence(), renewal, caa)
+		e.set(kind, metav1.ConditionTrue, v1alpha3.ReasonCertificateIssued, e.certificateSentence(), revokedSentence(o), renewal, caa)
 		return
 	}
 	reason, message := e.tlsReason(o)
@@ -141,6 +141,19 @@ func (e *evaluation) certificateSentence() string {
 		issuer = " by " + c.Issuer
 	}
 	return "A certificate" + issuer + " is ready, valid until " + stamp(c.NotAfter.Time) + "."
+}
+
+// revokedSentence says that the certificate authority has taken a certificate
+// back. Clients may refuse it, but until another is there it is all there is.
+func revokedSentence(o CertificateObservation) string {
+	if o.Revoked.IsZero() {
+		return ""
+	}
+	reason := ""
+	if o.RevocationReason != "" {
+		reason = " (" + words(o.RevocationReason) + ")"
+	}
+	return "The certificate authority revoked it at " + stamp(o.Revoked) + reason + ", and it is being replaced."
 }
 
 // waiting says what the customer creates so that a certificate can be obtained.

@@ -161,6 +161,25 @@ func TestReadyNeedsEverythingButTheDelegation(t *testing.T) {
 	w.is(ready, fls, v1alpha3.ReasonTargetNotFound)
 }
 
+// A revoked certificate has not expired: it stands until it is replaced.
+func TestARevocationByTheCAIsTold(t *testing.T) {
+	w := newWorld(t, testHost, true)
+	w.obs.Certificate = certificateUntil(testEpoch.Add(time.Hour))
+	w.obs.Certificate.Revoked, w.obs.Certificate.RevocationReason = testEpoch.Add(-time.Minute), "keyCompromise"
+	w.look()
+	w.is(own, tru, v1alpha3.ReasonTLSCertificateIssued)
+	w.is(tlsr, tru, v1alpha3.ReasonCertificateIssued)
+	const want = "The certificate authority revoked it at 2026-03-01T11:59:00Z (keyCompromise), and it is being replaced."
+	if m := w.r.Status.Condition(tlsr).Message; !strings.Contains(m, want) {
+		t.Errorf("the message %q lacks %q", m, want)
+	}
+	w.now = testEpoch.Add(2 * time.Hour)
+	w.look()
+	if m := w.r.Status.Condition(tlsr).Message; strings.Contains(m, "revoked") {
+		t.Errorf("of an expired certificate the message says %q", m)
+	}
+}
+
 func TestTransitionTimesMoveWithTheStatusOnly(t *testing.T) {
 	w := newWorld(t, testHost, false)
 	w.now = testEpoch.Add(time.Minute)

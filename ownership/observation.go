@@ -96,6 +96,10 @@ type CertificateObservation struct {
 	// Issuer, SerialNumber, Challenge as in CertificateStatus.
 	Issuer, SerialNumber, Challenge  string
 	NotBefore, NotAfter, RenewalTime time.Time
+	// Revoked is when the certificate authority revoked it, zero if it has not;
+	// RevocationReason the reason's name in RFC 5280, empty if it gave none.
+	Revoked          time.Time
+	RevocationReason string
 	// Work is what issuance is doing about a certificate now.
 	Work Work
 	// Message says more about Work: the CA's words, a place in the queue.

@@ -1,0 +1,325 @@
+package issuance
+
+import (
+	"bytes"
+	"context"
+	"crypto/x509"
+	"encoding/json"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/caddyserver/certmagic"
+	"github.com/mholt/acmez/v3/acme"
+	"golang.org/x/crypto/ocsp"
+
+	"github.com/apoxy-dev/caddy-apoxy/ownership"
+)
+
+func TestACertificateThatItsCARevokedIsReplacedUnvisited(t *testing.T) {
+	w, r, before := certified(t)
+	if _, err := w.magic.CacheManagedCertificate(context.Background(), "api.example.com"); err != nil {
+		t.Fatal(err)
+	}
+	asked := r.count(before.SerialNumber) // certmagic's staple
+	w.advance(2 * time.Minute)
+	o := w.polled(r, before.SerialNumber, asked+1)
+	if next := unix(o.Poll).Sub(w.s.now()); next < time.Hour || next > 2*time.Hour {
+		t.Errorf("asked again in %v of an answer that holds 4 hours", next)
+	}
+	r.revoke(before.SerialNumber, ocsp.Superseded)
+	w.advance(2 * time.Hour)
+	after := w.until("api.example.com", "replaced", otherThan(before.SerialNumber))
+	if n := len(cacheOf(w.magic).AllMatchingCertificates("api.example.com")); n != 0 {
+		t.Errorf("%d certificates stay in memory", n)
+	}
+	if !after.Revoked.IsZero() || after.RenewalTime.Before(w.s.now().Add(24*time.Hour)) || w.ca.placed() != 2 {
+		t.Errorf("observed %+v after %d orders", after, w.ca.placed())
+	}
+	w.advance(2 * time.Minute)
+	w.polled(r, after.SerialNumber, 1)
+}
+
+func TestARevocationIsToldAndOutlivesARestart(t *testing.T) {
+	w, r, before := certified(t)
+	if _, err := w.magic.CacheManagedCertificate(context.Background(), "api.example.com"); err != nil {
+		t.Fatal(err)
+	}
+	w.ca.mu.Lock()
+	w.ca.inject = func(path string) *injected {
+		return &injected{status: 503, header: map[string]string{"Retry-After": "3600"}, problem: acme.Problem{Detail: "closed"}}
+	}
+	w.ca.mu.Unlock()
+	r.revoke(before.SerialNumber, ocsp.KeyCompromise)
+	w.advance(2 * time.Minute)
+	revoked := func(o ownership.CertificateObservation) bool {
+		return o.Work == ownership.WorkRateLimited && !o.Revoked.IsZero() && o.RevocationReason == "keyCompromise" &&
+			o.SerialNumber == before.SerialNumber && !o.RenewalTime.After(w.s.now())
+	}
+	w.until("api.example.com", "revoked and held", revoked)
+	if n := len(cacheOf(w.magic).AllMatchingCertificates("api.example.com")); n != 1 {
+		t.Errorf("%d certificates in memory while there is no other", n)
+	}
+	w.halt()
+	w.start()
+	w.s.Want(Want{Hostname: "api.example.com", UID: "u1", DNS01: true})
+	w.until("api.example.com", "still revoked", revoked)
+	w.ca.mu.Lock()
+	w.ca.inject = nil
+	w.ca.mu.Unlock()
+	w.advance(2 * time.Hour)
+	w.until("api.example.com", "replaced", otherThan(before.SerialNumber))
+}
+
+// A certificate lies in two files, of which certmagic puts one away and a crash
+// may have left the other behind.
+func TestACertificateIsAskedAboutFromEitherFile(t *testing.T) {
+	for _, lost := range []string{extChain, extKey} {
+		t.Run("without "+lost, func(t *testing.T) {
+			w, r, before := certified(t)
+			p := placeOf(w.is.cas()[0].key, "api.example.com")
+			if err := w.magic.Storage.Delete(t.Context(), p.with(lost)); err != nil {
+				t.Fatal(err)
+			}
+			r.revoke(before.SerialNumber, ocsp.Superseded)
+			w.advance(2 * time.Minute)
+			w.until("api.example.com", "replaced", otherThan(before.SerialNumber))
+		})
+	}
+}
+
+func TestACompromisedKeyIsNotReused(t *testing.T) {
+	for name, tt := range map[string]struct {
+		reason int
+		reused bool
+	}{
+		"superseded":    {ocsp.Superseded, true},
+		"keyCompromise": {ocsp.KeyCompromise, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w, r, before := certified(t)
+			w.magic.ReusePrivateKeys = true
+			first := w.publicKey()
+			r.revoke(before.SerialNumber, tt.reason)
+			w.advance(2 * time.Minute)
+			w.until("api.example.com", "replaced", otherThan(before.SerialNumber))
+			if reused := bytes.Equal(first, w.publicKey()); reused != tt.reused {
+				t.Errorf("the key is reused: %v", reused)
+			}
+		})
+	}
+}
+
+func TestAnAnswerThatDoesNotCountChangesNothingAndIsAskedForAgain(t *testing.T) {
+	stranger := newTestCA(t)
+	for name, instead := range map[string]http.HandlerFunc{
+		"a stranger's": nil,
+		"garbage":      func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "<html>") },
+		"oversize":     func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, strings.Repeat("0", 1<<20)) },
+		"a failure":    func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusInternalServerError) },
+		"unknown":      nil,
+	} {
+		t.Run(name, func(t *testing.T) {
+			w, r, before := certified(t)
+			switch name {
+			case "unknown":
+				r.set(before.SerialNumber, ocsp.Response{Status: ocsp.Unknown})
+			case "a stranger's":
+				r.sign(stranger)
+				r.revoke(before.SerialNumber, ocsp.Superseded)
+			}
+			r.answer(instead)
+			w.advance(2 * time.Minute)
+			w.polled(r, before.SerialNumber, 1)
+			if o := w.s.Observe("api.example.com"); o != before {
+				t.Errorf("observed %+v, before %+v", o, before)
+			}
+			r.answer(nil)
+			r.sign(w.ca)
+			r.revoke(before.SerialNumber, ocsp.Superseded)
+			w.advance(2 * time.Hour)
+			w.until("api.example.com", "replaced", otherThan(before.SerialNumber))
+		})
+	}
+}
+
+// certmagic learns of a revocation from the staple that it fetches, and wants a
+// renewal of its own; it is refused, and the scheduler looks at once. For a
+// compromised key certmagic moves the key away first.
+func TestWhatCertmagicNoticesLeadsToAReplacement(t *testing.T) {
+	for name, reason := range map[string]int{"superseded": ocsp.Superseded, "keyCompromise": ocsp.KeyCompromise} {
+		t.Run(name, func(t *testing.T) {
+			w, r, before := certified(t)
+			r.revoke(before.SerialNumber, reason)
+			if _, err := w.magic.CacheManagedCertificate(context.Background(), "api.example.com"); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := w.magic.GetCertificate(hello(t, "api.example.com")); err != nil {
+				t.Fatal(err)
+			}
+			after := w.until("api.example.com", "replaced", otherThan(before.SerialNumber))
+			if w.ca.placed() != 2 {
+				t.Errorf("%d orders", w.ca.placed())
+			}
+			w.wait("the new certificate to be served", func() bool {
+				cert, err := w.magic.GetCertificate(hello(t, "api.example.com"))
+				return err == nil && cert.Leaf.SerialNumber.Text(16) == after.SerialNumber
+			}, func() string { return "another" })
+		})
+	}
+}
+
+func TestADeadResponderIsNotWaitedForOncePerCertificate(t *testing.T) {
+	w := newWorld(t)
+	r := respond(t, w.ca)
+	asked := 0
+	r.answer(func(rw http.ResponseWriter, _ *http.Request) { asked++; rw.WriteHeader(http.StatusBadGateway) })
+	hosts := []string{"a.example.com", "b.example.com", "c.example.com", "d.example.com", "e.example.com", "f.example.com", "g.example.com", "h.example.com"}
+	for _, h := range hosts {
+		w.dns.delegate(h)
+		w.s.Want(Want{Hostname: h, UID: h, DNS01: true})
+	}
+	for _, h := range hosts {
+		w.until(h, "certified", seen)
+	}
+	w.advance(2 * time.Minute)
+	w.wait("all to have been looked at", func() bool {
+		w.s.mu.Lock()
+		defer w.s.mu.Unlock()
+		for _, h := range hosts {
+			if e := w.s.entries[h]; e.flight != nil || e.rec.OCSP.Asked == 0 {
+				return false
+			}
+		}
+		return true
+	}, func() string { return "" })
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if asked == 0 || asked > ocspConcurrency {
+		t.Errorf("asked %d times for %d certificates", asked, len(hosts))
+	}
+}
+
+func TestNobodyIsAskedWhereNothingIsToBeAsked(t *testing.T) {
+	t.Run("no responder", func(t *testing.T) {
+		w := newWorld(t)
+		w.dns.delegate("api.example.com")
+		w.s.Want(Want{Hostname: "api.example.com", UID: "u1", DNS01: true})
+		w.until("api.example.com", "certified", seen)
+		w.s.mu.Lock()
+		defer w.s.mu.Unlock()
+		if o := w.s.entries["api.example.com"].rec.OCSP; o != nil {
+			t.Errorf("kept %+v", o)
+		}
+	})
+	for name, off := range map[string]certmagic.OCSPConfig{
+		"turned off": {DisableStapling: true}, "overridden with nothing": {},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w, r, before := certified(t)
+			if !off.DisableStapling {
+				off.ResponderOverrides = map[string]string{w.ca.responder: ""}
+			}
+			w.magic.OCSP = off
+			w.advance(2 * time.Minute)
+			w.polled(r, before.SerialNumber, 0)
+			if n := r.count(before.SerialNumber); n != 0 {
+				t.Errorf("asked %d times", n)
+			}
+		})
+	}
+}
+
+func TestWhenAResponderIsAskedNext(t *testing.T) {
+	for name, tt := range map[string]struct {
+		since, until time.Duration // thisUpdate, nextUpdate from now; 0: none
+		from, to     time.Duration
+	}{
+		"halfway":                         {0, 10 * time.Hour, 270 * time.Minute, 5 * time.Hour},
+		"half of what is left once later": {-8 * time.Hour, 2 * time.Hour, 54 * time.Minute, time.Hour},
+		"twelve hours at most":            {0, 7 * 24 * time.Hour, 648 * time.Minute, 12 * time.Hour},
+		"a minute at least":               {0, 10 * time.Second, time.Minute, time.Minute},
+		"past already":                    {-time.Hour, -time.Minute, time.Minute, time.Minute},
+		"no promise":                      {0, 0, 324 * time.Minute, 6 * time.Hour},
+		"an absurd promise":               {0, 200 * 365 * 24 * time.Hour, 648 * time.Minute, 12 * time.Hour},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var next time.Time
+			if tt.until != 0 {
+				next = epoch.Add(tt.until)
+			}
+			spread := map[time.Time]bool{}
+			for _, seed := range []string{"a.example.com", "b.example.com", "c.example.com"} {
+				at := nextOCSP(epoch, epoch.Add(tt.since), next, seed)
+				if d := at.Sub(epoch); d < tt.from || d > tt.to {
+					t.Errorf("%s: in %v", seed, d)
+				}
+				spread[at] = true
+			}
+			if len(spread) == 1 && tt.from != tt.to {
+				t.Error("all at once")
+			}
+		})
+	}
+}
+
+func TestAResponderThatRevokesEverythingDoesNotUseUpTheCA(t *testing.T) {
+	leaf := &x509.Certificate{OCSPServer: []string{"http://ocsp.example.com"}}
+	no := &ocsp.Response{Status: ocsp.Revoked, RevokedAt: epoch}
+	var o *ocspRecord
+	now := epoch
+	var due []time.Duration
+	for range 3 {
+		o = o.succeed(leaf, "api.example.com", now)
+		now = unix(o.Poll)
+		o = o.withdraw(no, leaf, now)
+		due = append(due, unix(o.Due).Sub(now))
+		now = unix(o.Due)
+	}
+	if due[0] != 0 || due[1] < ocspApart-2*time.Minute || due[2] < ocspApart-2*time.Minute {
+		t.Errorf("replaced after %v", due)
+	}
+	o = o.succeed(leaf, "api.example.com", now) // and one that stays good for long
+	if o = o.withdraw(no, leaf, now.Add(24*time.Hour)); unix(o.Due) != now.Add(24*time.Hour) {
+		t.Errorf("due at %v", unix(o.Due))
+	}
+}
+
+func TestARevokedCertificateGoesFirst(t *testing.T) {
+	e := &entry{want: Want{UID: "u1"}, wanted: true, looked: true, rec: record{UID: "u1", Renewal: epoch.Unix(), NotAfter: epoch.Add(24 * time.Hour).Unix(),
+		ARI:  &ariRecord{Start: epoch.Unix(), End: epoch.Add(time.Hour).Unix(), Poll: epoch.Add(time.Hour).Unix()},
+		OCSP: &ocspRecord{Poll: epoch.Add(2 * time.Hour).Unix()}}}
+	e.rec.Renewal = epoch.Add(3 * time.Hour).Unix()
+	at := func(want step, when time.Time) {
+		t.Helper()
+		if st, due := e.next(epoch); st != want || !due.Equal(when) {
+			t.Errorf("step %d at %v", st, due)
+		}
+	}
+	at(stepARI, epoch.Add(time.Hour)) // one due time, the earliest
+	e.rec.ARI.Poll = epoch.Add(4 * time.Hour).Unix()
+	at(stepOCSP, epoch.Add(2*time.Hour))
+	if u, _ := e.urgency(epoch); u != routine {
+		t.Errorf("urgency %d", u)
+	}
+	e.rec.OCSP = e.rec.OCSP.withdraw(&ocsp.Response{RevokedAt: epoch}, &x509.Certificate{}, epoch)
+	e.rec.hasten()
+	at(stepOrder, epoch)
+	if u, _ := e.urgency(epoch); u != urgent {
+		t.Errorf("urgency %d", u)
+	}
+	e.rec.schedule("api.example.com", 0) // by a renewal window of the CA's that says otherwise
+	at(stepOrder, unix(e.rec.Renewal))
+	if unix(e.rec.Renewal).After(epoch) {
+		t.Errorf("put off to %v", unix(e.rec.Renewal))
+	}
+	raw, err := json.Marshal(&e.rec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, again, err := decodeRecord(indexPrefix+"x", raw); err != nil || !again.OCSP.revoked() || *again.OCSP != *e.rec.OCSP {
+		t.Errorf("kept as %s: %+v, %v", raw, again.OCSP, err)
+	}
+}

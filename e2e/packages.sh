@@ -15,6 +15,7 @@ need nsd nsd
 need unbound unbound
 need ldns-signzone ldnsutils
 need dig dnsutils
+need openssl openssl
 need curl curl
 need chromium chromium
 need certutil libnss3-tools

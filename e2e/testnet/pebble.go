@@ -16,6 +16,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 )
@@ -39,8 +40,9 @@ type CA struct {
 }
 
 // StartCA starts a Pebble on addr that validates on ports 80 and 443 through a
-// resolver of the CAs' own and issues certificates of the given lifetime.
-func StartCA(addr string, lifetime time.Duration) (*CA, error) {
+// resolver of the CAs' own and issues certificates of the given lifetime. The
+// certificates name the OCSP responder, if one is given.
+func StartCA(addr string, lifetime time.Duration, responder ...string) (*CA, error) {
 	dir := filepath.Join(Dir(), "pebble-"+addr)
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, fmt.Errorf("making the directory of the CA: %w", err)
@@ -62,7 +64,7 @@ func StartCA(addr string, lifetime time.Duration) (*CA, error) {
 	if err := os.WriteFile(ca.Trust, authority.PEM, 0o644); err != nil {
 		return nil, fmt.Errorf("writing the root of the CA's endpoint: %w", err)
 	}
-	if err := startPebble(addr, dir, lifetime, cert); err != nil {
+	if err := startPebble(addr, dir, lifetime, cert, strings.Join(responder, "")); err != nil {
 		return nil, err
 	}
 	roots := x509.NewCertPool()
@@ -75,10 +77,14 @@ func StartCA(addr string, lifetime time.Duration) (*CA, error) {
 }
 
 // startPebble starts Pebble itself on ports 14000 and 15000 (management).
-func startPebble(addr, dir string, lifetime time.Duration, cert *tls.Certificate) error {
+func startPebble(addr, dir string, lifetime time.Duration, cert *tls.Certificate, responder string) error {
 	key, err := x509.MarshalPKCS8PrivateKey(cert.PrivateKey)
 	if err != nil {
 		return fmt.Errorf("encoding the key of the CA's endpoint: %w", err)
+	}
+	algorithm := "ecdsa"
+	if responder != "" {
+		algorithm = "rsa" // Pebble hands out no other key for a responder to sign with
 	}
 	config, err := json.Marshal(map[string]any{"pebble": map[string]any{
 		"listenAddress":           addr + ":14000",
@@ -87,7 +93,8 @@ func startPebble(addr, dir string, lifetime time.Duration, cert *tls.Certificate
 		"privateKey":              filepath.Join(dir, "key.pem"),
 		"httpPort":                80,
 		"tlsPort":                 443,
-		"keyAlgorithm":            "ecdsa",
+		"keyAlgorithm":            algorithm,
+		"ocspResponderURL":        responder,
 		// With several profiles Pebble picks one at random.
 		"profiles": map[string]any{"default": map[string]any{
 			"description": "the only one", "validityPeriod": int(lifetime.Seconds()),

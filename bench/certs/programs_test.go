@@ -25,7 +25,8 @@ import "github.com/caddyserver/certmagic"
 func init() { certmagic.RateLimitEvents, certmagic.RateLimitEventsWindow = 0, 0 }
 `
 
-// programs are built once: ours, stock Caddy without its throttle, and Pebble.
+// programs are built once: ours, stock Caddy without its throttle, and a Pebble
+// that many orders at once do not bring to a standstill.
 // Those that lie in the directory BENCH_BIN are taken from there. Our program
 // with a configuration that names no module of ours is stock Caddy as shipped.
 var programs = sync.OnceValues(func() (map[string]string, error) {
@@ -53,22 +54,30 @@ var programs = sync.OnceValues(func() (map[string]string, error) {
 		return nil, err
 	}
 	out := map[string]string{}
-	for name, args := range map[string][]string{
-		"caddy":       {"-C", root, "build", "-o", "", "./cmd/caddy"},
-		"unthrottled": {"-C", root, "build", "-overlay", overlayFile, "-o", "", "./cmd/caddy"},
-		"pebble":      {"-C", filepath.Join(root, "e2e"), "build", "-o", "", "github.com/letsencrypt/pebble/v2/cmd/pebble"},
+	for name, build := range map[string]func(file string) error{
+		"caddy":         func(file string) error { return goBuild(root, file) },
+		"unthrottled":   func(file string) error { return goBuild(root, file, "-overlay", overlayFile) },
+		"pebble-mended": func(file string) error { return buildPebble(root, dir, file) },
 	} {
 		out[name] = filepath.Join(dir, name)
 		if _, err := os.Stat(out[name]); err == nil {
 			continue
 		}
-		args[len(args)-2] = out[name]
-		if text, err := exec.Command("go", args...).CombinedOutput(); err != nil {
-			return nil, fmt.Errorf("building %s: %w: %s", name, err, text)
+		if err := build(out[name]); err != nil {
+			return nil, err
 		}
 	}
 	return out, nil
 })
+
+// goBuild builds our command.
+func goBuild(root, file string, flags ...string) error {
+	args := append([]string{"-C", root, "build", "-o", file}, flags...)
+	if text, err := exec.Command("go", append(args, "./cmd/caddy")...).CombinedOutput(); err != nil {
+		return fmt.Errorf("building %s: %w: %s", filepath.Base(file), err, text)
+	}
+	return nil
+}
 
 // process is a program that runs until the benchmark ends.
 type process struct {
@@ -121,6 +130,15 @@ func (p *process) tail() string {
 		return err.Error()
 	}
 	return string(text[max(0, len(text)-3000):])
+}
+
+// logged counts the lines of the log that hold text.
+func (p *process) logged(text string) int {
+	log, err := os.ReadFile(p.log)
+	if err != nil {
+		return 0
+	}
+	return bytes.Count(log, []byte(text))
 }
 
 // cpu is the processor time used so far, user and system.

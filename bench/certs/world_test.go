@@ -21,8 +21,7 @@ import (
 )
 
 // world is one CA, and the addresses on which servers are tried one after
-// another. The name server is always ours: in a stock run it is a process of
-// its own.
+// another. The CA asks for names at dns, where ours answers itself.
 type world struct {
 	dir                           string
 	dns, http, https, admin, acme int
@@ -57,7 +56,7 @@ func newWorld(b *testing.B) *world {
 		b.Fatal(err)
 	}
 	w.write(b, "pebble.json", string(config))
-	ca := spawn(b, "pebble", w.dir, []string{"PEBBLE_VA_NOSLEEP=1", "PEBBLE_WFE_NONCEREJECT=0", "PEBBLE_AUTHZREUSE=0"},
+	ca := spawn(b, "pebble-mended", w.dir, []string{"PEBBLE_VA_NOSLEEP=1", "PEBBLE_WFE_NONCEREJECT=0", "PEBBLE_AUTHZREUSE=0"},
 		"-config", filepath.Join(w.dir, "pebble.json"), "-dnsserver", fmt.Sprintf("127.0.0.1:%d", w.dns))
 	until(b, 10*time.Second, "the CA", func() error { return listens(w.acme, ca) })
 	return w
@@ -193,59 +192,6 @@ func (w *world) run(b *testing.B, program, name, config string) *process {
 	b.Helper()
 	file := w.write(b, filepath.Join(name, "Caddyfile"), config)
 	return spawn(b, program, filepath.Join(w.dir, name), nil, "run", "--config", file, "--adapter", "caddyfile")
-}
-
-// nameServer answers for stock Caddy's hostnames.
-func (w *world) nameServer(b *testing.B, n int) {
-	b.Helper()
-	admin := freePorts(b, 1)[0]
-	p := w.run(b, "caddy", "nameserver", fmt.Sprintf(`{
-	admin 127.0.0.1:%d
-	persist_config off
-	apoxy {
-		zone %s {
-			nameserver ns1.%[2]s 127.0.0.1
-			edge 127.0.0.1
-		}
-		zonefile %s %s
-		dns 127.0.0.1:%d
-		store bolt %s
-	}
-}
-`, admin, zone, stock, w.zonefile(b, stock, n), w.dns, filepath.Join(w.dir, "nameserver", "apoxy.db")))
-	until(b, 20*time.Second, "the name server", func() error { return listens(w.dns, p) })
-}
-
-// stockConfig is stock Caddy's, with these hostnames or, without any, on demand.
-func (w *world) stockConfig(name string, ask string, hosts ...string) string {
-	storage := filepath.Join(w.dir, name, "storage")
-	onDemand, site, tlsBlock := "", strings.Join(hosts, ", "), ""
-	if len(hosts) == 0 {
-		onDemand, site, tlsBlock = fmt.Sprintf("\ton_demand_tls {\n\t\task %s\n\t}\n", ask), "https://", "\t\ton_demand\n"
-	}
-	return fmt.Sprintf(`{
-	admin 127.0.0.1:%d
-	http_port %d
-	https_port %d
-	default_bind 127.0.0.1
-	persist_config off
-	skip_install_trust
-	grace_period 1s
-	storage file_system %s
-	log {
-		level WARN
-	}
-%s}
-%s {
-	tls {
-%s		issuer acme {
-			dir %s
-			trusted_roots %s
-		}
-	}
-	respond "stock"
-}
-`, w.admin, w.http, w.https, storage, onDemand, site, tlsBlock, w.directory, w.trust)
 }
 
 // certificates counts those in a storage, and when each was written.

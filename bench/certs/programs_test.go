@@ -27,7 +27,7 @@ func init() { certmagic.RateLimitEvents, certmagic.RateLimitEventsWindow = 0, 0 
 
 // programs are built once: ours, stock Caddy without its throttle, and a Pebble
 // that many orders at once do not bring to a standstill.
-// Those that lie in the directory BENCH_BIN are taken from there. Our program
+// Those that lie in the directory BENCH_BIN are taken from there, and stay. Our program
 // with a configuration that names no module of ours is stock Caddy as shipped.
 var programs = sync.OnceValues(func() (map[string]string, error) {
 	dir := os.Getenv("BENCH_BIN")
@@ -36,6 +36,7 @@ var programs = sync.OnceValues(func() (map[string]string, error) {
 		if dir, err = os.MkdirTemp("", "certs-"); err != nil {
 			return nil, err
 		}
+		passing = dir
 	}
 	root, err := filepath.Abs("../..")
 	if err != nil {
@@ -69,6 +70,17 @@ var programs = sync.OnceValues(func() (map[string]string, error) {
 	}
 	return out, nil
 })
+
+// passing is the directory of programs that nobody asked to keep.
+var passing string
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if passing != "" {
+		_ = os.RemoveAll(passing) // it lies among temporary files
+	}
+	os.Exit(code)
+}
 
 // goBuild builds our command.
 func goBuild(root, file string, flags ...string) error {

@@ -33,6 +33,8 @@ const (
 	zone  = "cname.bench.test"
 	ours  = "ours.test"  // the customer's domain in our runs
 	stock = "stock.test" // and in stock Caddy's
+	// parent answers that it has no CAA records; without an answer none is ordered.
+	parent = "test"
 )
 
 func newWorld(b *testing.B) *world {
@@ -153,8 +155,9 @@ func (w *world) product(b *testing.B, name string, n int, directory string) *ser
 			edge 127.0.0.1
 		}
 		zonefile %s %s
+		zonefile %s %s
 		dns 127.0.0.1:%d
-		resolvers 127.0.0.1:%[8]d
+		resolvers 127.0.0.1:%[10]d
 		store bolt %s
 	}
 	on_demand_tls {
@@ -182,7 +185,7 @@ http:// {
 		}
 	}
 }
-`, w.admin, w.http, w.https, s.storage, zone, ours, w.zonefile(b, ours, n), w.dns, filepath.Join(w.dir, name, "apoxy.db"), directory, w.trust)
+`, w.admin, w.http, w.https, s.storage, zone, ours, w.zonefile(b, ours, n), parent, w.zonefile(b, parent, 0), w.dns, filepath.Join(w.dir, name, "apoxy.db"), directory, w.trust)
 	s.process = w.run(b, "caddy", name, config)
 	until(b, 60*time.Second, "the product", func() error { return listens(w.https, s.process) })
 	return s

@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"github.com/miekg/dns"
+	"go.uber.org/zap"
+	"golang.org/x/net/publicsuffix"
 
 	"github.com/apoxy-dev/caddy-apoxy/issuance"
 	"github.com/apoxy-dev/caddy-apoxy/ownership"
@@ -71,12 +73,18 @@ func (r *Resolver) Addresses(ctx context.Context, host string) ([]netip.Addr, er
 // CAA returns the relevant CAA record set of hostname (RFC 8659 section 3): that
 // of the first name with one on the way from hostname up to, but not including,
 // the root, CNAMEs followed at each. An error: could not tell, which a CA takes
-// for a no.
+// for a no. A top-level domain, or another that registries sell names below, that
+// cannot be looked up counts as one without: that is our own resolver's trouble,
+// and no customer could mend it.
 func (r *Resolver) CAA(ctx context.Context, hostname string) ([]issuance.CAA, error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*r.cfg.Timeout)
 	defer cancel()
 	for name := absolute(strings.TrimPrefix(hostname, "*.")); name != "."; name = parentOf(name) {
 		props, err := r.caaAt(ctx, name)
+		if err != nil && isRegistry(strings.TrimSuffix(name, ".")) {
+			r.cfg.Logger.Debug("a registry's CAA records could not be looked up", zap.String("domain", name), zap.Error(err))
+			continue
+		}
 		if err != nil {
 			return nil, fmt.Errorf("looking for CAA records of %s at %s: %w", hostname, strings.TrimSuffix(name, "."), err)
 		}
@@ -85,6 +93,12 @@ func (r *Resolver) CAA(ctx context.Context, hostname string) ([]issuance.CAA, er
 		}
 	}
 	return nil, nil
+}
+
+// isRegistry reports whether names below a domain are for sale.
+func isRegistry(domain string) bool {
+	suffix, icann := publicsuffix.PublicSuffix(domain)
+	return suffix == domain && (icann || !strings.Contains(domain, "."))
 }
 
 // CaaAt returns the CAA record set at one name or at the end of its CNAMEs.

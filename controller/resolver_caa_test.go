@@ -170,3 +170,14 @@ func TestDelegated(t *testing.T) {
 		})
 	}
 }
+
+func TestRegistries(t *testing.T) {
+	for domain, want := range map[string]bool{
+		"com": true, "test": true, "co.uk": true, "example.com": false, "example.co.uk": false,
+		"github.io": false, // sold below by nobody; its owner can mend it
+	} {
+		if got := isRegistry(domain); got != want {
+			t.Errorf("%s: %v", domain, got)
+		}
+	}
+}

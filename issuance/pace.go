@@ -9,7 +9,7 @@ import (
 // Polls begin soon, because a CA with little to do is done in milliseconds, and
 // grow rare, because one with much to do should not be asked over and over.
 const (
-	firstPoll = 100 * time.Millisecond
+	firstPoll = 50 * time.Millisecond
 	lastPoll  = 3 * time.Second
 )
 

@@ -70,8 +70,8 @@ func answers(all []sighting) (ok bool, why string) {
 		return true, ""
 	case best(v6) > silent:
 		return false, described(v6) + "; certificate authorities ask IPv6 first"
-	case best(v4) == ourselves:
-		return true, ""
+	case best(v4) == ourselves, best(v6) == unseen && best(v4) == unseen:
+		return true, "" // with no way there from here nothing can be told
 	}
 	return false, described(append(v6, v4...))
 }

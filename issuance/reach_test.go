@@ -36,6 +36,7 @@ func TestWhetherACAWouldMeetUs(t *testing.T) {
 		"IPv6 that this machine lacks says nothing about it":   {[]sighting{{v6, unseen, "no route"}, {v4, ourselves, ""}}, ""},
 		"IPv6 alone that is silent":                            {[]sighting{{v6, silent, "is silent"}}, "2001:db8::10 is silent"},
 		"an IPv4 address in IPv6's form is an IPv4 address":    {[]sighting{{netip.MustParseAddr("::ffff:203.0.113.10"), refused, ""}, {v4, ourselves, ""}}, ""},
+		"no way there from here says nothing":                  {[]sighting{{v6, unseen, "no route"}, {v4, unseen, "no route"}}, ""},
 		"silence and no way there are no proof of any meeting": {[]sighting{{v6, unseen, "no route"}, {v4, silent, "is silent"}}, "2001:db8::10 no route, 203.0.113.10 is silent"},
 	} {
 		t.Run(name, func(t *testing.T) {

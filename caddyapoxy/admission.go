@@ -23,7 +23,14 @@ const (
 	misdirected       decision = "misdirected"
 	noTarget          decision = "no_target"
 	targetError       decision = "target_error"
+	aborted           decision = "aborted"  // given up with http.ErrAbortHandler: the client, or the backend, left in mid-answer
+	panicked          decision = "panicked" // a handler of the target has a bug
 )
+
+// knownHostDecisions are those that a request can meet whose host has a record.
+var knownHostDecisions = []decision{
+	serve, redirectPermanent, redirectTemporary, unverifiedHost, misdirected, noTarget, targetError, aborted, panicked,
+}
 
 // admit is the whole policy of the data plane. host is the record of the
 // request's host, nil if it has none; sameName whether the TLS handshake named
@@ -83,4 +90,12 @@ func outcomeOf(err error) decision {
 		return serve
 	}
 	return targetError
+}
+
+// outcomeOfPanic is the outcome of a request whose target panicked with v.
+func outcomeOfPanic(v any) decision {
+	if v == http.ErrAbortHandler {
+		return aborted
+	}
+	return panicked
 }

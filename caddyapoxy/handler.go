@@ -109,7 +109,25 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		return caddyhttp.Error(noTarget.status(), fmt.Errorf("record %s: %s %q is not in the configuration", host.Name, host.Target.Kind, host.Target.Name))
 	}
 	setPlaceholders(r, host)
-	err = t.Serve(w, r, next)
+	return serveCounted(t, host, w, r, next)
+}
+
+// serveCounted has the target serve and counts what became of it, also if a
+// handler panics: what it panicked with goes on to Caddy, stack and all.
+func serveCounted(t target.Target, host *hosts.Host, w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	returned := false
+	defer func() {
+		if returned {
+			return
+		}
+		v := recover()
+		requests.count(host, outcomeOfPanic(v))
+		if v != nil { // nil: runtime.Goexit
+			panic(v)
+		}
+	}()
+	err := t.Serve(w, r, next)
+	returned = true
 	requests.count(host, outcomeOf(err))
 	return err
 }
@@ -117,6 +135,9 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 // requestHost is the host the request is for, without port, in lower case.
 func requestHost(r *http.Request) string {
 	host := r.Host
+	if !strings.Contains(host, ":") {
+		return canonical(host) // SplitHostPort would allocate an error
+	}
 	if h, _, err := net.SplitHostPort(host); err == nil {
 		host = h
 	}

@@ -7,6 +7,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/apoxy-dev/caddy-apoxy/api/v1alpha3"
 	"github.com/apoxy-dev/caddy-apoxy/controller"
 	"github.com/apoxy-dev/caddy-apoxy/dnsprovider"
 	"github.com/apoxy-dev/caddy-apoxy/hosts"
@@ -75,14 +76,39 @@ func (c *permissionCounters) count(err error) {
 	}
 }
 
-type requestCounters struct{}
+// requestLabels are the labels of one counter of requestsTotal.
+type requestLabels struct {
+	kind    string
+	outcome decision
+}
 
-var requests requestCounters
+// requestCounters holds a counter per kind of target and outcome, so that
+// counting allocates nothing and takes no lock. It is never modified.
+type requestCounters map[requestLabels]prometheus.Counter
 
-func (requestCounters) count(host *hosts.Host, d decision) {
-	kind := "none"
+var requests = newRequestCounters()
+
+// noKind is the target_kind of requests that no record is for.
+const noKind = "none"
+
+func newRequestCounters() requestCounters {
+	c := requestCounters{{noKind, unknownHost}: requestsTotal.WithLabelValues(noKind, string(unknownHost))}
+	for _, kind := range v1alpha3.TargetKinds() {
+		for _, d := range knownHostDecisions {
+			c[requestLabels{kind, d}] = requestsTotal.WithLabelValues(kind, string(d))
+		}
+	}
+	return c
+}
+
+func (c requestCounters) count(host *hosts.Host, d decision) {
+	kind := noKind
 	if host != nil {
 		kind = host.Target.Kind
 	}
-	requestsTotal.WithLabelValues(kind, string(d)).Inc()
+	if counter, ok := c[requestLabels{kind, d}]; ok {
+		counter.Inc()
+		return
+	}
+	requestsTotal.WithLabelValues(kind, string(d)).Inc() // a kind of another version
 }

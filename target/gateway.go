@@ -17,6 +17,9 @@ func (g Gateway) Serve(w http.ResponseWriter, r *http.Request, next Next) error 
 	return g.Handler.ServeHTTP(w, r, next)
 }
 
+// Healthy is always true.
+func (Gateway) Healthy() bool { return true }
+
 // Health is always healthy.
 func (Gateway) Health() Health { return Health{Healthy: true} }
 

@@ -20,17 +20,24 @@ func (p Proxy) Serve(w http.ResponseWriter, r *http.Request, next Next) error {
 	return p.Handler.ServeHTTP(w, r, next)
 }
 
-// Health is healthy while at least one upstream is. A full upstream is healthy.
-func (p Proxy) Health() Health {
+// Healthy is true while at least one upstream is healthy. A full one is.
+func (p Proxy) Healthy() bool {
 	ups := p.Handler.Upstreams
-	if len(ups) == 0 {
+	for _, u := range ups {
+		if u.Healthy() {
+			return true
+		}
+	}
+	return len(ups) == 0
+}
+
+// Health is Healthy, and which upstreams are not.
+func (p Proxy) Health() Health {
+	if p.Healthy() {
 		return Health{Healthy: true}
 	}
 	var ill []string
-	for _, u := range ups {
-		if u.Healthy() {
-			return Health{Healthy: true}
-		}
+	for _, u := range p.Handler.Upstreams {
 		ill = append(ill, u.Dial)
 	}
 	return Health{Message: fmt.Sprintf("health checks fail for all upstreams (%s)", strings.Join(ill, ", "))}

@@ -14,7 +14,10 @@ type Target interface {
 	// Serve answers the request or returns an error as Caddy's handlers do.
 	// next is what follows in the site; a target that answers does not call it.
 	Serve(w http.ResponseWriter, r *http.Request, next Next) error
-	// Health tells from memory whether the target can serve now.
+	// Healthy tells from memory whether the target can serve now. It is asked
+	// for every request and does not allocate.
+	Healthy() bool
+	// Health is Healthy and why.
 	Health() Health
 }
 
@@ -73,7 +76,7 @@ func (g *Registry) all() map[Ref][]Target {
 func (g *Registry) Get(ref Ref) (Target, bool) {
 	ts := g.all()[ref]
 	for _, t := range ts {
-		if len(ts) == 1 || t.Health().Healthy {
+		if len(ts) == 1 || t.Healthy() {
 			return t, true
 		}
 	}

@@ -16,6 +16,7 @@ type fixed struct {
 }
 
 func (fixed) Serve(http.ResponseWriter, *http.Request, Next) error { return nil }
+func (f fixed) Healthy() bool                                      { return f.health.Healthy }
 func (f fixed) Health() Health                                     { return f.health }
 
 var (
@@ -83,5 +84,16 @@ func TestRegistryIsFilledByManyAtOnce(t *testing.T) {
 func TestProxyWithoutStaticUpstreamsCountsAsHealthy(t *testing.T) {
 	if h := (Proxy{new(reverseproxy.Handler)}).Health(); !h.Healthy {
 		t.Errorf("Health = %+v", h)
+	}
+}
+
+// A target that several sites define is asked for its health with every request.
+func TestGetDoesNotAllocate(t *testing.T) {
+	var g Registry
+	upstreams := reverseproxy.UpstreamPool{{Dial: "10.0.0.5:8080", Host: new(reverseproxy.Host)}}
+	g.Add(api, Proxy{&reverseproxy.Handler{Upstreams: upstreams}})
+	g.Add(api, Proxy{&reverseproxy.Handler{Upstreams: upstreams}})
+	if n := testing.AllocsPerRun(100, func() { g.Get(api) }); n != 0 {
+		t.Errorf("Get allocates %v times", n)
 	}
 }

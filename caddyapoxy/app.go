@@ -61,7 +61,7 @@ type App struct {
 	zone      dnsprovider.Config
 	settings  ownership.Settings
 	targets   target.Registry
-	reserved  map[string]string
+	reserved  reservations
 	resolver  *controller.Resolver
 	zonefiles []*dnsprovider.ZoneFile
 	ownZone   *dnsprovider.Zone

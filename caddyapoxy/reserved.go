@@ -1,36 +1,117 @@
 package caddyapoxy
 
 import (
+	"slices"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
-// reservedHosts returns the hostnames that the HTTP servers of a configuration
-// serve by themselves, each with the server that does. No record may take one.
-func reservedHosts(app *caddyhttp.App) map[string]string {
-	reserved := map[string]string{}
+// reservations are the sites of a configuration that answer by themselves: no
+// record may take one of their hostnames, because it would never be served. A
+// site that has the apoxy handler serves records, and so it reserves nothing;
+// one without a host, such as `https://`, does not either.
+type reservations struct {
+	sites []site // the most specific first; of equals, those that reserve nothing
+}
+
+// site is one host of a site: a hostname, or a pattern as Caddy's host matcher
+// takes it, in which * stands for one label.
+type site struct {
+	host     string
+	stars    int
+	reserves bool
+}
+
+// reservedHosts finds the sites of the HTTP servers.
+func reservedHosts(app *caddyhttp.App) reservations {
+	var r reservations
 	if app == nil {
-		return reserved
+		return r
 	}
-	for name, server := range app.Servers {
+	for _, server := range app.Servers {
 		for _, route := range server.Routes {
-			for _, set := range route.MatcherSets {
-				for _, m := range set {
-					for _, host := range matchedHosts(m) {
-						reserved[canonical(host)] = "HTTP server " + name
-					}
+			reserves := !servesRecords(route.Handlers)
+			for _, host := range matchedHosts(route.MatcherSets) {
+				r.sites = append(r.sites, site{host, strings.Count(host, "*"), reserves})
+			}
+		}
+	}
+	slices.SortFunc(r.sites, func(a, b site) int {
+		switch {
+		case a.stars != b.stars:
+			return a.stars - b.stars
+		case a.reserves != b.reserves && b.reserves:
+			return -1
+		case a.reserves != b.reserves:
+			return 1
+		}
+		return strings.Compare(a.host, b.host)
+	})
+	return r
+}
+
+// by returns the site that answers for a hostname by itself, in words.
+func (r reservations) by(hostname string) (string, bool) {
+	for _, s := range r.sites {
+		if s.covers(hostname) {
+			return "the site " + s.host, s.reserves
+		}
+	}
+	return "", false
+}
+
+// covers is what Caddy's host matcher makes of a pattern.
+func (s site) covers(hostname string) bool {
+	if s.stars == 0 {
+		return s.host == hostname
+	}
+	pattern, rest, more := s.host, hostname, true
+	for more {
+		var want, got string
+		var left bool
+		want, pattern, more = strings.Cut(pattern, ".")
+		got, rest, left = strings.Cut(rest, ".")
+		if more != left || want != "*" && want != got {
+			return false
+		}
+	}
+	return true
+}
+
+// servesRecords tells whether the apoxy handler is among the handlers or in
+// their routes.
+func servesRecords(handlers []caddyhttp.MiddlewareHandler) bool {
+	return slices.ContainsFunc(handlers, func(h caddyhttp.MiddlewareHandler) bool {
+		switch h := h.(type) {
+		case *Handler:
+			return true
+		case *caddyhttp.Subroute:
+			return slices.ContainsFunc(h.Routes, func(r caddyhttp.Route) bool { return servesRecords(r.Handlers) })
+		}
+		return false
+	})
+}
+
+// matchedHosts returns the hosts that a route names, placeholders replaced.
+func matchedHosts(sets caddyhttp.MatcherSets) (hosts []string) {
+	repl := caddy.NewReplacer()
+	for _, set := range sets {
+		for _, m := range set {
+			var named caddyhttp.MatchHost
+			switch m := m.(type) {
+			case caddyhttp.MatchHost:
+				named = m
+			case *caddyhttp.MatchHost:
+				named = *m
+			}
+			for _, host := range named {
+				if host = canonical(repl.ReplaceAll(host, "")); host != "" {
+					hosts = append(hosts, host)
 				}
 			}
 		}
 	}
-	return reserved
-}
-
-func matchedHosts(m any) []string {
-	switch hosts := m.(type) {
-	case caddyhttp.MatchHost:
-		return hosts
-	case *caddyhttp.MatchHost:
-		return *hosts
-	}
-	return nil
+	return hosts
 }

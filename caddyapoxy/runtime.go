@@ -301,7 +301,7 @@ func (rt *runtime) targetHealth(ref v1alpha3.TargetRef) ownership.TargetObservat
 // reserved tells whether the configuration in force serves hostname itself.
 func (rt *runtime) reserved(hostname string) (by string, yes bool) {
 	if a := rt.apps.Current(); a != nil {
-		by, yes = a.reserved[hostname]
+		by, yes = a.reserved.by(hostname)
 	}
 	return by, yes
 }

@@ -23,7 +23,7 @@ type ValidationOptions struct {
 	// and what depends on it is not checked.
 	Zone string
 	// Reserved reports whether the configuration itself already serves a
-	// hostname, and by what ("the site on :443"). Nil: nothing is reserved.
+	// hostname, and by which site. Nil: nothing is reserved.
 	Reserved func(hostname string) (by string, yes bool)
 }
 
@@ -68,7 +68,7 @@ func validateHostname(name string, o ValidationOptions) field.ErrorList {
 	if o.Reserved != nil {
 		if by, yes := o.Reserved(host); yes {
 			return field.ErrorList{field.Invalid(path, cut(name),
-				fmt.Sprintf("is already served by the configuration (%s): give a customer's hostname, or remove it from the configuration", cut(by)))}
+				fmt.Sprintf("is already served by the configuration (%s): give a customer's hostname, or remove the site, or have it serve records with the handler apoxy", cut(by)))}
 		}
 	}
 	return nil

@@ -97,7 +97,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 	if _, err := dnsprovider.NewZone(zone, zoneNames{hosts.New()}, nil); err != nil {
 		return err // names the zone
 	}
-	if err := a.servedTwice(repl); err != nil {
+	if err := a.checkZones(repl); err != nil {
 		return err
 	}
 	if err := a.provisionSettings(repl); err != nil {

@@ -2,6 +2,7 @@ package caddyapoxy
 
 import (
 	"encoding/json"
+	"errors"
 	"net"
 	"net/netip"
 	"strconv"
@@ -81,7 +82,7 @@ func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		if err != nil {
 			return err
 		}
-		if err := a.servedTwice(caddy.NewEmptyReplacer()); err != nil {
+		if err := a.checkZones(caddy.NewEmptyReplacer()); err != nil {
 			return d.WrapErr(err)
 		}
 	}
@@ -95,7 +96,7 @@ func (a *App) parseZone(d *caddyfile.Dispenser) error {
 	if a.Zone != nil {
 		return d.Errf("zone: there is one already, %s: further zones are served with zonefile", a.Zone.Name)
 	}
-	z := new(Zone)
+	z, edge := new(Zone), *d
 	if !d.AllArgs(&z.Name) {
 		return d.Err("zone: expected one name, such as cname.example.net")
 	}
@@ -114,6 +115,7 @@ func (a *App) parseZone(d *caddyfile.Dispenser) error {
 			}
 			z.Nameservers = append(z.Nameservers, Nameserver{Name: args[0], Addresses: args[1:]})
 		case "edge":
+			edge = *d // here
 			err = appendArgs(d, &z.Edge, "IP addresses or one hostname", isAddressOrHost)
 		case "hostmaster":
 			if !d.AllArgs(&z.Hostmaster) || !strings.Contains(z.Hostmaster, "@") && !isPlaceholder(z.Hostmaster) {
@@ -141,7 +143,9 @@ func (a *App) parseZone(d *caddyfile.Dispenser) error {
 			return d.WrapErr(err)
 		}
 	}
-	if err := z.check(); err != nil {
+	if err := z.check(); errors.Is(err, errEdgeNowhere) {
+		return edge.WrapErr(err)
+	} else if err != nil {
 		return d.WrapErr(err)
 	}
 	a.Zone = z
@@ -170,7 +174,10 @@ func (z Zone) checkSoFar() error {
 	if len(z.Edge) == 0 {
 		z.Edge = []string{"192.0.2.1"}
 	}
-	return z.check()
+	if err := z.check(); !errors.Is(err, errEdgeNowhere) { // a nameserver may follow
+		return err
+	}
+	return nil
 }
 
 func (z *Zone) hasPlaceholders() bool {

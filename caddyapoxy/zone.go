@@ -1,9 +1,11 @@
 package caddyapoxy
 
 import (
+	"errors"
 	"fmt"
 	"net/mail"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -102,20 +104,39 @@ func (z Zone) config(repl *caddy.Replacer) (dnsprovider.Config, error) {
 		return c, fmt.Errorf("zone %s: edge is required: the IP addresses, or the one hostname, that customers' names lead to", c.Name)
 	case c.EdgeHost != "" && len(z.Edge) > 1:
 		return c, fmt.Errorf("zone %s: edge %q: expected either IP addresses or one single hostname", c.Name, strings.Join(z.Edge, " "))
+	case c.EdgeHost != c.Name && inside(c.EdgeHost, c.Name) && !answersFor(c.Nameservers, c.EdgeHost):
+		return c, fmt.Errorf("zone %s: edge %q: %w: give IP addresses, a hostname elsewhere, or that of a nameserver inside the zone", c.Name, c.EdgeHost, errEdgeNowhere)
 	}
 	return c, nil
 }
 
-// servedTwice refuses a zone that is configured more than once.
-func (a *App) servedTwice(repl *caddy.Replacer) error {
-	seen := map[string]bool{}
+// errEdgeNowhere refuses an edge that would be NXDOMAIN, and every record's
+// name with it.
+var errEdgeNowhere = errors.New("lies inside the zone, where nothing answers for it")
+
+// answersFor tells whether host is a name server whose addresses the zone has.
+func answersFor(servers []dnsprovider.Nameserver, host string) bool {
+	return slices.ContainsFunc(servers, func(n dnsprovider.Nameserver) bool { return n.Name == host && len(n.Addrs) > 0 })
+}
+
+// inside tells whether a name is the zone's or lies below it. Both are canonical.
+func inside(name, zone string) bool { return name == zone || strings.HasSuffix(name, "."+zone) }
+
+// checkZones refuses a zone that is configured more than once, and one that
+// would hide records.
+func (a *App) checkZones(repl *caddy.Replacer) error {
+	own, seen := "", map[string]bool{}
 	if a.Zone != nil {
-		seen[canonical(repl.ReplaceAll(a.Zone.Name, ""))] = true
+		own = canonical(repl.ReplaceAll(a.Zone.Name, ""))
+		seen[own] = true
 	}
 	for _, z := range a.ZoneFiles {
 		name := canonical(repl.ReplaceAll(z.Zone, ""))
-		if seen[name] {
+		switch {
+		case seen[name]:
 			return fmt.Errorf("zonefile %s: this zone is configured already: each is served once", name)
+		case own != "" && inside(name, own):
+			return fmt.Errorf("zonefile %s: expected a zone outside %s, whose records it would hide: give it another name", name, own)
 		}
 		seen[name] = true
 	}

@@ -27,6 +27,13 @@ func init() {
 // errNoEtcd refuses an engine that the contract names and this version lacks.
 var errNoEtcd = errors.New("store etcd is not part of this version: use `store bolt`, which keeps records in one file on this machine")
 
+// The shortest that make sense: below, the looks at one record would follow
+// each other without a pause, and one failed look would take a domain down.
+const (
+	leastCheckInterval = 100 * time.Millisecond
+	leastDetachAfter   = time.Second
+)
+
 // App attaches customers' domains: it keeps DomainRecords, serves the
 // operator's zone, verifies ownership and obtains certificates.
 type App struct {
@@ -43,11 +50,12 @@ type App struct {
 	// Default: the system's.
 	Resolvers []string `json:"resolvers,omitempty"`
 
-	// How often a record that is not settled is looked at. Default: 30s.
+	// How often a record that is not settled is looked at, at least 100ms; a
+	// bare number is nanoseconds, as everywhere in Caddy's JSON. Default: 30s.
 	CheckInterval caddy.Duration `json:"check_interval,omitempty"`
 
 	// How long every proof must be affirmatively gone before a record's
-	// ownership falls. Default: 10m.
+	// ownership falls, at least 1s. Default: 10m.
 	DetachAfter caddy.Duration `json:"detach_after,omitempty"`
 
 	// Where records live. Default: bolt in Caddy's data directory.
@@ -143,19 +151,36 @@ func (a *App) provisionSettings(repl *caddy.Replacer) error {
 			return fmt.Errorf("resolvers: expected an IP address with or without a port, got %q", s)
 		}
 	}
-	if a.CheckInterval < 0 || a.DetachAfter < 0 {
-		return errors.New("check_interval and detach_after: expected durations above zero")
-	}
 	if a.CheckInterval == 0 {
 		a.CheckInterval = caddy.Duration(30 * time.Second)
 	}
 	if a.DetachAfter == 0 {
 		a.DetachAfter = caddy.Duration(10 * time.Minute)
 	}
+	if err := a.checkDurations(); err != nil {
+		return err
+	}
 	a.settings = ownership.Settings{
 		Zone:          observed(a.zone),
 		CheckInterval: time.Duration(a.CheckInterval),
 		DetachAfter:   time.Duration(a.DetachAfter),
+	}
+	return nil
+}
+
+// checkDurations refuses what can only be a mistake, such as seconds written as
+// a bare number, which is nanoseconds. Zero is the default.
+func (a *App) checkDurations() error {
+	for _, o := range []struct {
+		name         string
+		value, least time.Duration
+	}{
+		{"check_interval", time.Duration(a.CheckInterval), leastCheckInterval},
+		{"detach_after", time.Duration(a.DetachAfter), leastDetachAfter},
+	} {
+		if o.value != 0 && o.value < o.least {
+			return fmt.Errorf(`%s: expected at least %s, got %s: give a number and its unit, such as "30s"`, o.name, o.least, o.value)
+		}
 	}
 	return nil
 }

@@ -82,7 +82,7 @@ func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		if err != nil {
 			return err
 		}
-		if err := a.checkZones(caddy.NewEmptyReplacer()); err != nil {
+		if err := errors.Join(a.checkZones(caddy.NewEmptyReplacer()), a.checkDurations()); err != nil {
 			return d.WrapErr(err)
 		}
 	}

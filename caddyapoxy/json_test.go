@@ -1,0 +1,47 @@
+package caddyapoxy
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/caddyserver/caddy/v2"
+)
+
+// What no Caddyfile can hold is refused as well, with the option, the value and
+// what was expected.
+func TestWrongJSONIsRefused(t *testing.T) {
+	const zone = `"zone":{"name":"cname.example.net","nameservers":[{"name":"ns1.example.net"}],"edge":["192.0.2.1"]%s}`
+	for _, c := range []struct {
+		name, zone, app string
+		want            []string // parts of the error; none: it is right
+	}{
+		{"seconds as a bare number", "", `,"check_interval":1`, []string{"check_interval", "at least 100ms", "got 1ns", `"30s"`}},
+		{"a negative interval", "", `,"check_interval":"-30s"`, []string{"check_interval", "got -30s"}},
+		{"the shortest interval", "", `,"check_interval":"100ms"`, nil},
+		{"minutes as a bare number", "", `,"detach_after":10`, []string{"detach_after", "at least 1s", "got 10ns"}},
+		{"the shortest detach_after", "", `,"detach_after":1000000000`, nil},
+		{"a bare number as negative_ttl", `,"negative_ttl":300`, "", []string{"negative_ttl", "300ns", "1s to 24h"}},
+		{"a negative_ttl of more than a day", `,"negative_ttl":"48h"`, "", []string{"negative_ttl", "48h", "1s to 24h"}},
+		{"an edge that nothing answers for", `,"edge":["www.cname.example.net"]`, "", []string{"edge", `"www.cname.example.net"`, "inside the zone"}},
+		{"a zone file inside the zone", "", `,"zone_files":[{"zone":"a.cname.example.net","file":"a.zone"}]`, []string{"zonefile a.cname.example.net", "outside cname.example.net"}},
+		{"nothing wrong", "", "", nil},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			config := &caddy.Config{
+				AppsRaw:    caddy.ModuleMap{"apoxy": json.RawMessage("{" + fmt.Sprintf(zone, c.zone) + c.app + "}")},
+				StorageRaw: json.RawMessage(fmt.Sprintf(`{"module":"file_system","root":%q}`, t.TempDir())),
+			}
+			err := caddy.Validate(config)
+			if (err == nil) != (len(c.want) == 0) {
+				t.Fatalf("validating: %v", err)
+			}
+			for _, part := range c.want {
+				if !strings.Contains(err.Error(), part) {
+					t.Errorf("%q does not hold %q", err, part)
+				}
+			}
+		})
+	}
+}

@@ -207,10 +207,19 @@ func scriptExitCode(ts *testscript.TestScript, _ bool, args []string) {
 // scriptAwaiting waits until N watches were opened in all: awaiting N.
 func scriptAwaiting(ts *testscript.TestScript, _ bool, args []string) {
 	w := ts.Value("world").(*world)
-	for end := time.Now().Add(10 * time.Second); fmt.Sprint(w.watches.Load()) != args[0]; {
+	if err := w.awaitWatches(args[0]); err != nil {
+		ts.Fatalf("%v", err)
+	}
+}
+
+// awaitWatches waits until so many watches were opened in all.
+func (w *world) awaitWatches(n string) error {
+	end := time.Now().Add(10 * time.Second)
+	for fmt.Sprint(w.watches.Load()) != n {
 		if time.Now().After(end) {
-			ts.Fatalf("%d watches were opened, want %s", w.watches.Load(), args[0])
+			return fmt.Errorf("%d watches were opened, want %s", w.watches.Load(), n)
 		}
 		time.Sleep(time.Millisecond)
 	}
+	return nil
 }

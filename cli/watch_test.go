@@ -141,8 +141,8 @@ func TestWatchingOneRecordInYAML(t *testing.T) {
 	s.run(plain("api.example.com"), "apply", "-f", "-")
 	s.run(plain("www.example.com"), "apply", "-f", "-")
 	out, _, end := s.begin("get", "api.example.com", "--watch-only", "-o", "yaml")
-	for s.watches.Load() == 0 {
-		time.Sleep(time.Millisecond)
+	if err := s.awaitWatches("1"); err != nil {
+		t.Fatal(err)
 	}
 	s.phase("www.example.com", "Active")
 	s.phase("api.example.com", "Issuing")

@@ -16,6 +16,8 @@ import (
 	"k8s.io/client-go/dynamic/dynamicinformer"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
+
+	"github.com/apoxy-dev/caddy-apoxy/e2e/testnet"
 )
 
 var recordsResource = schema.GroupVersionResource{Group: "core.apoxy.dev", Version: "v1alpha3", Resource: "domainrecords"}
@@ -71,7 +73,7 @@ func TestConformanceInformerMissesNothing(t *testing.T) {
 	t.Logf("%d writes by %d writers in %v: %.0f a second; %d requests were sent again",
 		all, writing, took.Round(time.Millisecond), float64(all)/took.Seconds(), w.again.Load())
 	for _, l := range []*ledger{informed, followed} {
-		if err := eventuallyQuiet(time.Minute, l, names, last); err != nil {
+		if err := testnet.Until(time.Minute, "the last writes to be heard of", func() error { return l.behind(names, last) }); err != nil {
 			t.Error(err)
 		}
 	}
@@ -79,17 +81,6 @@ func TestConformanceInformerMissesNothing(t *testing.T) {
 	// that it has seen.
 	informed.close(t, 0)
 	followed.close(t, 0)
-}
-
-func eventuallyQuiet(limit time.Duration, l *ledger, names []string, last int) error {
-	deadline := time.Now().Add(limit)
-	for {
-		err := l.behind(names, last)
-		if err == nil || time.Now().After(deadline) {
-			return err
-		}
-		time.Sleep(20 * time.Millisecond)
-	}
 }
 
 // connections are those of the followers, to be cut.

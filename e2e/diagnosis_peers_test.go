@@ -23,6 +23,7 @@ const (
 	laxAddr        = "127.0.0.25" // a name server that serves what NSD refuses to
 	validatingAddr = "127.0.0.55" // a resolver that validates bogus.com
 	hoardingAddr   = "127.0.0.56" // a resolver that keeps what it has for the TTL
+	sixAddr        = "127.0.0.57" // a resolver that asks over IPv6, too
 )
 
 // diagnosed is a record with what the tests of diagnosis look at.
@@ -122,58 +123,32 @@ func (p *product) useResolvers(t *testing.T, addrs ...string) {
 	p.reconfigure(t, "resolvers "+testnet.ResolverAddr, "resolvers "+strings.Join(addrs, " "))
 }
 
-// resolver starts an Unbound on addr until the test ends; options are lines of
-// its server clause.
+// resolver starts an Unbound on addr until the test ends; see
+// testnet.StartResolver.
 func resolver(t *testing.T, addr string, options ...string) {
 	t.Helper()
-	dir := t.TempDir()
-	config := fmt.Sprintf(`server:
-  interface: %[1]s
-  access-control: 127.0.0.0/8 allow
-  directory: "%[2]s"
-  chroot: ""
-  username: ""
-  pidfile: ""
-  use-syslog: no
-  logfile: ""
-  num-threads: 1
-  do-ip6: no
-  do-not-query-localhost: no
-  root-hints: "%[2]s/root.hints"
-  infra-host-ttl: 1
-  infra-keep-probing: yes
-  %[3]s
-remote-control:
-  control-enable: no
-`, addr, dir, strings.Join(options, "\n  "))
-	for file, text := range map[string]string{
-		"root.hints":   ". 3600 NS ns.root.\nns.root. 3600 A " + testnet.RootAddr + "\n",
-		"unbound.conf": config,
-	} {
-		if err := os.WriteFile(filepath.Join(dir, file), []byte(text), 0o644); err != nil {
-			t.Fatal(err)
-		}
+	proc, err := testnet.StartResolver(addr, options...)
+	if proc != nil {
+		t.Cleanup(func() {
+			if err := proc.Stop(5 * time.Second); err != nil {
+				t.Error(err)
+			}
+		})
 	}
-	proc, err := testnet.Spawn("unbound-"+addr, nil, "unbound", "-d", "-c", filepath.Join(dir, "unbound.conf"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		if err := proc.Stop(5 * time.Second); err != nil {
-			t.Error(err)
-		}
-	})
-	eventually(t, 10*time.Second, "the resolver at "+addr, func() error {
-		_, err := testnet.Ask(addr, ".", dns.TypeNS)
-		return err
-	})
 }
 
 // nameServer starts an NSD on addr until the test ends; its name resolves.
 func nameServer(t *testing.T, n *testnet.Network, addr, label string) *testnet.Server {
 	t.Helper()
 	home := customer(t, n, label)
-	home.set(t, "ns A "+addr)
+	kind := "A"
+	if strings.Contains(addr, ":") {
+		kind = "AAAA"
+	}
+	home.set(t, "ns "+kind+" "+addr)
 	return namedServer(t, addr, "ns."+home.name+".")
 }
 

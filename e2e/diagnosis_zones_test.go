@@ -89,7 +89,7 @@ func TestDiagnosisOfBogusZone(t *testing.T) {
 	r := p.add(t, host, true, nil)
 	records := []string{r.line(t, "ACMEChallenge"), r.line(t, "Traffic")}
 	bad, ds := signed(t, "bogus.com", "ns1.provider.org.", true, records...)
-	resolver(t, validatingAddr, `module-config: "validator iterator"`, `trust-anchor: "`+ds+`"`, "cache-max-ttl: 1", "cache-max-negative-ttl: 1")
+	resolver(t, validatingAddr, `module-config: "validator iterator"`, `trust-anchor: "`+ds+`"`, testnet.ShortCaches)
 	if err := n.Provider.SetZone("bogus.com", bad...); err != nil {
 		t.Fatal(err)
 	}
@@ -161,7 +161,7 @@ func TestDiagnosisOfPartialPropagation(t *testing.T) {
 func TestDiagnosisOfStaleResolverCaches(t *testing.T) {
 	n := network(t)
 	p := start(t, n, settings{})
-	resolver(t, hoardingAddr, `module-config: "iterator"`)
+	resolver(t, hoardingAddr, testnet.Trusting)
 	p.useResolvers(t, testnet.ResolverAddr, hoardingAddr)
 	d := customer(t, n, "stale")
 	host := "api." + d.name

@@ -64,7 +64,7 @@ func Start() (*Network, error) {
 		return nil, err
 	}
 	for _, addr := range []string{ResolverAddr, caResolverAddr} {
-		if err := startResolver(addr); err != nil {
+		if _, err := StartResolver(addr, Trusting, ShortCaches, `local-zone: "test." nodefault`); err != nil {
 			return nil, err
 		}
 	}

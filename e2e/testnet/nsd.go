@@ -2,6 +2,7 @@ package testnet
 
 import (
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -143,7 +144,7 @@ func Ask(addr, name string, qtype uint16) (*dns.Msg, error) {
 	query := new(dns.Msg)
 	query.SetQuestion(dns.Fqdn(name), qtype)
 	client := dns.Client{Timeout: 2 * time.Second}
-	answer, _, err := client.Exchange(query, addr+":53")
+	answer, _, err := client.Exchange(query, net.JoinHostPort(addr, "53"))
 	if err != nil {
 		return nil, fmt.Errorf("asking %s for %s %s: %w", addr, name, dns.TypeToString[qtype], err)
 	}

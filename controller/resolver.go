@@ -80,7 +80,6 @@ type Resolver struct {
 	slots     chan struct{}
 	gates     gates
 	mute      muted
-	ipv6      atomic.Bool
 }
 
 // NewResolver returns a Resolver. Recursive resolvers that cannot be used are
@@ -122,7 +121,6 @@ func NewResolver(cfg ResolverConfig) *Resolver {
 		slots:     make(chan struct{}, cfg.Concurrency),
 		gates:     gates{limit: cfg.ZoneConcurrency, open: make(map[string]*gate)},
 	}
-	r.ipv6.Store(routeToIPv6())
 	if err := r.SetResolvers(cfg.Resolvers); err != nil {
 		cfg.Logger.Error("no recursive resolver can be asked", zap.Error(err))
 	}

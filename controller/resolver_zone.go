@@ -204,7 +204,7 @@ func (r *Resolver) serverAddresses(ctx context.Context, gate, name string) []net
 		return slices.Clone(addrs)
 	}
 	types := []uint16{dns.TypeA}
-	if r.ipv6.Load() {
+	if routeToIPv6() { // which this machine may get, or lose, at any time
 		types = append(types, dns.TypeAAAA)
 	}
 	found := make([][]netip.Addr, len(types))

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"syscall"
 
 	"github.com/caddyserver/caddy/v2"
@@ -71,12 +72,18 @@ func (rt *runtime) rrsetsOf(zone string) (*dnsprovider.RRSets, error) {
 	return r, nil
 }
 
-// listenDNS answers DNS on the configured addresses from now on.
+// listenDNS answers DNS on the configured addresses from now on. An address that
+// overlaps one that the configuration before answers on takes over from it.
 func (a *App) listenDNS() error {
 	for _, address := range a.DNS {
+		shared := slices.ContainsFunc(heldAddresses(), func(h string) bool { return overlap(address, h) })
 		v, _, err := listeners.LoadOrNew(address, func() (caddy.Destructor, error) {
 			l := &dnsListener{address: address}
-			server, err := dnsprovider.Listen(context.Background(), address, dnsprovider.ServerOptions{Logger: a.held.logger.Named("dns")})
+			server, err := dnsprovider.Listen(context.Background(), address, dnsprovider.ServerOptions{
+				Logger:    a.held.logger.Named("dns"),
+				Authority: a.authority,
+				Shared:    shared,
+			})
 			if err != nil {
 				return nil, fmt.Errorf("answering DNS on %s: %w", address, err)
 			}
@@ -111,7 +118,7 @@ func bindMend(err error, address string, held []string) string {
 	case errors.Is(err, syscall.EADDRINUSE):
 		for _, h := range held {
 			if overlap(address, h) {
-				return "the configuration in force answers on " + h + ", which overlaps: a reload cannot go from one to the other, restart Caddy"
+				return "this process answers on " + h + " already, which overlaps, and the system does not let both: restart Caddy instead of reloading"
 			}
 		}
 		return "another program answers there (on a desktop mostly systemd-resolved): stop it, or name this machine's public address with `dns`"

@@ -18,7 +18,7 @@ func TestBindMend(t *testing.T) {
 	}{
 		{"a stranger has the port", syscall.EADDRINUSE, ":53", nil, "another program"},
 		{"we answer on another port and another address", syscall.EADDRINUSE, "127.0.0.1:53", []string{":5353", "127.0.0.2:53"}, "another program"},
-		{"we answer on one address and are to answer on all", syscall.EADDRINUSE, ":53", []string{"127.0.0.1:53"}, "answers on 127.0.0.1:53, which overlaps"},
+		{"we answer on one address and are to answer on all", syscall.EADDRINUSE, ":53", []string{"127.0.0.1:53"}, "answers on 127.0.0.1:53 already, which overlaps"},
 		{"we answer on all addresses and are to answer on one", syscall.EADDRINUSE, "127.0.0.1:53", []string{"[::]:53"}, "restart Caddy"},
 		{"no right to the port", syscall.EACCES, ":53", nil, "CAP_NET_BIND_SERVICE"},
 		{"an address of another machine", syscall.EADDRNOTAVAIL, "192.0.2.1:53", nil, "this machine has the address"},

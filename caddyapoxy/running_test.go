@@ -13,6 +13,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
+	"github.com/miekg/dns"
 
 	"github.com/apoxy-dev/caddy-apoxy/target"
 )
@@ -172,5 +173,49 @@ func TestReloads(t *testing.T) {
 	}
 	if _, there := listeners.References(w.dns); there {
 		t.Error("DNS is answered after the last configuration ended")
+	}
+}
+
+// Who changes `dns` from one address to all of them, or back, loses no query: the
+// new sockets answer before the old ones close.
+func TestReloadsBetweenOverlappingDNSAddresses(t *testing.T) {
+	w := newWorld(t)
+	if err := load(t, w.caddyfile()); err != nil {
+		t.Fatal(err)
+	}
+	specific := w.dns
+	_, port, _ := net.SplitHostPort(specific)
+	stop, done := make(chan struct{}), make(chan struct{})
+	var asked, lost atomic.Int64
+	go func() {
+		defer close(done)
+		client := dns.Client{Timeout: 5 * time.Second}
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			asked.Add(1)
+			answer, _, err := client.Exchange(new(dns.Msg).SetQuestion(w.zone+".", dns.TypeSOA), specific)
+			if err != nil || len(answer.Answer) != 1 {
+				lost.Add(1)
+			}
+		}
+	}()
+	for _, w.dns = range []string{":" + port, specific, ":" + port} {
+		if err := load(t, strings.Replace(w.caddyfile(), "resolvers :", "resolvers 127.0.0.1:", 1)); err != nil {
+			t.Fatal(err)
+		}
+		goal := asked.Load() + 20
+		until(t, "queries on "+w.dns, func() bool { return asked.Load() > goal })
+		if held := heldAddresses(); len(held) != 1 || held[0] != w.dns {
+			t.Errorf("DNS is answered on %v, want %s alone", held, w.dns)
+		}
+	}
+	close(stop)
+	<-done
+	if lost.Load() > 0 {
+		t.Errorf("%d of %d queries lost", lost.Load(), asked.Load())
 	}
 }

@@ -27,6 +27,13 @@ type ServerOptions struct {
 	// MaxConnsPerClient bounds those of one IPv4 address or IPv6 /64. A CA that
 	// asks over TCP validates many orders from one address. Default: 256.
 	MaxConnsPerClient int
+	// Authority is what is answered from until SetAuthority is called. Nil:
+	// everything is refused.
+	Authority *Authority
+	// Shared says that this process answers on an overlapping address already:
+	// on every address of the machine and the same port, or on one of them. Else
+	// whoever holds the address is a stranger, and Listen fails.
+	Shared bool
 	// IdleTimeout is how long a TCP connection may take to bring its next
 	// query; a tenth of it while more than half of MaxConns are in use.
 	// Default: 10 s.
@@ -55,7 +62,7 @@ func (o *ServerOptions) defaults() {
 }
 
 // Server answers DNS queries at one address, over UDP and TCP. It refuses
-// everything until it is given an Authority.
+// everything while it has no Authority.
 type Server struct {
 	o         ServerOptions
 	authority atomic.Pointer[Authority]
@@ -73,7 +80,7 @@ func Listen(ctx context.Context, addr string, o ServerOptions) (*Server, error) 
 	s := &Server{o: o}
 	s.conns.open = map[net.Conn]struct{}{}
 	s.conns.clients = map[[16]byte]int{}
-	s.SetAuthority(nil)
+	s.SetAuthority(o.Authority)
 	if err := s.bind(ctx, addr); err != nil {
 		s.closeSockets()
 		return nil, fmt.Errorf("listening for DNS on %s: %w", addr, err)
@@ -103,30 +110,26 @@ func (s *Server) bind(ctx context.Context, addr string) error {
 }
 
 func (s *Server) bindOnce(ctx context.Context, addr string) error {
-	var lc net.ListenConfig
-	ln, err := lc.Listen(ctx, "tcp", addr)
-	if err != nil {
-		return err
-	}
-	s.tcp = ln
-	at := ln.Addr().(*net.TCPAddr)
 	host, _, err := net.SplitHostPort(addr)
 	if err != nil {
 		return err
 	}
-	bound := net.JoinHostPort(host, fmt.Sprint(at.Port))
-	if s.o.Sockets > 1 {
-		// A first socket without sharing finds out whether somebody else holds
-		// the address: sharing it with a stranger would lose every other query.
-		probe, err := lc.ListenPacket(ctx, "udp", bound)
-		if err != nil {
-			return err
-		}
-		if err := probe.Close(); err != nil {
-			return err
+	var lc net.ListenConfig
+	if reusePort {
+		if !s.o.Shared {
+			// First without sharing, to find out whether somebody else holds the
+			// address: sharing it with a stranger would lose every other query.
+			if addr, err = s.probe(ctx, host, addr); err != nil {
+				return err
+			}
 		}
 		lc.Control = shareAddress
 	}
+	if s.tcp, err = lc.Listen(ctx, "tcp", addr); err != nil {
+		return err
+	}
+	at := s.tcp.Addr().(*net.TCPAddr)
+	bound := net.JoinHostPort(host, fmt.Sprint(at.Port))
 	for range s.o.Sockets {
 		pc, err := lc.ListenPacket(ctx, "udp", bound)
 		if err != nil {
@@ -147,6 +150,22 @@ func (s *Server) bindOnce(ctx context.Context, addr string) error {
 	return nil
 }
 
+// probe binds the address, TCP and UDP, and gives it back. It returns the address
+// with the port that the system chose if it was left to it.
+func (s *Server) probe(ctx context.Context, host, addr string) (string, error) {
+	var lc net.ListenConfig
+	ln, err := lc.Listen(ctx, "tcp", addr)
+	if err != nil {
+		return "", err
+	}
+	bound := net.JoinHostPort(host, fmt.Sprint(ln.Addr().(*net.TCPAddr).Port))
+	pc, err := lc.ListenPacket(ctx, "udp", bound)
+	if err == nil {
+		err = pc.Close()
+	}
+	return bound, errors.Join(err, ln.Close())
+}
+
 // SetAuthority makes the server answer from other zones from the next query on;
 // nil refuses everything.
 func (s *Server) SetAuthority(a *Authority) {
@@ -159,21 +178,42 @@ func (s *Server) SetAuthority(a *Authority) {
 // Addr is the address that both UDP and TCP are answered at.
 func (s *Server) Addr() net.Addr { return s.udp[0].LocalAddr() }
 
-// Close stops answering and returns when every loop has ended.
+// drainTime is how long a UDP socket that gets nothing new any more is read from
+// at a time, drainMost how long in all.
+const (
+	drainTime = 20 * time.Millisecond
+	drainMost = time.Second
+)
+
+// Close stops answering and returns when every loop has ended. What has arrived
+// over UDP is answered still; what comes now is for another server that shares
+// the address.
 func (s *Server) Close() error {
 	if s.closed.Swap(true) {
 		return nil
 	}
-	err := s.closeSockets()
+	for _, conn := range s.udp {
+		retire(conn)
+		_ = conn.SetReadDeadline(time.Now().Add(drainTime)) // fails on a closed one only
+	}
+	defer time.AfterFunc(drainMost, func() {
+		for _, conn := range s.udp {
+			_ = conn.Close() // its loop meets the error
+		}
+	}).Stop()
+	err := s.tcp.Close()
 	s.conns.closeAll()
 	s.loops.Wait()
-	return err
+	s.tcp = nil
+	return errors.Join(err, s.closeSockets())
 }
 
 func (s *Server) closeSockets() error {
 	var errs []error
 	for _, conn := range s.udp {
-		errs = append(errs, conn.Close())
+		if err := conn.Close(); !errors.Is(err, net.ErrClosed) {
+			errs = append(errs, err)
+		}
 	}
 	if s.tcp != nil {
 		errs = append(errs, s.tcp.Close())

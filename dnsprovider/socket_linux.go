@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"net"
+	"net/netip"
 	"syscall"
 	"unsafe"
 
@@ -27,6 +28,48 @@ func shareAddress(_, _ string, c syscall.RawConn) error {
 		return err
 	}
 	return opt
+}
+
+// retire has the kernel give new datagrams to other sockets that share the
+// address: one that is connected gets only its peer's. What is queued stays. If
+// that fails, what arrives before the socket is closed is lost.
+func retire(conn *net.UDPConn) {
+	own := conn.LocalAddr().(*net.UDPAddr).AddrPort().Addr().Unmap()
+	var peer unix.Sockaddr
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return
+	}
+	_ = raw.Control(func(fd uintptr) {
+		if family, err := unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_DOMAIN); err != nil {
+			return
+		} else if family == unix.AF_INET6 {
+			if own.IsUnspecified() {
+				own = netip.IPv6Loopback()
+			}
+			peer = &unix.SockaddrInet6{Port: 1, Addr: own.As16()}
+		} else {
+			if own.IsUnspecified() {
+				own = netip.AddrFrom4([4]byte{127, 0, 0, 1})
+			}
+			peer = &unix.SockaddrInet4{Port: 1, Addr: own.As4()}
+		}
+		_ = unix.Connect(int(fd), peer)
+	})
+}
+
+// queued reports whether a datagram has arrived that was not read yet.
+func queued(conn *net.UDPConn) bool {
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return false
+	}
+	found := false
+	err = raw.Control(func(fd uintptr) {
+		_, _, err := unix.Recvfrom(int(fd), make([]byte, 1), unix.MSG_PEEK|unix.MSG_DONTWAIT)
+		found = err == nil
+	})
+	return err == nil && found
 }
 
 // wantDestination makes the kernel tell which address a datagram was sent to,

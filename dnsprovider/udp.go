@@ -8,9 +8,10 @@ import (
 	"go.uber.org/zap"
 )
 
-// serveUDP answers on one socket until it is closed.
+// serveUDP answers on one socket until the server is closed and nothing is
+// queued there.
 func (s *Server) serveUDP(conn *net.UDPConn) {
-	for !s.closed.Load() {
+	for again := true; again; again = !s.closed.Load() || queued(conn) {
 		s.loopUDP(conn)
 	}
 }
@@ -36,8 +37,15 @@ func (s *Server) loopUDP(conn *net.UDPConn) {
 	for {
 		size, oobn, _, from, err := conn.ReadMsgUDPAddrPort(req, oob)
 		if err != nil {
-			if errors.Is(err, net.ErrClosed) || s.closed.Load() {
+			if errors.Is(err, net.ErrClosed) {
 				return
+			}
+			if s.closed.Load() {
+				if !queued(conn) {
+					return
+				}
+				_ = conn.SetReadDeadline(time.Now().Add(drainTime)) // the loop was late
+				continue
 			}
 			// Such as an ICMP error that an earlier answer met. Never a reason
 			// to stop; the pause keeps a broken socket from spinning.

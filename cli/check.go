@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/spf13/cobra"
+	"k8s.io/cli-runtime/pkg/printers"
 )
 
 type checkOptions struct {
@@ -31,18 +32,17 @@ func (o *checkOptions) run(ctx context.Context, c *client, args []string) error 
 	if err != nil {
 		return err
 	}
-	if o.out.format == "wide" {
-		return usagef("check prints no table: leave -o out, or give -o yaml")
+	var p printers.ResourcePrinter
+	if o.out.format != "" { // before the look: that takes its time
+		if p, err = o.out.printer(); err != nil {
+			return err
+		}
 	}
 	u, err := o.do(ctx, c, name, nil, fmt.Errorf("the look at %q took over %v: try again, or give --timeout more", name, o.timeout))
 	if err != nil {
 		return err
 	}
-	if o.out.format != "" {
-		p, err := o.out.printer()
-		if err != nil {
-			return err
-		}
+	if p != nil {
 		if err := p.PrintObj(u, o.env.Stdout); err != nil {
 			return fmt.Errorf("printing: %w", err)
 		}

@@ -36,7 +36,6 @@ func getCommand(env Env) *cobra.Command {
   caddy apoxy domainrecord get -l core.apoxy.dev/owner=acme -w
   caddy apoxy domainrecord get -o custom-columns=HOST:.spec.name,PHASE:.status.phase`,
 	}
-	o.out.addFlags(cmd)
 	o.out.addTableFlags(cmd)
 	cmd.Flags().StringVarP(&o.query.labels, "selector", "l", "", "only records whose labels match, such as team=a,tier!=free")
 	cmd.Flags().StringVar(&o.query.fields, "field-selector", "", "only records whose fields match: metadata.name, spec.name, spec.target.ref.kind, spec.target.ref.name")

@@ -18,19 +18,33 @@ type output struct {
 	showLabels   bool
 	labelColumns []string
 	managed      bool
+	tables       bool // the command prints them
 }
 
-const formats = "wide, yaml, json, name, jsonpath=, jsonpath-file=, go-template=, go-template-file=, custom-columns=, custom-columns-file="
+// formats names what -o takes.
+func (o *output) formats() string {
+	const all = "yaml, json, name, jsonpath=, jsonpath-file=, go-template=, go-template-file=, custom-columns=, custom-columns-file="
+	if o.tables {
+		return "wide, " + all
+	}
+	return all
+}
 
 func (o *output) addFlags(cmd *cobra.Command) {
-	cmd.Flags().StringVarP(&o.format, "output", "o", "", "output format, one of: "+formats)
+	cmd.Flags().StringVarP(&o.format, "output", "o", "", "output format, one of: "+o.formats())
 	cmd.Flags().BoolVar(&o.managed, "show-managed-fields", false, "keep metadata.managedFields in yaml and json")
-	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(
-		[]cobra.Completion{"wide", "yaml", "json", "name", "jsonpath=", "go-template=", "custom-columns="},
+	offered := []cobra.Completion{"yaml", "json", "name", "jsonpath=", "go-template=", "custom-columns="}
+	if o.tables {
+		offered = append(offered, "wide")
+	}
+	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(offered,
 		cobra.ShellCompDirectiveNoFileComp|cobra.ShellCompDirectiveNoSpace))
 }
 
+// addTableFlags is addFlags for a command that prints tables.
 func (o *output) addTableFlags(cmd *cobra.Command) {
+	o.tables = true
+	o.addFlags(cmd)
 	cmd.Flags().BoolVar(&o.noHeaders, "no-headers", false, "leave a table's header out")
 	cmd.Flags().BoolVar(&o.showLabels, "show-labels", false, "add a column with all labels")
 	cmd.Flags().StringSliceVarP(&o.labelColumns, "label-columns", "L", nil, "labels to add a column for")
@@ -85,8 +99,10 @@ func (o *output) printer() (printers.ResourcePrinter, error) {
 		}
 	case "custom-columns":
 		p, err = newColumnsPrinter(arg, o.noHeaders)
+	case "wide":
+		return nil, usagef("-o wide is for tables, as get prints them: leave -o out, or give one of %s", o.formats())
 	default:
-		return nil, usagef("-o %s is no output format: give one of %s", quote(o.format), formats)
+		return nil, usagef("-o %s is no output format: give one of %s", quote(o.format), o.formats())
 	}
 	if err != nil {
 		return nil, usagef("-o %s: %v", kind, err)

@@ -76,7 +76,8 @@ func (s *Scheduler) arrives(ctx context.Context, w Want) bool {
 
 // permitted leaves the challenge types that CAA records permit (RFC 8659, RFC
 // 8657). Where they cannot be looked up no CA may issue (RFC 8659 section 3), so
-// none is asked, unless it is pressing.
+// none is asked, unless it is pressing. A CA that does not say by which name they
+// speak of it, such as one's own in a world of its own, is left to check itself.
 func (s *Scheduler) permitted(ctx context.Context, c *ca, w Want, methods []string, pressing bool) ([]string, *failure) {
 	p := s.prober.Load()
 	if p == nil || *p == nil {
@@ -85,6 +86,9 @@ func (s *Scheduler) permitted(ctx context.Context, c *ca, w Want, methods []stri
 	set, err := (*p).CAA(ctx, w.Hostname)
 	switch {
 	case err != nil && !pressing:
+		if names, ierr := c.caaIdentities(ctx); ierr == nil && len(names) == 0 {
+			return methods, nil
+		}
 		return nil, &failure{class: ClassDNS, err: err, message: cut(err.Error(), 300) +
 			"; without an answer no certificate authority may issue, so none was asked. Whoever runs that name server makes it answer questions of type CAA, if only that there is nothing"}
 	case err != nil || len(set) == 0:

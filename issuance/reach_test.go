@@ -173,17 +173,26 @@ func TestAHostnameThatLeadsElsewhereTooCausesNoOrder(t *testing.T) {
 
 func TestACAAThatCannotBeLookedUpCausesNoOrder(t *testing.T) {
 	w := newWorld(t)
+	w.ca.identities = []string{"ca.test"}
 	w.dns.delegate("api.example.com")
 	w.dns.caaErr = errors.New("looking for CAA records of api.example.com at example.com: SERVFAIL from 192.0.2.53")
 	w.s.Want(Want{Hostname: "api.example.com", UID: "u1", DNS01: true})
 	o := w.until("api.example.com", "waits for DNS", func(o ownership.CertificateObservation) bool { return o.Message != "" && o.Work == ownership.WorkNone })
-	if !strings.Contains(o.Message, "SERVFAIL from 192.0.2.53") || w.ca.count("") != 0 {
-		t.Errorf("%q, %d requests", o.Message, w.ca.count(""))
+	if !strings.Contains(o.Message, "SERVFAIL from 192.0.2.53") || w.ca.placed() != 0 {
+		t.Errorf("%q, %d orders", o.Message, w.ca.placed())
 	}
 	c := w.is.cas()[0]
 	if m, f := w.s.permitted(t.Context(), c, Want{Hostname: "api.example.com"}, []string{"dns-01"}, true); f != nil || len(m) != 1 {
 		t.Errorf("a certificate about to expire is not tried: %v, %v", m, f)
 	}
+}
+
+func TestACAWithoutACAAIdentityIssuesWhereCAACannotBeLookedUp(t *testing.T) {
+	w := newWorld(t)
+	w.dns.delegate("api.example.com")
+	w.dns.caaErr = errors.New("looking for CAA records of api.example.com at com: REFUSED from 127.0.0.1")
+	w.s.Want(Want{Hostname: "api.example.com", UID: "u1", DNS01: true})
+	w.until("api.example.com", "certified", seen)
 }
 
 // An edge may be reachable from everywhere but from itself.

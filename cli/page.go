@@ -195,7 +195,8 @@ func (p *page) when(t *metav1.Time) string {
 		return none
 	}
 	at := t.UTC().Format("2006-01-02 15:04:05 UTC")
-	if d := p.now.Sub(t.Time); d >= 0 {
+	// Statuses hold whole seconds, some of them rounded up.
+	if d := p.now.Sub(t.Time); d > -time.Second {
 		return at + " (" + duration.HumanDuration(d) + " ago)"
 	}
 	return at + " (in " + duration.HumanDuration(t.Sub(p.now)) + ")"

@@ -30,8 +30,8 @@ var errNoEtcd = errors.New("store etcd is not part of this version: use `store b
 // The shortest that make sense: below, the looks at one record would follow
 // each other without a pause, and one failed look would take a domain down.
 const (
-	leastCheckInterval = 100 * time.Millisecond
-	leastDetachAfter   = time.Second
+	leastCheckInterval = 10 * time.Millisecond
+	leastDetachAfter   = 100 * time.Millisecond
 )
 
 // App attaches customers' domains: it keeps DomainRecords, serves the
@@ -50,12 +50,12 @@ type App struct {
 	// Default: the system's.
 	Resolvers []string `json:"resolvers,omitempty"`
 
-	// How often a record that is not settled is looked at, at least 100ms; a
+	// How often a record that is not settled is looked at, at least 10ms; a
 	// bare number is nanoseconds, as everywhere in Caddy's JSON. Default: 30s.
 	CheckInterval caddy.Duration `json:"check_interval,omitempty"`
 
 	// How long every proof must be affirmatively gone before a record's
-	// ownership falls, at least 1s. Default: 10m.
+	// ownership falls, at least 100ms. Default: 10m.
 	DetachAfter caddy.Duration `json:"detach_after,omitempty"`
 
 	// Where records live. Default: bolt in Caddy's data directory.

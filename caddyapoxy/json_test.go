@@ -17,11 +17,11 @@ func TestWrongJSONIsRefused(t *testing.T) {
 		name, zone, app string
 		want            []string // parts of the error; none: it is right
 	}{
-		{"seconds as a bare number", "", `,"check_interval":1`, []string{"check_interval", "at least 100ms", "got 1ns", `"30s"`}},
+		{"seconds as a bare number", "", `,"check_interval":1`, []string{"check_interval", "at least 10ms", "got 1ns", `"30s"`}},
 		{"a negative interval", "", `,"check_interval":"-30s"`, []string{"check_interval", "got -30s"}},
-		{"the shortest interval", "", `,"check_interval":"100ms"`, nil},
-		{"minutes as a bare number", "", `,"detach_after":10`, []string{"detach_after", "at least 1s", "got 10ns"}},
-		{"the shortest detach_after", "", `,"detach_after":1000000000`, nil},
+		{"the shortest interval", "", `,"check_interval":"10ms"`, nil},
+		{"minutes as a bare number", "", `,"detach_after":10`, []string{"detach_after", "at least 100ms", "got 10ns"}},
+		{"the shortest detach_after", "", `,"detach_after":100000000`, nil},
 		{"a bare number as negative_ttl", `,"negative_ttl":300`, "", []string{"negative_ttl", "300ns", "1s to 24h"}},
 		{"a negative_ttl of more than a day", `,"negative_ttl":"48h"`, "", []string{"negative_ttl", "48h", "1s to 24h"}},
 		{"an edge that nothing answers for", `,"edge":["www.cname.example.net"]`, "", []string{"edge", `"www.cname.example.net"`, "inside the zone"}},

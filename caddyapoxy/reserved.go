@@ -8,10 +8,11 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
-// reservations are the sites of a configuration that answer by themselves: no
-// record may take one of their hostnames, because it would never be served. A
-// site that has the apoxy handler serves records, and so it reserves nothing;
-// one without a host, such as `https://`, does not either.
+// reservations are the sites of a configuration that answer for hostnames by
+// themselves: no record may take one of these. A site's own hostname is always
+// reserved: Caddy manages its certificate. A wildcard site that has the apoxy
+// handler serves records, and so it reserves nothing; one without a host, such
+// as `https://`, does not either.
 type reservations struct {
 	sites []site // the most specific first; of equals, those that reserve nothing
 }
@@ -32,9 +33,10 @@ func reservedHosts(app *caddyhttp.App) reservations {
 	}
 	for _, server := range app.Servers {
 		for _, route := range server.Routes {
-			reserves := !servesRecords(route.Handlers)
+			serves := servesRecords(route.Handlers)
 			for _, host := range matchedHosts(route.MatcherSets) {
-				r.sites = append(r.sites, site{host, strings.Count(host, "*"), reserves})
+				stars := strings.Count(host, "*")
+				r.sites = append(r.sites, site{host, stars, stars == 0 || !serves})
 			}
 		}
 	}

@@ -59,7 +59,7 @@ admin.tenants.example {
 		"*.operator.example":    "*.operator.example",
 		"a.b.operator.example":  "", // * is one label
 		"operator.example":      "",
-		"shop.operator.example": "", // a site that serves records
+		"shop.operator.example": "shop.operator.example", // it serves records, but its hostname is taken
 		"any.tenants.example":   "",
 		"*.tenants.example":     "",
 		"admin.tenants.example": "admin.tenants.example",

@@ -43,7 +43,7 @@ func (c *Controller) Changed(ch hosts.Change) {
 	}
 	c.mu.Unlock()
 	if loading {
-		c.recall(r, now)
+		c.recall(e, r, now)
 		return
 	}
 	c.poke()
@@ -56,7 +56,7 @@ func touched(r, before *v1alpha3.DomainRecord) bool {
 }
 
 // Recall takes up from its status what was known of a record before the start.
-func (c *Controller) recall(r *v1alpha3.DomainRecord, now time.Time) {
+func (c *Controller) recall(e *entry, r *v1alpha3.DomainRecord, now time.Time) {
 	s := &r.Status
 	window := c.cfg.Settings().DetachAfter
 	owned := s.Condition(v1alpha3.ConditionOwnershipVerified)
@@ -69,7 +69,7 @@ func (c *Controller) recall(r *v1alpha3.DomainRecord, now time.Time) {
 	}
 	if r.WantsTLS() && (s.Phase == v1alpha3.PhaseIssuing || s.Phase == v1alpha3.PhaseActive) {
 		wildcard := v1alpha3.IsWildcard(r.Spec.Name)
-		c.cfg.Issuance.Want(wantOf(r, isTrue(s, v1alpha3.ConditionACMEChallengeDelegationReady),
+		c.cfg.Issuance.Want(wantOf(e, r, isTrue(s, v1alpha3.ConditionACMEChallengeDelegationReady),
 			!wildcard && isTrue(s, v1alpha3.ConditionCNAMEConfigured)))
 	}
 }

@@ -163,7 +163,7 @@ func (c *Controller) want(e *entry, r *v1alpha3.DomainRecord, v ownership.Verdic
 		c.cfg.Issuance.Forget(host)
 		return
 	}
-	c.cfg.Issuance.Want(wantOf(r, v.DNS01, v.HTTP01))
+	c.cfg.Issuance.Want(wantOf(e, r, v.DNS01, v.HTTP01))
 	c.mu.Lock()
 	gone, other := e.gone, c.ofHost(host)
 	c.mu.Unlock()
@@ -175,8 +175,13 @@ func (c *Controller) want(e *entry, r *v1alpha3.DomainRecord, v ownership.Verdic
 	}
 }
 
-func wantOf(r *v1alpha3.DomainRecord, dns01, http01 bool) issuance.Want {
-	w := issuance.Want{Hostname: r.Spec.Name, UID: string(r.UID), Owner: r.Owner(), DNS01: dns01, HTTP01: http01}
+// wantOf is what a record wants.
+func wantOf(e *entry, r *v1alpha3.DomainRecord, dns01, http01 bool) issuance.Want {
+	host := r.Spec.Name
+	if host == e.hostname {
+		host = e.hostname // one copy in memory
+	}
+	w := issuance.Want{Hostname: host, UID: string(r.UID), Owner: r.Owner(), DNS01: dns01, HTTP01: http01}
 	if r.Spec.TLS != nil {
 		w.CertificateAuthority = r.Spec.TLS.CertificateAuthority
 	}

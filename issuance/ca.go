@@ -30,6 +30,8 @@ type ca struct {
 	client *acme.Client
 	log    *zap.Logger
 
+	naming     sync.Once
+	named      string                   // ledgerKey, once it was asked for
 	identities atomic.Pointer[[]string] // as the directory told them
 	accountMu  sync.Mutex
 	acct       acme.Account
@@ -90,11 +92,14 @@ func (c *ca) storage() certmagic.Storage { return c.cfg.Storage }
 
 // ledgerKey names CA and account in the ledger, without asking anyone.
 func (c *ca) ledgerKey() string {
-	email := certmagic.StorageKeys.Safe(c.auth.Email)
-	if email == "" {
-		email = "default"
-	}
-	return certmagic.StorageKeys.Safe(c.key) + "/" + email
+	c.naming.Do(func() { // it is asked for with every hostname that is due
+		email := certmagic.StorageKeys.Safe(c.auth.Email)
+		if email == "" {
+			email = "default"
+		}
+		c.named = certmagic.StorageKeys.Safe(c.key) + "/" + email
+	})
+	return c.named
 }
 
 // caaIdentities are the CAA issuer domain names that the CA answers to: as its

@@ -8,43 +8,81 @@ import (
 // resortInterval is how often waiting work is sorted anew.
 const resortInterval = time.Hour
 
+// batch bounds what is moved under one hold of the lock: whoever waits for an
+// Observe must not notice that a million hostnames are due.
+const batch = 256
+
 // dispatch moves what has become due into the lanes and takes up as much as
 // there is room for. It returns the work to be run.
 func (s *Scheduler) dispatch(ctx context.Context) []func() {
+	for ctx.Err() == nil && s.sort() {
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := s.now()
-	if now.Sub(s.sorted) > resortInterval {
-		s.reroute() // what waited long may have become pressing
-	}
-	for len(s.due) > 0 && !s.due[0].due.After(now) {
-		e := s.due[0]
-		s.due.at(e, time.Time{})
-		s.place(e, now)
-		if e.index >= 0 && !e.due.After(now) {
-			break // the clock stands still; the pause sees to it
-		}
-	}
 	var jobs []func()
+	moved := 0
 	for _, l := range s.lanes {
-		for l.plan.size > 0 && s.open(l, now) {
-			it := l.plan.pop()
-			e := it.entry
-			e.ready, e.lane = nil, nil
+		for l.plan.size > 0 && moved < batch && s.open(l, now) {
+			e := l.plan.pop().entry
+			e.ready = nil
 			st, at := e.next(now)
 			if st == stepNone || at.After(now) || st == stepOrder && l.ca == nil {
 				s.place(e, now)
+				moved++
 				continue
 			}
 			if st == stepOrder {
 				if _, held := s.ledger.held(l.ca, e.hostname, now); held {
 					s.place(e, now)
+					moved++
 					continue
 				}
 			}
 			jobs = append(jobs, s.takeUp(ctx, e, st, l.ca, now))
 		}
 	}
+	if moved >= batch {
+		s.poke() // there may be more
+	}
+	s.measure(now)
+	return jobs
+}
+
+// sort moves a batch of what has become due, or is to be sorted anew, to where
+// it belongs now. It reports whether there may be more.
+func (s *Scheduler) sort() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := s.now()
+	if now.Sub(s.sorted) > resortInterval {
+		s.reroute() // what waited long may have become pressing
+	}
+	for range batch {
+		if n := len(s.stale); n > 0 {
+			if it := s.stale[n-1].plan.pop(); it != nil {
+				it.entry.ready = nil
+				s.place(it.entry, now)
+			} else {
+				s.stale[n-1] = nil
+				s.stale = s.stale[:n-1]
+			}
+			continue
+		}
+		if len(s.due) == 0 || s.due[0].due > now.UnixNano() {
+			return false
+		}
+		e := s.due[0]
+		s.place(e, now)
+		if e.index >= 0 && e.due <= now.UnixNano() {
+			return false // the clock stands still; the pause sees to it
+		}
+	}
+	return true
+}
+
+// measure sets the gauges and forgets empty lanes. s.mu must be held.
+func (s *Scheduler) measure(now time.Time) {
 	depth, forecast := 0, time.Duration(0)
 	for key, l := range s.lanes {
 		depth += l.plan.size
@@ -57,7 +95,6 @@ func (s *Scheduler) dispatch(ctx context.Context) []func() {
 	}
 	queueDepth.Set(float64(depth))
 	queueForecast.Set(forecast.Seconds())
-	return jobs
 }
 
 // open reports whether work of a lane may be taken up.
@@ -83,8 +120,8 @@ func (s *Scheduler) pause() time.Duration {
 	defer s.mu.Unlock()
 	now := s.now()
 	next := now.Add(time.Hour)
-	if len(s.due) > 0 && s.due[0].due.Before(next) {
-		next = s.due[0].due
+	if len(s.due) > 0 && s.due[0].due < next.UnixNano() {
+		next = time.Unix(0, s.due[0].due)
 	}
 	for _, l := range s.lanes {
 		if l.ca == nil || l.exempt || s.flying >= s.cfg.Concurrency {
@@ -105,17 +142,18 @@ func (s *Scheduler) takeUp(ctx context.Context, e *entry, st step, c *ca, now ti
 	if f.order {
 		s.flying++
 		f.ca = c.auth.host()
-		if at := unix(e.rec.Renewal); e.rec.has() && at.After(e.since) {
-			e.since = at
+		since := time.Unix(0, e.since)
+		if renewal, _ := e.times(); e.has() {
+			since = later(since, unix(renewal))
 		}
-		queueAge.Set(max(now.Sub(e.since), 0).Seconds())
+		queueAge.Set(max(now.Sub(since), 0).Seconds())
 	} else {
 		s.beside(f, 1)
 	}
-	job := job{s: s, hostname: e.hostname, want: e.want, rec: e.rec, flight: f, step: st}
+	job := job{s: s, hostname: e.hostname, want: e.want(), rec: e.record(), flight: f, step: st}
 	if c != nil {
 		job.cas = append(job.cas, c)
-		for _, other := range s.candidates(e.want) {
+		for _, other := range s.candidates(e.asks()) {
 			if _, held := s.ledger.held(other, e.hostname, now); other != c && !held {
 				job.cas = append(job.cas, other)
 			}
@@ -166,15 +204,14 @@ func (s *Scheduler) land(ctx context.Context, e *entry, l landing) {
 		s.beside(f, -1)
 	}
 	close(f.done)
-	e.rec, e.revision = l.rec, max(e.revision, revision)
-	e.rec.intern()
-	e.looked = e.looked || l.looked || e.rec.has()
-	changed := e.changed
-	e.changed = false
+	e.revision = max(e.revision, revision)
+	e.looked = e.looked || l.looked || l.rec.has()
+	changed, w := f.changed, e.want()
 	if changed && e.wanted {
-		e.rec.Trouble = e.rec.Trouble.renewedBy(e.want, now)
+		l.rec.Trouble = l.rec.Trouble.renewedBy(w, now)
 	}
-	if l.again > 0 && e.wanted {
+	e.set(w, l.rec)
+	if l.again > 0 && (e.wanted || !changed) {
 		s.unplace(e)
 		s.due.at(e, now.Add(l.again))
 	} else if ctx.Err() == nil || changed {

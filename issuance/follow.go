@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -22,50 +23,108 @@ func (s *Scheduler) load(ctx context.Context) (int64, error) {
 	if err := s.ledger.load(ctx, now); err != nil {
 		return 0, err
 	}
-	o := store.ListOptions{Limit: 10000}
+	o, n := store.ListOptions{Limit: loadPage}, 0
 	for {
 		res, err := s.cfg.Store.List(ctx, indexPrefix, o)
 		if err != nil {
 			return 0, fmt.Errorf("reading index of certificates: %w", err)
 		}
-		o.Revision = res.Revision
-		s.mu.Lock()
-		for _, entry := range res.Entries {
-			s.learn(entry.Key, entry.Value, entry.Revision, now)
+		for page := range slices.Chunk(res.Entries, batch) {
+			s.learnAll(page, now)
 		}
+		n += len(res.Entries)
 		if !res.More {
-			s.loaded = true
-			for _, e := range s.entries {
-				s.place(e, now)
-			}
-			s.mu.Unlock()
+			s.complete(n)
 			return res.Revision, nil
 		}
-		s.mu.Unlock()
+		o.Revision = res.Revision
 		o.After = res.Entries[len(res.Entries)-1].Key
 	}
 }
 
-// learn takes over a record of the store. s.mu must be held.
-func (s *Scheduler) learn(key string, value []byte, revision int64, now time.Time) (changed string, replaced bool) {
-	hostname, r, err := decodeRecord(key, value)
-	if err != nil {
-		s.log.Error("a record of the index cannot be read and is made anew", zap.Error(err))
-		return "", false
+// complete notes that the index, of so many hostnames, has been read.
+func (s *Scheduler) complete(hostnames int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.loaded {
+		s.loaded, s.indexed = true, hostnames
+		close(s.known)
 	}
-	e := s.entries[hostname]
+}
+
+// loadPage is how many records of the index are read at once.
+const loadPage = 10_000
+
+// learnAll takes over a batch of the store's records.
+func (s *Scheduler) learnAll(page []store.Entry, now time.Time) {
+	var changed []learnt
+	for _, l := range s.decode(page) {
+		s.mu.Lock()
+		if s.learn(&l, now) && s.loaded { // else it all is new
+			changed = append(changed, l)
+		}
+		s.mu.Unlock()
+	}
+	s.tell(changed)
+}
+
+// learnt is a record of the store.
+type learnt struct {
+	hostname string
+	rec      record
+	revision int64
+	replaced bool // it took the place of another certificate
+}
+
+// decode reads records; those that cannot be read are left out, and made anew
+// in time.
+func (s *Scheduler) decode(page []store.Entry) []learnt {
+	out := make([]learnt, 0, len(page))
+	for _, se := range page {
+		hostname, r, err := decodeRecord(se.Key, se.Value)
+		if err != nil {
+			s.log.Error("a record of the index cannot be read and is made anew", zap.Error(err))
+			continue
+		}
+		out = append(out, learnt{hostname: hostname, rec: r, revision: se.Revision})
+	}
+	return out
+}
+
+// learn takes over a record of the store; false: it is no news. s.mu must be
+// held.
+func (s *Scheduler) learn(l *learnt, now time.Time) bool {
+	e := s.entries[l.hostname]
 	if e == nil {
-		e = &entry{hostname: hostname, index: -1}
-		s.entries[hostname] = e
+		e = s.add(strings.Clone(l.hostname)) // without the key around it
+		e.since = now.UnixNano()
 	}
-	if e.flight != nil || revision <= e.revision {
-		return "", false
+	if e.flight != nil || l.revision <= e.revision {
+		return false
 	}
-	r.intern()
-	replaced = e.rec.Serial != "" && e.rec.Serial != r.Serial
-	e.rec, e.revision = r, revision
-	e.looked = e.looked || r.has()
-	return hostname, replaced
+	before := e.serialNumber()
+	l.replaced = before != "" && before != l.rec.Serial
+	e.revision = l.revision
+	e.looked = e.looked || l.rec.has()
+	e.set(e.want(), l.rec)
+	s.place(e, now)
+	s.stir(e)
+	return true
+}
+
+// tell spreads what was learnt while others already knew of the hostnames.
+func (s *Scheduler) tell(changed []learnt) {
+	for _, l := range changed {
+		if l.replaced { // renewed by another node: this one must not serve the old any longer
+			s.mu.Lock()
+			cas := s.cas()
+			s.mu.Unlock()
+			for _, c := range cas {
+				evict(c.cfg, l.hostname)
+			}
+		}
+		s.cfg.OnChange(l.hostname)
+	}
 }
 
 // keep writes a record to the store; without a certificate, an order or
@@ -162,20 +221,6 @@ func (s *Scheduler) apply(ev store.Event) {
 		s.mu.Unlock()
 		return
 	}
-	hostname, replaced := s.learn(ev.Key, ev.Value, ev.Revision, now)
-	if e := s.entries[hostname]; e != nil && hostname != "" {
-		s.place(e, now)
-	}
-	cas := s.cas()
 	s.mu.Unlock()
-	if hostname == "" {
-		return
-	}
-	if replaced { // renewed by another node: this one must not serve the old any longer
-		for _, c := range cas {
-			evict(c.cfg, hostname)
-		}
-	}
-	s.poke()
-	s.cfg.OnChange(hostname)
+	s.learnAll([]store.Entry{{Key: ev.Key, Value: ev.Value, Revision: ev.Revision}}, now)
 }

@@ -96,6 +96,15 @@ func (r *record) proves(w Want) bool {
 	return r.UID == w.UID || r.Owner == "" || r.Owner == w.Owner
 }
 
+// replaces is the ARI identifier to name in an order at a CA; empty for none.
+// Such an order is exempt from CAs' limits, and from our budget.
+func (r *record) replaces(w Want, c *ca) string {
+	if r.ARI != nil && r.CA == c.key && r.proves(w) {
+		return r.ARI.ID
+	}
+	return ""
+}
+
 func unix(s int64) time.Time {
 	if s == 0 {
 		return time.Time{}

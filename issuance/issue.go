@@ -53,8 +53,9 @@ func (s *Scheduler) issue(ctx context.Context, is *Issuers, member any, csr *x50
 	if err != nil {
 		return nil, err
 	}
-	began := s.now()
+	began, before := s.now(), j.rec
 	s.cfg.OnChange(hostname)
+	staples := staplesOf(ctx, c.storage(), c.key, hostname)
 	res, f := j.obtain(ctx, c, given{csr.Raw})
 	var out landing
 	switch {
@@ -64,6 +65,7 @@ func (s *Scheduler) issue(ctx context.Context, is *Issuers, member any, csr *x50
 			out = j.failed(ctx, c, res.method, f)
 			break
 		}
+		j.removed(deleteAll(context.WithoutCancel(ctx), c.storage(), staples))
 		count(c.key, res.method, outcomeIssued)
 		observeDuration(s.now().Sub(began))
 		out = landing{rec: j.rec, save: true, looked: true}
@@ -72,6 +74,7 @@ func (s *Scheduler) issue(ctx context.Context, is *Issuers, member any, csr *x50
 	default:
 		out = j.failed(ctx, c, j.flight.challenge, f)
 	}
+	j.clean(ctx, &before, &out.rec)
 	s.land(ctx, e, out)
 	if f != nil {
 		return nil, fmt.Errorf("issuing for %s: %w", hostname, f)
@@ -115,7 +118,7 @@ func (s *Scheduler) claim(ctx context.Context, c *ca, hostname string) (*entry, 
 		s.unplace(e)
 		e.flight = &flight{began: s.now(), order: true, ca: c.auth.host(), cancel: func() {}, done: make(chan struct{})}
 		s.flying++
-		j := &job{s: s, hostname: hostname, want: e.want, rec: e.rec, flight: e.flight, step: stepOrder, cas: []*ca{c}}
+		j := &job{s: s, hostname: hostname, want: e.want(), rec: e.record(), flight: e.flight, step: stepOrder, cas: []*ca{c}}
 		s.mu.Unlock()
 		return e, j, nil
 	}
@@ -157,8 +160,8 @@ func (s *Scheduler) refuses(e *entry, c *ca, hostname string) error {
 		return nil // its outcome decides
 	}
 	now := s.now()
-	if !c.auth.Named(e.want.CertificateAuthority) {
-		return fmt.Errorf("issuing for %s: the record asks for the certificate authority %q", e.hostname, cut(e.want.CertificateAuthority, 100))
+	if !c.auth.Named(e.asks()) {
+		return fmt.Errorf("issuing for %s: the record asks for the certificate authority %q", e.hostname, cut(e.asks(), 100))
 	}
 	if h, held := s.ledger.held(c, e.hostname, now); held {
 		return fmt.Errorf("issuing for %s: %s is left alone until %s: %s", e.hostname, c.auth.host(), stamp(h.Until), h.Reason)
@@ -166,7 +169,10 @@ func (s *Scheduler) refuses(e *entry, c *ca, hostname string) error {
 	if t := troubleOf(e); t != nil && (t.Until == 0 || unix(t.Until).After(now)) {
 		return fmt.Errorf("issuing for %s: the last try failed: %s", e.hostname, t.Message)
 	}
-	if r := &e.rec; r.has() && r.proves(e.want) && now.Before(unix(r.NotAfter)) {
+	if !e.proven() {
+		return nil
+	}
+	if r := e.record(); now.Before(unix(r.NotAfter)) {
 		return &renewedError{hostname: e.hostname, ca: r.CA, serial: r.Serial, renewal: unix(r.Renewal)}
 	}
 	return nil
@@ -185,12 +191,16 @@ func (s *Scheduler) RenewalInfo(hostname string) (acme.RenewalInfo, error) {
 	defer s.mu.Unlock()
 	var info acme.RenewalInfo
 	e := s.entries[hostname]
-	if e == nil || e.rec.ARI == nil {
+	var r record
+	if e != nil {
+		r = e.record()
+	}
+	a := r.ARI
+	if a == nil {
 		return info, fmt.Errorf("renewal information of %s: %w", hostname, acme.ErrUnsupported)
 	}
-	a := e.rec.ARI
 	poll := unix(a.Poll)
 	info.SuggestedWindow.Start, info.SuggestedWindow.End = unix(a.Start), unix(a.End)
-	info.UniqueIdentifier, info.RetryAfter, info.SelectedTime = a.ID, &poll, unix(e.rec.Renewal)
+	info.UniqueIdentifier, info.RetryAfter, info.SelectedTime = a.ID, &poll, unix(r.Renewal)
 	return info, nil
 }

@@ -21,6 +21,8 @@ type job struct {
 	step     step
 	cas      []*ca // that may be asked, best first
 	ways     int   // challenge types that could be used at the last try
+	// ordered are the CAs that an order was placed at.
+	ordered []string
 }
 
 var (
@@ -30,6 +32,15 @@ var (
 )
 
 func (j *job) run(ctx context.Context) landing {
+	before := j.rec
+	l := j.take(ctx)
+	if j.step != stepDrop {
+		j.clean(ctx, &before, &l.rec)
+	}
+	return l
+}
+
+func (j *job) take(ctx context.Context) landing {
 	switch j.step {
 	case stepLook:
 		return j.look(ctx)
@@ -82,7 +93,6 @@ func (j *job) order(ctx context.Context) landing {
 				return j.failed(ctx, c, res.method, &failure{class: ClassOperator, err: err, message: "storing the certificate failed: " + cut(err.Error(), 200)})
 			}
 			j.evict()
-			keys.drop(ctx)
 			count(c.key, res.method, outcomeIssued)
 			observeDuration(j.s.now().Sub(began))
 			j.s.log.Info("certificate obtained", zap.String("hostname", j.hostname), zap.String("ca", c.key),
@@ -130,7 +140,7 @@ func (j *job) obtain(ctx context.Context, c *ca, keys requester) (result, *failu
 	}
 	fl := &flow{
 		ca: c, challenges: j.s.cfg.Challenges, hostname: j.hostname, methods: methods,
-		replaces: (&entry{want: j.want, rec: j.rec}).replaces(c), resume: j.rec.Order,
+		replaces: j.rec.replaces(j.want, c), resume: j.rec.Order,
 		csr: keys.csr, known: keys.known(ctx),
 		began: func(method string) {
 			j.s.mu.Lock()
@@ -151,7 +161,7 @@ func (j *job) obtain(ctx context.Context, c *ca, keys requester) (result, *failu
 			return nil
 		},
 		placed: func(ctx context.Context, ref orderRef) error {
-			j.rec.Order = &ref
+			j.rec.Order, j.ordered = &ref, append(j.ordered, c.key)
 			j.s.keep(ctx, j.hostname, &j.rec)
 			return nil
 		},
@@ -194,10 +204,12 @@ func (j *job) gate(c *ca) func() error {
 
 // store writes the certificate where handshakes load it, and into the record.
 func (j *job) store(ctx context.Context, c *ca, keys *storedKey, res result) error {
+	staples := staplesOf(ctx, c.storage(), c.key, j.hostname)
 	meta := metadata{Certificate: res.chain, Provenance: &provenance{UID: j.want.UID, Owner: j.want.Owner, Challenge: res.method}}
 	if err := saveCertificate(context.WithoutCancel(ctx), c.storage(), c.key, j.hostname, keys.key, res.chain.ChainPEM, meta); err != nil {
 		return err
 	}
+	j.removed(deleteAll(context.WithoutCancel(ctx), c.storage(), staples))
 	return j.note(c, res)
 }
 

@@ -104,7 +104,9 @@ func TestARenewedCertificateIsServedByTheNextHandshake(t *testing.T) {
 	}
 	w.s.mu.Lock() // its time has come
 	e := w.s.entries["api.example.com"]
-	e.rec.Renewal = 1
+	r := e.record()
+	r.Renewal = 1
+	e.set(e.want(), r)
 	w.s.place(e, w.s.now())
 	w.s.mu.Unlock()
 	w.s.poke()

@@ -64,6 +64,9 @@ func (l *ledger) held(c *ca, hostname string, now time.Time) (hold, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	var worst hold
+	if len(l.holds) == 0 {
+		return worst, false
+	}
 	for _, s := range []scope{scopeCA, scopeDomain, scopeName} {
 		if h, ok := l.holds[holdKey(c, s, hostname)]; ok && h.Until.After(now) && h.Until.After(worst.Until) {
 			worst = h

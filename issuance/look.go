@@ -29,6 +29,7 @@ func (j *job) look(ctx context.Context) landing {
 func (j *job) adopt(ctx context.Context) (bool, error) {
 	var best stored
 	var from *ca
+	var all []stored
 	for _, c := range j.cas {
 		st, err := loadCertificate(ctx, c.storage(), c.key, j.hostname)
 		if errors.Is(err, fs.ErrNotExist) {
@@ -37,6 +38,7 @@ func (j *job) adopt(ctx context.Context) (bool, error) {
 		if err != nil {
 			return false, err
 		}
+		all = append(all, st)
 		if best.leaf == nil || st.leaf.NotAfter.After(best.leaf.NotAfter) {
 			best, from = st, c
 		}
@@ -58,6 +60,12 @@ func (j *job) adopt(ctx context.Context) (bool, error) {
 		j.rec.setARI(info.UniqueIdentifier, info, j.s.now())
 	}
 	j.rec.schedule(j.hostname, from.ratio)
+	for _, st := range all {
+		if st.issuerKey != best.issuerKey { // outlived; the index does not know of it any more
+			_, err := j.discard(ctx, &record{CA: st.issuerKey, NotAfter: st.leaf.NotAfter.Unix()})
+			j.removed(err)
+		}
+	}
 	return true, nil
 }
 
@@ -108,17 +116,4 @@ func (j *job) pollARI(ctx context.Context) landing {
 	l.rec.schedule(j.hostname, c.ratio)
 	l.quiet = l.rec.Renewal == j.rec.Renewal
 	return l
-}
-
-// drop deletes the expired certificate of a hostname without a record.
-func (j *job) drop(ctx context.Context) landing {
-	for _, c := range j.cas {
-		if c.key != j.rec.CA {
-			continue
-		}
-		if err := deleteCertificate(ctx, c.storage(), c.key, j.hostname); err != nil {
-			j.s.log.Warn("deleting an expired certificate failed", zap.String("hostname", j.hostname), zap.Error(err))
-		}
-	}
-	return landing{save: true, quiet: true}
 }

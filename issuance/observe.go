@@ -12,9 +12,9 @@ import (
 // be held.
 func (s *Scheduler) observe(e *entry, now time.Time) ownership.CertificateObservation {
 	var o ownership.CertificateObservation
-	r := &e.rec
 	switch {
-	case r.has() && (!e.wanted || r.proves(e.want)): // without a Want the uid tells whose it is
+	case e.has() && (!e.wanted || e.proven()): // without a Want the uid tells whose it is
+		r := e.record()
 		o = ownership.CertificateObservation{
 			Outcome: ownership.Seen, RecordUID: r.UID,
 			Issuer: r.Issuer, SerialNumber: r.Serial, Challenge: r.Challenge,
@@ -23,8 +23,8 @@ func (s *Scheduler) observe(e *entry, now time.Time) ownership.CertificateObserv
 		if r.OCSP.revoked() {
 			o.Revoked, o.RevocationReason = unix(r.OCSP.Revoked), reasonName(r.OCSP.Reason)
 		}
-		if r.UID != e.want.UID && e.wanted {
-			o.RecordUID = e.want.UID // same tenant: the certificate passes on
+		if l := e.loose; l != nil && e.wanted {
+			o.RecordUID = l.want.UID // same tenant: the certificate passes on
 		}
 	case e.looked || !e.wanted:
 		o.Outcome = ownership.Absent
@@ -43,11 +43,13 @@ func (s *Scheduler) work(e *entry, now time.Time) (ownership.Work, string, time.
 	if !e.wanted || (e.flight != nil) {
 		return ownership.WorkNone, "", time.Time{}
 	}
-	if _, parked := s.parked[e]; parked {
-		return s.unusable(e)
-	}
-	if l := e.lane; l != nil && l.ca != nil {
-		return s.queued(e, l, now)
+	if it := e.ready; it != nil && !it.lane.stale {
+		switch {
+		case it.lane.parked:
+			return s.unusable(e)
+		case it.lane.ca != nil:
+			return s.queued(e, it.lane, now)
+		}
 	}
 	st, at := e.next(now)
 	if st == stepOrder && !at.After(now) {
@@ -82,7 +84,7 @@ func (s *Scheduler) work(e *entry, now time.Time) (ownership.Work, string, time.
 
 // troubleOf is the trouble that an entry is in, nil if none.
 func troubleOf(e *entry) *trouble {
-	if t := e.rec.Trouble; t != nil && t.Message != "" {
+	if t := e.trouble(); t != nil && t.Message != "" {
 		return t
 	}
 	return nil
@@ -99,7 +101,7 @@ func (s *Scheduler) unusable(e *entry) (ownership.Work, string, time.Time) {
 		have = append(have, c.auth.host())
 	}
 	return ownership.WorkFailed, fmt.Sprintf("spec.tls.certificateAuthority %q is not configured; configured are %s",
-		cut(e.want.CertificateAuthority, 100), strings.Join(have, ", ")), time.Time{}
+		cut(e.asks(), 100), strings.Join(have, ", ")), time.Time{}
 }
 
 // queued tells the place in the queue and how long that takes, both to two
@@ -147,7 +149,7 @@ func roughDuration(d time.Duration) string {
 func (s *Scheduler) leastHeld(e *entry, now time.Time) (*ca, hold) {
 	var best *ca
 	var until hold
-	for _, c := range s.candidates(e.want) {
+	for _, c := range s.candidates(e.asks()) {
 		if h, held := s.ledger.held(c, e.hostname, now); held && (best == nil || h.Until.Before(until.Until)) {
 			best, until = c, h
 		}

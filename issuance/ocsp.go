@@ -240,16 +240,21 @@ func (s *Scheduler) suspect(hostname string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	e := s.entries[hostname]
-	if e == nil || !e.wanted || e.flight != nil || e.rec.OCSP == nil || e.rec.OCSP.revoked() {
+	if e == nil || !e.wanted || e.flight != nil {
+		return
+	}
+	r := e.record()
+	if r.OCSP == nil || r.OCSP.revoked() {
 		return
 	}
 	now := s.now()
-	o := *e.rec.OCSP
+	o := *r.OCSP
 	if o.Asked != 0 && now.Before(unix(o.Asked).Add(time.Minute)) {
 		return
 	}
 	o.Poll = now.Unix()
-	e.rec.OCSP = &o
+	r.OCSP = &o
+	e.set(e.want(), r)
 	s.place(e, now)
 	s.poke()
 }

@@ -189,7 +189,7 @@ func TestADeadResponderIsNotWaitedForOncePerCertificate(t *testing.T) {
 		w.s.mu.Lock()
 		defer w.s.mu.Unlock()
 		for _, h := range hosts {
-			if e := w.s.entries[h]; e.flight != nil || e.rec.OCSP.Asked == 0 {
+			if e := w.s.entries[h]; e.flight != nil || e.record().OCSP.Asked == 0 {
 				return false
 			}
 		}
@@ -210,7 +210,7 @@ func TestNobodyIsAskedWhereNothingIsToBeAsked(t *testing.T) {
 		w.until("api.example.com", "certified", seen)
 		w.s.mu.Lock()
 		defer w.s.mu.Unlock()
-		if o := w.s.entries["api.example.com"].rec.OCSP; o != nil {
+		if o := w.s.entries["api.example.com"].record().OCSP; o != nil {
 			t.Errorf("kept %+v", o)
 		}
 	})
@@ -288,10 +288,11 @@ func TestAResponderThatRevokesEverythingDoesNotUseUpTheCA(t *testing.T) {
 }
 
 func TestARevokedCertificateGoesFirst(t *testing.T) {
-	e := &entry{want: Want{UID: "u1"}, wanted: true, looked: true, rec: record{UID: "u1", Renewal: epoch.Unix(), NotAfter: epoch.Add(24 * time.Hour).Unix(),
+	e := &entry{wanted: true, looked: true}
+	e.set(Want{UID: "u1"}, record{UID: "u1", Renewal: epoch.Add(3 * time.Hour).Unix(), NotAfter: epoch.Add(24 * time.Hour).Unix(),
 		ARI:  &ariRecord{Start: epoch.Unix(), End: epoch.Add(time.Hour).Unix(), Poll: epoch.Add(time.Hour).Unix()},
-		OCSP: &ocspRecord{Poll: epoch.Add(2 * time.Hour).Unix()}}}
-	e.rec.Renewal = epoch.Add(3 * time.Hour).Unix()
+		OCSP: &ocspRecord{Poll: epoch.Add(2 * time.Hour).Unix()}})
+	rec := &e.loose.rec
 	at := func(want step, when time.Time) {
 		t.Helper()
 		if st, due := e.next(epoch); st != want || !due.Equal(when) {
@@ -299,27 +300,27 @@ func TestARevokedCertificateGoesFirst(t *testing.T) {
 		}
 	}
 	at(stepARI, epoch.Add(time.Hour)) // one due time, the earliest
-	e.rec.ARI.Poll = epoch.Add(4 * time.Hour).Unix()
+	rec.ARI.Poll = epoch.Add(4 * time.Hour).Unix()
 	at(stepOCSP, epoch.Add(2*time.Hour))
 	if u, _ := e.urgency(epoch); u != routine {
 		t.Errorf("urgency %d", u)
 	}
-	e.rec.OCSP = e.rec.OCSP.withdraw(&ocsp.Response{RevokedAt: epoch}, &x509.Certificate{}, epoch)
-	e.rec.hasten()
+	rec.OCSP = rec.OCSP.withdraw(&ocsp.Response{RevokedAt: epoch}, &x509.Certificate{}, epoch)
+	rec.hasten()
 	at(stepOrder, epoch)
 	if u, _ := e.urgency(epoch); u != urgent {
 		t.Errorf("urgency %d", u)
 	}
-	e.rec.schedule("api.example.com", 0) // by a renewal window of the CA's that says otherwise
-	at(stepOrder, unix(e.rec.Renewal))
-	if unix(e.rec.Renewal).After(epoch) {
-		t.Errorf("put off to %v", unix(e.rec.Renewal))
+	rec.schedule("api.example.com", 0) // by a renewal window of the CA's that says otherwise
+	at(stepOrder, unix(rec.Renewal))
+	if unix(rec.Renewal).After(epoch) {
+		t.Errorf("put off to %v", unix(rec.Renewal))
 	}
-	raw, err := json.Marshal(&e.rec)
+	raw, err := json.Marshal(rec)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, again, err := decodeRecord(indexPrefix+"x", raw); err != nil || !again.OCSP.revoked() || *again.OCSP != *e.rec.OCSP {
+	if _, again, err := decodeRecord(indexPrefix+"x", raw); err != nil || !again.OCSP.revoked() || *again.OCSP != *rec.OCSP {
 		t.Errorf("kept as %s: %+v, %v", raw, again.OCSP, err)
 	}
 }

@@ -107,8 +107,11 @@ func (s *Scheduler) held(hostname string) (issuerKey, stored, serial string) {
 		if e != nil && e.flight != nil && e.flight.order {
 			break
 		}
-		if e != nil && e.rec.has() && now.Before(unix(e.rec.NotAfter)) {
-			return e.rec.CA, name, e.rec.Serial
+		if e == nil || !e.has() {
+			continue
+		}
+		if _, notAfter := e.times(); now.Before(unix(notAfter)) {
+			return e.issuer(), name, e.serialNumber()
 		}
 	}
 	return "", "", ""

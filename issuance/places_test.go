@@ -19,9 +19,10 @@ func (w *world) index(issuerKey, hostname string, m made) {
 	}
 	w.s.mu.Lock()
 	defer w.s.mu.Unlock()
-	e := &entry{hostname: hostname, index: -1}
-	e.rec.setCertificate(issuerKey, "dns-01", Want{Hostname: hostname}, leaf, w.s.now())
-	w.s.entries[hostname] = e
+	var r record
+	r.setCertificate(issuerKey, "dns-01", Want{Hostname: hostname}, leaf, w.s.now())
+	delete(w.s.entries, hostname)
+	w.s.add(hostname).set(Want{}, r)
 }
 
 // certmagic asks every CA and takes the newest; the index spares the misses.

@@ -17,6 +17,7 @@ var strides = [...]uint64{urgent: 1, first: 4, routine: 8}
 // item is one piece of due work in a plan.
 type item struct {
 	entry *entry
+	lane  *lane // that the plan is of
 	// rank orders items of one group, smallest first: expiry for renewals, age
 	// for first issuances.
 	rank int64

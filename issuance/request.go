@@ -64,11 +64,6 @@ func (k *storedKey) csr(ctx context.Context) ([]byte, error) {
 	return request(k.key, k.hostname, k.ca.cfg.MustStaple)
 }
 
-func (k *storedKey) drop(ctx context.Context) {
-	// What stays behind is overwritten by the next order.
-	_ = k.ca.storage().Delete(context.WithoutCancel(ctx), k.path())
-}
-
 // newKey makes a key as the policy says, or takes the present one up again
 // unless that is burnt.
 func (c *ca) newKey(ctx context.Context, hostname, burnt string) (crypto.PrivateKey, error) {

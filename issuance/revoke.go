@@ -68,11 +68,12 @@ func (s *Scheduler) Revoke(ctx context.Context, hostname string, reason int) err
 	if err != nil {
 		return fmt.Errorf("revoking the certificate of %s: %w", hostname, err)
 	}
-	out := landing{rec: j.rec, quiet: true}
+	before, out := j.rec, landing{rec: j.rec, quiet: true}
 	if err = j.revoke(ctx, reason); err == nil {
 		out = landing{rec: record{Trouble: j.rec.Trouble}, save: true, looked: true}
 		s.log.Info("certificate revoked", zap.String("hostname", hostname), zap.String("serial", j.rec.Serial), zap.Int("reason", reason))
 	}
+	j.clean(ctx, &before, &out.rec)
 	s.land(context.WithoutCancel(ctx), e, out)
 	if err != nil {
 		return fmt.Errorf("revoking the certificate of %s: %w", hostname, err)
@@ -85,7 +86,7 @@ func (s *Scheduler) seize(ctx context.Context, hostname string) (*entry, *job, e
 	for {
 		s.mu.Lock()
 		e := s.entries[hostname]
-		if e == nil || !e.rec.has() {
+		if e == nil || !e.has() {
 			s.mu.Unlock()
 			return nil, nil, ErrNoCertificate
 		}
@@ -101,7 +102,7 @@ func (s *Scheduler) seize(ctx context.Context, hostname string) (*entry, *job, e
 		s.unplace(e)
 		e.flight = &flight{began: s.now(), cancel: func() {}, done: make(chan struct{})}
 		s.looking++
-		j := &job{s: s, hostname: hostname, want: e.want, rec: e.rec, flight: e.flight, cas: s.cas()}
+		j := &job{s: s, hostname: hostname, want: e.want(), rec: e.record(), flight: e.flight, cas: s.cas()}
 		s.mu.Unlock()
 		return e, j, nil
 	}
@@ -133,7 +134,9 @@ func (j *job) revoke(ctx context.Context, reason int) error {
 		return classify(err, j.hostname)
 	}
 	// It is revoked; whatever fails now, nothing may serve it any longer.
-	if err := deleteCertificate(context.WithoutCancel(ctx), c.storage(), c.key, j.hostname); err != nil {
+	staples := staplesOf(ctx, c.storage(), c.key, j.hostname)
+	if err := errors.Join(deleteCertificate(context.WithoutCancel(ctx), c.storage(), c.key, j.hostname),
+		deleteAll(context.WithoutCancel(ctx), c.storage(), staples)); err != nil {
 		j.s.log.Error("deleting a revoked certificate failed", zap.String("hostname", j.hostname), zap.Error(err))
 	}
 	j.evict()

@@ -13,20 +13,22 @@ type lane struct {
 	key    string
 	ca     *ca // nil: work that asks no CA for an order
 	exempt bool
+	parked bool // no configured CA may be used for what is here
+	stale  bool // what is here is being sorted anew
 	plan   plan
 }
 
 // place puts an entry where it belongs now. s.mu must be held.
 func (s *Scheduler) place(e *entry, now time.Time) {
 	if e.flight != nil {
-		e.changed = true
+		e.flight.changed = true
 		return
 	}
 	s.unplace(e)
 	st, at := e.next(now)
 	switch {
 	case st == stepNone:
-		if !e.wanted && e.rec.empty() && s.loaded {
+		if !e.wanted && e.empty() && s.loaded {
 			delete(s.entries, e.hostname)
 		}
 	case at.After(now) || !s.loaded:
@@ -38,10 +40,9 @@ func (s *Scheduler) place(e *entry, now time.Time) {
 
 func (s *Scheduler) unplace(e *entry) {
 	s.due.at(e, time.Time{})
-	delete(s.parked, e)
 	if e.ready != nil {
-		e.lane.plan.drop(e.ready)
-		e.ready, e.lane = nil, nil
+		e.ready.lane.plan.drop(e.ready)
+		e.ready = nil
 	}
 }
 
@@ -50,7 +51,7 @@ func (s *Scheduler) unplace(e *entry) {
 func (s *Scheduler) route(e *entry, st step, now time.Time) {
 	all := s.cas()
 	if len(all) == 0 {
-		s.parked[e] = struct{}{}
+		s.enter(e, s.parked, now)
 		return
 	}
 	if st == stepOCSP {
@@ -61,16 +62,16 @@ func (s *Scheduler) route(e *entry, st step, now time.Time) {
 		s.queue(e, "", nil, false, now)
 		return
 	}
-	cas := s.candidates(e.want)
+	cas := s.candidates(e.asks())
 	if len(cas) == 0 {
-		s.parked[e] = struct{}{}
+		s.enter(e, s.parked, now)
 		return
 	}
 	var release time.Time
 	for _, c := range cas {
 		h, held := s.ledger.held(c, e.hostname, now)
 		if !held {
-			s.queue(e, c.key, c, e.replaces(c) != "", now)
+			s.queue(e, c.key, c, e.replaces(c), now)
 			return
 		}
 		if release.IsZero() || h.Until.Before(release) {
@@ -86,15 +87,6 @@ func resumeJitter(held time.Duration, f float64) time.Duration {
 	return time.Duration(f * float64(min(max(held/10, time.Second), 2*time.Minute)))
 }
 
-// replaces is the ARI identifier to name in an order; empty for none. Such an
-// order is exempt from CAs' limits, and from our budget.
-func (e *entry) replaces(c *ca) string {
-	if e.rec.ARI != nil && e.rec.CA == c.key && e.rec.proves(e.want) {
-		return e.rec.ARI.ID
-	}
-	return ""
-}
-
 func (s *Scheduler) queue(e *entry, key string, c *ca, exempt bool, now time.Time) {
 	if exempt {
 		key += " renewals"
@@ -105,28 +97,27 @@ func (s *Scheduler) queue(e *entry, key string, c *ca, exempt bool, now time.Tim
 		s.lanes[key] = l
 	}
 	l.ca = c
-	u, rank := e.urgency(now)
-	e.ready, e.lane = &item{entry: e, rank: rank}, l
-	l.plan.push(e.ready, u, e.want.Owner, registeredDomain(e.hostname))
+	s.enter(e, l, now)
 }
 
-// reroute sorts all due work anew after the issuers have changed. s.mu must be held.
+func (s *Scheduler) enter(e *entry, l *lane, now time.Time) {
+	u, rank := e.urgency(now)
+	e.ready = &item{entry: e, lane: l, rank: rank}
+	l.plan.push(e.ready, u, e.tenant(), registeredDomain(e.hostname))
+}
+
+// reroute has all due work sorted anew, by and by, after the issuers have
+// changed. s.mu must be held.
 func (s *Scheduler) reroute() {
-	now := s.now()
-	s.sorted = now
-	var all []*entry
+	s.sorted = s.now()
+	from := len(s.stale)
 	for _, l := range s.lanes {
-		for it := l.plan.pop(); it != nil; it = l.plan.pop() {
-			it.entry.ready, it.entry.lane = nil, nil
-			all = append(all, it.entry)
-		}
+		s.stale = append(s.stale, l)
 	}
 	clear(s.lanes)
-	for e := range s.parked {
-		all = append(all, e)
+	s.stale = append(s.stale, s.parked)
+	for _, l := range s.stale[from:] {
+		l.stale = true
 	}
-	clear(s.parked)
-	for _, e := range all {
-		s.place(e, now)
-	}
+	s.parked = &lane{parked: true}
 }

@@ -184,21 +184,16 @@ func TestBackoffGrowsAndEnds(t *testing.T) {
 
 // A hostname whose facts flap is still never validated a fifth time in an hour.
 func TestFailedValidationsAreSpared(t *testing.T) {
-	e := &entry{hostname: "a.example.com", wanted: true, looked: true, soon: true, want: Want{DNS01: true}}
+	e := &entry{hostname: "a.example.com", wanted: true, looked: true, soon: true}
+	var failed []int64
 	for i := range maxFailed {
-		e.rec.Trouble = &trouble{Class: ClassCustomer, Failed: append(failedOf(e), epoch.Add(time.Duration(i)*time.Minute).Unix())}
+		failed = append(failed, epoch.Add(time.Duration(i)*time.Minute).Unix())
+		e.set(Want{DNS01: true}, record{Trouble: &trouble{Class: ClassCustomer, Failed: failed}})
 	}
 	st, at := e.next(epoch.Add(10 * time.Minute))
 	if st != stepOrder || !at.Equal(epoch.Add(time.Hour)) {
 		t.Errorf("%v at %v", st, at)
 	}
-}
-
-func failedOf(e *entry) []int64 {
-	if e.rec.Trouble == nil {
-		return nil
-	}
-	return e.rec.Trouble.Failed
 }
 
 func TestAuthorityNames(t *testing.T) {

@@ -2,6 +2,7 @@ package issuance
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -63,14 +64,17 @@ type Scheduler struct {
 	mu      sync.Mutex
 	gens    []*Issuers // live configurations, the current one last
 	loaded  bool
+	indexed int           // hostnames in the index at the start
+	known   chan struct{} // closed once the index is loaded
 	entries map[string]*entry
 	due     dueHeap
 	lanes   map[string]*lane
-	parked  map[*entry]struct{} // due, but no configured CA may be used
-	flying  int                 // orders
-	looking int                 // other steps, but
-	asking  int                 // OCSP responders
-	sorted  time.Time           // when all due work was last routed
+	parked  *lane     // due, but no configured CA may be used
+	stale   []*lane   // of before the last reroute, being emptied
+	flying  int       // orders
+	looking int       // other steps, but
+	asking  int       // OCSP responders
+	sorted  time.Time // when all due work was last routed
 }
 
 // New returns a Scheduler that does nothing before Run.
@@ -92,8 +96,8 @@ func New(cfg Config) *Scheduler {
 	}
 	s := &Scheduler{
 		cfg: cfg, log: cfg.Logger, now: cfg.Now, ledger: newLedger(cfg.Store), reach: newReach(cfg.Now),
-		wake: make(chan struct{}, 1), handshakes: make(chan struct{}, 8),
-		entries: map[string]*entry{}, lanes: map[string]*lane{}, parked: map[*entry]struct{}{},
+		wake: make(chan struct{}, 1), known: make(chan struct{}), handshakes: make(chan struct{}, 8),
+		entries: map[string]*entry{}, lanes: map[string]*lane{}, parked: &lane{parked: true},
 	}
 	if cfg.Prober != nil {
 		s.SetProber(cfg.Prober)
@@ -167,35 +171,57 @@ func (s *Scheduler) CAAIdentities() []string {
 	return names
 }
 
-// candidates are the authorities that a Want may use. s.mu must be held.
-func (s *Scheduler) candidates(w Want) []*ca {
-	return slices.DeleteFunc(s.cas(), func(c *ca) bool { return !c.auth.Named(w.CertificateAuthority) })
+// candidates are the authorities that a Want for the named one may use. s.mu
+// must be held.
+func (s *Scheduler) candidates(named string) []*ca {
+	return slices.DeleteFunc(s.cas(), func(c *ca) bool { return !c.auth.Named(named) })
 }
 
 // Want records what a record asks for; idempotent and cheap.
 func (s *Scheduler) Want(w Want) {
+	if w.Since < 0 || w.Since > 1<<33 {
+		w.Since = 0 // no time that nanoseconds can tell
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	e := s.entries[w.Hostname]
-	if e == nil {
-		e = &entry{hostname: w.Hostname, index: -1}
+	switch {
+	case e == nil:
+		e = s.add(w.Hostname)
+	case e.wanted && e.want() == w:
+		return
+	case !e.wanted: // one copy in memory, that of the record
+		e.hostname = w.Hostname
 		s.entries[w.Hostname] = e
 	}
-	if e.wanted && e.want == w {
-		return
-	}
 	now := s.now()
-	w.Hostname, w.CertificateAuthority, w.Owner = e.hostname, intern(w.CertificateAuthority), intern(w.Owner)
+	rec := e.record()
+	rec.Trouble = rec.Trouble.renewedBy(w, now)
 	switch {
 	case w.Since != 0:
-		e.since = unix(w.Since)
-	case !e.wanted || e.since.IsZero():
-		e.since = now
+		e.since = unix(w.Since).UnixNano()
+	case !e.wanted || e.since == 0:
+		e.since = now.UnixNano()
 	}
-	e.rec.Trouble = e.rec.Trouble.renewedBy(w, now)
-	e.want, e.wanted, e.dropped = w, true, false
+	e.wanted, e.dropped = true, false
+	e.set(w, rec)
 	s.place(e, now)
-	s.poke()
+	s.stir(e)
+}
+
+// add makes the entry of a hostname. s.mu must be held.
+func (s *Scheduler) add(hostname string) *entry {
+	e := &entry{hostname: hostname, index: -1}
+	s.entries[hostname] = e
+	return e
+}
+
+// stir wakes Run if it would otherwise come too late to an entry that has just
+// been placed. s.mu must be held.
+func (s *Scheduler) stir(e *entry) {
+	if e.index == 0 || e.ready != nil && !e.ready.lane.parked {
+		s.poke()
+	}
 }
 
 // Forget drops a hostname: nothing is obtained or renewed for it any more, and
@@ -207,7 +233,9 @@ func (s *Scheduler) Forget(hostname string) {
 		s.mu.Unlock()
 		return
 	}
-	e.wanted, e.want, e.since, e.soon, e.dropped = false, Want{Hostname: hostname}, time.Time{}, false, true
+	rec := e.record()
+	e.wanted, e.soon, e.dropped, e.since = false, false, true, s.now().UnixNano()
+	e.set(Want{}, rec)
 	if e.flight != nil {
 		e.flight.cancel()
 	}
@@ -227,7 +255,7 @@ func (s *Scheduler) Retry(hostname string) {
 	if e := s.entries[hostname]; e != nil && e.wanted && e.flight == nil {
 		e.soon = true
 		s.place(e, s.now())
-		s.poke()
+		s.stir(e)
 	}
 }
 
@@ -259,6 +287,19 @@ func (s *Scheduler) Run(ctx context.Context) error {
 		case <-timer.C:
 		}
 	}
+}
+
+// Indexed returns how many hostnames the index held at the start, once it has
+// been read.
+func (s *Scheduler) Indexed(ctx context.Context) (int, error) {
+	select {
+	case <-s.known:
+	case <-ctx.Done():
+		return 0, fmt.Errorf("waiting for the index of certificates: %w", ctx.Err())
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.indexed, nil
 }
 
 // Observe tells what is known of the hostname's certificate, from memory. A

@@ -108,10 +108,11 @@ func (w *world) polled(r *testResponder, serial string, n int) ocspRecord {
 		w.s.mu.Lock()
 		defer w.s.mu.Unlock()
 		e := w.s.entries["api.example.com"]
-		if e.flight != nil || e.rec.OCSP == nil {
+		rec := e.record()
+		if e.flight != nil || rec.OCSP == nil {
 			return false
 		}
-		o = *e.rec.OCSP
+		o = *rec.OCSP
 		return r.count(serial) >= n && (o.revoked() || unix(o.Poll).After(w.s.now()))
 	}, func() string { return "" })
 	return o

@@ -1,0 +1,167 @@
+package issuance
+
+import (
+	"bytes"
+	"context"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/caddyserver/certmagic"
+	"go.uber.org/zap"
+)
+
+// This file removes from storage what is of no use any more. It does so hostname
+// by hostname, as the scheduler comes by, because a sweep that finds the same by
+// listing everything reads a million certificates. What is removed goes first
+// and the index is written after it, so that a crash between the two leaves a
+// hint to it in the index.
+
+// cleanTimeout bounds the cleaning after one hostname.
+const cleanTimeout = 15 * time.Second
+
+// dropRetry is the pause before a deletion that failed is tried again.
+const dropRetry = time.Hour
+
+// clean removes what a piece of work has made useless, given what the index
+// knew before and will know: keys of orders that were given up or fulfilled,
+// and the certificate of a CA that another one took the place of.
+func (j *job) clean(ctx context.Context, before, after *record) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanTimeout)
+	defer cancel()
+	ordered := j.ordered
+	if before.Order != nil {
+		ordered = append(slices.Clone(ordered), before.Order.CA)
+	}
+	for _, key := range ordered {
+		if after.Order == nil || after.Order.CA != key {
+			j.removed(j.delete(ctx, key, orderKey(key, j.hostname)))
+		}
+	}
+	if before.has() && after.has() && before.CA != after.CA {
+		_, err := j.discard(ctx, before)
+		j.removed(err)
+	}
+}
+
+// drop deletes the expired certificate of a hostname without a record, and
+// whatever an order for it has left behind.
+func (j *job) drop(ctx context.Context) landing {
+	ctx, cancel := context.WithTimeout(ctx, cleanTimeout)
+	defer cancel()
+	var errs []error
+	if j.rec.has() {
+		kept, err := j.discard(ctx, &j.rec)
+		if errs = append(errs, err); kept {
+			j.s.log.Info("a certificate was renewed by somebody else and is left alone", zap.String("hostname", j.hostname), zap.String("ca", j.rec.CA))
+		}
+	}
+	if o := j.rec.Order; o != nil {
+		errs = append(errs, j.delete(ctx, o.CA, orderKey(o.CA, j.hostname)), j.delete(ctx, o.CA, challengeKey(o.CA, j.hostname)))
+	}
+	if err := errors.Join(errs...); err != nil {
+		j.removed(err)
+		return landing{rec: j.rec, again: dropRetry, quiet: true}
+	}
+	return landing{save: true, quiet: true}
+}
+
+// discard removes the certificate that a record names, and its OCSP staples.
+// One that lasts longer than the record says was put there by somebody else,
+// such as Caddy's own issuer: it is kept.
+func (j *job) discard(ctx context.Context, r *record) (kept bool, err error) {
+	var errs []error
+	for _, st := range j.storages(r.CA) {
+		have, err := loadCertificate(ctx, st, r.CA, j.hostname)
+		if err == nil && have.leaf.NotAfter.Unix() > r.NotAfter {
+			kept = true
+			continue
+		}
+		staples := staplesOf(ctx, st, r.CA, j.hostname)
+		errs = append(errs, deleteCertificate(ctx, st, r.CA, j.hostname), deleteAll(ctx, st, staples))
+	}
+	return kept, errors.Join(errs...)
+}
+
+func (j *job) delete(ctx context.Context, issuerKey string, keys ...string) error {
+	var errs []error
+	for _, st := range j.storages(issuerKey) {
+		errs = append(errs, deleteAll(ctx, st, keys))
+	}
+	return errors.Join(errs...)
+}
+
+// removed logs what could not be removed.
+func (j *job) removed(err error) {
+	if err != nil {
+		j.s.log.Warn("removing from storage what is of no use any more failed", zap.String("hostname", j.hostname), zap.Error(err))
+	}
+}
+
+// storages are where a CA's part of storage may be: that of the issuer line
+// that names it or, if none does any more, those of all.
+func (j *job) storages(issuerKey string) []certmagic.Storage {
+	var all []certmagic.Storage
+	for _, c := range j.s.authorities() {
+		if c.key == issuerKey {
+			return []certmagic.Storage{c.storage()}
+		}
+		all = append(all, c.storage())
+	}
+	return all
+}
+
+// authorities are cas for callers without the lock.
+func (s *Scheduler) authorities() []*ca {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.cas()
+}
+
+// staplesOf are the keys under which certmagic may have kept OCSP staples of
+// the certificate in storage. It names them by the chain's bytes, as stored or
+// encoded anew.
+func staplesOf(ctx context.Context, st certmagic.Storage, issuerKey, hostname string) []string {
+	chain, err := bare(st).Load(ctx, certmagic.StorageKeys.SiteCert(issuerKey, hostname))
+	if err != nil {
+		return nil
+	}
+	leaf, err := leafOf(chain)
+	if err != nil || len(leaf.OCSPServer) == 0 {
+		return nil
+	}
+	var cert certmagic.Certificate
+	if cn := leaf.Subject.CommonName; cn != "" {
+		cert.Names = []string{strings.ToLower(cn)}
+	} else if len(leaf.DNSNames) > 0 {
+		cert.Names = []string{strings.ToLower(leaf.DNSNames[0])}
+	}
+	var again bytes.Buffer
+	for rest := chain; ; {
+		var b *pem.Block
+		if b, rest = pem.Decode(rest); b == nil {
+			break
+		}
+		_ = pem.Encode(&again, &pem.Block{Type: b.Type, Bytes: b.Bytes}) // a buffer takes all
+	}
+	keys := []string{certmagic.StorageKeys.OCSPStaple(&cert, chain)}
+	if other := certmagic.StorageKeys.OCSPStaple(&cert, again.Bytes()); other != keys[0] {
+		keys = append(keys, other)
+	}
+	return keys
+}
+
+// deleteAll deletes keys; those that do not exist are no error.
+func deleteAll(ctx context.Context, st certmagic.Storage, keys []string) error {
+	var errs []error
+	for _, k := range keys {
+		if err := st.Delete(ctx, k); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			errs = append(errs, fmt.Errorf("deleting %s: %w", k, err))
+		}
+	}
+	return errors.Join(errs...)
+}

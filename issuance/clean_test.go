@@ -1,0 +1,302 @@
+package issuance
+
+import (
+	"context"
+	"errors"
+	"path"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/caddyserver/certmagic"
+	"github.com/mholt/acmez/v3/acme"
+
+	"github.com/apoxy-dev/caddy-apoxy/ownership"
+	"github.com/apoxy-dev/caddy-apoxy/store"
+)
+
+// inStorage lists what storage holds, accounts apart.
+func (w *world) inStorage() []string {
+	w.t.Helper()
+	ctx := context.Background()
+	keys, err := w.magic.Storage.List(ctx, "", true)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return slices.DeleteFunc(keys, func(k string) bool {
+		info, err := w.magic.Storage.Stat(ctx, k)
+		return err != nil || !info.IsTerminal || strings.Contains(k, "/users/") || strings.HasPrefix(k, "locks/")
+	})
+}
+
+// holds waits until storage has the certificates of one CA and nothing else.
+func (w *world) holds(hostname string, ca *testCA) {
+	w.t.Helper()
+	prefix := certmagic.StorageKeys.CertsSitePrefix(Authority{Directory: ca.directory()}.Key(), hostname) + "/"
+	w.wait("nothing but the present certificate in storage", func() bool {
+		keys := w.inStorage()
+		return len(keys) == 3 && !slices.ContainsFunc(keys, func(k string) bool { return !strings.HasPrefix(k, prefix) })
+	}, func() string { return strings.Join(w.inStorage(), "\n") })
+}
+
+// rewrite changes what is known of a hostname, as time would.
+func (w *world) rewrite(hostname string, change func(r *record)) {
+	w.t.Helper()
+	w.s.mu.Lock()
+	e := w.s.entries[hostname]
+	r := e.record()
+	change(&r)
+	e.set(e.want(), r)
+	w.s.place(e, w.s.now())
+	w.s.mu.Unlock()
+	w.s.poke()
+}
+
+func (w *world) renewed(hostname string, before ownership.CertificateObservation) ownership.CertificateObservation {
+	w.t.Helper()
+	w.rewrite(hostname, func(r *record) { r.Renewal = 1 })
+	return w.until(hostname, "renewed", func(o ownership.CertificateObservation) bool {
+		return o.SerialNumber != before.SerialNumber && o.Work == ownership.WorkNone
+	})
+}
+
+func (w *world) gone(hostname string) {
+	w.t.Helper()
+	w.wait("the index to forget "+hostname, func() bool {
+		_, _, err := w.store.Get(context.Background(), indexPrefix+hostname)
+		w.s.mu.Lock()
+		defer w.s.mu.Unlock()
+		return errors.Is(err, store.ErrNotFound) && w.s.entries[hostname] == nil
+	}, func() string { return "" })
+}
+
+func TestTheCertificateOfAFormerCAIsRemoved(t *testing.T) {
+	const host = "api.example.com"
+	for name, change := range map[string]func(w *world, other *testCA){
+		"when the record picks another": func(w *world, other *testCA) {
+			w.s.Want(Want{Hostname: host, UID: "u1", DNS01: true, CertificateAuthority: other.directory()})
+		},
+		"when its issuer line is gone":   func(w *world, other *testCA) { w.is.Remove(w.magic.Issuers[0]) },
+		"when the first does not answer": func(w *world, other *testCA) { w.ca.inject = func(string) *injected { return &injected{status: 500} } },
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			other := w.second()
+			other.serial = 1000 // unlike the first one's
+			w.dns.delegate(host)
+			w.s.Want(Want{Hostname: host, UID: "u1", DNS01: true})
+			before := w.until(host, "certified", seen)
+			w.holds(host, w.ca)
+			change(w, other)
+			w.renewed(host, before)
+			w.holds(host, other)
+		})
+	}
+}
+
+// A process may die after it stored a certificate and before the index says so.
+func TestTheCertificateOfAFormerCAIsRemovedAfterACrash(t *testing.T) {
+	const host = "api.example.com"
+	w := newWorld(t)
+	other := w.second()
+	other.serial, other.lifetime = 1000, 100*24*time.Hour // unlike the first one's
+	w.dns.delegate(host)
+	w.s.Want(Want{Hostname: host, UID: "u1", DNS01: true})
+	before := w.until(host, "certified", seen)
+	old, _, err := w.store.Get(context.Background(), indexPrefix+host)
+	if err != nil {
+		t.Fatal(err)
+	}
+	files := map[string][]byte{}
+	for _, k := range w.inStorage() {
+		if files[k], err = w.magic.Storage.Load(context.Background(), k); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.s.Want(Want{Hostname: host, UID: "u1", DNS01: true, CertificateAuthority: other.directory()})
+	after := w.renewed(host, before)
+	w.holds(host, other)
+	w.halt()
+	w.start()
+	w.is.Set("second", Authority{Directory: other.directory(), Email: "ops@example.net"}, w.magic, nil)
+	for k, v := range files { // as they lay there in that moment
+		if err := w.magic.Storage.Store(context.Background(), k, v); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := w.store.Write(context.Background(), store.Op{Key: old.Key, Value: old.Value, If: store.Any}); err != nil {
+		t.Fatal(err)
+	}
+	w.s.Want(Want{Hostname: host, UID: "u1", DNS01: true, CertificateAuthority: other.directory()})
+	w.until(host, "known as before", func(o ownership.CertificateObservation) bool { return o.SerialNumber == before.SerialNumber })
+	w.rewrite(host, func(r *record) { r.Renewal = 1 })
+	w.until(host, "found", func(o ownership.CertificateObservation) bool { return o.SerialNumber == after.SerialNumber })
+	w.holds(host, other)
+	if other.placed() != 1 {
+		t.Errorf("%d orders", other.placed())
+	}
+}
+
+func TestNothingStaysOfAHostnameWithoutRecord(t *testing.T) {
+	const host = "api.example.com"
+	w := newWorld(t)
+	w.dns.delegate(host)
+	w.s.Want(Want{Hostname: host, UID: "u1", DNS01: true})
+	w.until(host, "certified", seen)
+	key := w.is.cas()[0].key
+	for _, k := range []string{orderKey(key, host), challengeKey(key, host)} { // of an order that a crash cut short
+		if err := w.magic.Storage.Store(context.Background(), k, []byte("x")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.s.Forget(host)
+	w.second()
+	w.is.Remove(w.magic.Issuers[0]) // not even the CA is configured any more
+	w.rewrite(host, func(r *record) {
+		r.NotAfter = time.Now().Add(-keepExpired - time.Minute).Unix()
+		r.Order = &orderRef{CA: key, URL: w.ca.directory() + "/order/1"}
+	})
+	w.gone(host)
+	// The certificate itself lasts longer than the index said: somebody else
+	// renewed it, and who did keeps it.
+	if keys := w.inStorage(); len(keys) != 3 || !strings.HasPrefix(keys[0], "certificates/") {
+		t.Errorf("in storage are %v", keys)
+	}
+}
+
+func TestAnExpiredCertificateWithoutRecordIsRemoved(t *testing.T) {
+	const host = "api.example.com"
+	w := newWorld(t)
+	w.ca.lifetime = 2 * time.Minute // of which one is over
+	w.dns.delegate(host)
+	w.s.Want(Want{Hostname: host, UID: "u1", DNS01: true})
+	o := w.until(host, "certified", seen)
+	w.halt()
+	w.start()
+	w.s.now = func() time.Time { return time.Now().Add(time.Until(o.NotAfter) + keepExpired - time.Second) }
+	w.until(host, "still known", seen)
+	w.s.now = func() time.Time { return time.Now().Add(time.Until(o.NotAfter) + keepExpired + time.Second) }
+	w.s.poke()
+	w.gone(host)
+	if keys := w.inStorage(); len(keys) != 0 {
+		t.Errorf("in storage are %v", keys)
+	}
+}
+
+// Whoever keeps a deleted record's failures waits for a CA to forget them; a
+// process that starts meanwhile does not know that it was deleted.
+func TestWhatNobodyWantsIsForgottenAfterAStart(t *testing.T) {
+	e := &entry{hostname: "a.example.com", since: epoch.UnixNano()}
+	e.set(Want{}, record{Trouble: &trouble{Class: ClassDNS, Message: "not delegated"}, Order: &orderRef{CA: someCA}})
+	if st, at := e.next(epoch); st != stepDrop || !at.Equal(epoch.Add(keepUnwanted)) {
+		t.Errorf("%v at %v", st, at)
+	}
+	e.set(Want{}, record{Trouble: &trouble{Class: ClassCustomer, Failed: []int64{epoch.Add(30 * time.Minute).Unix()}}})
+	if st, at := e.next(epoch); st != stepDrop || !at.Equal(epoch.Add(90*time.Minute)) {
+		t.Errorf("%v at %v", st, at)
+	}
+}
+
+func TestTheKeyOfAnOrderThatIsGivenUpIsRemoved(t *testing.T) {
+	const host = "api.example.com"
+	for name, problem := range map[string]acme.Problem{
+		"refused":           {Type: acme.ProblemTypeRejectedIdentifier, Detail: "policy"},
+		"of a lost account": {Type: acme.ProblemTypeUnauthorized, Detail: "account deactivated"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.ca.inject = func(path string) *injected {
+				if strings.Contains(path, "finalize") {
+					return &injected{status: 403, problem: problem}
+				}
+				return nil
+			}
+			w.dns.delegate(host)
+			w.s.Want(Want{Hostname: host, UID: "u1", DNS01: true})
+			w.until(host, "in trouble", func(o ownership.CertificateObservation) bool { return o.Work == ownership.WorkFailed })
+			if keys := w.inStorage(); len(keys) != 0 {
+				t.Errorf("in storage are %v", keys)
+			}
+		})
+	}
+	t.Run("for another CA", func(t *testing.T) {
+		w := newWorld(t)
+		other := w.second()
+		other.serial = 1000 // unlike the first one's
+		w.ca.inject = func(path string) *injected {
+			if strings.Contains(path, "finalize") {
+				return &injected{status: 503, header: map[string]string{"Retry-After": "3600"}, problem: acme.Problem{Type: acme.ProblemTypeServerInternal}}
+			}
+			return nil
+		}
+		w.dns.delegate(host)
+		w.s.Want(Want{Hostname: host, UID: "u1", DNS01: true})
+		w.until(host, "certified", seen)
+		w.holds(host, other)
+	})
+}
+
+// stubborn is a storage that deletes nothing.
+type stubborn struct{ certmagic.Storage }
+
+func (stubborn) Delete(context.Context, string) error { return errors.New("read-only") }
+
+func TestADeletionThatFailsIsTriedAgain(t *testing.T) {
+	const host = "api.example.com"
+	w := newWorld(t)
+	w.dns.delegate(host)
+	w.s.Want(Want{Hostname: host, UID: "u1", DNS01: true})
+	o := w.until(host, "certified", seen)
+	cfg := *w.magic
+	cfg.Storage = stubborn{cfg.Storage}
+	c := newCA(Authority{Directory: w.ca.directory()}, &cfg, 0, nil)
+	s := New(Config{})
+	s.SetIssuers(&Issuers{list: []issuer{{member: "a", ca: c}}})
+	j := &job{s: s, hostname: host, step: stepDrop, rec: record{CA: c.key, Serial: o.SerialNumber, NotAfter: o.NotAfter.Unix()}}
+	if l := j.run(context.Background()); l.again != dropRetry || l.save || l.rec != j.rec {
+		t.Errorf("%+v", l)
+	}
+}
+
+// certmagic keeps a staple for every certificate that names a responder.
+func TestStaplesGoWithTheirCertificates(t *testing.T) {
+	const host = "api.example.com"
+	w, _, o := certified(t)
+	staple := func() (keys []string) {
+		for _, k := range w.inStorage() {
+			if path.Dir(k) == "ocsp" {
+				keys = append(keys, k)
+			}
+		}
+		return keys
+	}
+	load := func() {
+		t.Helper()
+		if _, err := w.magic.CacheManagedCertificate(context.Background(), host); err != nil {
+			t.Fatal(err)
+		}
+		if keys := staple(); len(keys) != 1 {
+			t.Fatalf("staples %v", keys)
+		}
+	}
+	load()
+	first := staple()
+	o = w.renewed(host, o)
+	if keys := staple(); len(keys) != 0 {
+		t.Errorf("after the renewal staples are left: %v", keys)
+	}
+	load()
+	if slices.Equal(staple(), first) {
+		t.Error("the staple is still the first one's")
+	}
+	if err := w.s.Revoke(context.Background(), host, 0); err != nil {
+		t.Fatal(err)
+	}
+	w.until(host, "obtained anew", func(now ownership.CertificateObservation) bool {
+		return seen(now) && now.SerialNumber != o.SerialNumber
+	})
+	if keys := staple(); len(keys) != 0 {
+		t.Errorf("after the revocation staples are left: %v", keys)
+	}
+}

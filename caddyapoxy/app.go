@@ -225,6 +225,7 @@ func (a *App) Start() error {
 		return err
 	}
 	a.publish()
+	a.warnOfSweep()
 	for _, zf := range a.zonefiles {
 		go zf.Run(a.ctx)
 	}

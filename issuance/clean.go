@@ -53,6 +53,16 @@ func (j *job) clean(ctx context.Context, before, after *record) {
 func (j *job) drop(ctx context.Context) landing {
 	ctx, cancel := context.WithTimeout(ctx, cleanTimeout)
 	defer cancel()
+	storage := j.cas[0].storage()
+	locked, err := tryLock(ctx, storage, issueLock(j.hostname))
+	if err != nil {
+		j.removed(err)
+		return landing{rec: j.rec, again: dropRetry, quiet: true}
+	}
+	if !locked { // another node, where the hostname is wanted again
+		return landing{rec: j.rec, again: time.Minute, quiet: true}
+	}
+	defer func() { j.removed(storage.Unlock(context.WithoutCancel(ctx), issueLock(j.hostname))) }()
 	var errs []error
 	if j.rec.has() {
 		kept, err := j.discard(ctx, &j.rec)

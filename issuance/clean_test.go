@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"path"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -238,7 +239,7 @@ func TestTheKeyOfAnOrderThatIsGivenUpIsRemoved(t *testing.T) {
 }
 
 // stubborn is a storage that deletes nothing.
-type stubborn struct{ certmagic.Storage }
+type stubborn struct{ *certmagic.FileStorage }
 
 func (stubborn) Delete(context.Context, string) error { return errors.New("read-only") }
 
@@ -249,14 +250,59 @@ func TestADeletionThatFailsIsTriedAgain(t *testing.T) {
 	w.s.Want(Want{Hostname: host, UID: "u1", DNS01: true})
 	o := w.until(host, "certified", seen)
 	cfg := *w.magic
-	cfg.Storage = stubborn{cfg.Storage}
+	cfg.Storage = stubborn{&certmagic.FileStorage{Path: filepath.Join(w.dir, "storage")}}
 	c := newCA(Authority{Directory: w.ca.directory()}, &cfg, 0, nil)
 	s := New(Config{})
 	s.SetIssuers(&Issuers{list: []issuer{{member: "a", ca: c}}})
-	j := &job{s: s, hostname: host, step: stepDrop, rec: record{CA: c.key, Serial: o.SerialNumber, NotAfter: o.NotAfter.Unix()}}
+	j := &job{s: s, hostname: host, step: stepDrop, cas: []*ca{c}, rec: record{CA: c.key, Serial: o.SerialNumber, NotAfter: o.NotAfter.Unix()}}
 	if l := j.run(context.Background()); l.again != dropRetry || l.save || l.rec != j.rec {
 		t.Errorf("%+v", l)
 	}
+	// And while another node works on the hostname nothing is deleted at all.
+	if err := cfg.Storage.Lock(context.Background(), issueLock(host)); err != nil {
+		t.Fatal(err)
+	}
+	if l := j.run(context.Background()); l.again != time.Minute || l.save || l.rec != j.rec {
+		t.Errorf("%+v", l)
+	}
+	if err := cfg.Storage.Unlock(context.Background(), issueLock(host)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Without an index storage tells what there is, and what has been outlived goes.
+func TestOfTwoCertificatesThatAreFoundOneStays(t *testing.T) {
+	const host = "api.example.com"
+	w := newWorld(t)
+	other := w.second()
+	other.lifetime = 100 * 24 * time.Hour
+	w.dns.delegate(host)
+	w.s.Want(Want{Hostname: host, UID: "u1", DNS01: true})
+	before := w.until(host, "certified", seen)
+	files := map[string][]byte{}
+	for _, k := range w.inStorage() {
+		b, err := w.magic.Storage.Load(context.Background(), k)
+		if err != nil {
+			t.Fatal(err)
+		}
+		files[k] = b
+	}
+	w.is.Remove(w.magic.Issuers[0])
+	other.serial = 1000
+	w.renewed(host, before)
+	w.holds(host, other)
+	w.halt()
+	for k, v := range files {
+		if err := w.magic.Storage.Store(context.Background(), k, v); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.dir = t.TempDir() // another store, the same storage
+	w.start()
+	w.is.Set("second", Authority{Directory: other.directory(), Email: "ops@example.net"}, w.magic, nil)
+	w.s.Want(Want{Hostname: host, UID: "u1"})
+	w.until(host, "found", seen)
+	w.holds(host, other)
 }
 
 // certmagic keeps a staple for every certificate that names a responder.

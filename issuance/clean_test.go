@@ -175,10 +175,9 @@ func TestAnExpiredCertificateWithoutRecordIsRemoved(t *testing.T) {
 	o := w.until(host, "certified", seen)
 	w.halt()
 	w.start()
-	w.s.now = func() time.Time { return time.Now().Add(time.Until(o.NotAfter) + keepExpired - time.Second) }
+	w.advance(time.Until(o.NotAfter) + keepExpired - time.Minute)
 	w.until(host, "still known", seen)
-	w.s.now = func() time.Time { return time.Now().Add(time.Until(o.NotAfter) + keepExpired + time.Second) }
-	w.s.poke()
+	w.advance(2 * time.Minute)
 	w.gone(host)
 	if keys := w.inStorage(); len(keys) != 0 {
 		t.Errorf("in storage are %v", keys)

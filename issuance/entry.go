@@ -9,7 +9,7 @@ import (
 // entry is what the scheduler has in memory of one hostname. There may be a
 // million: what only few have is behind pointers.
 type entry struct {
-	hostname string
+	hostname string // never changes, so that it is read without the lock
 	// What is wanted and known: packed if loose is nil. want, record and the
 	// questions below read them, set writes them.
 	packed packed

@@ -187,12 +187,9 @@ func (s *Scheduler) Want(w Want) {
 	e := s.entries[w.Hostname]
 	switch {
 	case e == nil:
-		e = s.add(w.Hostname)
+		e = s.add(w.Hostname) // the record's own copy
 	case e.wanted && e.want() == w:
 		return
-	case !e.wanted: // one copy in memory, that of the record
-		e.hostname = w.Hostname
-		s.entries[w.Hostname] = e
 	}
 	now := s.now()
 	rec := e.record()

@@ -1,0 +1,120 @@
+package issuance
+
+import "time"
+
+// step is what an entry needs next.
+type step uint8
+
+const (
+	stepNone  step = iota
+	stepLook       // search storage
+	stepOrder      // obtain or renew
+	stepARI        // ask the CA for its renewal window
+	stepOCSP       // ask an OCSP responder whether the CA has revoked
+	stepDrop       // forget an expired certificate of a hostname without a record
+)
+
+// keepExpired is how long the certificate of a hostname without a record is
+// remembered after it expired.
+const keepExpired = 7 * 24 * time.Hour
+
+// keepUnwanted is how long a start waits for a record to want what the index
+// knows of a hostname without a certificate.
+const keepUnwanted = time.Hour
+
+// next decides what an entry needs and when; stepNone: nothing until a Want.
+func (e *entry) next(now time.Time) (step, time.Time) {
+	renewal, notAfter := e.times()
+	if !e.wanted {
+		switch {
+		case e.has():
+			return stepDrop, unix(notAfter).Add(keepExpired)
+		case e.empty():
+			return stepNone, time.Time{}
+		case e.dropped:
+			return stepDrop, e.remembered(now)
+		}
+		return stepDrop, later(e.remembered(now), time.Unix(0, e.since).Add(keepUnwanted))
+	}
+	if !e.looked && !e.has() {
+		return stepLook, now
+	}
+	have := e.proven()
+	at := now
+	if have {
+		at = unix(renewal)
+	} else if !e.possible() {
+		return stepNone, time.Time{} // no challenge can succeed yet
+	}
+	if t := e.trouble(); t != nil {
+		switch until := unix(t.Until); {
+		case e.soon:
+		case until.IsZero():
+			at = time.Time{} // not again by itself
+		case until.After(at):
+			at = until
+		}
+		if spared := e.spared(now); !at.IsZero() && spared.After(at) {
+			at = spared
+		}
+	}
+	if have {
+		if st, poll := e.poll(); st != stepNone && (at.IsZero() || poll.Before(at)) {
+			return st, poll
+		}
+	}
+	if at.IsZero() {
+		return stepNone, at
+	}
+	return stepOrder, at
+}
+
+// replaces reports whether an order at a CA may name the certificate.
+func (e *entry) replaces(c *ca) bool {
+	if l := e.loose; l != nil {
+		return l.rec.replaces(l.want, c) != ""
+	}
+	return e.packed.bits&bitARI != 0 && e.issuer() == c.key
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+// spared is the earliest time that leaves the CA's count of failed
+// validations, five an hour for a hostname, below its limit.
+func (e *entry) spared(now time.Time) time.Time {
+	t := e.trouble()
+	if t == nil || len(t.Failed) < maxFailed {
+		return now
+	}
+	return unix(t.Failed[len(t.Failed)-maxFailed]).Add(time.Hour)
+}
+
+// remembered is how long the failures of a hostname that is wanted no more are
+// kept: a CA counts them for an hour, and DNS may come back before.
+func (e *entry) remembered(now time.Time) time.Time {
+	t := e.trouble()
+	if t == nil || len(t.Failed) == 0 {
+		return now
+	}
+	return unix(t.Failed[len(t.Failed)-1]).Add(time.Hour)
+}
+
+// maxFailed is one below Let's Encrypt's limit of failed validations an hour.
+const maxFailed = 4
+
+// urgency of an entry's order and its rank among its like.
+func (e *entry) urgency(now time.Time) (urgency, int64) {
+	if e.proven() {
+		if l := e.loose; l != nil && l.rec.OCSP.revoked() {
+			return urgent, l.rec.OCSP.Revoked
+		}
+		renewal, notAfter := e.times()
+		return urgencyOf(unix(renewal), unix(notAfter), now), notAfter
+	}
+	return first, e.since
+}

@@ -13,9 +13,8 @@ import (
 )
 
 // Changed hears of one change of a record, in the order of hosts.Follow. A record
-// that is new, whose spec or metadata has changed, or whose status somebody else
-// has written, is looked at at once; those heard of before Run when it is time,
-// spread out.
+// that is new, or whose spec or metadata has changed, is looked at at once; those
+// heard of before Run when it is time, spread out.
 func (c *Controller) Changed(ch hosts.Change) {
 	if ch.Record == nil {
 		c.deleted(ch)
@@ -30,15 +29,12 @@ func (c *Controller) Changed(ch hosts.Change) {
 		e = c.add(ch.Name, r.Spec.Name)
 	}
 	loading := !known && !c.running
-	foreign := c.own.heard(ch.Name, ch.Revision)
 	switch {
 	case loading:
 		next := ownership.NextLook(r, ownership.Activity{}, c.cfg.Settings(), now, c.cfg.Rand())
 		c.queue.schedule(e, now.Add(time.Duration(c.cfg.Rand()*float64(next.Sub(now)))))
 	case !known || touched(r, ch.Previous):
 		e.lastWrite = now.Unix()
-		c.queue.demand(e, workLook)
-	case foreign && !ownership.Equal(r.Status, ch.Previous.Status):
 		c.queue.demand(e, workLook)
 	}
 	c.mu.Unlock()
@@ -94,7 +90,6 @@ func (c *Controller) deleted(ch hosts.Change) {
 		hostname = e.hostname
 		c.drop(e)
 	}
-	delete(c.own, ch.Name)
 	c.mu.Unlock()
 	if ch.Previous != nil {
 		hostname = ch.Previous.Spec.Name

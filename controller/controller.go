@@ -75,7 +75,6 @@ type Controller struct {
 	queue   queue
 	byName  map[string]*entry
 	aliases map[string]string // hostname to name, where they differ
-	own     ownWrites
 	running bool
 	heeded  time.Time // when the clock was last looked at
 
@@ -118,7 +117,6 @@ func New(cfg Config) *Controller {
 		kick:        make(chan struct{}, 1),
 		byName:      make(map[string]*entry),
 		aliases:     make(map[string]string),
-		own:         make(ownWrites),
 		targetsKick: make(chan struct{}, 1),
 	}
 	c.queue = newQueue(cfg.Concurrency)

@@ -52,16 +52,7 @@ func (c *Controller) write(ctx context.Context, v *version, d *decision) error {
 	if d.released != nil {
 		ops = append(ops, *d.released)
 	}
-	c.mu.Lock()
-	c.own.begin(v.record.Name)
-	c.mu.Unlock()
-	revision, err := c.cfg.Store.Write(ctx, ops...)
-	c.mu.Lock()
-	if e := c.byName[v.record.Name]; c.own.end(v.record.Name, revision) && e != nil {
-		c.queue.demand(e, workLook)
-	}
-	c.mu.Unlock()
-	if err != nil {
+	if _, err := c.cfg.Store.Write(ctx, ops...); err != nil {
 		return fmt.Errorf("writing the status of record %q: %w", v.record.Name, err)
 	}
 	return nil

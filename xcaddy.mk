@@ -36,8 +36,8 @@ unit:
 # packages, which ./test.sh or e2e/packages.sh installs. RACE=1 puts the race
 # detector into the program under test, too.
 AS_ROOT := $(if $(filter 0,$(shell id -u)),env,sudo)
-# Most of the time goes by in waiting, for a CA or a clock: two runs share it, each
-# in a network of its own.
+# Most of the time goes by in waiting, for a CA or a clock: two runs of about the
+# same length share it, each in a network of its own.
 e2e:
 	dir=$$(mktemp -d) && trap 'rm -rf "$$dir"' EXIT && \
 	go build $(if $(RACE),-race) -o "$$dir/caddy" ./cmd/caddy && \

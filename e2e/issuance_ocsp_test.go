@@ -56,7 +56,7 @@ func (p *product) leaf(t *testing.T, host string) *x509.Certificate {
 
 // A certificate that its CA has revoked is replaced, with a new key, though
 // nobody visits and the CA tells of it by OCSP alone.
-func TestIssuanceReplacesWhatOCSPCallsRevoked(t *testing.T) {
+func TestWhatOCSPCallsRevokedIsReplaced(t *testing.T) {
 	n := network(t)
 	responder := testnet.NewResponder("127.0.0.72", "2560")
 	ca, err := testnet.StartCA("127.0.0.65", 90*24*time.Hour, responder.URL)

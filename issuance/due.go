@@ -2,6 +2,7 @@ package issuance
 
 import (
 	"container/heap"
+	"math"
 	"time"
 )
 
@@ -35,10 +36,22 @@ func (h *dueHeap) at(e *entry, due time.Time) {
 		heap.Remove(h, int(e.index))
 	case due.IsZero():
 	case e.index >= 0:
-		e.due = due.UnixNano()
+		e.due = nanos(due)
 		heap.Fix(h, int(e.index))
 	default:
-		e.due = due.UnixNano()
+		e.due = nanos(due)
 		heap.Push(h, e)
 	}
+}
+
+// nanos is a time in nanoseconds since 1970, or as close to it as they reach:
+// certificates may last until the year 9999.
+func nanos(t time.Time) int64 {
+	switch s := t.Unix(); {
+	case s >= math.MaxInt64/int64(time.Second):
+		return math.MaxInt64
+	case s <= math.MinInt64/int64(time.Second):
+		return math.MinInt64
+	}
+	return t.UnixNano()
 }

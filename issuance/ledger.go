@@ -26,7 +26,7 @@ const (
 type hold struct {
 	Until  time.Time `json:"until"`
 	Reason string    `json:"reason"`
-	// Count is how many holds without a time of the CA's came in a row.
+	// Count is how many holds without a time to come came in a row.
 	Count int `json:"count,omitempty"`
 	// down: the CA did not ask, it does not answer. Kept in memory only.
 	down bool
@@ -84,13 +84,19 @@ func (l *ledger) heldCA(c *ca, now time.Time) (hold, bool) {
 }
 
 // put holds a scope until a time; without one the pauses grow from ten minutes.
+// A time that has come already would be no pause at all: those grow from five
+// seconds.
 func (l *ledger) put(ctx context.Context, c *ca, s scope, hostname string, until time.Time, reason string, now time.Time) (hold, error) {
 	key := holdKey(c, s, hostname)
 	l.mu.Lock()
 	h := hold{Until: until, Reason: cut(reason, 400)}
-	if until.IsZero() {
+	if !until.After(now) {
+		pauses := ClassPassing
+		if until.IsZero() {
+			pauses = ClassLimited
+		}
 		h.Count = l.holds[key].Count + 1
-		h.Until = now.Add(backoff(ClassLimited, h.Count, 0))
+		h.Until = now.Add(backoff(pauses, h.Count, 0))
 	}
 	if old := l.holds[key]; old.Until.After(h.Until) {
 		h = old

@@ -124,11 +124,16 @@ func (s *Scheduler) pause() time.Duration {
 		next = time.Unix(0, s.due[0].due)
 	}
 	for _, l := range s.lanes {
-		if l.ca == nil || l.exempt || s.flying >= s.cfg.Concurrency {
-			continue // the end of some work wakes
-		}
-		if free := s.ledger.free(l.ca, now); free.Before(next) {
-			next = free
+		switch {
+		case l.plan.size == 0:
+		case s.open(l, now):
+			next = now // work came after dispatch had been at this lane
+		case l.ca == nil || l.exempt || s.flying >= s.cfg.Concurrency:
+			// the end of some work wakes
+		default:
+			if free := s.ledger.free(l.ca, now); free.Before(next) {
+				next = free
+			}
 		}
 	}
 	return max(next.Sub(now), time.Millisecond)
@@ -211,7 +216,7 @@ func (s *Scheduler) land(ctx context.Context, e *entry, l landing) {
 		l.rec.Trouble = l.rec.Trouble.renewedBy(w, now)
 	}
 	e.set(w, l.rec)
-	if l.again > 0 && (e.wanted || !changed) {
+	if l.again > 0 && !changed {
 		s.unplace(e)
 		s.due.at(e, now.Add(l.again))
 	} else if ctx.Err() == nil || changed {

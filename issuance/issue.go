@@ -75,7 +75,7 @@ func (s *Scheduler) issue(ctx context.Context, is *Issuers, member any, csr *x50
 		out = j.failed(ctx, c, j.flight.challenge, f)
 	}
 	j.clean(ctx, &before, &out.rec)
-	s.land(ctx, e, out)
+	s.land(context.WithoutCancel(ctx), e, out) // the handshake may have given up, the hostname has not
 	if f != nil {
 		return nil, fmt.Errorf("issuing for %s: %w", hostname, f)
 	}

@@ -82,13 +82,18 @@ func (j *job) drop(ctx context.Context) landing {
 
 // discard removes the certificate that a record names, and its OCSP staples.
 // One that lasts longer than the record says was put there by somebody else,
-// such as Caddy's own issuer: it is kept.
+// such as Caddy's own issuer: it is kept. So is, with an error, one that storage
+// does not show at the moment.
 func (j *job) discard(ctx context.Context, r *record) (kept bool, err error) {
 	var errs []error
 	for _, st := range j.storages(r.CA) {
 		have, err := loadCertificate(ctx, st, r.CA, j.hostname)
 		if err == nil && have.leaf.NotAfter.Unix() > r.NotAfter {
 			kept = true
+			continue
+		}
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			errs = append(errs, fmt.Errorf("looking for a later certificate of %s: %w", r.CA, err))
 			continue
 		}
 		staples := staplesOf(ctx, st, r.CA, j.hostname)

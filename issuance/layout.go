@@ -99,7 +99,8 @@ func saveCertificate(ctx context.Context, st certmagic.Storage, issuerKey, hostn
 }
 
 // loadCertificate reads what is stored for a hostname. fs.ErrNotExist if
-// nothing is that could be served.
+// nothing is that could be served, damaged files included; any other error: it
+// cannot be told at the moment.
 func loadCertificate(ctx context.Context, st certmagic.Storage, issuerKey, hostname string) (stored, error) {
 	out, p := stored{issuerKey: issuerKey}, placeOf(issuerKey, hostname)
 	st = bare(st)
@@ -118,11 +119,11 @@ func loadCertificate(ctx context.Context, st certmagic.Storage, issuerKey, hostn
 		return out, err
 	}
 	if out.leaf, err = leafOf(b.chain); err != nil {
-		return out, fmt.Errorf("reading stored certificate of %s: %w", hostname, err)
+		return out, fmt.Errorf("reading stored certificate of %s (%v): %w", hostname, err, fs.ErrNotExist)
 	}
 	var res certmagic.CertificateResource
 	if err := json.Unmarshal(b.meta, &res); err != nil {
-		return out, fmt.Errorf("reading metadata of %s: %w", hostname, err)
+		return out, fmt.Errorf("reading metadata of %s (%v): %w", hostname, err, fs.ErrNotExist)
 	}
 	if len(res.IssuerData) > 0 {
 		// Other issuers keep other data there; then nothing is known of it.

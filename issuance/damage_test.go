@@ -1,0 +1,74 @@
+package issuance
+
+import (
+	"context"
+	"errors"
+	"path/filepath"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/caddyserver/certmagic"
+)
+
+// What no handshake can load is not waited for to become readable.
+func TestACertificateInStorageThatCannotBeReadIsReplaced(t *testing.T) {
+	const host = "api.example.com"
+	damaged := []byte(`{"sans":["api.exa`)
+	for name, damage := range map[string]func(st certmagic.Storage, p place, m made) error{
+		"metadata of three files": func(st certmagic.Storage, p place, m made) error {
+			return st.Store(t.Context(), p.with(extMeta), damaged)
+		},
+		"metadata of one file": func(st certmagic.Storage, p place, m made) error {
+			whole, err := joinBundle(m.keyPEM, m.chain, damaged)
+			return errors.Join(err, st.Store(t.Context(), p.with(extMeta), damaged), st.Store(t.Context(), p.key(), whole))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			st, m := bare(w.magic.Storage), makeCertificate(t, host, 1, time.Hour)
+			m.saveStock(t, st, w.key(), host)
+			if err := damage(st, placeOf(w.key(), host), m); err != nil {
+				t.Fatal(err)
+			}
+			w.dns.delegate(host)
+			w.s.Want(Want{Hostname: host, UID: "u1", DNS01: true})
+			o := w.until(host, "certified", seen)
+			serial, err := strconv.ParseInt(o.SerialNumber, 16, 64)
+			if err != nil {
+				t.Fatal(err)
+			}
+			w.cold(t, host, serial)
+		})
+	}
+}
+
+// mute is a storage that does not hand out certificates for the moment.
+type mute struct{ *certmagic.FileStorage }
+
+func (m mute) Load(ctx context.Context, key string) ([]byte, error) {
+	if filepath.Ext(key) == extKey {
+		return nil, errors.New("timed out")
+	}
+	return m.FileStorage.Load(ctx, key)
+}
+
+// Whether somebody has renewed it can then not be told.
+func TestNothingIsRemovedThatCannotBeReadForTheMoment(t *testing.T) {
+	const host = "api.example.com"
+	w := newWorld(t)
+	m := makeCertificate(t, host, 2, time.Hour)
+	m.save(t, w.magic.Storage, w.key(), host)
+	cfg := *w.magic
+	cfg.Storage = mute{bare(w.magic.Storage).(*certmagic.FileStorage)}
+	c := newCA(Authority{Directory: w.ca.directory()}, &cfg, 0, nil)
+	s := New(Config{})
+	s.SetIssuers(&Issuers{list: []issuer{{member: "a", ca: c}}})
+	j := &job{s: s, hostname: host, step: stepDrop, cas: []*ca{c}, rec: record{CA: c.key, Serial: "1", NotAfter: 1}}
+	if l := j.run(context.Background()); l.again != dropRetry || l.save {
+		t.Errorf("%+v", l)
+	}
+	if keys := w.inStorage(); len(keys) != 3 {
+		t.Errorf("in storage are %v", keys)
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io/fs"
 	"time"
 
 	"github.com/caddyserver/certmagic"
@@ -131,10 +132,22 @@ func (s *Scheduler) refusal(ctx context.Context, c *ca, hostname string) (missin
 	s.mu.Lock()
 	err = s.refuses(s.entries[hostname], c, hostname)
 	s.mu.Unlock()
-	if errors.As(err, &missing) && !c.storage().Exists(ctx, certmagic.StorageKeys.SiteCert(missing.ca, missing.hostname)) {
+	if errors.As(err, &missing) && lost(ctx, c.storage(), missing.ca, hostname) {
 		return missing, nil
 	}
 	return nil, err
+}
+
+// compromisedSuffix ends the key under which certmagic puts a private key away
+// that it learns is compromised.
+const compromisedSuffix = ".compromised"
+
+// lost reports whether storage has no certificate that could be served. One
+// whose key certmagic has put away is not lost but revoked, which the scheduler
+// sees to.
+func lost(ctx context.Context, st certmagic.Storage, issuerKey, hostname string) bool {
+	_, err := loadCertificate(ctx, st, issuerKey, hostname)
+	return errors.Is(err, fs.ErrNotExist) && !st.Exists(ctx, certmagic.StorageKeys.SitePrivateKey(issuerKey, hostname)+compromisedSuffix)
 }
 
 // renewedError: there is a certificate, and to renew it is the scheduler's.

@@ -4,22 +4,28 @@ import (
 	"context"
 	"crypto/x509"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/caddyserver/certmagic"
+
+	"github.com/apoxy-dev/caddy-apoxy/ownership"
 )
 
-// hangingStorage is a storage whose answer to Exists does not come.
+// hangingStorage is a storage whose first answer to Load does not come.
 type hangingStorage struct {
 	certmagic.Storage
+	once       sync.Once
 	asked, let chan struct{}
 }
 
-func (s *hangingStorage) Exists(ctx context.Context, key string) bool {
-	s.asked <- struct{}{}
-	<-s.let
-	return s.Storage.Exists(ctx, key)
+func (s *hangingStorage) Load(ctx context.Context, key string) ([]byte, error) {
+	s.once.Do(func() {
+		s.asked <- struct{}{}
+		<-s.let
+	})
+	return s.Storage.Load(ctx, key)
 }
 
 func TestAStorageThatHangsHoldsOnlyItsHandshakeUp(t *testing.T) {
@@ -53,4 +59,21 @@ func TestAStorageThatHangsHoldsOnlyItsHandshakeUp(t *testing.T) {
 	if err := <-answered; err == nil || !strings.Contains(err.Error(), "the scheduler renews it") {
 		t.Errorf("the handshake was answered %v", err)
 	}
+}
+
+// The operator's way to have a certificate made anew.
+func TestAKeyFileThatIsRemovedByHandIsMadeAnew(t *testing.T) {
+	const host = "api.example.com"
+	w := newWorld(t)
+	w.dns.delegate(host)
+	w.s.Want(Want{Hostname: host, UID: "u1", DNS01: true})
+	before := w.until(host, "certified", seen)
+	if err := w.magic.Storage.Delete(t.Context(), placeOf(w.key(), host).key()); err != nil {
+		t.Fatal(err)
+	}
+	evict(w.magic, host)
+	if _, err := shake(w.magic, host); err != nil {
+		t.Fatal(err)
+	}
+	w.until(host, "made anew", func(o ownership.CertificateObservation) bool { return seen(o) && o.SerialNumber != before.SerialNumber })
 }

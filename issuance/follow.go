@@ -14,11 +14,23 @@ import (
 	"github.com/apoxy-dev/caddy-apoxy/store"
 )
 
+// loadAtLast is load, tried again for as long as the store cannot be read.
+func (s *Scheduler) loadAtLast(ctx context.Context) (int64, error) {
+	for {
+		revision, err := s.load(ctx)
+		if err == nil || ctx.Err() != nil || errors.Is(err, store.ErrClosed) {
+			return revision, err
+		}
+		s.log.Error("reading the index of certificates failed and is tried again; until then none is obtained", zap.Error(err))
+		select {
+		case <-ctx.Done():
+		case <-time.After(time.Second):
+		}
+	}
+}
+
 // load reads ledger and index.
 func (s *Scheduler) load(ctx context.Context) (int64, error) {
-	if s.cfg.Store == nil {
-		return 0, errors.New("running issuance: no store")
-	}
 	now := s.now()
 	if err := s.ledger.load(ctx, now); err != nil {
 		return 0, err
@@ -168,7 +180,7 @@ func (s *Scheduler) followPrefix(ctx context.Context, prefix string, after int64
 		switch {
 		case ctx.Err() != nil || errors.Is(err, store.ErrClosed):
 			return
-		case errors.Is(err, store.ErrExpired):
+		case errors.Is(err, store.ErrExpired), errors.Is(err, store.ErrFutureRevision):
 			if next, err = s.catchUp(ctx); err == nil {
 				after = next
 				continue
@@ -212,15 +224,32 @@ func (s *Scheduler) apply(ev store.Event) {
 		s.poke()
 		return
 	}
+	if ev.Value == nil {
+		s.unlearn(strings.TrimPrefix(ev.Key, indexPrefix), ev.Revision, now)
+		return
+	}
+	s.learnAll([]store.Entry{{Key: ev.Key, Value: ev.Value, Revision: ev.Revision}}, now)
+}
+
+// unlearn takes over that the store has no record of a hostname any more: what
+// nobody wants has expired, or another node has had a certificate revoked.
+func (s *Scheduler) unlearn(hostname string, revision int64, now time.Time) {
 	s.mu.Lock()
-	if ev.Value == nil { // only what is expired or unwanted is deleted
-		if e := s.entries[strings.TrimPrefix(ev.Key, indexPrefix)]; e != nil && !e.wanted && e.flight == nil && ev.Revision > e.revision {
-			s.unplace(e)
-			delete(s.entries, e.hostname)
-		}
+	e := s.entries[hostname]
+	if e == nil || e.flight != nil || revision <= e.revision {
 		s.mu.Unlock()
 		return
 	}
+	if !e.wanted {
+		s.unplace(e)
+		delete(s.entries, hostname)
+		s.mu.Unlock()
+		return
+	}
+	l := learnt{hostname: e.hostname, rec: record{Trouble: e.trouble()}, revision: revision}
+	news := e.has() && s.learn(&l, now)
 	s.mu.Unlock()
-	s.learnAll([]store.Entry{{Key: ev.Key, Value: ev.Value, Revision: ev.Revision}}, now)
+	if news {
+		s.tell([]learnt{l})
+	}
 }

@@ -2,6 +2,7 @@ package issuance
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -180,7 +181,10 @@ func (s *Scheduler) candidates(named string) []*ca {
 // Run loads the index and works until the context ends. In-flight work is
 // cancelled with it; orders that were placed are taken up again by the next Run.
 func (s *Scheduler) Run(ctx context.Context) error {
-	revision, err := s.load(ctx)
+	if s.cfg.Store == nil {
+		return errors.New("running issuance: no store")
+	}
+	revision, err := s.loadAtLast(ctx)
 	if err != nil {
 		return err
 	}

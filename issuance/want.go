@@ -60,6 +60,7 @@ func (s *Scheduler) Forget(hostname string) {
 		e.flight.cancel()
 	}
 	s.place(e, s.now())
+	s.stir(e)
 	cas := s.cas()
 	s.mu.Unlock()
 	for _, c := range cas {

@@ -65,8 +65,8 @@ type Observer interface {
 	// Forget drops a hostname: nothing is obtained or renewed for it any more.
 	Forget(hostname string)
 	// Retry has a hostname that failed tried now rather than when its pause is
-	// over: what it failed on has changed. What a CA asked to wait for is still
-	// waited for.
+	// over, or once more after the try that is under way: what it failed on has
+	// changed. What a CA asked to wait for is still waited for.
 	Retry(hostname string)
 	// Observe tells what is known of the hostname's certificate, from memory.
 	Observe(hostname string) ownership.CertificateObservation

@@ -216,6 +216,13 @@ func (s *Scheduler) land(ctx context.Context, e *entry, l landing) {
 		l.rec.Trouble = l.rec.Trouble.renewedBy(w, now)
 	}
 	e.set(w, l.rec)
+	if t := l.rec.Trouble; f.order && t != nil && (t.Class == ClassCustomer || t.Class == ClassRefused) {
+		e.soon = false // the CA has looked a moment ago
+	}
+	// What was missed may be this work's own, written before a later write that
+	// failed; then it is no news.
+	missed, failed := f.missed, l.save && revision == 0
+	news := missed != nil && !failed && missed.rec.Serial != l.rec.Serial && s.learn(missed, now)
 	if l.again > 0 && !changed {
 		s.unplace(e)
 		s.due.at(e, now.Add(l.again))
@@ -224,7 +231,9 @@ func (s *Scheduler) land(ctx context.Context, e *entry, l landing) {
 	}
 	s.mu.Unlock()
 	s.poke()
-	if !l.quiet {
+	if news {
+		s.tell([]learnt{*missed})
+	} else if !l.quiet {
 		s.cfg.OnChange(e.hostname)
 	}
 }

@@ -177,4 +177,6 @@ type flight struct {
 	cancel    context.CancelFunc
 	done      chan struct{}
 	changed   bool // a Want or Forget came meanwhile
+	// missed is the last record of the store that came meanwhile, nil for none.
+	missed *learnt
 }

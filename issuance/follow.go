@@ -111,7 +111,12 @@ func (s *Scheduler) learn(l *learnt, now time.Time) bool {
 		e = s.add(strings.Clone(l.hostname)) // without the key around it
 		e.since = now.UnixNano()
 	}
-	if e.flight != nil || l.revision <= e.revision {
+	if l.revision <= e.revision {
+		return false
+	}
+	if e.flight != nil {
+		missed := *l
+		e.flight.missed = &missed
 		return false
 	}
 	before := e.serialNumber()

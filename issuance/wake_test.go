@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/mholt/acmez/v3/acme"
+
+	"github.com/apoxy-dev/caddy-apoxy/store"
 )
 
 // Its context ends after three minutes, while a CA may validate for five.
@@ -85,5 +87,46 @@ func TestAnOpenLaneIsNotSleptOver(t *testing.T) {
 			t.Errorf("without room for work in the lane %+v it sleeps for %v", l, p)
 		}
 		s.flying, s.looking, s.asking = 0, 0, 0
+	}
+}
+
+// Its DNS was mended after the probe had looked.
+func TestARetryDuringATryIsNotLost(t *testing.T) {
+	for class, soon := range map[Class]bool{ClassCAA: true, ClassDNS: true, ClassEdge: true, ClassCustomer: false} {
+		s := New(Config{})
+		s.loaded = true
+		e := s.add("api.example.com")
+		e.wanted, e.looked = true, true
+		w := Want{UID: "u1", DNS01: true}
+		e.set(w, record{})
+		e.flight = &flight{order: true, cancel: func() {}, done: make(chan struct{})}
+		s.flying++
+		s.Retry(e.hostname)
+		s.land(context.Background(), e, landing{rec: record{Trouble: &trouble{Class: class, UID: "u1", Facts: factsOf(w),
+			Message: "not there", Until: s.now().Add(time.Hour).Unix()}}})
+		if got := e.ready != nil; got != soon {
+			t.Errorf("%s: tried again at once: %v, want %v", class, got, soon)
+		}
+	}
+}
+
+// Another node renewed it while this one asked a responder in vain.
+func TestANewCertificateIsNotMissedDuringOtherWork(t *testing.T) {
+	var told []string
+	s := New(Config{OnChange: func(h string) { told = append(told, h) }})
+	s.loaded = true
+	e := s.add("api.example.com")
+	e.wanted = true
+	until := s.now().Add(time.Hour).Unix()
+	before := record{UID: "u1", CA: someCA, Serial: "1", NotBefore: 1, NotAfter: until, Renewal: until}
+	e.set(Want{UID: "u1", DNS01: true}, before)
+	e.flight = &flight{ocsp: true, cancel: func() {}, done: make(chan struct{})}
+	s.asking++
+	after := before
+	after.Serial = "2"
+	s.learnAll([]store.Entry{{Key: indexPrefix + e.hostname, Value: after.marshal(), Revision: 7}}, s.now())
+	s.land(context.Background(), e, landing{rec: before, quiet: true})
+	if e.serialNumber() != "2" || e.revision != 7 || len(told) != 1 {
+		t.Errorf("it has %s of revision %d, told %v", e.serialNumber(), e.revision, told)
 	}
 }

@@ -69,12 +69,17 @@ func (s *Scheduler) Forget(hostname string) {
 }
 
 // Retry asks for a failed hostname to be tried now rather than when its pause
-// is over. What a CA asked to wait for is still waited for.
+// is over. What a CA asked to wait for is still waited for. A try under way may
+// have looked too early; unless the CA itself decides it, another follows.
 func (s *Scheduler) Retry(hostname string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if e := s.entries[hostname]; e != nil && e.wanted && e.flight == nil {
-		e.soon = true
+	e := s.entries[hostname]
+	if e == nil || !e.wanted {
+		return
+	}
+	e.soon = true
+	if e.flight == nil {
 		s.place(e, s.now())
 		s.stir(e)
 	}

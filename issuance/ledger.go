@@ -98,7 +98,7 @@ func (l *ledger) put(ctx context.Context, c *ca, s scope, hostname string, until
 		h.Count = l.holds[key].Count + 1
 		h.Until = now.Add(backoff(pauses, h.Count, 0))
 	}
-	if old := l.holds[key]; old.Until.After(h.Until) {
+	if old := l.holds[key]; old.Until.After(h.Until) && !old.down { // who asks is not down
 		h = old
 	}
 	l.holds[key] = h
@@ -231,11 +231,15 @@ func (l *ledger) apply(key string, value []byte, revision int64, now time.Time) 
 	defer l.mu.Unlock()
 	if k, ok := strings.CutPrefix(key, holdPrefix); ok {
 		var h hold
-		if value == nil || json.Unmarshal(value, &h) != nil || now.Sub(h.Until) > 24*time.Hour {
+		readable := value != nil && json.Unmarshal(value, &h) == nil
+		switch old := l.holds[k]; {
+		case readable && old.Until.After(now) && old.Until.After(h.Until):
+			// What is stored is of before, or the CA is down besides.
+		case !readable || now.Sub(h.Until) > 24*time.Hour:
 			delete(l.holds, k)
-			return
+		default:
+			l.holds[k] = h
 		}
-		l.holds[k] = h
 		return
 	}
 	k, ok := strings.CutPrefix(key, budgetPrefix)

@@ -26,3 +26,29 @@ func TestACAThatSaysNotNowAndNamesNoLaterTimeIsStillLeftAlone(t *testing.T) {
 		now = now.Add(pause)
 	}
 }
+
+// The hourly tidying reads the store while holds are put.
+func TestAnOlderHoldInTheStoreDoesNotShortenOne(t *testing.T) {
+	st, err := boltstore.Open(filepath.Join(t.TempDir(), "apoxy.db"), boltstore.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer st.Close()
+	l, c := newLedger(st), &ca{key: "ca", auth: Authority{Directory: "https://ca.test"}}
+	for _, past := range []time.Duration{time.Hour, 48 * time.Hour} {
+		now := epoch.Add(past)
+		clear(l.holds)
+		if _, err := l.put(t.Context(), c, scopeCA, "", epoch.Add(time.Minute), "too many", epoch); err != nil {
+			t.Fatal(err)
+		}
+		for range downAfter {
+			l.answered(c, false, "no answer", now)
+		}
+		if err := l.load(t.Context(), now); err != nil {
+			t.Fatal(err)
+		}
+		if h, held := l.heldCA(c, now); !held || !h.down {
+			t.Errorf("%v later: held %v, %+v", past, held, h)
+		}
+	}
+}

@@ -77,10 +77,11 @@ func verifiable(hostname string) string {
 	return hostname
 }
 
-// pollARI asks the CA for its renewal window.
+// pollARI asks the CA for its renewal window. Without an answer nothing is
+// written: a CA that is gone must not cost a write an hour for each certificate.
 func (j *job) pollARI(ctx context.Context) landing {
 	now := j.s.now()
-	l := landing{rec: j.rec, save: true, quiet: true}
+	l := landing{rec: j.rec, quiet: true}
 	l.rec.ARI = &ariRecord{}
 	*l.rec.ARI = *j.rec.ARI
 	l.rec.ARI.Poll = now.Add(time.Hour).Unix() // should anything fail
@@ -114,6 +115,6 @@ func (j *job) pollARI(ctx context.Context) landing {
 	}
 	l.rec.setARI(info.UniqueIdentifier, &info, pollARI(now, asked))
 	l.rec.schedule(j.hostname, c.ratio)
-	l.quiet = l.rec.Renewal == j.rec.Renewal
+	l.save, l.quiet = true, l.rec.Renewal == j.rec.Renewal
 	return l
 }

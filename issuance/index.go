@@ -29,6 +29,9 @@ type record struct {
 	NotAfter  int64  `json:"notAfter,omitempty"`
 	Renewal   int64  `json:"renewal,omitempty"`
 	Challenge string `json:"challenge,omitempty"`
+	// Spared is until when the certificate is not renewed, because it or the one
+	// before was due as soon as it was there; 0 as a rule.
+	Spared int64 `json:"spared,omitempty"`
 
 	ARI     *ariRecord  `json:"ari,omitempty"`
 	OCSP    *ocspRecord `json:"ocsp,omitempty"`
@@ -126,7 +129,8 @@ func (r *record) setCertificate(issuerKey, method string, w Want, leaf *x509.Cer
 		Issuer:    issuerName(leaf, issuerKey),
 		Serial:    fmt.Sprintf("%x", leaf.SerialNumber),
 		NotBefore: leaf.NotBefore.Unix(), NotAfter: leaf.NotAfter.Unix(),
-		OCSP: r.OCSP.succeed(leaf, w.Hostname, now),
+		Spared: r.hurried(leaf, now),
+		OCSP:   r.OCSP.succeed(leaf, w.Hostname, now),
 	}
 }
 
@@ -140,9 +144,25 @@ func (r *record) setARI(id string, info *acme.RenewalInfo, poll time.Time) {
 	r.ARI = &ariRecord{ID: id, Start: info.SuggestedWindow.Start.Unix(), End: info.SuggestedWindow.End.Unix(), Poll: poll.Unix()}
 }
 
+// hurried is until when the certificate that takes this one's place now is not
+// renewed, 0 if this one has not been hurried away: a CA's window that is always
+// over, or a clock that is wrong, must not make one order follow the other. Such
+// orders are exempt from every budget.
+func (r *record) hurried(next *x509.Certificate, now time.Time) int64 {
+	pause := hurryPause(unix(r.NotBefore), unix(r.NotAfter))
+	young := now.Before(unix(r.NotBefore).Add(pause)) || r.Spared != 0 && now.Before(unix(r.Spared).Add(pause))
+	if !r.has() || !young {
+		return 0
+	}
+	return now.Add(hurryPause(next.NotBefore, next.NotAfter)).Unix()
+}
+
 // schedule sets the point of renewal.
 func (r *record) schedule(hostname string, ratio float64) {
 	r.Renewal = renewalTime(unix(r.NotBefore), unix(r.NotAfter), ratio, r.window(), hostname+r.Serial).Unix()
+	if r.Spared != 0 {
+		r.Renewal = max(r.Renewal, r.Spared)
+	}
 	r.hasten()
 }
 

@@ -232,6 +232,9 @@ func (j *job) note(c *ca, res result) error {
 		j.rec.setARI(info.UniqueIdentifier, info, pollARI(j.s.now(), asked))
 	}
 	j.rec.schedule(j.hostname, c.ratio)
+	if now := j.s.now().Unix(); j.rec.Renewal <= now {
+		j.rec.Spared = now // the next one is, then
+	}
 	return nil
 }
 

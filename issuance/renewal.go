@@ -58,6 +58,12 @@ func lastResort(life time.Duration) time.Duration {
 	return max(life/10, min(15*time.Second, life/3))
 }
 
+// hurryPause is how far apart renewals are that come at once: six hours, or a
+// tenth of a very short lifetime.
+func hurryPause(notBefore, notAfter time.Time) time.Duration {
+	return max(min(6*time.Hour, notAfter.Sub(notBefore)/10), 5*time.Second)
+}
+
 // fraction maps a seed evenly onto 0 ≤ f < 1.
 func fraction(seed string) float64 {
 	h := fnv.New64a()

@@ -166,13 +166,6 @@ func (r *reach) trusting() bool {
 	return true
 }
 
-// forget has the edge looked at anew by the next order.
-func (r *reach) forget() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.at = time.Time{}
-}
-
 // succeeded notes that a CA met us.
 func (r *reach) succeeded(method string) {
 	r.mu.Lock()

@@ -77,8 +77,8 @@ func (r *reach) ask(ctx context.Context, a netip.Addr, port, own int,
 // included, and as CAs do does not verify certificates on the way.
 func (r *reach) askHTTP(ctx context.Context, at netip.AddrPort, chal acme.Challenge) (encounter, string) {
 	transport := &http.Transport{
-		DisableKeepAlives: true,
-		TLSClientConfig:   &tls.Config{InsecureSkipVerify: true},
+		DisableKeepAlives: true, MaxResponseHeaderBytes: 16 << 10,
+		TLSClientConfig: &tls.Config{InsecureSkipVerify: true},
 		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
 			to := at
 			if _, port, err := net.SplitHostPort(address); err == nil && port == "443" {

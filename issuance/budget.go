@@ -40,15 +40,25 @@ func (s *spending) slot() time.Duration {
 
 func (s *spending) slotOf(t time.Time) int64 { return t.UnixNano() / int64(s.slot()) }
 
-// live drops slots that count no more and returns the orders that do.
+// live drops slots that count no more and returns the orders that do. Slots more
+// than a span ahead are of a clock that has been set back since; they are dated
+// now.
 func (s *spending) live(now time.Time) int {
-	oldest, n := s.slotOf(now.Add(-s.budget.Per)), 0
+	oldest, latest := s.slotOf(now.Add(-s.budget.Per)), s.slotOf(now.Add(s.budget.Per))
+	n, ahead := 0, 0
 	for k, c := range s.slots {
-		if k < oldest {
-			delete(s.slots, k)
-		} else {
+		if k >= oldest {
 			n += c
 		}
+		if k > latest {
+			ahead += c
+		}
+		if k < oldest || k > latest {
+			delete(s.slots, k)
+		}
+	}
+	if ahead > 0 {
+		s.slots[s.slotOf(now)] += ahead
 	}
 	return n
 }

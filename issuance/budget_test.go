@@ -98,3 +98,20 @@ func TestSpentOrdersOfAnotherSpanStillCount(t *testing.T) {
 		}
 	}
 }
+
+// A machine may begin with a clock that is far ahead, and be set right.
+func TestOrdersOfAFutureThatDidNotComeCountFromNow(t *testing.T) {
+	s := newSpending(Budget{Orders: 2, Per: time.Hour})
+	for _, step := range []struct {
+		at   time.Duration
+		want int
+	}{{1000 * time.Hour, 2}, {0, 0}, {time.Hour + time.Minute, 2}} {
+		n := 0
+		for s.take(epoch.Add(step.at)) {
+			n++
+		}
+		if n != step.want {
+			t.Errorf("at %v it allows %d orders, want %d", step.at, n, step.want)
+		}
+	}
+}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/mholt/acmez/v3/acme"
+	"go.uber.org/zap"
 )
 
 // orderRef is an order at a CA that may be taken up again.
@@ -69,8 +70,6 @@ func (f *flow) run(ctx context.Context) (result, error) {
 				return res, &failure{class: ClassOperator, message: cut(err.Error(), 200), err: err}
 			}
 			f.resume = nil
-		case acme.ProblemTypeAlreadyReplaced:
-			f.replaces = ""
 		default:
 			return res, err
 		}
@@ -150,11 +149,33 @@ func (f *flow) order(ctx context.Context, acct acme.Account) (acme.Order, error)
 		want.NotAfter = &until
 	}
 	order, err := f.ca.client.NewOrder(ctx, acct, want)
+	if f.replaces != "" && refusesReplaces(err) {
+		f.ca.log.Warn("the certificate authority does not take an order that names the certificate it replaces; it is placed without",
+			zap.String("hostname", f.hostname), zap.String("replaces", f.replaces), zap.Error(err))
+		f.replaces = ""
+		return f.order(ctx, acct)
+	}
 	if err != nil {
 		return order, fmt.Errorf("placing order: %w", err)
 	}
 	ref := orderRef{CA: f.ca.key, Account: acct.Location, URL: order.Location, Placed: time.Now().Unix()}
 	return order, f.placed(ctx, ref)
+}
+
+// refusesReplaces reports whether an order may have been refused for the
+// certificate that it names as replaced (RFC 9773 section 5): replaced already,
+// another account's, or one that the CA does not find any more. The RFC has a
+// problem type for the first alone.
+func refusesReplaces(err error) bool {
+	var p acme.Problem
+	if !errors.As(err, &p) {
+		return false
+	}
+	switch p.Type {
+	case acme.ProblemTypeAlreadyReplaced, acme.ProblemTypeMalformed, acme.ProblemTypeUnauthorized, acme.ProblemTypeServerInternal:
+		return true
+	}
+	return false
 }
 
 // recall reads an order of before; one that the CA is signing is waited for.

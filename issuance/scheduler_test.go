@@ -4,9 +4,11 @@ import (
 	"context"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -263,6 +265,37 @@ func TestAnIdleCertificateIsRenewedWithReplacesAndLeavesMemory(t *testing.T) {
 	})
 	if r := w.ca.order(1).Replaces; r == "" {
 		t.Error("the renewal replaces nothing")
+	}
+}
+
+// A CA may not know the certificate that is to be replaced: it forgot it, or
+// another account has it.
+func TestARenewalThatMayNotReplaceIsPlacedWithout(t *testing.T) {
+	for name, p := range map[string]acme.Problem{
+		"replaced already":          {Type: acme.ProblemTypeAlreadyReplaced, Status: 409},
+		"another account's":         {Type: acme.ProblemTypeUnauthorized, Status: 403},
+		"not found":                 {Type: acme.ProblemTypeMalformed, Status: 404},
+		"not found, in other words": {Type: acme.ProblemTypeServerInternal, Status: 500, Detail: "could not find an order for the given certificate"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.ca.replaces = &p
+			var once sync.Once
+			w.ca.windows = func(nb, na time.Time) (start, end time.Time) {
+				start, end = na.Add(-30*24*time.Hour), na.Add(-29*24*time.Hour)
+				once.Do(func() { start, end = nb.Add(-2*time.Hour), nb.Add(-time.Hour) }) // revoked, says the CA
+				return start, end
+			}
+			w.dns.delegate("idle.example.com")
+			w.s.Want(Want{Hostname: "idle.example.com", UID: "u1", DNS01: true})
+			w.wait("two orders", func() bool { return w.ca.placed() == 2 }, func() string { return fmt.Sprint(w.ca.placed()) })
+			w.until("idle.example.com", "renewed", func(o ownership.CertificateObservation) bool {
+				return seen(o) && o.Work == ownership.WorkNone && time.Until(o.RenewalTime) > 24*time.Hour
+			})
+			if r := w.ca.order(1).Replaces; r != "" {
+				t.Errorf("the order names %q", r)
+			}
+		})
 	}
 }
 

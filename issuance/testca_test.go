@@ -37,6 +37,8 @@ type testCA struct {
 	validate func(host, kind, token, keyAuth string) *acme.Problem
 	// inject may answer a request in the CA's place. The path is below the root.
 	inject func(path string) *injected
+	// replaces, if set, is the answer to orders that name what they replace.
+	replaces *acme.Problem
 
 	mu         sync.Mutex
 	lifetime   time.Duration
@@ -265,6 +267,10 @@ func (ca *testCA) newOrder(w http.ResponseWriter, payload []byte, account string
 	var in acme.Order
 	if err := json.Unmarshal(payload, &in); err != nil || len(in.Identifiers) != 1 {
 		ca.problem(w, acme.Problem{Type: acme.ProblemTypeMalformed, Status: 400})
+		return
+	}
+	if in.Replaces != "" && ca.replaces != nil {
+		ca.problem(w, *ca.replaces)
 		return
 	}
 	o := &testOrder{ID: len(ca.orders) + 1, Host: in.Identifiers[0].Value, Replaces: in.Replaces, Status: acme.StatusPending,

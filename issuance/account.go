@@ -69,11 +69,18 @@ func (c *ca) account(ctx context.Context) (acme.Account, error) {
 	return acct, nil
 }
 
-// accountURI is the account's URL if it is known without asking the CA.
-func (c *ca) accountURI() string {
-	c.accountMu.Lock()
-	defer c.accountMu.Unlock()
-	return c.acct.Location
+// accountFor is the account's URL where one of the CAA records binds any of the
+// CA's identities to an account, empty where none does. The account is read from
+// storage, or registered, for it: which one a record means cannot be told before.
+func (c *ca) accountFor(ctx context.Context, set []CAA, identities []string) (string, error) {
+	for _, r := range set {
+		domain, params := parseIssue(r.Value)
+		if _, bound := params["accounturi"]; bound && names(identities, domain) {
+			acct, err := c.account(ctx)
+			return acct.Location, err
+		}
+	}
+	return "", nil
 }
 
 // forgetAccount drops an account that the CA no longer has, so that the next

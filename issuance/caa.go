@@ -22,9 +22,10 @@ func (v caaVerdict) permits(method string) bool {
 }
 
 // evaluateCAA applies RFC 8659 section 4 and RFC 8657 to the relevant record
-// set of a hostname, for a CA known by any of the identities. accountURI is
-// empty before the account is registered. A CA that does not tell its
-// identities cannot be checked and is let through: it checks itself.
+// set of a hostname, for a CA known by any of the identities and used with the
+// account of that URL, which is needed only where a record names one. A CA that
+// does not tell its identities cannot be checked and is let through: it checks
+// itself.
 func evaluateCAA(hostname string, set []CAA, identities []string, accountURI string) caaVerdict {
 	if len(set) == 0 || len(identities) == 0 {
 		return caaVerdict{allowed: true}
@@ -46,16 +47,18 @@ func evaluateCAA(hostname string, set []CAA, identities []string, accountURI str
 	}
 	var present []string
 	var verdict caaVerdict
+	value := identities[0] // of the line to add
 	for _, c := range set {
 		if !strings.EqualFold(c.Tag, tag) {
 			continue
 		}
 		present = append(present, caaLine(c))
 		domain, params := parseIssue(c.Value)
-		if domain == "" || !slices.ContainsFunc(identities, func(id string) bool { return strings.EqualFold(id, domain) }) {
+		if domain == "" || !names(identities, domain) {
 			continue
 		}
-		if uri, ok := params["accounturi"]; ok && accountURI != "" && uri != accountURI {
+		if uri, ok := params["accounturi"]; ok && uri != accountURI {
+			value = identities[0] + "; accounturi=" + accountURI
 			continue
 		}
 		methods, limited := params["validationmethods"]
@@ -76,9 +79,13 @@ func evaluateCAA(hostname string, set []CAA, identities []string, accountURI str
 	if !verdict.allowed {
 		verdict.message = fmt.Sprintf("found %s; add: %s",
 			cut(strings.Join(present, ", "), 200),
-			caaLine(CAA{Domain: set[0].Domain, Tag: tag, Value: identities[0]}))
+			caaLine(CAA{Domain: set[0].Domain, Tag: tag, Value: value}))
 	}
 	return verdict
+}
+
+func names(identities []string, domain string) bool {
+	return slices.ContainsFunc(identities, func(id string) bool { return strings.EqualFold(id, domain) })
 }
 
 // parseIssue splits the value of an issue or issuewild property (RFC 8659
@@ -108,7 +115,7 @@ func parseIssue(value string) (domain string, params map[string]string) {
 
 // caaLine writes a record as it stands in a zone file.
 func caaLine(c CAA) string {
-	return fmt.Sprintf("%s CAA %d %s %q", dotted(c.Domain), c.Flag, strings.ToLower(c.Tag), cut(c.Value, 100))
+	return fmt.Sprintf("%s CAA %d %s %q", dotted(c.Domain), c.Flag, strings.ToLower(c.Tag), cut(c.Value, 250))
 }
 
 func dotted(name string) string { return strings.TrimSuffix(name, ".") + "." }

@@ -98,7 +98,11 @@ func (s *Scheduler) permitted(ctx context.Context, c *ca, w Want, methods []stri
 	if err != nil {
 		return nil, classify(err, w.Hostname)
 	}
-	verdict := evaluateCAA(w.Hostname, set, identities, c.accountURI())
+	uri, err := c.accountFor(ctx, set, identities)
+	if err != nil {
+		return nil, classify(err, w.Hostname)
+	}
+	verdict := evaluateCAA(w.Hostname, set, identities, uri)
 	if !verdict.allowed {
 		return nil, &failure{class: ClassCAA, message: verdict.message}
 	}

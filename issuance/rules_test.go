@@ -111,7 +111,7 @@ func TestCAA(t *testing.T) {
 		"a critical unknown tag forbids":               {"a.example.com", []CAA{{"example.com", 128, "tbs", "x"}, at("issue", "ca.test")}, "", false, "", "critical"},
 		"an unknown tag that is not critical does not": {"a.example.com", []CAA{at("tbs", "x"), at("issue", "ca.test")}, "", true, "", ""},
 		"a malformed value names nobody":               {"a.example.com", []CAA{at("issue", "ca.test; %%%")}, "", false, "", ""},
-		"another account is meant":                     {"a.example.com", []CAA{at("issue", "ca.test; accounturi=https://ca/2")}, "https://ca/1", false, "", ""},
+		"another account is meant":                     {"a.example.com", []CAA{at("issue", "ca.test; accounturi=https://ca/2")}, "https://ca/1", false, "", `add: example.com. CAA 0 issue "ca.test; accounturi=https://ca/1"`},
 		"our account is meant":                         {"a.example.com", []CAA{at("issue", "ca.test; accounturi=https://ca/1")}, "https://ca/1", true, "", ""},
 		"methods are narrowed":                         {"a.example.com", []CAA{at("issue", "ca.test; validationmethods=dns-01,x")}, "", true, "dns-01,x", ""},
 		"a record without methods widens again":        {"a.example.com", []CAA{at("issue", "ca.test; validationmethods=dns-01"), at("issue", "ca.test")}, "", true, "", ""},

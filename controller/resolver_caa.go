@@ -18,7 +18,8 @@ import (
 
 // Delegated reports whether _acme-challenge of hostname is a CNAME, direct or
 // through others, to exactly the name in the operator's zone that belongs to
-// hostname. An error: could not tell.
+// hostname. issuance.ErrBogus: it is, but DNSSEC validation fails; another error:
+// could not tell.
 func (r *Resolver) Delegated(ctx context.Context, hostname string) (bool, error) {
 	ctx, cancel := context.WithTimeout(ctx, r.cfg.Timeout)
 	defer cancel()
@@ -34,13 +35,14 @@ func (r *Resolver) Delegated(ctx context.Context, hostname string) (bool, error)
 		return false, nil
 	}
 	if obs.Problem == ownership.ZoneBogus {
-		return false, fmt.Errorf("looking for the delegation of %s: DNSSEC validation of its zone fails, so the CA would refuse it", hostname)
+		return false, fmt.Errorf("looking for the delegation of %s: %w", hostname, issuance.ErrBogus)
 	}
 	return true, nil
 }
 
 // Arrives reports whether hostname leads to the edge of the operator's zone and
-// nowhere else, as ownership.Arrives means it. An error: could not tell.
+// nowhere else, as ownership.Arrives means it. issuance.ErrBogus: DNSSEC
+// validation fails; another error: could not tell.
 func (r *Resolver) Arrives(ctx context.Context, hostname string, zone ownership.Zone) (bool, error) {
 	ctx, cancel := context.WithTimeout(ctx, r.cfg.Timeout)
 	defer cancel()
@@ -50,7 +52,7 @@ func (r *Resolver) Arrives(ctx context.Context, hostname string, zone ownership.
 	case obs.Outcome == ownership.CouldNotTell:
 		return false, fmt.Errorf("looking where %s leads: %s", hostname, obs.Err)
 	case obs.Problem == ownership.ZoneBogus:
-		return false, fmt.Errorf("looking where %s leads: DNSSEC validation of its zone fails, so the CA would refuse it", hostname)
+		return false, fmt.Errorf("looking where %s leads: %w", hostname, issuance.ErrBogus)
 	}
 	return ownership.Arrives(hostname, obs, zone), nil
 }
@@ -117,7 +119,7 @@ func (r *Resolver) caaAt(ctx context.Context, name string) ([]issuance.CAA, erro
 		case !a.affirmed:
 			return nil, errors.New(a.err)
 		case a.problem == ownership.ZoneBogus:
-			return nil, errors.New("DNSSEC validation fails")
+			return nil, issuance.ErrBogus
 		case a.alias == "":
 			var props []issuance.CAA
 			for _, p := range a.caa {

@@ -1,6 +1,7 @@
 package controller
 
 import (
+	"errors"
 	"net/netip"
 	"testing"
 
@@ -144,6 +145,7 @@ func TestDelegated(t *testing.T) {
 		what  string
 		set   func(c *customer)
 		want  bool
+		bogus bool
 		fails bool
 	}{
 		{what: "nothing there"},
@@ -154,7 +156,7 @@ func TestDelegated(t *testing.T) {
 		{what: "a bogus zone, which the CA refuses", set: func(c *customer) {
 			c.zone.Set(rightChallenge)
 			c.zone.SetBogus(true)
-		}, fails: true},
+		}, fails: true, bogus: true},
 		{what: "servers that fail", set: func(c *customer) { c.behave(dnstest.Silent) }, fails: true},
 	} {
 		t.Run(c.what, func(t *testing.T) {
@@ -164,7 +166,7 @@ func TestDelegated(t *testing.T) {
 				c.set(world)
 			}
 			got, err := newTestResolver(t, world.World).Delegated(t.Context(), "api.example.com")
-			if got != c.want || (err != nil) != c.fails {
+			if got != c.want || (err != nil) != c.fails || errors.Is(err, issuance.ErrBogus) != c.bogus {
 				t.Errorf("%v, %v", got, err)
 			}
 		})

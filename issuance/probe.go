@@ -2,6 +2,7 @@ package issuance
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 	"time"
@@ -22,11 +23,12 @@ func (s *Scheduler) methods(ctx context.Context, c *ca, w Want, pressing bool) (
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
 	var methods []string
-	if s.cfg.Challenges != nil && s.delegated(ctx, w) {
+	var bogus error
+	if s.cfg.Challenges != nil && s.delegated(ctx, w, &bogus) {
 		methods = append(methods, acme.ChallengeTypeDNS01)
 	}
 	wildcard := strings.HasPrefix(w.Hostname, "*.")
-	if !wildcard && s.arrives(ctx, w) {
+	if !wildcard && s.arrives(ctx, w, &bogus) {
 		if !c.auth.DisableHTTP01 {
 			methods = append(methods, acme.ChallengeTypeHTTP01)
 		}
@@ -40,19 +42,27 @@ func (s *Scheduler) methods(ctx context.Context, c *ca, w Want, pressing bool) (
 		if wildcard {
 			msg = "a wildcard needs DNS-01: delegate _acme-challenge." + strings.TrimPrefix(w.Hostname, "*.")
 		}
-		return nil, &failure{class: ClassDNS, message: msg}
+		if bogus != nil {
+			msg = cut(bogus.Error(), 300) + ", so no certificate authority would believe it and none was asked. Whoever runs that zone has it signed anew, or the DS record at the registry removed"
+		}
+		return nil, &failure{class: ClassDNS, err: bogus, message: msg}
 	}
 	return s.permitted(ctx, c, w, methods, pressing)
 }
 
-// delegated asks DNS now; if that cannot tell, what the Want says holds.
-func (s *Scheduler) delegated(ctx context.Context, w Want) bool {
+// delegated asks DNS now; if that cannot tell, what the Want says holds. An
+// answer that CAs would not believe is none, and noted in bogus.
+func (s *Scheduler) delegated(ctx context.Context, w Want, bogus *error) bool {
 	p := s.prober.Load()
 	if p == nil || *p == nil {
 		return w.DNS01
 	}
 	ok, err := (*p).Delegated(ctx, w.Hostname)
-	if err != nil {
+	switch {
+	case errors.Is(err, ErrBogus):
+		*bogus = err
+		return false
+	case err != nil:
 		s.log.Debug("the delegation could not be looked up", zap.String("hostname", w.Hostname), zap.Error(err))
 		return w.DNS01
 	}
@@ -60,14 +70,18 @@ func (s *Scheduler) delegated(ctx context.Context, w Want) bool {
 }
 
 // arrives asks DNS now, if the Want says that the hostname leads here; if that
-// cannot tell, the Want is believed.
-func (s *Scheduler) arrives(ctx context.Context, w Want) bool {
+// cannot tell, the Want is believed. bogus is as in delegated.
+func (s *Scheduler) arrives(ctx context.Context, w Want, bogus *error) bool {
 	p := s.prober.Load()
 	if !w.HTTP01 || p == nil || *p == nil {
 		return w.HTTP01
 	}
 	ok, err := (*p).Arrives(ctx, w.Hostname)
-	if err != nil {
+	switch {
+	case errors.Is(err, ErrBogus):
+		*bogus = err
+		return false
+	case err != nil:
 		s.log.Debug("the hostname could not be looked up", zap.String("hostname", w.Hostname), zap.Error(err))
 		return true
 	}

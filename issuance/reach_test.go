@@ -171,6 +171,24 @@ func TestAHostnameThatLeadsElsewhereTooCausesNoOrder(t *testing.T) {
 	}
 }
 
+// What the Want says is believed where DNS cannot tell, but not where it tells
+// something that no CA would believe.
+func TestABogusZoneCausesNoOrder(t *testing.T) {
+	w := newWorld(t)
+	w.dns.delegate(www)
+	w.dns.bogus[www] = true
+	w.s.Want(Want{Hostname: www, UID: "u1", DNS01: true, HTTP01: true})
+	o := w.until(www, "waits for DNS", func(o ownership.CertificateObservation) bool { return o.Message != "" && o.Work == ownership.WorkNone })
+	if !strings.Contains(o.Message, "the DNSSEC signatures of its zone do not hold, so no certificate authority would believe it") || w.ca.count("") != 0 {
+		t.Errorf("%q, %d requests", o.Message, w.ca.count(""))
+	}
+	w.dns.mu.Lock()
+	w.dns.bogus[www] = false
+	w.dns.mu.Unlock()
+	w.s.Retry(www)
+	w.until(www, "certified", seen)
+}
+
 func TestACAAThatCannotBeLookedUpCausesNoOrder(t *testing.T) {
 	w := newWorld(t)
 	w.ca.identities = []string{"ca.test"}

@@ -72,11 +72,15 @@ type testDNS struct {
 	caa       map[string][]CAA
 	caaErr    error
 	astray    map[string]bool
+	bogus     map[string]bool
 }
 
 func (d *testDNS) Delegated(_ context.Context, hostname string) (bool, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if d.bogus[hostname] {
+		return false, fmt.Errorf("looking for the delegation of %s: %w", hostname, ErrBogus)
+	}
 	return d.delegated[hostname], nil
 }
 
@@ -89,6 +93,9 @@ func (d *testDNS) CAA(_ context.Context, hostname string) ([]CAA, error) {
 func (d *testDNS) Arrives(_ context.Context, hostname string) (bool, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if d.bogus[hostname] {
+		return false, fmt.Errorf("looking where %s leads: %w", hostname, ErrBogus)
+	}
 	return !d.astray[hostname], nil
 }
 
@@ -101,7 +108,7 @@ func (d *testDNS) delegate(hostname string) {
 func newWorld(t *testing.T) *world {
 	t.Setenv("NO_PROXY", "*")
 	w := &world{t: t, ca: newTestCA(t), dir: t.TempDir(), zone: &testZone{values: map[string][]string{}},
-		dns: &testDNS{delegated: map[string]bool{}, caa: map[string][]CAA{}, astray: map[string]bool{}}, change: make(chan string, 1000)}
+		dns: &testDNS{delegated: map[string]bool{}, caa: map[string][]CAA{}, astray: map[string]bool{}, bogus: map[string]bool{}}, change: make(chan string, 1000)}
 	w.ca.validate = func(host, kind, token, keyAuth string) *acme.Problem {
 		if kind == "dns-01" && w.zone.has(host, keyAuth) {
 			return nil

@@ -3,6 +3,8 @@ package issuance
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"time"
 )
@@ -75,10 +77,15 @@ func (s *spending) free(now time.Time) time.Time {
 	first := s.slotOf(now.Add(-s.budget.Per))
 	for k := first; k <= s.slotOf(now); k++ {
 		if excess -= s.slots[k]; excess <= 0 {
-			return time.Unix(0, (k+1)*int64(s.slot())).Add(s.budget.Per)
+			return s.end(k)
 		}
 	}
 	return now.Add(s.budget.Per)
+}
+
+// end is when the orders of a slot count no more.
+func (s *spending) end(k int64) time.Time {
+	return time.Unix(0, (k+1)*int64(s.slot())).Add(s.budget.Per)
 }
 
 // take spends one order if the budget allows it.
@@ -93,16 +100,27 @@ func (s *spending) take(now time.Time) bool {
 	return true
 }
 
-// forecast is how long the order behind so many others waits.
+// forecast is how long the order behind so many others waits. An order that was
+// spent allows another one when it is a span old, and that one the next: what is
+// spent by now, the rest of the budget at once, is a pattern that repeats.
 func (s *spending) forecast(now time.Time, ahead int) time.Duration {
 	if s.budget.Orders <= 0 {
 		return 0
 	}
-	left := s.budget.Orders - s.live(now)
-	if ahead < left {
+	spent := s.live(now)
+	ahead -= max(s.budget.Orders-spent, 0)
+	if ahead < 0 {
 		return 0
 	}
-	return time.Duration(float64(ahead-left+1) / float64(s.budget.Orders) * float64(s.budget.Per))
+	ahead += max(spent-s.budget.Orders, 0) // a budget that was lowered waits for these, too
+	spans := time.Duration(ahead/max(s.budget.Orders, spent)) * s.budget.Per
+	nth := ahead % max(s.budget.Orders, spent)
+	for _, k := range slices.Sorted(maps.Keys(s.slots)) {
+		if nth -= s.slots[k]; nth < 0 {
+			return spans + max(s.end(k).Sub(now), 0)
+		}
+	}
+	return spans + s.budget.Per // of those that can go at once
 }
 
 // spendingJSON is how spending is kept in the store.

@@ -51,13 +51,41 @@ func TestBudgetIsNeverPassed(t *testing.T) {
 	}
 }
 
+// The forecast is what comes true, to the hundredth of a span that spent orders
+// are dated to.
 func TestForecast(t *testing.T) {
+	rng := rand.New(rand.NewPCG(5, 6))
+	for range 50 {
+		per, now := time.Duration(1+rng.IntN(180))*time.Minute, epoch
+		s := newSpending(Budget{Orders: 1 + rng.IntN(20), Per: per})
+		for range rng.IntN(60) { // what was spent before
+			now = s.free(now.Add(time.Duration(rng.IntN(int(per / 10)))))
+			s.take(now)
+		}
+		told := make([]time.Duration, 3*s.budget.Orders)
+		for i := range told {
+			told[i] = s.forecast(now, i)
+		}
+		at := now
+		for i := range told {
+			at = s.free(at)
+			if !s.take(at) {
+				t.Fatal("free is not free")
+			}
+			if off := at.Sub(now) - told[i]; off.Abs() > per/10 {
+				t.Fatalf("%v: with %d before it %v was told, and it went after %v", s.budget, i, told[i], at.Sub(now))
+			}
+		}
+	}
 	s := newSpending(Budget{Orders: 300, Per: 3 * time.Hour})
 	for range 300 {
 		s.take(epoch)
 	}
-	if got := s.forecast(epoch, 612); got < 6*time.Hour || got > 7*time.Hour {
-		t.Errorf("612 before it: %v", got)
+	if got := s.forecast(epoch, 612); got < 9*time.Hour || got > 9*time.Hour+3*time.Minute {
+		t.Errorf("612 before it, and all spent: %v", got)
+	}
+	if got := s.forecast(epoch.Add(2*time.Hour), 0); got < time.Hour || got > time.Hour+3*time.Minute {
+		t.Errorf("next, and all spent two hours ago: %v", got)
 	}
 	if got := newSpending(Budget{}).forecast(epoch, 1e6); got != 0 {
 		t.Errorf("without a bound: %v", got)

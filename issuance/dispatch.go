@@ -83,11 +83,14 @@ func (s *Scheduler) sort() bool {
 
 // measure sets the gauges and forgets empty lanes. s.mu must be held.
 func (s *Scheduler) measure(now time.Time) {
-	depth, forecast := 0, time.Duration(0)
+	depth, forecast, age := 0, time.Duration(0), time.Duration(0)
 	for key, l := range s.lanes {
 		depth += l.plan.size
-		if l.ca != nil && !l.exempt {
-			forecast = max(forecast, s.ledger.forecast(l.ca, now, l.plan.size))
+		if l.ca != nil && !l.exempt && l.plan.size > 0 {
+			forecast = max(forecast, s.ledger.forecast(l.ca, now, l.plan.size-1))
+		}
+		if it := l.plan.next(); it != nil {
+			age = max(age, now.Sub(it.entry.dueSince()))
 		}
 		if l.plan.size == 0 {
 			delete(s.lanes, key)
@@ -95,6 +98,7 @@ func (s *Scheduler) measure(now time.Time) {
 	}
 	queueDepth.Set(float64(depth))
 	queueForecast.Set(forecast.Seconds())
+	queueAge.Set(age.Seconds())
 }
 
 // open reports whether work of a lane may be taken up.
@@ -147,11 +151,6 @@ func (s *Scheduler) takeUp(ctx context.Context, e *entry, st step, c *ca, now ti
 	if f.order {
 		s.flying++
 		f.ca = c.auth.host()
-		since := time.Unix(0, e.since)
-		if renewal, _ := e.times(); e.has() {
-			since = later(since, unix(renewal))
-		}
-		queueAge.Set(max(now.Sub(since), 0).Seconds())
 	} else {
 		s.beside(f, 1)
 	}

@@ -94,6 +94,15 @@ func (e *entry) times() (renewal, notAfter int64) {
 	return int64(e.packed.renewal), int64(e.packed.notAfter)
 }
 
+// dueSince is when the certificate, or its renewal, became due.
+func (e *entry) dueSince() time.Time {
+	since := time.Unix(0, e.since)
+	if renewal, _ := e.times(); e.has() {
+		since = later(since, unix(renewal))
+	}
+	return since
+}
+
 // poll is what is to be asked about the certificate next, and when.
 func (e *entry) poll() (step, time.Time) {
 	switch {

@@ -45,7 +45,7 @@ var (
 	})
 	queueAge = prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "apoxy_issuance_queue_age_seconds",
-		Help: "How long the hostname that was taken up last had been due.",
+		Help: "How long the hostname that is next has been due; 0 if none waits.",
 	})
 	queueForecast = prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "apoxy_issuance_queue_forecast_seconds",

@@ -18,6 +18,7 @@ var strides = [...]uint64{urgent: 1, first: 4, routine: 8}
 type item struct {
 	entry *entry
 	lane  *lane // that the plan is of
+	leaf  *node // that it stands in
 	// rank orders items of one group, smallest first: expiry for renewals, age
 	// for first issuances.
 	rank int64
@@ -41,6 +42,8 @@ type plan struct {
 // node is a group: of groups, or at the bottom of items.
 type node struct {
 	key    string
+	parent *node
+	size   int    // items below that are not dead
 	at     uint64 // virtual time at which it is served next
 	born   uint64
 	stride uint64
@@ -66,7 +69,7 @@ func (p *plan) push(it *item, u urgency, owner, domain string) {
 	for depth, key := range groups(u, owner, domain) {
 		kid := n.kids[key]
 		if kid == nil {
-			kid = &node{key: key, at: n.clock, born: p.seq, stride: 1}
+			kid = &node{key: key, parent: n, at: n.clock, born: p.seq, stride: 1}
 			if depth == 0 {
 				kid.stride = strides[u]
 				kid.at += kid.stride // of classes that come up together the more pressing is first
@@ -79,7 +82,16 @@ func (p *plan) push(it *item, u urgency, owner, domain string) {
 		}
 		n = kid
 	}
+	it.leaf = n
 	heap.Push(&n.items, it)
+	n.add(1)
+}
+
+// add counts items in or out, up to the root.
+func (n *node) add(items int) {
+	for ; n != nil; n = n.parent {
+		n.size += items
+	}
 }
 
 // pop takes the next item out; nil if there is none.
@@ -90,6 +102,7 @@ func (p *plan) pop() *item {
 			return nil
 		}
 		if !it.dead {
+			it.leaf.add(-1)
 			p.size--
 			p.gone++
 			return it
@@ -101,15 +114,10 @@ func (p *plan) pop() *item {
 func (p *plan) drop(it *item) {
 	if it != nil && !it.dead {
 		it.dead = true
+		it.leaf.add(-1)
 		p.size--
 		p.gone++
 	}
-}
-
-// ahead estimates how many items will be served before this one: those that
-// came earlier and are still here.
-func (p *plan) ahead(it *item) int {
-	return min(max(int(it.seq-1)-int(p.gone), 0), max(p.size-1, 0))
 }
 
 func (n *node) pop() *item {
@@ -155,12 +163,13 @@ func (h *nodeHeap) Pop() any {
 
 type itemHeap []*item
 
-func (h itemHeap) Len() int { return len(h) }
-func (h itemHeap) Less(i, j int) bool {
-	if h[i].rank != h[j].rank {
-		return h[i].rank < h[j].rank
+func (h itemHeap) Len() int           { return len(h) }
+func (h itemHeap) Less(i, j int) bool { return h.less(h[i], h[j]) }
+func (itemHeap) less(a, b *item) bool {
+	if a.rank != b.rank {
+		return a.rank < b.rank
 	}
-	return h[i].seq < h[j].seq
+	return a.seq < b.seq
 }
 func (h itemHeap) Swap(i, j int) { h[i], h[j] = h[j], h[i] }
 func (h *itemHeap) Push(x any)   { *h = append(*h, x.(*item)) }

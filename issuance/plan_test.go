@@ -3,6 +3,7 @@ package issuance
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"testing"
 )
 
@@ -99,5 +100,66 @@ func BenchmarkPlan(b *testing.B) {
 	for i := 0; b.Loop(); i++ {
 		it := p.pop()
 		p.push(it, first, "", fmt.Sprint(i%5000, ".com"))
+	}
+}
+
+// The place that is told is the one that the item has.
+func TestThePlaceInThePlan(t *testing.T) {
+	rng := rand.New(rand.NewPCG(3, 4))
+	for range 200 {
+		var p plan
+		var items []*item
+		for i := range 60 {
+			owner := fmt.Sprint("t", min(rng.IntN(8), 3)) // one of them brings half
+			items = append(items, push(&p, fmt.Sprint(i), urgency(rng.IntN(3)), owner, fmt.Sprint(rng.IntN(4), ".com"), int64(rng.IntN(20))))
+		}
+		for range rng.IntN(20) {
+			served := p.pop()
+			items = slices.DeleteFunc(items, func(it *item) bool { return it == served })
+		}
+		for range rng.IntN(10) {
+			p.drop(items[rng.IntN(len(items))])
+		}
+		told := map[*item]int{}
+		for _, it := range items {
+			told[it] = p.ahead(it)
+		}
+		for place := 0; ; place++ {
+			if it := p.next(); it != nil && told[it] != 0 && place == 0 {
+				t.Fatalf("the next one is told that %d are before it", told[it])
+			}
+			it := p.pop()
+			if it == nil {
+				break
+			}
+			if told[it] != place {
+				t.Fatalf("%s is told that %d are before it, and %d were", it.entry.hostname, told[it], place)
+			}
+		}
+	}
+}
+
+// With very many waiting the place is estimated, at a bounded cost, and still
+// never the bulk that another tenant brought.
+func TestThePlaceAmongVeryMany(t *testing.T) {
+	var p plan
+	var bulk []*item
+	for i := range 20_000 {
+		bulk = append(bulk, push(&p, "x", first, "bulk", fmt.Sprint(i%50, ".com"), int64(i)))
+	}
+	small := push(&p, "small", first, "small", "small.com", 1<<40)
+	if got := p.ahead(small); got > 1 {
+		t.Errorf("%d are said to be before the only one of its tenant", got)
+	}
+	for _, i := range []int{0, 10, 500, 5000, 19_999} {
+		if got := p.ahead(bulk[i]); got < i*9/10 || got > i+i/10+60 {
+			t.Errorf("%d are said to be before the %dth", got, i)
+		}
+	}
+	for range 10_000 {
+		p.pop()
+	}
+	if got := p.ahead(bulk[19_999]); got < 9000 || got > 10_000 {
+		t.Errorf("%d are said to be before the last of 10,000", got)
 	}
 }

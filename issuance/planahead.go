@@ -1,0 +1,70 @@
+package issuance
+
+// aheadLooks bounds what is looked at to tell one place in a plan.
+const aheadLooks = 2000
+
+// ahead is how many items are served before this one if no others come: exactly
+// where few are, else, and always below the truth by then, by when it came.
+func (p *plan) ahead(it *item) int {
+	looks := aheadLooks
+	n := it.leaf.items.before(it, 0, &looks)
+	for own := it.leaf; own.parent != nil && looks > 0; own = own.parent {
+		turn := own.at + uint64(n)*own.stride // when the group has served n of its own
+		n += own.parent.queue.before(own, turn, 0, &looks)
+	}
+	if looks <= 0 { // those that came earlier and are still here
+		n = max(n, int(it.seq-1)-int(p.gone))
+	}
+	return min(n, max(p.size-1, 0))
+}
+
+// before counts the items of a heap, from its i-th on, that go before one.
+func (h itemHeap) before(it *item, i int, looks *int) (n int) {
+	if i >= len(h) || *looks <= 0 {
+		return 0
+	}
+	*looks--
+	if !h.less(h[i], it) {
+		return 0 // nor does anything below it
+	}
+	if !h[i].dead {
+		n++
+	}
+	return n + h.before(it, 2*i+1, looks) + h.before(it, 2*i+2, looks)
+}
+
+// before counts the items that the groups of a heap, from its i-th on, serve
+// before another of them has its turn at a virtual time.
+func (h nodeHeap) before(own *node, turn uint64, i int, looks *int) (n int) {
+	if i >= len(h) || *looks <= 0 {
+		return 0
+	}
+	*looks--
+	k := h[i]
+	if k.at > turn || k.at == turn && k.born > own.born {
+		return 0
+	}
+	if k != own {
+		turns := (turn - k.at + k.stride - 1) / k.stride
+		if (turn-k.at)%k.stride == 0 && k.born < own.born {
+			turns++
+		}
+		n = min(int(min(turns, 1<<40)), k.size)
+	}
+	return n + h.before(own, turn, 2*i+1, looks) + h.before(own, turn, 2*i+2, looks)
+}
+
+// next is the item that would be served now; nil if there is none.
+func (p *plan) next() *item {
+	for p.size > 0 {
+		n := &p.root
+		for n.items.Len() == 0 {
+			n = n.queue[0]
+		}
+		if it := n.items[0]; !it.dead {
+			return it
+		}
+		p.root.pop() // the same one, which is dead
+	}
+	return nil
+}

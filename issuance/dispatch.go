@@ -145,6 +145,7 @@ func (s *Scheduler) pause() time.Duration {
 
 // takeUp marks an entry as being worked on and returns the work. s.mu must be held.
 func (s *Scheduler) takeUp(ctx context.Context, e *entry, st step, c *ca, now time.Time) func() {
+	cas := s.usable(e)
 	ctx, cancel := context.WithCancel(ctx)
 	f := &flight{began: now, order: st == stepOrder, ocsp: st == stepOCSP, cancel: cancel, done: make(chan struct{})}
 	e.flight, e.soon = f, false
@@ -157,7 +158,7 @@ func (s *Scheduler) takeUp(ctx context.Context, e *entry, st step, c *ca, now ti
 	job := job{s: s, hostname: e.hostname, want: e.want(), rec: e.record(), flight: f, step: st}
 	if c != nil {
 		job.cas = append(job.cas, c)
-		for _, other := range s.candidates(e.asks()) {
+		for _, other := range cas {
 			if _, held := s.ledger.held(other, e.hostname, now); other != c && !held {
 				job.cas = append(job.cas, other)
 			}

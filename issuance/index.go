@@ -60,6 +60,8 @@ type trouble struct {
 	// Failed are the last failed validations, newest last, at most four: a CA
 	// that allows five an hour is never asked for the fifth.
 	Failed []int64 `json:"failed,omitempty"`
+	// Refused are the CAs, by key, that will not issue for the hostname.
+	Refused []string `json:"refused,omitempty"`
 	// UID is the record that failed; another one begins afresh.
 	UID string `json:"uid,omitempty"`
 	// Facts are what was known of DNS at that time.
@@ -84,7 +86,15 @@ func (t *trouble) renewedBy(w Want, now time.Time) *trouble {
 		return t
 	}
 	again := *t
-	again.Until, again.Count, again.UID, again.Facts = now.Unix(), 0, w.UID, factsOf(w)
+	same := t.UID == w.UID && t.Facts.CA == w.CertificateAuthority
+	again.UID, again.Facts = w.UID, factsOf(w)
+	if same && t.Class == ClassRefused {
+		return &again // which does not depend on DNS
+	}
+	again.Until, again.Count = now.Unix(), 0
+	if !same {
+		again.Refused = nil
+	}
 	return &again
 }
 

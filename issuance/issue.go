@@ -182,6 +182,9 @@ func (s *Scheduler) refuses(e *entry, c *ca, hostname string) error {
 	if t := troubleOf(e); t != nil && (t.Until == 0 || unix(t.Until).After(now)) {
 		return fmt.Errorf("issuing for %s: the last try failed: %s", e.hostname, t.Message)
 	}
+	if e.trouble().refusedBy(c) {
+		return fmt.Errorf("issuing for %s: %s refuses this hostname for good", e.hostname, c.auth.host())
+	}
 	if !e.proven() {
 		return nil
 	}

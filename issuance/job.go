@@ -270,7 +270,7 @@ func (j *job) failed(ctx context.Context, c *ca, method string, f *failure) land
 	}
 	t := &trouble{Class: f.class, Count: 1, Message: f.message, Method: method, UID: j.want.UID, Facts: factsOf(j.want)}
 	if old := j.rec.Trouble; old != nil {
-		t.Failed = old.Failed
+		t.Failed, t.Refused = old.Failed, old.Refused
 		if old.Class == f.class {
 			t.Count = old.Count + 1
 		}
@@ -283,8 +283,10 @@ func (j *job) failed(ctx context.Context, c *ca, method string, f *failure) land
 	if f.class == ClassRefused || f.class == ClassOperator {
 		j.rec.Order = nil
 	}
-	if d := backoff(f.class, t.Count, fraction(j.hostname+now.String())); d > 0 {
-		t.Until = now.Add(d).Unix()
+	if f.class == ClassRefused {
+		j.refused(t, c)
+	} else if d := backoff(f.class, t.Count, fraction(j.hostname+now.String())); d > 0 {
+		t.Until = j.s.sooner(j.hostname, j.want, f, now.Add(d), now).Unix()
 	}
 	j.rec.Trouble = t
 	return landing{rec: j.rec, save: true, looked: true}

@@ -149,7 +149,7 @@ func roughDuration(d time.Duration) string {
 func (s *Scheduler) leastHeld(e *entry, now time.Time) (*ca, hold) {
 	var best *ca
 	var until hold
-	for _, c := range s.candidates(e.asks()) {
+	for _, c := range s.usable(e) {
 		if h, held := s.ledger.held(c, e.hostname, now); held && (best == nil || h.Until.Before(until.Until)) {
 			best, until = c, h
 		}

@@ -62,7 +62,7 @@ func (s *Scheduler) route(e *entry, st step, now time.Time) {
 		s.queue(e, "", nil, false, now)
 		return
 	}
-	cas := s.candidates(e.asks())
+	cas := s.usable(e)
 	if len(cas) == 0 {
 		s.enter(e, s.parked, now)
 		return
@@ -79,6 +79,29 @@ func (s *Scheduler) route(e *entry, st step, now time.Time) {
 		}
 	}
 	s.due.at(e, release.Add(resumeJitter(release.Sub(now), fraction(e.hostname+release.String()))))
+}
+
+// sooner brings a pause after a failure forward to when a CA that asked to wait
+// takes requests again, unless the failure would meet that one, too.
+func (s *Scheduler) sooner(hostname string, w Want, f *failure, until, now time.Time) time.Time {
+	if !f.elsewhere() {
+		return until
+	}
+	s.mu.Lock()
+	cas := s.candidates(w.CertificateAuthority)
+	s.mu.Unlock()
+	for _, c := range cas {
+		h, held := s.ledger.held(c, hostname, now)
+		if !held || h.down {
+			continue
+		}
+		// Not over and over at the CA that failed, should the other ask for seconds.
+		again := later(h.Until, now.Add(time.Minute))
+		if again = again.Add(resumeJitter(again.Sub(now), fraction(hostname))); again.Before(until) {
+			until = again
+		}
+	}
+	return until
 }
 
 // resumeJitter spreads what a hold kept waiting: over a tenth of the hold, at

@@ -90,7 +90,7 @@ func (j *job) pollARI(ctx context.Context) landing {
 		return l
 	}
 	c := j.cas[i]
-	if h, held := j.s.ledger.heldCA(c, now); held {
+	if h, held := j.s.ledger.held(c, j.hostname, now); held {
 		l.rec.ARI.Poll = h.Until.Add(resumeJitter(time.Hour, fraction(j.hostname))).Unix()
 		return l
 	}

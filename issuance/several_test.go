@@ -137,6 +137,35 @@ func TestTheFirstToBeReadyIsServedFirst(t *testing.T) {
 	}
 }
 
+// The place that is told allows for turns: another tenant's bulk is not before
+// everybody else.
+func TestTheQueueTellsEachTenantItsPlace(t *testing.T) {
+	w := newWorld(t)
+	w.is.Set(w.magic.Issuers[0], Authority{Directory: w.ca.directory(), Email: "ops@example.net", Budget: Budget{Orders: 2, Per: time.Hour}}, w.magic, nil)
+	want := func(host, owner string) {
+		w.dns.delegate(host)
+		w.s.Want(Want{Hostname: host, UID: host, Owner: owner, DNS01: true})
+	}
+	for i := range 2 {
+		want(fmt.Sprint("spends", i, ".example.com"), "bulk")
+		w.until(fmt.Sprint("spends", i, ".example.com"), "certified", seen)
+	}
+	for i := range 150 {
+		want(fmt.Sprint("h", i, ".example.com"), "bulk")
+	}
+	want("only.example.org", "small")
+	for host, says := range map[string]string{
+		"only.example.org": "about 1 h 15 min: 1 before it at 2 orders per 1 h",
+		"h149.example.com": "d: 150 before it at 2 orders per 1 h",
+	} {
+		var o ownership.CertificateObservation
+		w.wait("the place of "+host, func() bool {
+			o = w.s.Observe(host)
+			return o.Work == ownership.WorkQueued && strings.HasSuffix(o.Message, says)
+		}, func() string { return o.Message })
+	}
+}
+
 // A CA may ask for very many names to be left alone, and nobody restarts for it.
 func TestHoldsThatAreLongPastAreForgottenEveryHour(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -51,6 +51,7 @@ type testCA struct {
 	orders     []*testOrder
 	requests   map[string]int // by first path segment
 	serial     int64
+	bound      []byte // externalAccountBinding of the last registration
 }
 
 type injected struct {
@@ -70,6 +71,9 @@ type testOrder struct {
 	Token    string
 	Chain    []byte
 	account  string
+	Profile  string
+	NotAfter *time.Time // asked for
+	CSR      *x509.CertificateRequest
 }
 
 func newTestCA(t *testing.T) *testCA {
@@ -154,7 +158,8 @@ func (ca *testCA) serve(w http.ResponseWriter, r *http.Request) {
 	switch kind {
 	case "dir":
 		ca.json(w, 200, map[string]any{"newNonce": u + "/nonce", "newAccount": u + "/account", "newOrder": u + "/order",
-			"revokeCert": u + "/revoke", "renewalInfo": u + "/ari", "meta": map[string]any{"caaIdentities": ca.identities}})
+			"revokeCert": u + "/revoke", "renewalInfo": u + "/ari", "meta": map[string]any{"caaIdentities": ca.identities,
+				"profiles": map[string]string{"tlsserver": "https://ca.test/tlsserver", "shortlived": "https://ca.test/shortlived"}}})
 		return
 	case "nonce":
 		return
@@ -169,6 +174,9 @@ func (ca *testCA) serve(w http.ResponseWriter, r *http.Request) {
 	switch kind {
 	case "account":
 		if id == "" {
+			var in struct{ ExternalAccountBinding json.RawMessage }
+			json.Unmarshal(payload, &in)
+			ca.bound = in.ExternalAccountBinding
 			w.Header().Set("Location", u+"/account/"+account)
 			ca.json(w, 201, map[string]any{"status": "valid"})
 		}
@@ -274,7 +282,8 @@ func (ca *testCA) newOrder(w http.ResponseWriter, payload []byte, account string
 		return
 	}
 	o := &testOrder{ID: len(ca.orders) + 1, Host: in.Identifiers[0].Value, Replaces: in.Replaces, Status: acme.StatusPending,
-		Authz: acme.StatusPending, Token: fmt.Sprintf("token-%d", len(ca.orders)+1), account: account}
+		Authz: acme.StatusPending, Token: fmt.Sprintf("token-%d", len(ca.orders)+1), account: account,
+		Profile: in.Profile, NotAfter: in.NotAfter}
 	ca.orders = append(ca.orders, o)
 	ca.showOrder(w, 201, o)
 }
@@ -338,7 +347,7 @@ func (ca *testCA) finalize(w http.ResponseWriter, o *testOrder, payload []byte) 
 		ca.problem(w, acme.Problem{Type: acme.ProblemTypeBadCSR, Status: 400, Detail: fmt.Sprint(err)})
 		return
 	}
-	o.Chain = ca.sign(o.Host, csr.PublicKey)
+	o.CSR, o.Chain = csr, ca.sign(o.Host, csr.PublicKey)
 	o.Status = acme.StatusValid
 	ca.showOrder(w, 200, o)
 }

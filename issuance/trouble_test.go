@@ -145,3 +145,32 @@ func TestACAThatIsDownIsNotHammered(t *testing.T) {
 		w.until(host(i), "certified", seen)
 	}
 }
+
+// A limit of one hostname stops the questions about its renewal window, too.
+func TestAHeldHostnameIsNotPolledForItsWindow(t *testing.T) {
+	w := newWorld(t)
+	for _, host := range []string{"held.example.com", "free.example.org"} {
+		w.dns.delegate(host)
+		w.s.Want(Want{Hostname: host, UID: host, DNS01: true})
+		w.until(host, "certified", seen)
+	}
+	c := w.is.cas()[0]
+	if _, err := w.s.ledger.put(context.Background(), c, scopeName, "held.example.com", time.Now().Add(24*time.Hour), "too many", time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	polls := func(host string, after time.Duration) func() bool {
+		return func() bool {
+			w.s.mu.Lock()
+			defer w.s.mu.Unlock()
+			_, poll := w.s.entries[host].poll()
+			return poll.After(time.Now().Add(after))
+		}
+	}
+	asked := w.ca.count("ari")
+	w.advance(8 * time.Hour)
+	w.wait("the held one to be put off", polls("held.example.com", 23*time.Hour), func() string { return "" })
+	w.wait("the other one to be polled", polls("free.example.org", 8*time.Hour), func() string { return "" })
+	if got := w.ca.count("ari") - asked; got != 1 {
+		t.Errorf("%d polls, want that of the one that is not held", got)
+	}
+}

@@ -11,7 +11,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/caddyserver/certmagic"
 	"github.com/mholt/acmez/v3/acme"
 	"go.uber.org/zap"
 
@@ -208,37 +207,6 @@ func TestHoldsThatAreLongPastAreForgottenEveryHour(t *testing.T) {
 			t.Fatal(err)
 		}
 	})
-}
-
-// Two nodes share store and storage: one order, and both know.
-func TestTwoNodesPlaceOneOrder(t *testing.T) {
-	w := newWorld(t)
-	other := New(Config{Store: w.store, Prober: w.dns, Challenges: w.zone})
-	magic := newMagic(t, filepath.Join(w.dir, "storage"))
-	is := &Issuers{}
-	is.Set("other", Authority{Directory: w.ca.directory(), Email: "ops@example.net"}, magic, nil)
-	magic.Issuers = []certmagic.Issuer{&testIssuer{w: w}}
-	other.SetIssuers(is)
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan struct{})
-	go func() { defer close(done); other.Run(ctx) }()
-	defer func() { cancel(); <-done }()
-	var hosts []string
-	for i := range 20 {
-		h := fmt.Sprintf("h%d.example.com", i)
-		hosts = append(hosts, h)
-		w.dns.delegate(h)
-		w.s.Want(Want{Hostname: h, UID: h, DNS01: true})
-		other.Want(Want{Hostname: h, UID: h, DNS01: true})
-	}
-	for _, h := range hosts {
-		mine := w.until(h, "certified", seen)
-		w.wait(h+" on the other node", func() bool { return other.Observe(h).SerialNumber == mine.SerialNumber },
-			func() string { return fmt.Sprintf("%+v against %+v", other.Observe(h), mine) })
-	}
-	if w.ca.placed() != 20 {
-		t.Errorf("%d orders for 20 hostnames", w.ca.placed())
-	}
 }
 
 func TestIssuersComeAndGo(t *testing.T) {

@@ -1,0 +1,96 @@
+package issuance
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/caddyserver/certmagic"
+
+	"github.com/apoxy-dev/caddy-apoxy/ownership"
+)
+
+// node runs another scheduler over the same store and storage.
+func (w *world) node(a Authority) *Scheduler {
+	w.t.Helper()
+	other := New(Config{Store: w.store, Prober: w.dns, Challenges: w.zone})
+	magic := newMagic(w.t, filepath.Join(w.dir, "storage"))
+	is := &Issuers{}
+	is.Set("other", a, magic, nil)
+	magic.Issuers = []certmagic.Issuer{&testIssuer{w: w}}
+	other.SetIssuers(is)
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() { defer close(done); other.Run(ctx) }()
+	w.t.Cleanup(func() { cancel(); <-done })
+	return other
+}
+
+// What a CA asked of one node, and what one spent, counts for all.
+func TestNodesShareHoldsAndTheBudget(t *testing.T) {
+	w := newWorld(t)
+	a := Authority{Directory: w.ca.directory(), Email: "ops@example.net", Budget: Budget{Orders: 3, Per: time.Hour}}
+	w.is.Set(w.magic.Issuers[0], a, w.magic, nil)
+	nodes := []*Scheduler{w.s, w.node(a)}
+	want := func(i int, host string) {
+		w.dns.delegate(host)
+		nodes[i].Want(Want{Hostname: host, UID: host, DNS01: true})
+	}
+	for i := range 8 {
+		want(i%2, fmt.Sprint("h", i, ".example.com"))
+	}
+	waiting := func() (n int) {
+		for i := range 8 {
+			if o := nodes[i%2].Observe(fmt.Sprint("h", i, ".example.com")); o.Work == ownership.WorkQueued && strings.Contains(o.Message, "3 orders per 1 h") {
+				n++
+			}
+		}
+		return n
+	}
+	w.wait("five to queue on both nodes", func() bool { return waiting() == 5 }, func() string { return fmt.Sprint(waiting()) })
+	if got := w.ca.placed(); got != 3 {
+		t.Errorf("%d orders, allowed are 3", got)
+	}
+
+	c := w.is.cas()[0]
+	if _, err := w.s.ledger.put(context.Background(), c, scopeDomain, "x.example.org", time.Now().Add(time.Hour), "too many certificates", time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	w.wait("the other node to know of the hold", func() bool { _, held := nodes[1].ledger.held(c, "y.example.org", time.Now()); return held }, func() string { return "" })
+	want(1, "z.example.org")
+	o := w.waitOn(nodes[1], "z.example.org", worked(ownership.WorkRateLimited))
+	if !strings.Contains(o.Message, "too many certificates") {
+		t.Errorf("message %q", o.Message)
+	}
+}
+
+func (w *world) waitOn(s *Scheduler, hostname string, ok func(ownership.CertificateObservation) bool) (o ownership.CertificateObservation) {
+	w.t.Helper()
+	w.wait(hostname, func() bool { o = s.Observe(hostname); return ok(o) }, func() string { return fmt.Sprintf("%+v", o) })
+	return o
+}
+
+// Two nodes share store and storage: one order, and both know.
+func TestTwoNodesPlaceOneOrder(t *testing.T) {
+	w := newWorld(t)
+	other := w.node(Authority{Directory: w.ca.directory(), Email: "ops@example.net"})
+	var hosts []string
+	for i := range 20 {
+		h := fmt.Sprintf("h%d.example.com", i)
+		hosts = append(hosts, h)
+		w.dns.delegate(h)
+		w.s.Want(Want{Hostname: h, UID: h, DNS01: true})
+		other.Want(Want{Hostname: h, UID: h, DNS01: true})
+	}
+	for _, h := range hosts {
+		mine := w.until(h, "certified", seen)
+		w.wait(h+" on the other node", func() bool { return other.Observe(h).SerialNumber == mine.SerialNumber },
+			func() string { return fmt.Sprintf("%+v against %+v", other.Observe(h), mine) })
+	}
+	if w.ca.placed() != 20 {
+		t.Errorf("%d orders for 20 hostnames", w.ca.placed())
+	}
+}

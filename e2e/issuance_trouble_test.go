@@ -169,6 +169,32 @@ func TestIssuanceAsksNothingWhereCAAForbids(t *testing.T) {
 	}
 }
 
+// Behind a CNAME the CAA records of our own zone count as the customer's do.
+func TestIssuanceAsksNothingWhereOurOwnCAAForbids(t *testing.T) {
+	n := network(t)
+	g := openGate(t, "127.0.0.71", n.CA)
+	p := startAt(t, n, settings{}, g)
+	customer := customer(t, n, "caaours")
+	host := "www." + customer.name
+	edge := "edge " + testnet.ProductAddr
+	p.reconfigure(t, edge, edge+"\n\t\t\tcaa 0 issue \"ca.test; accounturi=https://elsewhere.test/1\"")
+	customer.set(t, fmt.Sprintf("www CNAME %s.%s.", host, testnet.Zone))
+	p.submit(t, host)
+	r := p.await(t, host, 30*time.Second, "the refusal", is("TLSReady=False/CAAForbidden"))
+	t.Log(r.condition("TLSReady").Message)
+	if msg, want := r.condition("TLSReady").Message, fmt.Sprintf("add: %s.%s. CAA 0 issue \"ca.test; accounturi=%s", host, testnet.Zone, strings.TrimSuffix(g.front.Directory, "dir")); !strings.Contains(msg, want) {
+		t.Errorf("TLSReady says %q, want %q in it", msg, want)
+	}
+	if got := len(g.seen(host)); got != 0 {
+		t.Errorf("%d requests reached the CA for a hostname that it may not issue for", got)
+	}
+	p.reconfigure(t, "; accounturi=https://elsewhere.test/1", "; validationmethods=http-01,dns-01")
+	p.check(t, host)
+	if r := p.certified(t, host, 60*time.Second); r.Status.Certificate.Challenge != "http-01" {
+		t.Errorf("the certificate came by %s", r.Status.Certificate.Challenge)
+	}
+}
+
 // failsFast shakes hands for a hostname in trouble: refused in milliseconds,
 // and not one request goes out.
 func failsFast(t *testing.T, p *product, g *gate, host string) {

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strconv"
 	"time"
@@ -86,6 +87,14 @@ func (s *spending) free(now time.Time) time.Time {
 // end is when the orders of a slot count no more.
 func (s *spending) end(k int64) time.Time {
 	return time.Unix(0, (k+1)*int64(s.slot())).Add(s.budget.Per)
+}
+
+// room is how many orders are allowed now.
+func (s *spending) room(now time.Time) int {
+	if s.budget.Orders <= 0 {
+		return math.MaxInt
+	}
+	return max(s.budget.Orders-s.live(now), 0)
 }
 
 // take spends one order if the budget allows it.

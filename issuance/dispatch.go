@@ -39,7 +39,7 @@ func (s *Scheduler) dispatch(ctx context.Context) []func() {
 					continue
 				}
 			}
-			jobs = append(jobs, s.takeUp(ctx, e, st, l.ca, now))
+			jobs = append(jobs, s.takeUp(ctx, e, st, l, now))
 		}
 	}
 	if moved >= batch {
@@ -115,7 +115,33 @@ func (s *Scheduler) open(l *lane, now time.Time) bool {
 	if _, held := s.ledger.heldCA(l.ca, now); held {
 		return true // so that its work is routed elsewhere or put off
 	}
-	return l.exempt || !s.ledger.free(l.ca, now).After(now)
+	return l.exempt || s.spare(l.ca, now)
+}
+
+// spare reports whether the budget of a CA allows more orders than those that
+// were taken up for it: no more are, because the first of them to be done with
+// DNS would get ahead of its turn, and a slow one's turn would never come.
+func (s *Scheduler) spare(c *ca, now time.Time) bool {
+	return s.ledger.room(c, now) > s.booked[c.ledgerKey()]
+}
+
+// book notes that a flight is going to spend from a CA's budget, unbook that it
+// has or will not. s.mu must be held.
+func (s *Scheduler) book(f *flight, c *ca) {
+	f.booked = c
+	s.booked[c.ledgerKey()]++
+}
+
+func (s *Scheduler) unbook(f *flight) {
+	if f.booked == nil {
+		return
+	}
+	key := f.booked.ledgerKey()
+	if f.booked = nil; s.booked[key] > 1 {
+		s.booked[key]--
+	} else {
+		delete(s.booked, key)
+	}
 }
 
 // pause is how long nothing can become possible by itself.
@@ -134,6 +160,8 @@ func (s *Scheduler) pause() time.Duration {
 			next = now // work came after dispatch had been at this lane
 		case l.ca == nil || l.exempt || s.flying >= s.cfg.Concurrency:
 			// the end of some work wakes
+		case s.ledger.room(l.ca, now) > 0:
+			// so does the spending of what was booked
 		default:
 			if free := s.ledger.free(l.ca, now); free.Before(next) {
 				next = free
@@ -144,14 +172,17 @@ func (s *Scheduler) pause() time.Duration {
 }
 
 // takeUp marks an entry as being worked on and returns the work. s.mu must be held.
-func (s *Scheduler) takeUp(ctx context.Context, e *entry, st step, c *ca, now time.Time) func() {
-	cas := s.usable(e)
+func (s *Scheduler) takeUp(ctx context.Context, e *entry, st step, l *lane, now time.Time) func() {
+	c, cas := l.ca, s.usable(e)
 	ctx, cancel := context.WithCancel(ctx)
 	f := &flight{began: now, order: st == stepOrder, ocsp: st == stepOCSP, cancel: cancel, done: make(chan struct{})}
 	e.flight, e.soon = f, false
 	if f.order {
 		s.flying++
 		f.ca = c.auth.host()
+		if !l.exempt {
+			s.book(f, c)
+		}
 	} else {
 		s.beside(f, 1)
 	}
@@ -203,6 +234,7 @@ func (s *Scheduler) land(ctx context.Context, e *entry, l landing) {
 	s.mu.Lock()
 	f := e.flight
 	e.flight = nil
+	s.unbook(f)
 	if f.order {
 		s.flying--
 	} else {

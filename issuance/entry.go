@@ -188,4 +188,5 @@ type flight struct {
 	changed   bool // a Want or Forget came meanwhile
 	// missed is the last record of the store that came meanwhile, nil for none.
 	missed *learnt
+	booked *ca // whose budget it was taken up for and has not spent from; nil: none
 }

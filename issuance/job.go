@@ -152,6 +152,10 @@ func (j *job) obtain(ctx context.Context, c *ca, keys requester) (result, *failu
 				return nil
 			}
 			ok, err := j.s.ledger.take(ctx, c, j.s.now())
+			j.s.mu.Lock()
+			j.s.unbook(j.flight)
+			j.s.mu.Unlock()
+			j.s.poke()
 			if err != nil {
 				return &failure{class: ClassOperator, err: err, message: cut(err.Error(), 200)}
 			}

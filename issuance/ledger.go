@@ -165,6 +165,13 @@ func (l *ledger) free(c *ca, now time.Time) time.Time {
 	return l.spending(c).free(now)
 }
 
+// room is how many orders the budget allows now.
+func (l *ledger) room(c *ca, now time.Time) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.spending(c).room(now)
+}
+
 // forecast is how long the order behind so many others waits for the budget.
 func (l *ledger) forecast(c *ca, now time.Time, ahead int) time.Duration {
 	l.mu.Lock()

@@ -70,12 +70,13 @@ type Scheduler struct {
 	entries map[string]*entry
 	due     dueHeap
 	lanes   map[string]*lane
-	parked  *lane     // due, but no configured CA may be used
-	stale   []*lane   // of before the last reroute, being emptied
-	flying  int       // orders
-	looking int       // other steps, but
-	asking  int       // OCSP responders
-	sorted  time.Time // when all due work was last routed
+	parked  *lane          // due, but no configured CA may be used
+	stale   []*lane        // of before the last reroute, being emptied
+	flying  int            // orders
+	booked  map[string]int // orders that are to be spent yet, by CA and account
+	looking int            // other steps, but
+	asking  int            // OCSP responders
+	sorted  time.Time      // when all due work was last routed
 }
 
 // New returns a Scheduler that does nothing before Run.
@@ -98,7 +99,7 @@ func New(cfg Config) *Scheduler {
 	s := &Scheduler{
 		cfg: cfg, log: cfg.Logger, now: cfg.Now, ledger: newLedger(cfg.Store), reach: newReach(cfg.Now),
 		wake: make(chan struct{}, 1), known: make(chan struct{}), handshakes: make(chan struct{}, 8),
-		entries: map[string]*entry{}, lanes: map[string]*lane{}, parked: &lane{parked: true},
+		entries: map[string]*entry{}, lanes: map[string]*lane{}, booked: map[string]int{}, parked: &lane{parked: true},
 	}
 	if cfg.Prober != nil {
 		s.SetProber(cfg.Prober)

@@ -136,6 +136,31 @@ func TestTheFirstToBeReadyIsServedFirst(t *testing.T) {
 	}
 }
 
+// Whose name servers are slow keeps its turn at a budget that all wait for.
+func TestASlowCustomerKeepsItsTurn(t *testing.T) {
+	w := newWorld(t)
+	w.is.Set(w.magic.Issuers[0], Authority{Directory: w.ca.directory(), Email: "ops@example.net", Budget: Budget{Orders: 1, Per: time.Second}}, w.magic, nil)
+	now := time.Now().Unix()
+	want := func(host string, since int64) {
+		w.dns.delegate(host)
+		w.s.Want(Want{Hostname: host, UID: host, DNS01: true, Since: since})
+	}
+	want("spends.example.com", now)
+	w.until("spends.example.com", "certified", seen)
+	w.dns.mu.Lock()
+	w.dns.slow["old.example.com"] = 300 * time.Millisecond
+	w.dns.mu.Unlock()
+	want("old.example.com", now-1000)
+	for i := range 3 {
+		want(fmt.Sprint("young", i, ".example.com"), now-int64(i))
+	}
+	w.wait("the second order", func() bool { return w.ca.placed() >= 2 }, func() string { return "" })
+	if got := w.ca.order(1).Host; got != "old.example.com" {
+		t.Errorf("the second order is for %s, want the hostname that had waited longest", got)
+	}
+	w.wait("the others", func() bool { return w.ca.placed() == 5 }, func() string { return fmt.Sprint(w.ca.placed()) })
+}
+
 // The place that is told allows for turns: another tenant's bulk is not before
 // everybody else.
 func TestTheQueueTellsEachTenantItsPlace(t *testing.T) {

@@ -73,9 +73,14 @@ type testDNS struct {
 	caaErr    error
 	astray    map[string]bool
 	bogus     map[string]bool
+	slow      map[string]time.Duration
 }
 
 func (d *testDNS) Delegated(_ context.Context, hostname string) (bool, error) {
+	d.mu.Lock()
+	pause := d.slow[hostname]
+	d.mu.Unlock()
+	time.Sleep(pause) // what a slow name server takes
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.bogus[hostname] {
@@ -108,7 +113,7 @@ func (d *testDNS) delegate(hostname string) {
 func newWorld(t *testing.T) *world {
 	t.Setenv("NO_PROXY", "*")
 	w := &world{t: t, ca: newTestCA(t), dir: t.TempDir(), zone: &testZone{values: map[string][]string{}},
-		dns: &testDNS{delegated: map[string]bool{}, caa: map[string][]CAA{}, astray: map[string]bool{}, bogus: map[string]bool{}}, change: make(chan string, 1000)}
+		dns: &testDNS{delegated: map[string]bool{}, caa: map[string][]CAA{}, astray: map[string]bool{}, bogus: map[string]bool{}, slow: map[string]time.Duration{}}, change: make(chan string, 1000)}
 	w.ca.validate = func(host, kind, token, keyAuth string) *acme.Problem {
 		if kind == "dns-01" && w.zone.has(host, keyAuth) {
 			return nil

@@ -184,6 +184,8 @@ func TestIssuanceAsksNothingWhereOurOwnCAAForbids(t *testing.T) {
 	t.Log(r.condition("TLSReady").Message)
 	if msg, want := r.condition("TLSReady").Message, fmt.Sprintf("add: %s.%s. CAA 0 issue \"ca.test; accounturi=%s", host, testnet.Zone, strings.TrimSuffix(g.front.Directory, "dir")); !strings.Contains(msg, want) {
 		t.Errorf("TLSReady says %q, want %q in it", msg, want)
+	} else if strings.Contains(msg, host+". CAA") {
+		t.Errorf("TLSReady wants a CAA record beside a CNAME: %q", msg)
 	}
 	if got := len(g.seen(host)); got != 0 {
 		t.Errorf("%d requests reached the CA for a hostname that it may not issue for", got)

@@ -94,13 +94,16 @@ func classify(err error, hostname string) *failure {
 	return &failure{class: ClassPassing, message: cut(err.Error(), 300), err: err}
 }
 
+// caSays begins messages that are in a CA's words.
+const caSays = "the certificate authority says: "
+
 func classifyProblem(p acme.Problem, err error) *failure {
 	f := &failure{class: ClassOperator, err: err}
 	says := cut(p.Detail, 300)
 	if says == "" {
 		says = cut(strings.TrimPrefix(p.Type, acme.ProblemTypeNamespace), 100)
 	}
-	f.message = "the certificate authority says: " + says
+	f.message = caSays + says
 	switch p.Type {
 	case acme.ProblemTypeRateLimited:
 		f.class, f.scope = ClassLimited, scopeCA

@@ -30,6 +30,9 @@ func (s *Scheduler) observe(e *entry, now time.Time) ownership.CertificateObserv
 		o.Outcome = ownership.Absent
 	}
 	o.Work, o.Message, o.Until = s.work(e, now)
+	if t := e.trouble(); o.Work == ownership.WorkCAAForbids && t != nil {
+		o.Mended = !strings.HasPrefix(t.Message, caSays) // what was found here comes with the line to add
+	}
 	return o
 }
 

@@ -110,6 +110,8 @@ func (e *evaluation) tlsReason(o CertificateObservation) (reason, message string
 		return v1alpha3.ReasonCertificateExpired, e.waiting()
 	case !route:
 		return v1alpha3.ReasonWaitingForDNS, e.waiting()
+	case o.Work == WorkCAAForbids && o.Mended:
+		return v1alpha3.ReasonCAAForbidden, workSentence(o)
 	case o.Work == WorkCAAForbids:
 		return v1alpha3.ReasonCAAForbidden, join(workSentence(o), caaMend(e.r.Spec.Name, e.r.Spec.Name, e.settings.CAIssuers))
 	case o.Work == WorkRateLimited:

@@ -161,6 +161,22 @@ func TestReadyNeedsEverythingButTheDelegation(t *testing.T) {
 	w.is(ready, fls, v1alpha3.ReasonTargetNotFound)
 }
 
+// Issuance, which knows the account and the methods, may tell the line to add;
+// only where it does not the plain one is told.
+func TestACAARefusalIsMendedOnce(t *testing.T) {
+	for mended, want := range map[bool]string{true: "the line to add", false: testHost + ". CAA 0 issue"} {
+		w := newWorld(t, testHost, true)
+		w.obs.Traffic = right(w.r, v1alpha3.PurposeTraffic, w.token)
+		w.obs.Certificate.Work, w.obs.Certificate.Message, w.obs.Certificate.Mended = WorkCAAForbids, "the line to add", mended
+		w.look()
+		w.is(tlsr, fls, v1alpha3.ReasonCAAForbidden)
+		msg := w.r.Status.Condition(v1alpha3.ConditionTLSReady).Message
+		if !strings.Contains(msg, want) || mended && strings.Contains(msg, "CAA 0 issue") {
+			t.Errorf("mended %v: %q", mended, msg)
+		}
+	}
+}
+
 // A revoked certificate has not expired: it stands until it is replaced.
 func TestARevocationByTheCAIsTold(t *testing.T) {
 	w := newWorld(t, testHost, true)

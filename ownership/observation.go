@@ -104,6 +104,8 @@ type CertificateObservation struct {
 	Work Work
 	// Message says more about Work: the CA's words, a place in the queue.
 	Message string
+	// Mended: Message says how to mend it, too.
+	Mended bool
 	// Until is when a held or failed name is tried again; zero if unknown.
 	Until time.Time
 }

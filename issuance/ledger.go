@@ -83,6 +83,9 @@ func (l *ledger) heldCA(c *ca, now time.Time) (hold, bool) {
 	return h, ok && h.Until.After(now)
 }
 
+// rowEnds is how long after a hold the next one is the first of another row.
+const rowEnds = time.Hour
+
 // put holds a scope until a time; without one the pauses grow from ten minutes.
 // A time that has come already would be no pause at all: those grow from five
 // seconds.
@@ -95,7 +98,10 @@ func (l *ledger) put(ctx context.Context, c *ca, s scope, hostname string, until
 		if until.IsZero() {
 			pauses = ClassLimited
 		}
-		h.Count = l.holds[key].Count + 1
+		if old := l.holds[key]; now.Sub(old.Until) < rowEnds {
+			h.Count = old.Count
+		}
+		h.Count++
 		h.Until = now.Add(backoff(pauses, h.Count, 0))
 	}
 	if old := l.holds[key]; old.Until.After(h.Until) && !old.down { // who asks is not down

@@ -27,6 +27,29 @@ func TestACAThatSaysNotNowAndNamesNoLaterTimeIsStillLeftAlone(t *testing.T) {
 	}
 }
 
+// A hold long after another one is no reason to wait longer than for that.
+func TestPausesBeginAnewAfterGoodTimes(t *testing.T) {
+	st, err := boltstore.Open(filepath.Join(t.TempDir(), "apoxy.db"), boltstore.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer st.Close()
+	l, c, now := newLedger(st), &ca{key: "ca", auth: Authority{Directory: "https://ca.test"}}, epoch
+	for i, hold := range []struct{ good, pause time.Duration }{
+		{0, 10 * time.Minute}, {time.Minute, 30 * time.Minute}, {2 * time.Hour, 10 * time.Minute}, {0, 30 * time.Minute},
+	} {
+		now = now.Add(hold.good)
+		h, err := l.put(t.Context(), c, scopeCA, "", time.Time{}, "too many", now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := h.Until.Sub(now); got != hold.pause {
+			t.Errorf("pause %d is %v, want %v", i, got, hold.pause)
+		}
+		now = h.Until
+	}
+}
+
 // The hourly tidying reads the store while holds are put.
 func TestAnOlderHoldInTheStoreDoesNotShortenOne(t *testing.T) {
 	st, err := boltstore.Open(filepath.Join(t.TempDir(), "apoxy.db"), boltstore.Options{})

@@ -96,7 +96,7 @@ func (rt *runtime) edgeZone(a *App) ownership.Zone {
 }
 
 // edgeNow is what CAs meet where customers' hostnames lead.
-func (rt *runtime) edgeNow(context.Context) issuance.Edge {
+func (rt *runtime) edgeNow() issuance.Edge {
 	a := rt.apps.Current()
 	if a == nil {
 		return issuance.Edge{}

@@ -62,7 +62,10 @@ func (j *job) order(ctx context.Context) landing {
 	for try := 0; try < 10 && err == nil && !locked && ctx.Err() == nil; try++ {
 		// A handshake near the end of a certificate holds it for a moment, over
 		// and over; another node for longer.
-		time.Sleep(20 * time.Millisecond)
+		select {
+		case <-ctx.Done():
+		case <-time.After(20 * time.Millisecond):
+		}
 		locked, err = tryLock(ctx, storage, issueLock(j.hostname))
 	}
 	if err != nil {
@@ -134,7 +137,7 @@ func (j *job) obtain(ctx context.Context, c *ca, keys requester) (result, *failu
 		methods = append(slices.Clone(methods[1:]), t.Method) // what failed last time is not tried first again
 	}
 	if o := j.rec.Order; o == nil || o.CA != c.key { // else the CA may be looking at its challenge right now
-		if methods, f = j.s.reach.possible(ctx, c, j.hostname, j.s.cfg.Edge(ctx), methods); f != nil {
+		if methods, f = j.s.reach.possible(ctx, c, j.hostname, j.s.cfg.Edge(), methods); f != nil {
 			return result{}, f
 		}
 	}

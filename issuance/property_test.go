@@ -41,7 +41,13 @@ type moody struct {
 
 func (m *moody) RoundTrip(req *http.Request) (*http.Response, error) {
 	sent, host, isOrder, replaces := time.Now(), "", false, false
-	body, _ := io.ReadAll(http.MaxBytesReader(nil, orEmpty(req.Body), 1<<20))
+	var body []byte
+	if req.Body != nil {
+		var err error
+		if body, err = io.ReadAll(req.Body); err != nil {
+			return nil, err
+		}
+	}
 	kind, id, _ := strings.Cut(strings.TrimPrefix(req.URL.Path, "/"), "/")
 	if kind == "order" && id == "" {
 		var jws struct{ Payload string }
@@ -65,13 +71,13 @@ func (m *moody) RoundTrip(req *http.Request) (*http.Response, error) {
 		rec := httptest.NewRecorder()
 		m.ca.mu.Lock()
 		m.ca.nonce(rec)
-		rec.Header().Set("Retry-After", fmt.Sprint(int(h.for_/time.Second)))
+		rec.Header().Set("Retry-After", fmt.Sprint(int(h.wait/time.Second)))
 		m.ca.problem(rec, acme.Problem{Type: acme.ProblemTypeRateLimited, Status: 429, Detail: h.detail})
 		m.ca.mu.Unlock()
 		m.pause()
 		m.mu.Lock()
 		now := time.Now()
-		if until := now.Add(h.for_); until.After(m.held[h.key][1]) {
+		if until := now.Add(h.wait); until.After(m.held[h.key][1]) {
 			m.held[h.key] = [2]time.Time{now, until}
 		}
 		m.mu.Unlock()
@@ -85,13 +91,6 @@ func (m *moody) RoundTrip(req *http.Request) (*http.Response, error) {
 	return rec.Result(), nil
 }
 
-func orEmpty(b io.ReadCloser) io.ReadCloser {
-	if b == nil {
-		return http.NoBody
-	}
-	return b
-}
-
 // pause is what the network takes.
 func (m *moody) pause() {
 	m.mu.Lock()
@@ -102,7 +101,7 @@ func (m *moody) pause() {
 
 type imposed struct {
 	key, detail string
-	for_        time.Duration
+	wait        time.Duration
 }
 
 // limit decides whether a request meets a limit, and which.

@@ -197,16 +197,16 @@ func (r *reach) look(ctx context.Context, c *ca, hostname string, edge Edge) (ma
 	if err != nil {
 		return nil, err
 	}
-	why, any := map[string]string{}, false
+	why, possible := map[string]string{}, false
 	for method, all := range seen {
 		ok, reason := answers(all)
-		any = any || ok
+		possible = possible || ok
 		why[method] = reason
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	switch {
-	case any:
+	case possible:
 		r.since, r.trial, r.believe = time.Time{}, time.Time{}, time.Time{}
 	case r.since.IsZero() || !same:
 		r.since, r.believe = now, time.Time{}

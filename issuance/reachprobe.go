@@ -44,16 +44,16 @@ func (r *reach) survey(ctx context.Context, c *ca, hostname string, edge Edge) (
 	defer cancel()
 	var wg sync.WaitGroup
 	addrs := edge.Addresses[:min(len(edge.Addresses), reachMost)]
-	https, alpn := make([]sighting, len(addrs)), make([]sighting, len(addrs))
+	plain, alpn := make([]sighting, len(addrs)), make([]sighting, len(addrs))
 	for i, a := range addrs {
-		wg.Go(func() { https[i] = r.ask(bounded, a, 80, edge.HTTPPort, r.askHTTP, chal) })
+		wg.Go(func() { plain[i] = r.ask(bounded, a, 80, edge.HTTPPort, r.askHTTP, chal) })
 		wg.Go(func() { alpn[i] = r.ask(bounded, a, 443, edge.HTTPSPort, r.askTLS, chal) })
 	}
 	wg.Wait()
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
-	return map[string][]sighting{acme.ChallengeTypeHTTP01: https, acme.ChallengeTypeTLSALPN01: alpn}, nil
+	return map[string][]sighting{acme.ChallengeTypeHTTP01: plain, acme.ChallengeTypeTLSALPN01: alpn}, nil
 }
 
 // ask looks at an address at the port that CAs use and, if we are not met

@@ -29,7 +29,7 @@ type Config struct {
 	OnChange func(hostname string)
 	// Edge tells where hostnames lead to, so that it can be seen whether CAs
 	// reach it. Default: not looked at.
-	Edge func(ctx context.Context) Edge
+	Edge func() Edge
 	// Concurrency bounds the orders in flight. Default: 32.
 	Concurrency int
 	// Logger. Default: none.
@@ -91,7 +91,7 @@ func New(cfg Config) *Scheduler {
 		cfg.Now = time.Now
 	}
 	if cfg.Edge == nil {
-		cfg.Edge = func(context.Context) Edge { return Edge{} }
+		cfg.Edge = func() Edge { return Edge{} }
 	}
 	if cfg.OnChange == nil {
 		cfg.OnChange = func(string) {}

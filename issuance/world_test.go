@@ -144,7 +144,7 @@ func (w *world) start() {
 	}
 	w.store = st
 	now := func() time.Time { return time.Now().Add(time.Duration(w.ahead.Load())) }
-	w.s = New(Config{Store: st, Now: now, Prober: w.dns, Challenges: w.zone, Edge: func(context.Context) Edge { return w.edge }, OnChange: func(h string) {
+	w.s = New(Config{Store: st, Now: now, Prober: w.dns, Challenges: w.zone, Edge: func() Edge { return w.edge }, OnChange: func(h string) {
 		select {
 		case w.change <- h:
 		default:

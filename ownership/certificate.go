@@ -11,16 +11,16 @@ import (
 
 // certificate is what the hostname's certificate comes to after a look.
 type certificate struct {
-	told     bool      // known for certain now
-	stored   bool      // there is one, expired or not
-	valid    bool      // and it is unexpired
-	foreign  bool      // one is there, but it was issued for another record
-	notAfter time.Time // of the one stored
-	since    time.Time // without a valid one: since when there is none
+	told     bool       // known for certain now
+	stored   bool       // there is one that counts for the record, expired or not
+	valid    bool       // and it is unexpired
+	other    bool       // one is there that does not count, issued for another record
+	whose    Provenance // then: what it is to this record
+	notAfter time.Time  // of the one stored
 }
 
-// lookAtCertificate brings status.certificate up to date. Where an earlier owner
-// is remembered, only a certificate issued for this very record counts.
+// lookAtCertificate brings status.certificate up to date. Only a certificate that
+// the rule on tenants gives the record counts.
 func (e *evaluation) lookAtCertificate() {
 	if !e.tls {
 		e.cert.told = true
@@ -30,8 +30,9 @@ func (e *evaluation) lookAtCertificate() {
 	switch {
 	case o.Outcome == CouldNotTell:
 		e.out.Certificate = e.prev.Certificate
-	case o.Outcome == Seen && e.token != "" && o.RecordUID != string(e.r.UID):
-		e.cert.told, e.cert.foreign = true, true
+	case o.Outcome == Seen && !e.counts(o):
+		e.cert.told, e.cert.other = true, true
+		e.cert.whose = ProvenanceOf(o.RecordUID, o.RecordOwner, string(e.r.UID), e.r.Owner())
 	case o.Outcome == Seen:
 		e.cert.told = true
 		e.out.Certificate = &v1alpha3.CertificateStatus{
@@ -50,12 +51,20 @@ func (e *evaluation) lookAtCertificate() {
 		e.cert.notAfter = c.NotAfter.Time
 		e.cert.valid = c.NotAfter.After(e.now)
 	}
-	e.cert.since = e.now
-	if e.cert.stored {
-		e.cert.since = e.cert.notAfter
-	} else if p := e.prev.Condition(v1alpha3.ConditionTLSReady); p != nil && p.Status != metav1.ConditionTrue {
-		e.cert.since = p.LastTransitionTime.Time
+}
+
+// counts reports whether a stored certificate is of use to the record: one that
+// was issued for it, or for another of the same owner once this one is verified
+// or has a DNS proof of its own in place.
+func (e *evaluation) counts(o CertificateObservation) bool {
+	switch ProvenanceOf(o.RecordUID, o.RecordOwner, string(e.r.UID), e.r.Owner()) {
+	case OwnCertificate:
+		return true
+	case InheritedCertificate:
+		return e.known.Verified || e.stands(&e.challenge) ||
+			e.token == "" && (e.stands(&e.delegation) || e.stands(&e.traffic))
 	}
+	return false
 }
 
 func moment(t time.Time) *metav1.Time {
@@ -131,7 +140,9 @@ func (e *evaluation) tlsReason(o CertificateObservation) (reason, message string
 func (e *evaluation) certificateSentence() string {
 	c := e.out.Certificate
 	switch {
-	case e.cert.foreign:
+	case e.cert.other && e.cert.whose == InheritedCertificate:
+		return "The certificate that is stored was issued for an earlier record of the same owner; it is used once one of this record's own DNS records is in place."
+	case e.cert.other:
 		return "The certificate that is stored was issued for an earlier record of this hostname, whose owner is another."
 	case c == nil || c.NotAfter == nil:
 		return ""

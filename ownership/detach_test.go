@@ -117,15 +117,16 @@ func TestAnUnexpiredCertificateOutlivesAllDNS(t *testing.T) {
 	w.is(own, tru, v1alpha3.ReasonTLSCertificateIssued)
 	w.phase(v1alpha3.PhaseActive)
 
-	w.now = expiry.Add(time.Minute)
-	if v := w.look(); !v.Withdrawing || !v.WithdrawnSince.Equal(expiry) {
-		t.Errorf("not withdrawing since the expiry: %+v", v)
+	found := expiry.Add(time.Minute)
+	w.now = found
+	if v := w.look(); !v.Withdrawing || !v.WithdrawnSince.Equal(found) {
+		t.Errorf("not withdrawing since the look that found every proof gone: %+v", v)
 	}
 	w.is(tlsr, fls, v1alpha3.ReasonCertificateExpired)
 	w.is(own, tru, v1alpha3.ReasonTLSCertificateIssued)
 	w.phase(v1alpha3.PhaseIssuing)
 
-	w.now = expiry.Add(10 * time.Minute)
+	w.now = found.Add(10 * time.Minute)
 	if v := w.look(); !v.Falls || v.WantCertificate {
 		t.Errorf("does not fall: %+v", v)
 	}
@@ -199,7 +200,7 @@ func TestATokenProofIsKeptByItselfAlone(t *testing.T) {
 	if d := w.r.Status.DNSRecord(v1alpha3.PurposeOwnership); !d.Required {
 		t.Errorf("the token's record is not required: %+v", d)
 	}
-	if s := Initial(w.r, w.settings, w.now); !Equal(s, w.r.Status) {
+	if s := Initial(w.r, Contest{HeldBefore, testHost}, w.settings, w.now); !Equal(s, w.r.Status) {
 		for _, d := range s.DNSRecords {
 			if d.Purpose == v1alpha3.PurposeOwnership && (!d.Required || !d.Configured) {
 				t.Errorf("Initial drops the token: %+v", d)

@@ -1,7 +1,6 @@
 package ownership
 
 import (
-	"strings"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/equality"
@@ -19,10 +18,8 @@ type Input struct {
 	Settings     Settings
 	// Now is the moment of the decision. It is cut to the second, as the API is.
 	Now time.Time
-	// Token, when not empty, says that another owner held the hostname before:
-	// then only the challenge with this token is a proof, and a certificate
-	// that was issued for this very record.
-	Token string
+	// Contest is what the rule on tenants says of the record; see Claim.Contest.
+	Contest Contest
 	// HoldDetach: the fleet brake holds, so ownership does not fall now.
 	HoldDetach bool
 }
@@ -39,6 +36,8 @@ type Verdict struct {
 	// DNS01 and HTTP01 say by which challenges a certificate may be obtained now.
 	// HTTP01 stands for TLS-ALPN-01 too. Both false: none can succeed.
 	DNS01, HTTP01 bool
+	// Opens: the record was not verified before, and is with this verdict.
+	Opens bool
 	// Withdrawing: OwnershipVerified is True still, but all that it rested on
 	// is gone, since WithdrawnSince.
 	Withdrawing    bool
@@ -52,8 +51,7 @@ type Verdict struct {
 // Evaluate decides what the observations of a look mean for a record. It is
 // pure, and evaluating its own result with the same observations changes nothing.
 func Evaluate(in Input) Verdict {
-	e := newEvaluation(in.Record, in.Settings, in.Now)
-	e.obs, e.token, e.hold = in.Observations, in.Token, in.HoldDetach
+	e := newEvaluation(in)
 	e.lookAtRecords()
 	e.lookAtCertificate()
 	e.decideOwnership()
@@ -72,25 +70,11 @@ func Evaluate(in Input) Verdict {
 
 // Initial is the status of a record before the first look: phase Pending, every
 // record that the customer creates, and conditions that say what to create.
-// What a previous status says is kept as far as it still applies, the token of
-// the tenant rule too.
-func Initial(r *v1alpha3.DomainRecord, s Settings, now time.Time) v1alpha3.DomainRecordStatus {
-	return Evaluate(Input{Record: r, Settings: s, Now: now, Token: heldToken(r, s.Zone), Observations: Observations{
+// What a previous status says is kept as far as it still applies.
+func Initial(r *v1alpha3.DomainRecord, c Contest, s Settings, now time.Time) v1alpha3.DomainRecordStatus {
+	return Evaluate(Input{Record: r, Settings: s, Now: now, Contest: c, Observations: Observations{
 		Target: TargetObservation{Unknown: true},
 	}}).Status
-}
-
-// heldToken is the token that the status of a record asks for, "" if none.
-func heldToken(r *v1alpha3.DomainRecord, z Zone) string {
-	d := r.Status.DNSRecord(v1alpha3.PurposeOwnership)
-	if d == nil {
-		return ""
-	}
-	token, ok := strings.CutSuffix(d.Value, "."+v1alpha3.VerifyName(z.Name))
-	if !ok {
-		return ""
-	}
-	return token
 }
 
 // Equal reports whether two statuses say the same, so that none needs writing.
@@ -106,9 +90,13 @@ type evaluation struct {
 	// falls a fraction of a second before DetachAfter is over.
 	now, stamp time.Time
 	obs        Observations
-	token      string
+	contest    Contest
 	hold       bool
 	tls        bool
+	// known is what was established before, own what is from now on.
+	known, own v1alpha3.OwnershipStatus
+	// token, when not empty, is what the ownership record must lead to.
+	token string
 
 	traffic, delegation, challenge finding
 	cert                           certificate
@@ -119,13 +107,26 @@ type evaluation struct {
 	verdict Verdict
 }
 
-func newEvaluation(r *v1alpha3.DomainRecord, s Settings, now time.Time) *evaluation {
-	e := &evaluation{r: r, prev: r.Status.DeepCopy(), settings: s, tls: r.WantsTLS(),
+func newEvaluation(in Input) *evaluation {
+	r, now := in.Record, in.Now
+	e := &evaluation{r: r, prev: r.Status.DeepCopy(), settings: in.Settings, tls: r.WantsTLS(),
+		obs: in.Observations, contest: in.Contest, hold: in.HoldDetach,
+		known: established(r),
 		now:   now.UTC().Truncate(time.Second),
 		stamp: now.UTC().Add(time.Second - time.Nanosecond).Truncate(time.Second)}
 	e.out.ObservedGeneration = r.Generation
 	e.out.Type = v1alpha3.StatusTypeRef
+	asked := in.Contest.Reason != Uncontested || in.Settings.ProofToken
+	if asked && (!e.known.Verified || e.known.Token) { // what was verified without a token stays so without
+		e.token = v1alpha3.VerifyToken(r.UID)
+	}
 	return e
+}
+
+// established is a copy of what was established about a record before.
+func established(r *v1alpha3.DomainRecord) v1alpha3.OwnershipStatus {
+	known := r.Established()
+	return *known.DeepCopy()
 }
 
 // set adds a condition. Its transition time is the previous one's unless the
@@ -135,16 +136,10 @@ func (e *evaluation) set(kind string, status metav1.ConditionStatus, reason stri
 		Type: kind, Status: status, Reason: reason, Message: join(sentences...),
 		ObservedGeneration: e.r.Generation, LastTransitionTime: metav1.NewTime(e.now),
 	}
-	if p := e.prev.Condition(kind); p != nil && p.Status == status && !p.LastTransitionTime.IsZero() {
+	if p := e.prev.Condition(kind); p != nil && p.Status == status && !p.LastTransitionTime.IsZero() && !p.LastTransitionTime.After(e.now) {
 		c.LastTransitionTime = p.LastTransitionTime
 	}
 	e.out.Conditions = append(e.out.Conditions, c)
-}
-
-// was reports whether a condition was True before this look.
-func (e *evaluation) was(kind string) bool {
-	p := e.prev.Condition(kind)
-	return p != nil && p.Status == metav1.ConditionTrue
 }
 
 // is reports whether a condition is True after it.

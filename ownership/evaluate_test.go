@@ -64,7 +64,8 @@ func TestFirstLook(t *testing.T) {
 	}
 	traffic, delegation, challenge := full(v1alpha3.PurposeTraffic), full(v1alpha3.PurposeACMEChallenge), full(v1alpha3.PurposeOwnership)
 	token := func(w *world) { w.token = v1alpha3.VerifyToken(w.r.UID) }
-	foreign := func(w *world) { cert(w); w.obs.Certificate.RecordUID = "another" }
+	inherited := func(w *world) { cert(w); w.obs.Certificate.RecordUID = "another" }
+	foreign := func(w *world) { inherited(w); w.obs.Certificate.RecordOwner = "somebody-else" }
 
 	for _, c := range []struct {
 		name  string
@@ -95,7 +96,12 @@ func TestFirstLook(t *testing.T) {
 		{"a failed order matters less than a missing record", true, []func(*world){work(WorkFailed)}, "Pending", "OwnershipNotVerified", "WaitingForDNS", false, false, false},
 		{"an expired certificate is no proof", true, []func(*world){func(w *world) { w.obs.Certificate = certificateUntil(testEpoch.Add(-time.Second)) }},
 			"Pending", "OwnershipNotVerified", "CertificateExpired", false, false, false},
-		{"a certificate of an earlier record counts where no owner is remembered", true, []func(*world){foreign}, "Active", "+TLSCertificateIssued", "+CertificateIssued", false, false, true},
+		{"a certificate of an earlier record proves nothing by itself", true, []func(*world){inherited}, "Pending", "OwnershipNotVerified", "WaitingForDNS", false, false, false},
+		{"a certificate of the owner's earlier record counts with the delegation", true, []func(*world){inherited, delegation}, "Active", "+TLSCertificateIssued", "+CertificateIssued", true, false, true},
+		{"a certificate of the owner's earlier record counts with the main record", true, []func(*world){inherited, traffic}, "Active", "+TLSCertificateIssued", "+CertificateIssued", false, true, true},
+		{"a certificate of the owner's earlier record counts with the challenge", true, []func(*world){inherited, challenge}, "Active", "+TLSCertificateIssued", "+CertificateIssued", false, false, true},
+		{"a certificate of another owner's record never counts", true, []func(*world){foreign, delegation}, "Issuing", "OwnershipNotVerified", "Issuing", true, false, true},
+		{"a certificate of another owner's record does not count with the challenge either", true, []func(*world){foreign, challenge}, "Issuing", "+ApoxyChallengeConfigured", "WaitingForDNS", false, false, false},
 		{"bogus signatures open no way", true, []func(*world){delegation, func(w *world) { w.obs.ACMEChallenge.Problem = ZoneBogus }},
 			"Issuing", "OwnershipNotVerified", "WaitingForDNS", false, false, false},
 
@@ -110,7 +116,10 @@ func TestFirstLook(t *testing.T) {
 		{"the bare challenge proves nothing to a later tenant", true, []func(*world){challenge, token}, "Pending", "OwnershipNotVerified", "WaitingForDNS", false, false, false},
 		{"an earlier tenant's certificate proves nothing to a later one", true, []func(*world){token, foreign}, "Pending", "OwnershipNotVerified", "WaitingForDNS", false, false, false},
 		{"the challenge with the token proves", true, []func(*world){token, challenge, traffic}, "Issuing", "+ApoxyChallengeConfigured", "Issuing", false, true, true},
-		{"a certificate of its own keeps proving to a later tenant", true, []func(*world){token, cert, traffic}, "Active", "+TLSCertificateIssued", "+CertificateIssued", false, true, true},
+		{"a certificate that was in flight proves nothing to a later tenant", true, []func(*world){token, cert, traffic}, "Pending", "OwnershipNotVerified", "+CertificateIssued", false, false, false},
+		{"a certificate that was in flight counts once the token is there", true, []func(*world){token, cert, challenge}, "Active", "+TLSCertificateIssued", "+CertificateIssued", false, false, true},
+		{"an inherited certificate of a contested record waits for the token", true, []func(*world){token, inherited, delegation, traffic}, "Pending", "OwnershipNotVerified", "WaitingForDNS", false, false, false},
+		{"an inherited certificate of a contested record counts with the token", true, []func(*world){token, inherited, challenge}, "Active", "+TLSCertificateIssued", "+CertificateIssued", false, false, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			w := newWorld(t, testHost, c.tls)

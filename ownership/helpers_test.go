@@ -105,12 +105,16 @@ func newWorld(t *testing.T, host string, tls bool) *world {
 		Certificate: CertificateObservation{Outcome: Absent},
 		Target:      TargetObservation{Found: true, Healthy: true},
 	}
-	w.r.Status = Initial(w.r, w.settings, w.now)
+	w.r.Status = Initial(w.r, Contest{}, w.settings, w.now)
 	return w
 }
 
 func (w *world) input() Input {
-	return Input{Record: w.r, Observations: w.obs, Settings: w.settings, Now: w.now, Token: w.token, HoldDetach: w.hold}
+	in := Input{Record: w.r, Observations: w.obs, Settings: w.settings, Now: w.now, HoldDetach: w.hold}
+	if w.token != "" {
+		in.Contest = Contest{HeldBefore, w.r.Spec.Name}
+	}
+	return in
 }
 
 // look evaluates once, keeps the status and checks what holds always.

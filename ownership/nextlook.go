@@ -49,11 +49,11 @@ func NextLook(r *v1alpha3.DomainRecord, a Activity, s Settings, now time.Time, j
 	quiet := now.Sub(lastChange(r, a))
 	var next time.Time
 	switch {
-	case elsewhere(r, s.Zone):
+	case elsewhere(r, s.Zone), r.Established().Overwritten:
 		next = now.Add(early(check, jitter))
-	case withdrawing(r, now):
+	case withdrawing(r):
 		next = now.Add(early(check, jitter))
-		if falls := goneSince(r).Add(s.DetachAfter); falls.After(now) && falls.Before(next) {
+		if falls := r.Established().WithdrawnTime.Add(s.DetachAfter); falls.After(now) && falls.Before(next) {
 			next = falls
 		}
 	case settled(r) && r.WantsTLS():
@@ -73,7 +73,19 @@ func NextLook(r *v1alpha3.DomainRecord, a Activity, s Settings, now time.Time, j
 	if c := r.Status.Certificate; c != nil && c.NotAfter != nil && c.NotAfter.After(now) && c.NotAfter.Time.Before(next) {
 		next = c.NotAfter.Time
 	}
+	if at := Expires(r, s); at.After(now) && at.Before(next) {
+		next = at
+	}
 	return next
+}
+
+// Expires is when a record that was never verified is deleted; the zero time:
+// never.
+func Expires(r *v1alpha3.DomainRecord, s Settings) time.Time {
+	if s.UnprovenTTL <= 0 || r.Proven() || r.CreationTimestamp.IsZero() {
+		return time.Time{}
+	}
+	return r.CreationTimestamp.Add(s.UnprovenTTL)
 }
 
 // Defaults of the settings.
@@ -127,7 +139,7 @@ func isTrue(r *v1alpha3.DomainRecord, kind string) bool {
 }
 
 func verified(r *v1alpha3.DomainRecord) bool {
-	return isTrue(r, v1alpha3.ConditionOwnershipVerified)
+	return r.Verified()
 }
 
 // settled reports whether nothing more is expected of a record: all is True but
@@ -149,35 +161,8 @@ func elsewhere(r *v1alpha3.DomainRecord, z Zone) bool {
 	return !found || rest != "" && !strings.HasSuffix(rest, ".")
 }
 
-// withdrawing reports whether a verified record has nothing left in DNS nor a
-// certificate that it rests on.
-func withdrawing(r *v1alpha3.DomainRecord, now time.Time) bool {
-	if !verified(r) || certified(r, now) {
-		return false
-	}
-	for _, d := range r.Status.DNSRecords {
-		if d.Configured {
-			return false
-		}
-	}
-	return true
-}
-
-func certified(r *v1alpha3.DomainRecord, now time.Time) bool {
-	c := r.Status.Certificate
-	return r.WantsTLS() && c != nil && c.NotAfter != nil && c.NotAfter.After(now)
-}
-
-// goneSince is when the last of what a record rested on went.
-func goneSince(r *v1alpha3.DomainRecord) time.Time {
-	var since time.Time
-	if c := r.Status.Certificate; r.WantsTLS() && c != nil && c.NotAfter != nil {
-		since = c.NotAfter.Time
-	}
-	for _, d := range r.Status.DNSRecords {
-		if d.LastTransitionTime != nil && d.LastTransitionTime.After(since) {
-			since = d.LastTransitionTime.Time
-		}
-	}
-	return since
+// withdrawing reports whether a verified record has nothing left that it rests on.
+func withdrawing(r *v1alpha3.DomainRecord) bool {
+	known := r.Established()
+	return known.Verified && known.WithdrawnTime != nil
 }

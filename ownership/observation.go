@@ -91,8 +91,9 @@ const (
 type CertificateObservation struct {
 	// Outcome: Seen with a stored certificate, expired or not; Absent without.
 	Outcome Outcome
-	// RecordUID is the uid of the record that the certificate was issued for.
-	RecordUID string
+	// RecordUID and RecordOwner are the uid and the owner of the record that the
+	// certificate was issued for.
+	RecordUID, RecordOwner string
 	// Issuer, SerialNumber, Challenge as in CertificateStatus.
 	Issuer, SerialNumber, Challenge  string
 	NotBefore, NotAfter, RenewalTime time.Time
@@ -180,6 +181,11 @@ type Settings struct {
 	// DetachAfter is how long every proof must be affirmatively gone before
 	// OwnershipVerified falls.
 	DetachAfter time.Duration
+	// UnprovenTTL is how long a record may exist without ever having been
+	// verified before it is deleted. 0: for ever.
+	UnprovenTTL time.Duration
+	// ProofToken: every record needs its own token, contested or not.
+	ProofToken bool
 	// CAIssuers are the CAA issuer domain names of the configured CAs, such as
 	// letsencrypt.org; for messages.
 	CAIssuers []string

@@ -2,17 +2,39 @@ package ownership
 
 import (
 	"strings"
-	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/apoxy-dev/caddy-apoxy/api/v1alpha3"
 )
 
+// needsToken reports whether only the record's own token would verify it: it is
+// not verified, and contested, or the operator asks everybody for tokens.
+func (e *evaluation) needsToken() bool { return e.token != "" && !e.known.Verified }
+
+// stands reports whether a DNS record is in place. To verify a record it must
+// have been seen just now; to keep one verified, what was last seen will do.
+func (e *evaluation) stands(f *finding) bool { return f.ok() && (f.told || e.known.Verified) }
+
+// opens reports whether this look found a proof that verifies a record which is
+// not verified.
+func (e *evaluation) opens() bool {
+	switch {
+	case e.challenge.told && e.challenge.ok():
+		return true
+	case e.needsToken():
+		return false
+	case e.tls:
+		return e.cert.told && e.cert.valid
+	}
+	return e.traffic.told && e.traffic.ok()
+}
+
 // proof is the reason of OwnershipVerified that what was found amounts to, ""
 // if there is no proof.
 func (e *evaluation) proof() string {
 	switch {
+	case !e.known.Verified && !e.opens():
 	case e.tls && e.cert.valid:
 		return v1alpha3.ReasonTLSCertificateIssued
 	case e.challenge.ok():
@@ -36,59 +58,78 @@ func (e *evaluation) leading() []*finding {
 	return f
 }
 
-// decideOwnership sets OwnershipVerified. Once True it stays so until everything
-// that it could rest on has been affirmatively gone for DetachAfter, and the
-// look that ends it could tell for every one of them.
+// decideOwnership sets OwnershipVerified and what is established with it. Once
+// True it stays so until everything that it could rest on has been affirmatively
+// gone for DetachAfter, and the look that ends it could tell for every one of them.
 func (e *evaluation) decideOwnership() {
-	kind, before := v1alpha3.ConditionOwnershipVerified, e.heldReason(v1alpha3.ConditionOwnershipVerified)
-	if reason := e.proof(); reason != "" {
+	e.own = e.known
+	e.own.Overwritten = e.known.Overwritten && !e.toldAll()
+	kind := v1alpha3.ConditionOwnershipVerified
+	switch reason := e.proof(); {
+	case reason != "":
+		e.verify(reason)
 		e.set(kind, metav1.ConditionTrue, reason, e.proofSentence(reason))
-		return
+	case e.known.Verified:
+		e.decideWithdrawal()
+	case e.known.VerifiedTime != nil:
+		e.set(kind, metav1.ConditionFalse, v1alpha3.ReasonProofWithdrawn, "Every proof was withdrawn.", e.howToProve())
+	default:
+		e.set(kind, metav1.ConditionFalse, v1alpha3.ReasonOwnershipNotVerified,
+			"There is no proof yet that the customer controls "+e.r.Spec.Name+".", e.howToProve())
 	}
-	if !e.was(kind) {
-		reason := v1alpha3.ReasonOwnershipNotVerified
-		first := "There is no proof yet that the customer controls " + e.r.Spec.Name + "."
-		if before == v1alpha3.ReasonProofWithdrawn {
-			reason, first = before, "Every proof was withdrawn."
-		}
-		e.set(kind, metav1.ConditionFalse, reason, first, e.howToProve())
-		return
+	if e.own.Verified {
+		e.own.Owner = e.r.Owner()
 	}
-	e.decideWithdrawal(before)
+	e.verdict.Opens = e.own.Verified && !e.known.Verified
+	e.out.Ownership = &e.own
+}
+
+// verify notes that there is proof.
+func (e *evaluation) verify(reason string) {
+	if !e.known.Verified {
+		e.own.Token = e.token != ""
+	}
+	if e.own.VerifiedTime == nil {
+		now := metav1.NewTime(e.now)
+		e.own.VerifiedTime = &now
+	}
+	e.own.Verified, e.own.Proof, e.own.WithdrawnTime = true, reason, nil
+}
+
+// toldAll reports whether this look gave an affirmative answer for every record.
+func (e *evaluation) toldAll() bool {
+	return e.traffic.told && e.challenge.told && (!e.tls || e.delegation.told)
 }
 
 // decideWithdrawal sets OwnershipVerified of a record that was verified and has
 // no proof now.
-func (e *evaluation) decideWithdrawal(before string) {
-	kind := v1alpha3.ConditionOwnershipVerified
-	since, told, left := e.cert.since, e.cert.told, ""
-	if !e.tls {
-		since = time.Time{}
-	}
+func (e *evaluation) decideWithdrawal() {
+	kind, before := v1alpha3.ConditionOwnershipVerified, e.known.Proof
+	told := e.cert.told
 	for _, f := range e.leading() {
 		if f.ok() {
-			left = sentence(*f.record)
+			e.own.WithdrawnTime = nil
+			e.set(kind, metav1.ConditionTrue, before, "Proven before, and kept while "+sentence(*f.record)+" is in place.")
+			return
 		}
 		told = told && f.told
-		if t := f.record.LastTransitionTime.Time; t.After(since) {
-			since = t
-		}
-	}
-	if left != "" {
-		e.set(kind, metav1.ConditionTrue, before, "Proven before, and kept while "+left+" is in place.")
-		return
 	}
 	if e.tls && !e.cert.told && !e.cert.stored {
 		e.set(kind, metav1.ConditionTrue, before, "Proven before; what certificate there is could not be told, and that holds.")
 		return
 	}
-
+	if e.own.WithdrawnTime == nil {
+		now := metav1.NewTime(e.stamp)
+		e.own.WithdrawnTime = &now
+	}
+	since := e.own.WithdrawnTime.Time
 	e.verdict.Withdrawing, e.verdict.WithdrawnSince = true, since
 	falls := since.Add(e.settings.DetachAfter)
 	gone := "Every proof is gone since " + stamp(since) + "."
 	switch due := told && !e.now.Before(falls); {
 	case due && !e.hold:
 		e.verdict.Falls, e.verdict.Withdrawing = true, false
+		e.own.Verified, e.own.WithdrawnTime = false, nil
 		e.set(kind, metav1.ConditionFalse, v1alpha3.ReasonProofWithdrawn, "Every proof was withdrawn.", e.howToProve())
 	case due:
 		e.verdict.Held = true
@@ -114,7 +155,7 @@ func (e *evaluation) proofSentence(reason string) string {
 func (e *evaluation) howToProve() string {
 	challenge := sentence(*e.challenge.record)
 	if e.token != "" {
-		return "The hostname was held by another tenant before, so only this record's own token proves it: " + e.challenge.state()
+		return e.whyToken() + " so only this record's own token proves it: " + e.challenge.state()
 	}
 	main := sentence(*e.traffic.record)
 	switch way := e.way(); {
@@ -127,6 +168,19 @@ func (e *evaluation) howToProve() string {
 	}
 	return "The customer creates " + sentence(*e.delegation.record) + " (before the cutover), " + main +
 		" (the cutover itself) or " + challenge
+}
+
+// whyToken begins the sentence that asks for the token.
+func (e *evaluation) whyToken() string {
+	switch e.contest.Reason {
+	case HeldBefore:
+		return "The hostname was held by another tenant before,"
+	case NeighbourClaims:
+		return "Another tenant has a record for " + e.contest.Hostname + ", whose customer creates records at the same names,"
+	case NeighbourHeld:
+		return "Another tenant held " + e.contest.Hostname + " before, whose customer creates records at the same names,"
+	}
+	return "The operator asks every record for its token,"
 }
 
 // way is the record through which a certificate can be obtained, nil if there is

@@ -24,7 +24,7 @@ func (f *finding) ok() bool { return f.by != matchNone }
 
 // lookAtRecords brings status.dnsRecords up to date.
 func (e *evaluation) lookAtRecords() {
-	records := v1alpha3.ExpectedDNSRecords(e.r, e.settings.Zone.Name, e.token)
+	records := v1alpha3.ExpectedDNSRecords(e.r, e.settings.Zone.Name, e.shownToken())
 	e.out.DNSRecords = records
 	e.out.ResolvedValues = []string{v1alpha3.TrafficName(e.r.Spec.Name, e.settings.Zone.Name)}
 	for i := range records {
@@ -37,9 +37,27 @@ func (e *evaluation) lookAtRecords() {
 		case v1alpha3.PurposeACMEChallenge:
 			e.delegation = e.find(d, e.obs.ACMEChallenge)
 		case v1alpha3.PurposeOwnership:
+			d.Required = e.token != ""
 			e.challenge = e.find(d, e.obs.Ownership)
 		}
 	}
+}
+
+// shownToken is the token in the ownership record that is asked for, "" for the
+// fixed form. Where either would do, it is the one that the customer has created.
+func (e *evaluation) shownToken() string {
+	own := v1alpha3.VerifyToken(e.r.UID)
+	value := v1alpha3.TokenVerifyName(own, e.settings.Zone.Name)
+	before := e.prev.DNSRecord(v1alpha3.PurposeOwnership)
+	switch {
+	case e.token != "":
+		return e.token
+	case e.obs.Ownership.Outcome == Seen && through(e.obs.Ownership.Chain, value):
+		return own
+	case e.obs.Ownership.Outcome == CouldNotTell && before != nil && before.Configured && before.Value == value:
+		return own
+	}
+	return ""
 }
 
 // comparableEdge turns what an apex has in place of a CNAME into "could not tell"
@@ -71,7 +89,7 @@ func (e *evaluation) find(d *v1alpha3.DNSRecord, o DNSObservation) finding {
 		if p.Observed != nil {
 			d.Observed = p.Observed
 		}
-		if p.LastTransitionTime != nil && !(e.turned() && !d.Configured) {
+		if p.LastTransitionTime != nil && !p.LastTransitionTime.After(e.stamp) {
 			d.LastTransitionTime = p.LastTransitionTime
 		}
 	}
@@ -89,13 +107,6 @@ func (e *evaluation) find(d *v1alpha3.DNSRecord, o DNSObservation) finding {
 	d.Observed = observed(*d, o)
 	d.Problem = Diagnose(*d, o, e.settings.Zone)
 	return f
-}
-
-// turned reports whether the record was with TLS before and is without now. What
-// it rested on as proof is another thing then, so the wait before a detach
-// begins anew.
-func (e *evaluation) turned() bool {
-	return !e.tls && e.prev.Condition(v1alpha3.ConditionTLSReady) != nil
 }
 
 // holdProblem keeps the diagnosis of what was last seen, unless there is none or

@@ -105,6 +105,7 @@ func (in *DomainRecordStatus) DeepCopyInto(out *DomainRecordStatus) {
 		out.Certificate = new(CertificateStatus)
 		in.Certificate.DeepCopyInto(out.Certificate)
 	}
+	out.Ownership = in.Ownership.DeepCopy()
 	if in.Conditions != nil {
 		out.Conditions = make([]metav1.Condition, len(in.Conditions))
 		for i := range in.Conditions {
@@ -137,6 +138,23 @@ func (in *CertificateStatus) DeepCopyInto(out *CertificateStatus) {
 	out.NotBefore = in.NotBefore.DeepCopy()
 	out.NotAfter = in.NotAfter.DeepCopy()
 	out.RenewalTime = in.RenewalTime.DeepCopy()
+}
+
+// DeepCopyInto copies the receiver into out, sharing nothing.
+func (in *OwnershipStatus) DeepCopyInto(out *OwnershipStatus) {
+	*out = *in
+	out.VerifiedTime = in.VerifiedTime.DeepCopy()
+	out.WithdrawnTime = in.WithdrawnTime.DeepCopy()
+}
+
+// DeepCopy returns a copy that shares nothing with the receiver.
+func (in *OwnershipStatus) DeepCopy() *OwnershipStatus {
+	if in == nil {
+		return nil
+	}
+	out := new(OwnershipStatus)
+	in.DeepCopyInto(out)
+	return out
 }
 
 // copyPointer copies what p points at, which must not hold pointers itself.

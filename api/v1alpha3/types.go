@@ -145,11 +145,36 @@ type DomainRecordStatus struct {
 	DNSRecords []DNSRecord `json:"dnsRecords,omitempty"`
 	// The certificate in use, absent while there is none.
 	Certificate *CertificateStatus `json:"certificate,omitempty"`
+	// What the controller has established about who controls the hostname, and
+	// so whether it is served. Only the controller writes it; what a client
+	// writes here is ignored.
+	Ownership *OwnershipStatus `json:"ownership,omitempty"`
 	// Conditions of type OwnershipVerified, TLSReady,
 	// ACMEChallengeDelegationReady, CNAMEConfigured, TargetReady and Ready.
 	// +listType=map
 	// +listMapKey=type
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
+}
+
+// OwnershipStatus is what the controller has established about who controls a
+// hostname. Unlike the rest of a status, no client can write it.
+type OwnershipStatus struct {
+	// Whether the hostname is served: the condition OwnershipVerified as the
+	// controller knows it.
+	Verified bool `json:"verified"`
+	// The reason with which OwnershipVerified was last True.
+	Proof string `json:"proof,omitempty"`
+	// Whether it was this record's own token that proved it.
+	Token bool `json:"token,omitempty"`
+	// The label core.apoxy.dev/owner when the record was last verified.
+	Owner string `json:"owner,omitempty"`
+	// When the record was first verified, absent if it never was.
+	VerifiedTime *metav1.Time `json:"verifiedTime,omitempty"`
+	// Since when every proof of a verified record is gone.
+	WithdrawnTime *metav1.Time `json:"withdrawnTime,omitempty"`
+	// Whether a client has written to the status since the controller did; the
+	// controller's next look puts it right.
+	Overwritten bool `json:"overwritten,omitempty"`
 }
 
 // DNSPurpose says what a customer's DNS record is for.

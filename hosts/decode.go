@@ -213,6 +213,8 @@ func (s *scanner) status(st *v1alpha3.DomainRecordStatus) {
 			}
 		case "certificate":
 			st.Certificate = s.certificate()
+		case "ownership":
+			st.Ownership = s.ownership()
 		case "conditions":
 			st.Conditions = make([]metav1.Condition, 0, len(conditionTypes))
 			if !s.array(func() { st.Conditions = append(st.Conditions, s.condition()) }) {
@@ -294,6 +296,34 @@ func (s *scanner) certificate() *v1alpha3.CertificateStatus {
 		}
 	})
 	return c
+}
+
+func (s *scanner) ownership() *v1alpha3.OwnershipStatus {
+	if s.word("null") {
+		return nil
+	}
+	o := new(v1alpha3.OwnershipStatus)
+	s.object(func(key []byte) {
+		switch string(key) {
+		case "verified":
+			o.Verified = s.boolean()
+		case "proof":
+			o.Proof = s.text()
+		case "token":
+			o.Token = s.boolean()
+		case "owner":
+			o.Owner = s.text()
+		case "verifiedTime":
+			o.VerifiedTime = s.time()
+		case "withdrawnTime":
+			o.WithdrawnTime = s.time()
+		case "overwritten":
+			o.Overwritten = s.boolean()
+		default:
+			s.fail()
+		}
+	})
+	return o
 }
 
 func (s *scanner) condition() (c metav1.Condition) {

@@ -35,6 +35,8 @@ func full() *v1alpha3.DomainRecord {
 		{Configured: true, Observed: []string{}},
 	}
 	r.Status.Certificate = &v1alpha3.CertificateStatus{Issuer: "i", SerialNumber: "03", NotBefore: &at, NotAfter: &at, RenewalTime: &at, Challenge: "dns-01"}
+	r.Status.Ownership = &v1alpha3.OwnershipStatus{Verified: true, Proof: "TLSCertificateIssued", Token: true, Owner: "o",
+		VerifiedTime: &at, WithdrawnTime: &at, Overwritten: true}
 	r.Status.Conditions[0].LastTransitionTime, r.Status.Conditions[0].ObservedGeneration = at, 3
 	r.Status.Conditions[0].Reason, r.Status.Conditions[0].Message = "R", "message"
 	return r
@@ -48,6 +50,8 @@ func samples(t testing.TB) map[string]bool {
 		`{"metadata":null,"spec":{"name":"a","tls":null,"target":{"ref":null}},"status":null}`:           true,
 		`{"status":{"conditions":null,"dnsRecords":[],"resolvedValues":null,"certificate":null}}`:        true,
 		`{"status":{"dnsRecords":[{"observed":null,"problem":null,"lastTransitionTime":null}]}}`:         true,
+		`{"status":{"ownership":null}}`:                                                                  true,
+		`{"status":{"ownership":{"verified":false,"verifiedTime":null}}}`:                                true,
 		`{"metadata":{"labels":{},"annotations":null,"managedFields":[]}}`:                               true,
 		`{"spec":{"ttl":null}}`:         true,
 		`{"spec":{"ttl":1,"ttl":null}}`: false, `{"metadata":{"labels":{"a":"b"},"labels":{"c":"d"}}}`: false,

@@ -22,7 +22,8 @@ type Host struct {
 	Conditions Conditions
 	// TLS: the record wants a certificate.
 	TLS bool
-	// Verified: OwnershipVerified is True. The only gate of serving.
+	// Verified: the controller has established that the customer controls the
+	// hostname. The only gate of serving; no client can write it.
 	Verified bool
 	// TLSReady, CNAMEConfigured and Ready: the conditions of those names are True.
 	TLSReady, CNAMEConfigured, Ready bool

@@ -18,7 +18,7 @@ func FromRecord(r *v1alpha3.DomainRecord, revision int64) *Host {
 		TTL:             r.EffectiveTTL(),
 		Phase:           phase(r.Status.Phase),
 		TLS:             r.WantsTLS(),
-		Verified:        conditions.IsTrue(v1alpha3.ConditionOwnershipVerified),
+		Verified:        r.Verified(),
 		TLSReady:        conditions.IsTrue(v1alpha3.ConditionTLSReady),
 		CNAMEConfigured: conditions.IsTrue(v1alpha3.ConditionCNAMEConfigured),
 		Ready:           conditions.IsTrue(v1alpha3.ConditionReady),

@@ -87,17 +87,23 @@ func (t *Table) get(key string, wildcard bool) (*Host, bool) {
 func (t *Table) GetBytes(hostname []byte) (*Host, bool) { return t.Get(borrow(hostname)) }
 
 // Match returns the host that answers for hostname: its own, or else that of
-// the wildcard one label above. A wildcard never answers for the bare name nor
-// for names more than one label below it. It does not allocate.
+// the wildcard one label above. While its own is not verified, a verified
+// wildcard goes on answering: an unproven record changes nothing for a proven
+// one. A wildcard never answers for the bare name nor for names more than one
+// label below it. It does not allocate.
 func (t *Table) Match(hostname string) (*Host, bool) {
-	if h, ok := t.get(hostname, false); ok {
-		return h, true
+	own, ok := t.get(hostname, false)
+	if ok && own.Verified {
+		return own, true
 	}
 	dot := strings.IndexByte(hostname, '.')
 	if dot <= 0 {
-		return nil, false
+		return own, ok
 	}
-	return t.get(hostname[dot+1:], true)
+	if wild, covered := t.get(hostname[dot+1:], true); covered && (!ok || wild.Verified) {
+		return wild, true
+	}
+	return own, ok
 }
 
 // MatchBytes is Match for a name that is borrowed for the call.

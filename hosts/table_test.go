@@ -52,6 +52,31 @@ func TestMatch(t *testing.T) {
 	}
 }
 
+// An unproven record changes nothing for a proven one, and a proven one takes over.
+func TestMatchGoesByProof(t *testing.T) {
+	const exact, wild = "api.example.com", "*.example.com"
+	for _, c := range []struct {
+		exact, wild bool
+		want        string
+	}{
+		{false, false, exact}, {false, true, wild}, {true, false, exact}, {true, true, exact},
+	} {
+		table := New()
+		table.Set(&Host{Hostname: exact, Verified: c.exact})
+		table.Set(&Host{Hostname: wild, Verified: c.wild})
+		if h, ok := table.Match(exact); !ok || h.Hostname != c.want {
+			t.Errorf("exact verified %v, wildcard verified %v: %+v answers, want %s", c.exact, c.wild, h, c.want)
+		}
+		if h, ok := table.Match("other.example.com"); !ok || h.Hostname != wild {
+			t.Errorf("the wildcard does not answer for its other names: %+v", h)
+		}
+		table.Delete(exact)
+		if h, ok := table.Match(exact); !ok || h.Hostname != wild {
+			t.Errorf("the wildcard does not answer once the exact record is gone: %+v", h)
+		}
+	}
+}
+
 func TestGetIsExact(t *testing.T) {
 	table := tableOf("api.example.com", "*.example.com")
 	for ask, want := range map[string]bool{
@@ -162,24 +187,41 @@ func TestTableUnderConcurrentUse(t *testing.T) {
 	}
 }
 
+// BenchmarkPermission asks for names of their own, for names that only a
+// wildcard covers, and for unproven names that a proven wildcard covers.
 func BenchmarkPermission(b *testing.B) {
 	const records = 100_000
 	table := New()
-	names := make([]string, records)
-	for i := range names {
-		names[i] = fmt.Sprintf("app-%06d.customer-%05d.example.com", i, i%20_000)
-		table.Set(&Host{Hostname: names[i], Name: names[i], Verified: i%10 != 0, Phase: v1alpha3.PhaseActive})
-	}
-	b.ReportAllocs()
-	i := 0
-	allowed := 0
-	for b.Loop() {
-		i = (i + 7919) % records
-		if h, ok := table.Match(names[i]); ok && h.Verified {
-			allowed++
+	var exact, covered, unproven []string
+	for i := range records / 10 {
+		domain := fmt.Sprintf("customer-%05d.example.com", i)
+		table.Set(&Host{Hostname: "*." + domain, Name: domain, Verified: true, Phase: v1alpha3.PhaseActive})
+		covered = append(covered, "any."+domain)
+		for j := range 9 {
+			name := fmt.Sprintf("app-%d.%s", j, domain)
+			table.Set(&Host{Hostname: name, Name: name, Verified: j != 0, Phase: v1alpha3.PhaseActive})
+			if j == 0 {
+				unproven = append(unproven, name)
+			} else {
+				exact = append(exact, name)
+			}
 		}
 	}
-	_ = allowed
+	for _, c := range []struct {
+		kind  string
+		names []string
+	}{{"exact", exact}, {"wildcard", covered}, {"unproven", unproven}} {
+		b.Run(c.kind, func(b *testing.B) {
+			b.ReportAllocs()
+			i := 0
+			for b.Loop() {
+				i = (i + 7919) % len(c.names)
+				if h, ok := table.Match(c.names[i]); !ok || !h.Verified {
+					b.Fatalf("%s is not allowed", c.names[i])
+				}
+			}
+		})
+	}
 }
 
 func BenchmarkSet(b *testing.B) {

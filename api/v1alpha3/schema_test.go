@@ -120,6 +120,7 @@ status:
   - {purpose: Traffic, type: CNAME, name: api.example.com., value: x., observed: ["A 192.0.2.1"], configured: false, required: true,
      lastTransitionTime: "2026-01-02T03:04:05Z", problem: {reason: Mismatch, message: m}}
   certificate: {issuer: ca, serialNumber: 0a, notBefore: "2026-01-02T03:04:05Z", notAfter: "2026-04-02T03:04:05Z", renewalTime: "2026-03-02T03:04:05Z", challenge: dns-01}
+  ownership: {verified: true, proof: TLSCertificateIssued, token: true, owner: acme, verifiedTime: "2026-01-02T03:04:05Z", withdrawnTime: "2026-01-02T03:04:05Z", overwritten: true}
   conditions:
   - {type: Ready, status: "True", reason: Ready, message: m, lastTransitionTime: "2026-01-02T03:04:05Z", observedGeneration: 1}
 `
@@ -169,7 +170,7 @@ func TestSampleFillsTheSchema(t *testing.T) {
 	if err := yaml.UnmarshalStrict([]byte(sample), &r); err != nil {
 		t.Fatal(err)
 	}
-	for _, part := range []any{r.Spec, *r.Spec.Target.Ref, r.Status, r.Status.DNSRecords[0], *r.Status.DNSRecords[0].Problem, *r.Status.Certificate} {
+	for _, part := range []any{r.Spec, *r.Spec.Target.Ref, r.Status, r.Status.DNSRecords[0], *r.Status.DNSRecords[0].Problem, *r.Status.Certificate, *r.Status.Ownership} {
 		v := reflect.ValueOf(part)
 		for i := range v.NumField() {
 			name := v.Type().Field(i).Name

@@ -29,9 +29,10 @@ type Config struct {
 	// Reserved reports whether the configuration already serves a hostname, and
 	// which part of it does. May be nil.
 	Reserved func(hostname string) (by string, yes bool)
-	// Prepare fills the initial status of a new record. It must be pure: it
-	// also runs for dry runs. May be nil.
-	Prepare func(r *v1alpha3.DomainRecord)
+	// Prepare fills the initial status of a new record, which takes the place of
+	// replaced if that is not nil. It must change nothing else: it also runs for
+	// dry runs. May be nil.
+	Prepare func(r, replaced *v1alpha3.DomainRecord)
 	// Check looks at the named record now and returns once the outcome is
 	// stored. Nil: the subresource check answers 503.
 	Check func(ctx context.Context, name string) error

@@ -2,9 +2,7 @@ package apiserver
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"net/http"
 	"strings"
 
@@ -87,7 +85,6 @@ func (s *Server) insert(ctx context.Context, r *v1alpha3.DomainRecord, o writeOp
 	r.UID = types.UID(uuid.NewString())
 	r.CreationTimestamp = metav1.NewTime(s.cfg.Now().UTC()).Rfc3339Copy()
 	r.Generation = 1
-	r.Status = v1alpha3.DomainRecordStatus{}
 	errs := v1alpha3.Validate(r, s.validation())
 	nameless := r.Name == "" && len(errs) > 0 // the name would have come from spec.name, which is named already
 	for _, err := range validateMetadata(r) {
@@ -98,41 +95,35 @@ func (s *Server) insert(ctx context.Context, r *v1alpha3.DomainRecord, o writeOp
 	if len(errs) > 0 {
 		return nil, invalid(r.Name, errs)
 	}
-	if s.cfg.Prepare != nil {
-		s.cfg.Prepare(r)
-	}
-	data, err := s.encodeEntry(r)
-	if err != nil {
-		return nil, err
-	}
-	created, err := s.commit(ctx, r, o.dryRun,
-		store.Op{Key: recordKey(r.Name), Value: data, If: store.Absent},
-		store.Op{Key: hostnameKey(r.Spec.Name), Value: []byte(r.Name), If: store.Absent})
+	created, err := s.add(ctx, r, o.dryRun)
 	if conflict := (*store.ConflictError)(nil); errors.As(err, &conflict) {
-		if conflict.Key == recordKey(r.Name) {
-			return nil, errors.Join(apierrors.NewAlreadyExists(v1alpha3.GroupResource, r.Name), errNameTaken)
-		}
-		return nil, s.errHeld(ctx, r)
+		return s.replace(ctx, r, o.dryRun)
 	}
 	return created, err
 }
 
-// errHeld is the answer to a second record for one hostname; it names the first.
-func (s *Server) errHeld(ctx context.Context, r *v1alpha3.DomainRecord) error {
-	holder := "another domainrecord"
-	if e, _, err := s.cfg.Store.Get(ctx, hostnameKey(r.Spec.Name)); err == nil {
-		if string(e.Value) == r.Name {
-			return errors.Join(apierrors.NewAlreadyExists(v1alpha3.GroupResource, r.Name), errNameTaken)
-		}
-		holder = fmt.Sprintf("domainrecord %q", e.Value)
+// add writes a new record if its name and its hostname are free.
+func (s *Server) add(ctx context.Context, r *v1alpha3.DomainRecord, dryRun bool) (*v1alpha3.DomainRecord, error) {
+	data, err := s.prepare(r, nil)
+	if err != nil {
+		return nil, err
 	}
-	err := apierrors.NewAlreadyExists(v1alpha3.GroupResource, r.Name)
-	message := fmt.Sprintf("hostname %q is already held by %s", r.Spec.Name, holder)
-	err.ErrStatus.Message = fmt.Sprintf("%s %q cannot be created: %s", v1alpha3.GroupResource, r.Name, message)
-	err.ErrStatus.Details.Causes = []metav1.StatusCause{{
-		Type: metav1.CauseTypeFieldValueDuplicate, Field: "spec.name", Message: message,
-	}}
-	return err
+	return s.commit(ctx, r, dryRun,
+		store.Op{Key: recordKey(r.Name), Value: data, If: store.Absent},
+		store.Op{Key: hostnameKey(r.Spec.Name), Value: []byte(r.Name), If: store.Absent})
+}
+
+// prepare fills in the first status of a record, which may take the place of
+// another one, and returns its stored form.
+func (s *Server) prepare(r, replaced *v1alpha3.DomainRecord) ([]byte, error) {
+	r.Status = v1alpha3.DomainRecordStatus{}
+	if s.cfg.Prepare != nil {
+		s.cfg.Prepare(r, replaced)
+	}
+	if r.Status.Ownership == nil { // so that no client's status is ever taken for what was established
+		r.Status.Ownership = new(v1alpha3.OwnershipStatus)
+	}
+	return s.encodeEntry(r)
 }
 
 // clearSystemFields drops what only the server may set on a new record.
@@ -172,12 +163,4 @@ func validateLabelsSize(labels map[string]string) field.ErrorList {
 
 func invalid(name string, errs field.ErrorList) error {
 	return apierrors.NewInvalid(v1alpha3.GroupVersionKind.GroupKind(), strings.ToValidUTF8(name, "?"), errs)
-}
-
-func encodeReleased(r Released) ([]byte, error) {
-	data, err := json.Marshal(r)
-	if err != nil {
-		return nil, fmt.Errorf("encoding who released the hostname: %w", err)
-	}
-	return data, nil
 }

@@ -10,6 +10,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	metav1validation "k8s.io/apimachinery/pkg/apis/meta/v1/validation"
+	"k8s.io/apimachinery/pkg/types"
 	kjson "sigs.k8s.io/json"
 
 	"github.com/apoxy-dev/caddy-apoxy/api/v1alpha3"
@@ -65,6 +66,29 @@ func (s *Server) deleteRecord(ctx context.Context, name string, o *metav1.Delete
 		}
 		return r, gone, err
 	}
+}
+
+// DeleteUnproven deletes the named record if it has this uid and was never
+// verified; otherwise, and if there is none, it does nothing. What the store
+// fails with is returned.
+func (s *Server) DeleteUnproven(ctx context.Context, name string, uid types.UID) error {
+	live, _, err := s.load(ctx, name)
+	switch {
+	case apierrors.IsNotFound(err):
+		return nil
+	case err != nil:
+		return err
+	case live.UID != uid || live.Proven():
+		return nil
+	}
+	// The revision holds what was just read to the moment of the deletion.
+	_, _, err = s.deleteRecord(ctx, name, &metav1.DeleteOptions{
+		Preconditions: &metav1.Preconditions{UID: &uid, ResourceVersion: &live.ResourceVersion},
+	})
+	if apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
+		return nil // written meanwhile: the next look finds out
+	}
+	return err
 }
 
 func (s *Server) tryDelete(ctx context.Context, name string, o *metav1.DeleteOptions) (*v1alpha3.DomainRecord, bool, error) {

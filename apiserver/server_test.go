@@ -42,7 +42,7 @@ func newWorld(t testing.TB, change ...func(*Config)) *world {
 		Store: st,
 		Zone:  func() string { return zone },
 		Now:   func() time.Time { return time.Unix(w.now.Load(), 0) },
-		Prepare: func(r *v1alpha3.DomainRecord) {
+		Prepare: func(r, _ *v1alpha3.DomainRecord) {
 			r.Status.Type, r.Status.Phase = v1alpha3.StatusTypeRef, v1alpha3.PhasePending
 			r.Status.DNSRecords = v1alpha3.ExpectedDNSRecords(r, zone, "")
 		},

@@ -67,8 +67,10 @@ func (s *Server) settle(live, next *v1alpha3.DomainRecord, sub, manager string, 
 		status, managed := next.Status, next.ManagedFields
 		live.DeepCopyInto(next)
 		next.Status, next.ManagedFields = status, managed
+		keepOwnership(live, next)
 	} else {
 		next.Status = *live.Status.DeepCopy()
+		handOver(live, next)
 		keepSystemFields(live, next)
 		v1alpha3.Default(next)
 		if !apiequality.Semantic.DeepEqual(live.Spec, next.Spec) {
@@ -88,6 +90,40 @@ func (s *Server) settle(live, next *v1alpha3.DomainRecord, sub, manager string, 
 		return invalid(live.Name, errs)
 	}
 	return nil
+}
+
+// keepOwnership keeps what only the controller establishes out of a client's
+// status, and notes that the rest of it is not the controller's any more.
+func keepOwnership(live, next *v1alpha3.DomainRecord) {
+	known := live.Established()
+	next.Status.Ownership = known.DeepCopy()
+	if !apiequality.Semantic.DeepEqual(controllers(live.Status), controllers(next.Status)) {
+		next.Status.Ownership.Overwritten = true
+	}
+}
+
+// controllers is the part of a status that the controller writes, but for what
+// no client can.
+func controllers(s v1alpha3.DomainRecordStatus) v1alpha3.DomainRecordStatus {
+	conditions := s.Conditions
+	s.Ownership, s.Conditions = nil, nil
+	for _, c := range conditions {
+		if v1alpha3.IsConditionType(c.Type) {
+			s.Conditions = append(s.Conditions, c)
+		}
+	}
+	return s
+}
+
+// handOver makes the new owner of a verified record, whose label has changed,
+// the holder of its hostname.
+func handOver(live, next *v1alpha3.DomainRecord) {
+	if !live.Verified() || live.Owner() == next.Owner() {
+		return
+	}
+	known := live.Established()
+	next.Status.Ownership = known.DeepCopy()
+	next.Status.Ownership.Owner = next.Owner()
 }
 
 // checkPreconditions are the revision and the uid that a client may have put

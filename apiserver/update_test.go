@@ -128,49 +128,6 @@ func TestDelete(t *testing.T) {
 			t.Error("the uid was used again")
 		}
 	})
-	t.Run("who held it is remembered if the record names an owner", func(t *testing.T) {
-		owned := w.create("b.example.com", `"labels":{"core.apoxy.dev/owner":"acme"}`)
-		w.call("DELETE", base+"/b.example.com", "").want(200)
-		e, _, err := w.store.Get(t.Context(), "released/b.example.com")
-		if err != nil {
-			t.Fatal(err)
-		}
-		var released Released
-		if err := json.Unmarshal(e.Value, &released); err != nil || released.Owner != "acme" || released.UID != owned.UID {
-			t.Errorf("remembered %s (%v)", e.Value, err)
-		}
-		if _, _, err := w.store.Get(t.Context(), "released/a.example.com"); err == nil {
-			t.Error("a record without owner was remembered")
-		}
-	})
-	t.Run("a record that was never proven does not take the place of another owner's", func(t *testing.T) {
-		holder := func() string {
-			e, _, err := w.store.Get(t.Context(), "released/c.example.com")
-			if err != nil {
-				t.Fatal(err)
-			}
-			var released Released
-			if err := json.Unmarshal(e.Value, &released); err != nil {
-				t.Fatal(err)
-			}
-			return released.Owner
-		}
-		w.create("c.example.com", `"labels":{"core.apoxy.dev/owner":"first"}`)
-		w.call("DELETE", base+"/c.example.com", "").want(200)
-		w.create("c.example.com", `"labels":{"core.apoxy.dev/owner":"second"}`)
-		w.call("DELETE", base+"/c.example.com", "").want(200)
-		if owner := holder(); owner != "first" {
-			t.Fatalf("the holder is %s, want first", owner)
-		}
-		w.create("c.example.com", `"labels":{"core.apoxy.dev/owner":"second"}`)
-		w.call("PATCH", base+"/c.example.com/status", `{"status":{"conditions":[{"type":"OwnershipVerified","status":"True",`+
-			`"reason":"ApoxyChallengeConfigured","message":"","lastTransitionTime":"2026-01-01T00:00:00Z"}]}}`,
-			"Content-Type", "application/merge-patch+json").want(200)
-		w.call("DELETE", base+"/c.example.com", "").want(200)
-		if owner := holder(); owner != "second" {
-			t.Errorf("the holder is %s, want second, whose record was proven", owner)
-		}
-	})
 	t.Run("unknown options are refused", func(t *testing.T) {
 		w.call("DELETE", base+"/a.example.com", `{"propagationPolicy":"Sideways"}`).status(422, metav1.StatusReasonInvalid)
 		w.call("DELETE", base+"/a.example.com", `{`).status(400, metav1.StatusReasonBadRequest)

@@ -91,16 +91,15 @@ func (w *watching) run(ctx context.Context) error {
 func (w *watching) pass(b store.Batch) error {
 	sent := false
 	for i := range b.Events {
-		kind, raw, err := project(&b.Events[i], w.sel)
+		shown, err := project(&b.Events[i], w.sel, i+1 < len(b.Events) && b.Events[i+1].Revision == b.Events[i].Revision)
 		if err != nil {
 			return err
 		}
-		if kind == "" {
-			continue
-		}
-		sent = true
-		if err := w.sink.event(kind, raw); err != nil {
-			return err
+		for _, e := range shown {
+			sent = true
+			if err := w.sink.event(e.kind, e.raw); err != nil {
+				return err
+			}
 		}
 	}
 	w.revision = max(w.revision, b.Revision)
@@ -145,30 +144,72 @@ func (w *watching) stop(ctx context.Context, err error) error {
 	return nil
 }
 
+// seen is an event as a watcher sees it.
+type seen struct {
+	kind string
+	raw  []byte
+}
+
 // project is an event as it looks through a selector: a record that begins to
-// match is added, one that no longer does is deleted, in the state it had.
-// Empty: the event does not show.
-func project(e *store.Event, sel selector) (kind string, raw []byte, err error) {
+// match is added, one that no longer does is deleted, in the state it had. One
+// that another record has taken the place of is deleted before that is added.
+// Where more of the same revision follows, an event carries the revision before:
+// a client that has heard of this one alone and resumes from it must hear of the
+// rest.
+func project(e *store.Event, sel selector, more bool) ([]seen, error) {
 	was, err := sel.matches(e.Previous)
 	if err != nil {
-		return "", nil, fmt.Errorf("watching %q: %w", e.Key, err)
+		return nil, fmt.Errorf("watching %q: %w", e.Key, err)
 	}
 	is, err := sel.matches(e.Value)
 	if err != nil {
-		return "", nil, fmt.Errorf("watching %q: %w", e.Key, err)
+		return nil, fmt.Errorf("watching %q: %w", e.Key, err)
 	}
+	last := e.Revision
+	if more {
+		last--
+	}
+	show := func(kind string, raw []byte, revision int64) (seen, error) {
+		raw, err := withRevision(raw, revision)
+		if err != nil {
+			return seen{}, fmt.Errorf("watching %q: %w", e.Key, err)
+		}
+		return seen{kind, raw}, nil
+	}
+	var one seen
 	switch {
 	case is && was:
-		kind, raw = eventModified, e.Value
+		replaced, err := replaced(e.Previous, e.Value)
+		if err != nil {
+			return nil, fmt.Errorf("watching %q: %w", e.Key, err)
+		}
+		if replaced {
+			gone, err := show(eventDeleted, e.Previous, e.Revision-1)
+			if err != nil {
+				return nil, err
+			}
+			one, err = show(eventAdded, e.Value, last)
+			return []seen{gone, one}, err
+		}
+		one, err = show(eventModified, e.Value, last)
+		return []seen{one}, err
 	case is:
-		kind, raw = eventAdded, e.Value
+		one, err = show(eventAdded, e.Value, last)
 	case was:
-		kind, raw = eventDeleted, e.Previous
+		one, err = show(eventDeleted, e.Previous, last)
 	default:
-		return "", nil, nil
+		return nil, nil
 	}
-	if raw, err = withRevision(raw, e.Revision); err != nil {
-		return "", nil, fmt.Errorf("watching %q: %w", e.Key, err)
+	return []seen{one}, err
+}
+
+// replaced reports whether two stored values of one key are different records.
+func replaced(before, now []byte) (bool, error) {
+	var uids [2]string
+	for i, raw := range [][]byte{before, now} {
+		if err := readMember(raw, &uids[i], "metadata", "uid"); err != nil {
+			return false, err
+		}
 	}
-	return kind, raw, nil
+	return uids[0] != uids[1], nil
 }

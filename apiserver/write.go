@@ -2,7 +2,6 @@ package apiserver
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"hash/maphash"
@@ -10,23 +9,11 @@ import (
 
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/apoxy-dev/caddy-apoxy/api/v1alpha3"
+	"github.com/apoxy-dev/caddy-apoxy/ownership"
 	"github.com/apoxy-dev/caddy-apoxy/store"
 )
-
-// Released is what the store keeps at released/HOST: who last held a hostname
-// whose record was deleted.
-type Released struct {
-	// Owner is the value of the record's owner label.
-	Owner string `json:"owner"`
-	// UID is that of the deleted record.
-	UID types.UID `json:"uid"`
-	// Time is when it was deleted.
-	Time metav1.Time `json:"time"`
-}
 
 // change computes what a record becomes. It is called again, with the record as
 // it then is, if another write came between.
@@ -87,55 +74,30 @@ func (s *Server) try(ctx context.Context, name string, dryRun bool, fn change) (
 }
 
 // remove deletes a record that stands at rev and frees its hostname. Who held
-// it is remembered if the record names an owner.
+// it is remembered by the same write.
 func (s *Server) remove(ctx context.Context, r *v1alpha3.DomainRecord, rev int64, dryRun bool) (*v1alpha3.DomainRecord, error) {
 	ops := []store.Op{
 		{Key: recordKey(r.Name), If: rev},
 		{Key: hostnameKey(r.Spec.Name), If: store.Any},
 	}
-	released, err := s.release(ctx, r)
+	ops, err := s.remember(ops, r)
 	if err != nil {
 		return nil, err
-	}
-	if released != nil {
-		ops = append(ops, *released)
 	}
 	return s.commit(ctx, r, dryRun, ops...)
 }
 
-// release is what remembers who held the hostname of a record that is deleted;
-// nil: nothing new. A record that was never proven does not take the place of
-// another owner's: else a tenant's second record would need no token, because
-// its first, which never had it, held the hostname last.
-func (s *Server) release(ctx context.Context, r *v1alpha3.DomainRecord) (*store.Op, error) {
-	owner := r.Owner()
-	if owner == "" {
-		return nil, nil
+// remember adds to the ops that end a record what is remembered of it.
+func (s *Server) remember(ops []store.Op, r *v1alpha3.DomainRecord) ([]store.Op, error) {
+	h := ownership.HolderOf(r, s.cfg.Now())
+	if h == nil {
+		return ops, nil
 	}
-	key := releasedKey(r.Spec.Name)
-	e, _, err := s.cfg.Store.Get(ctx, key)
-	switch {
-	case errors.Is(err, store.ErrNotFound):
-		e.Revision = store.Absent
-	case err != nil:
-		return nil, fmt.Errorf("reading who held %q before: %w", r.Spec.Name, err)
-	case !wasProven(r):
-		var before Released
-		if json.Unmarshal(e.Value, &before) != nil || before.Owner != owner {
-			return nil, nil
-		}
-	}
-	data, err := encodeReleased(Released{Owner: owner, UID: r.UID, Time: metav1.NewTime(s.cfg.Now().UTC())})
+	data, err := h.Encode()
 	if err != nil {
 		return nil, err
 	}
-	return &store.Op{Key: key, Value: data, If: e.Revision}, nil
-}
-
-// wasProven reports whether ownership was verified at some time.
-func wasProven(r *v1alpha3.DomainRecord) bool {
-	c := r.Status.Condition(v1alpha3.ConditionOwnershipVerified)
-	return c != nil && (c.Status == metav1.ConditionTrue || c.Reason == v1alpha3.ReasonProofWithdrawn)
+	return append(ops, store.Op{Key: releasedKey(r.Spec.Name), Value: data, If: store.Any}), nil
 }
 
 // commit writes ops and puts the revision into r. A dry run checks the same

@@ -11,6 +11,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/apoxy-dev/caddy-apoxy/api/v1alpha3"
 	"github.com/apoxy-dev/caddy-apoxy/apiserver"
@@ -111,12 +112,15 @@ func newRuntime(key string, st store.Store, logger *zap.Logger) (*runtime, error
 		Logger:     logger.Named("issuance"),
 	})
 	rt.controller = controller.New(controller.Config{
-		Store:        st,
-		Table:        rt.table,
-		Resolver:     liveResolver{rt},
-		Issuance:     rt.scheduler,
-		Target:       rt.targetHealth,
-		Settings:     rt.settings,
+		Store:    st,
+		Table:    rt.table,
+		Resolver: liveResolver{rt},
+		Issuance: rt.scheduler,
+		Target:   rt.targetHealth,
+		Settings: rt.settings,
+		Delete: func(ctx context.Context, name string, uid types.UID) error {
+			return rt.api.DeleteUnproven(ctx, name, uid)
+		},
 		OnTransition: rt.emit,
 		Logger:       logger.Named("controller"),
 	})
@@ -280,17 +284,14 @@ func (rt *runtime) revoke(ctx context.Context, hostname, reason string) error {
 
 // prepare fills the status that a new record is answered with, so that it names
 // from the first what the customer is to create.
-func (rt *runtime) prepare(r *v1alpha3.DomainRecord) {
+func (rt *runtime) prepare(r, replaced *v1alpha3.DomainRecord) {
 	ctx, cancel := context.WithTimeout(rt.ctx, 5*time.Second)
 	defer cancel()
-	switch token, err := rt.controller.Token(ctx, r); {
-	case err != nil:
-		rt.logger.Warn("whether a hostname was another tenant's is left to the first look", zap.String("name", r.Name), zap.Error(err))
-	case token != "":
-		r.Status.DNSRecords = []v1alpha3.DNSRecord{{Purpose: v1alpha3.PurposeOwnership,
-			Value: v1alpha3.TokenVerifyName(token, rt.zoneName())}}
+	contest, err := rt.controller.Contest(ctx, r, replaced)
+	if err != nil {
+		rt.logger.Warn("whether a new record needs a token is left to the first look", zap.String("name", r.Name), zap.Error(err))
 	}
-	r.Status = ownership.Initial(r, rt.settings(), time.Now())
+	r.Status = ownership.Initial(r, contest, rt.settings(), time.Now())
 }
 
 func (rt *runtime) targetHealth(ref v1alpha3.TargetRef) ownership.TargetObservation {

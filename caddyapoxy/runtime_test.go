@@ -34,7 +34,7 @@ func TestANewRecordIsAnsweredWithItsToken(t *testing.T) {
 			r := new(v1alpha3.DomainRecord)
 			r.Name, r.UID, r.Labels = host, "u-1", map[string]string{v1alpha3.OwnerLabel: "acme"}
 			r.Spec.Name, r.Spec.TLS = host, new(v1alpha3.DomainRecordTLS)
-			rt.prepare(r)
+			rt.prepare(r, nil)
 			d := r.Status.DNSRecord(v1alpha3.PurposeOwnership)
 			if d == nil || d.Value != c.want || d.Required != c.required {
 				t.Errorf("the record to prove ownership by is %+v, want %s, required %v", d, c.want, c.required)

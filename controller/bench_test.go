@@ -67,7 +67,7 @@ func BenchmarkPass(b *testing.B) {
 		ops := make([]store.Op, 0, 1000)
 		for i := range records {
 			r := plainRecord(fmt.Sprintf("www.customer%d.com", i))
-			r.Status = ownership.Initial(r, bench.settings, time.Now())
+			r.Status = ownership.Initial(r, ownership.Contest{}, bench.settings, time.Now())
 			raw, err := json.Marshal(r)
 			if err != nil {
 				b.Fatal(err)

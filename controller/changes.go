@@ -5,8 +5,6 @@ import (
 	"strings"
 	"time"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-
 	"github.com/apoxy-dev/caddy-apoxy/api/v1alpha3"
 	"github.com/apoxy-dev/caddy-apoxy/hosts"
 	"github.com/apoxy-dev/caddy-apoxy/ownership"
@@ -22,6 +20,9 @@ func (c *Controller) Changed(ch hosts.Change) {
 	}
 	r := ch.Record
 	now := c.cfg.Now()
+	if ch.Previous != nil && ch.Previous.UID != r.UID {
+		c.ended(ch.Previous) // another record took its place
+	}
 	c.mu.Lock()
 	e := c.byName[ch.Name]
 	known := e != nil && e.hostname == r.Spec.Name && (ch.Previous == nil || ch.Previous.UID == r.UID)
@@ -36,11 +37,19 @@ func (c *Controller) Changed(ch hosts.Change) {
 	case !known || touched(r, ch.Previous):
 		e.lastWrite = now.Unix()
 		c.queue.demand(e, workLook)
+	case r.Established().Overwritten:
+		next := ownership.NextLook(r, e.activity(), c.cfg.Settings(), now, c.cfg.Rand())
+		if e.due == 0 || next.UnixNano() < e.due {
+			c.queue.schedule(e, next)
+		}
 	}
 	c.mu.Unlock()
 	if loading {
 		c.recall(e, r, now)
 		return
+	}
+	if concernsNeighbour(r, ch.Previous) {
+		c.wakeNeighbour(r.Spec.Name)
 	}
 	c.poke()
 }
@@ -55,13 +64,16 @@ func touched(r, before *v1alpha3.DomainRecord) bool {
 func (c *Controller) recall(e *entry, r *v1alpha3.DomainRecord, now time.Time) {
 	s := &r.Status
 	window := c.cfg.Settings().DetachAfter
-	owned := s.Condition(v1alpha3.ConditionOwnershipVerified)
+	owned, known := s.Condition(v1alpha3.ConditionOwnershipVerified), r.Established()
 	switch {
 	case owned == nil:
-	case owned.Status == metav1.ConditionTrue && unfounded(r, now):
-		c.brake.note(r.Name, true, now)
+	case known.Verified && known.WithdrawnTime != nil:
+		c.brake.note(r.Name, true, known.WithdrawnTime.Time)
 	case owned.Reason == v1alpha3.ReasonProofWithdrawn && now.Sub(owned.LastTransitionTime.Time) < window:
 		c.brake.recall(owned.LastTransitionTime.Time)
+	}
+	if known.Overwritten {
+		return // what the rest of the status says is a client's word
 	}
 	if r.WantsTLS() && (s.Phase == v1alpha3.PhaseIssuing || s.Phase == v1alpha3.PhaseActive) {
 		wildcard := v1alpha3.IsWildcard(r.Spec.Name)
@@ -70,41 +82,55 @@ func (c *Controller) recall(e *entry, r *v1alpha3.DomainRecord, now time.Time) {
 	}
 }
 
-// Unfounded reports whether nothing is left that a verified record rests on.
-func unfounded(r *v1alpha3.DomainRecord, now time.Time) bool {
-	if cert := r.Status.Certificate; r.WantsTLS() && cert != nil && cert.NotAfter != nil && cert.NotAfter.After(now) {
-		return false
+// wakeNeighbour has the record that shares DNS names with a hostname looked at,
+// if it is not verified: what proves it may have become another thing.
+func (c *Controller) wakeNeighbour(hostname string) {
+	neighbour := ownership.Neighbour(hostname)
+	if h, ok := c.cfg.Table.Get(neighbour); !ok || h.Verified {
+		return
 	}
-	for i := range r.Status.DNSRecords {
-		if r.Status.DNSRecords[i].Configured {
-			return false
-		}
+	c.mu.Lock()
+	if e := c.ofHost(neighbour); e != nil {
+		c.queue.demand(e, workLook)
 	}
-	return true
+	c.mu.Unlock()
+	c.poke()
+}
+
+// concernsNeighbour reports whether a change of a record is one to the rule on
+// tenants.
+func concernsNeighbour(r, before *v1alpha3.DomainRecord) bool {
+	return before == nil || r.UID != before.UID || r.Owner() != before.Owner() || r.Proven() != before.Proven()
 }
 
 func (c *Controller) deleted(ch hosts.Change) {
-	hostname := ""
+	before := ch.Previous
 	c.mu.Lock()
 	if e := c.byName[ch.Name]; e != nil {
-		hostname = e.hostname
+		if before == nil {
+			before = &v1alpha3.DomainRecord{}
+			before.Name, before.Spec.Name = ch.Name, e.hostname
+		}
 		c.drop(e)
 	}
 	c.mu.Unlock()
-	if ch.Previous != nil {
-		hostname = ch.Previous.Spec.Name
+	if before != nil {
+		c.ended(before)
+		c.wakeNeighbour(before.Spec.Name)
 	}
-	c.brake.note(ch.Name, false, time.Time{})
-	c.seen.drop(ch.Name)
-	if hostname == "" {
-		return
+}
+
+// ended lets go of everything that was kept for a record which is no more.
+func (c *Controller) ended(r *v1alpha3.DomainRecord) {
+	c.brake.note(r.Name, false, time.Time{})
+	c.seen.drop(r.Name)
+	c.cfg.Issuance.Forget(r.Spec.Name)
+	t := Transition{Kind: RecordDeleted, Name: r.Name, Hostname: r.Spec.Name, From: string(r.Status.Phase)}
+	if ttl, expired := c.expired.take(r.Name, r.UID); expired {
+		t.Reason = ReasonUnproven
+		t.Message = "It was never verified in the " + ttl.String() + " that unproven_ttl gives a record."
 	}
-	c.cfg.Issuance.Forget(hostname)
-	from := ""
-	if ch.Previous != nil {
-		from = string(ch.Previous.Status.Phase)
-	}
-	c.cfg.OnTransition(Transition{Kind: RecordDeleted, Name: ch.Name, Hostname: hostname, From: from})
+	c.cfg.OnTransition(t)
 }
 
 // ForgetGone takes back what a look that outlasted its record has noted of it.

@@ -45,7 +45,7 @@ func TestALookThatOutlastsItsRecordLeavesTheBrakeAlone(t *testing.T) {
 	b := newBench(t, dns).start()
 	const host = "api.example.com"
 	r := plainRecord(host)
-	r.Status = ownership.Initial(r, b.settings, time.Now().Add(-time.Hour))
+	r.Status = ownership.Initial(r, ownership.Contest{}, b.settings, time.Now().Add(-time.Hour))
 	r.Status.Phase = v1alpha3.PhaseActive
 	for i := range r.Status.Conditions {
 		if c := &r.Status.Conditions[i]; c.Type == v1alpha3.ConditionOwnershipVerified {

@@ -5,118 +5,90 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"time"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
+	"go.uber.org/zap"
 
 	"github.com/apoxy-dev/caddy-apoxy/api/v1alpha3"
+	"github.com/apoxy-dev/caddy-apoxy/ownership"
 	"github.com/apoxy-dev/caddy-apoxy/store"
 )
 
-// Holder is what the store keeps at released/HOST: who last held a hostname. The
-// API writes it when it deletes a record with an owner; the controller writes
-// the next holder in once that has proven itself by its token.
-type holder struct {
-	Owner string      `json:"owner"`
-	UID   types.UID   `json:"uid"`
-	Time  metav1.Time `json:"time"`
-	// Token: the holder is verified by its token, and stays so.
-	Token bool `json:"token,omitempty"`
-}
-
-// Claim is how a record may prove its hostname.
+// claim is what the rule on tenants says of a record.
 type claim struct {
-	token    string // not empty: only by this token
-	key      string
-	revision int64
-	held     bool // the holder written down is this record
+	contest ownership.Contest
+	// facts are conditions on the store: while they hold, so does contest.
+	facts []store.Op
 }
 
-// Claim finds out whether another tenant held the hostname before, or holds the
-// one that shares its challenges.
-func (c *Controller) claim(ctx context.Context, r *v1alpha3.DomainRecord) (claim, error) {
-	k := claim{key: releasedKey(r.Spec.Name)}
-	h, revision, err := c.holder(ctx, r.Spec.Name)
+// Contest tells what the rule on tenants says of a new record, which takes the
+// place of replaced if that is not nil.
+func (c *Controller) Contest(ctx context.Context, r, replaced *v1alpha3.DomainRecord) (ownership.Contest, error) {
+	k, err := c.claim(ctx, r, replaced)
+	return k.contest, err
+}
+
+// claim gathers what the rule on tenants goes by, always from the store: what
+// memory holds may be older than what it is to be written beside.
+func (c *Controller) claim(ctx context.Context, r, replaced *v1alpha3.DomainRecord) (claim, error) {
+	var k claim
+	in := ownership.Claim{Hostname: r.Spec.Name, Owner: r.Owner()}
+	remembered, err := c.remembered(ctx, &k, r.Spec.Name)
 	if err != nil {
 		return k, err
 	}
-	if h != nil {
-		k.revision, k.held = revision, h.UID == r.UID
+	in.Holder = ownership.LastHolder(r, ownership.LastHolder(replaced, remembered))
+	neighbour := ownership.Neighbour(r.Spec.Name)
+	if in.NeighbourHolder, err = c.remembered(ctx, &k, neighbour); err != nil {
+		return k, err
 	}
-	needed := h != nil && (k.held && h.Token || !k.held && h.Owner != r.Owner())
-	if !needed && !isTrue(&r.Status, v1alpha3.ConditionOwnershipVerified) {
-		needed, err = c.contested(ctx, r)
+	if err = c.neighbour(ctx, &k, neighbour, &in); err != nil {
+		return k, err
 	}
-	if needed {
-		k.token = v1alpha3.VerifyToken(r.UID)
-	}
-	return k, err
+	k.contest = in.Contest()
+	return k, nil
 }
 
-// Token is what alone proves the hostname of a new record that another tenant's
-// record held, or shares its challenges with; "" where the plain challenge does.
-func (c *Controller) Token(ctx context.Context, r *v1alpha3.DomainRecord) (string, error) {
-	k, err := c.claim(ctx, r)
-	return k.token, err
+// remembered reads who last held a hostname beyond its record's end, nil for
+// nobody. What cannot be read is a holder whom nobody knows.
+func (c *Controller) remembered(ctx context.Context, k *claim, hostname string) (*ownership.Party, error) {
+	entry, err := c.fact(ctx, k, "released/"+hostname)
+	if err != nil || entry == nil {
+		return nil, err
+	}
+	return ownership.DecodeHolder(entry.Value), nil
 }
 
-// Contested reports whether what the customer created for another tenant would
-// prove an unverified record: a wildcard and its base have one _acme-challenge
-// and one _apoxy-challenge, and so who asks second brings a token.
-func (c *Controller) contested(ctx context.Context, r *v1alpha3.DomainRecord) (bool, error) {
-	other := "*." + r.Spec.Name
-	if v1alpha3.IsWildcard(r.Spec.Name) {
-		other = v1alpha3.BaseName(r.Spec.Name)
+// neighbour reads the record of the hostname that shares DNS names with a claim's.
+func (c *Controller) neighbour(ctx context.Context, k *claim, hostname string, in *ownership.Claim) error {
+	name, err := c.fact(ctx, k, "hostnames/"+hostname)
+	if err != nil || name == nil {
+		return err
 	}
-	h, _, err := c.holder(ctx, other)
-	if err != nil || h != nil && h.Owner != r.Owner() {
-		return err == nil, err
+	entry, err := c.fact(ctx, k, recordKey(string(name.Value)))
+	if err != nil || entry == nil {
+		return err
 	}
-	live, ok := c.cfg.Table.Get(other)
-	if !ok || live.Owner == r.Owner() {
-		return false, nil
-	}
-	v, err := c.read(ctx, live.Name)
-	if errors.Is(err, store.ErrNotFound) {
-		return false, nil
-	}
-	if err != nil {
-		return false, err
-	}
-	mine, theirs := &r.CreationTimestamp, &v.record.CreationTimestamp
-	return theirs.Before(mine) || theirs.Equal(mine) && v1alpha3.IsWildcard(r.Spec.Name), nil
-}
-
-func releasedKey(hostname string) string { return "released/" + hostname }
-
-// Holder reads who last held a hostname; nil: nobody is remembered.
-func (c *Controller) holder(ctx context.Context, hostname string) (*holder, int64, error) {
-	entry, _, err := c.cfg.Store.Get(ctx, releasedKey(hostname))
-	if errors.Is(err, store.ErrNotFound) {
-		return nil, 0, nil
-	}
-	if err != nil {
-		return nil, 0, fmt.Errorf("reading who held %s before: %w", hostname, err)
-	}
-	h := new(holder)
-	if err := json.Unmarshal(entry.Value, h); err != nil {
-		return nil, 0, fmt.Errorf("decoding who held %s before: %w", hostname, err)
-	}
-	return h, entry.Revision, nil
-}
-
-// Settled returns what makes a record that has just proven itself by its token
-// the holder; nil if there is nothing to write.
-func (k claim) settled(r *v1alpha3.DomainRecord, s *v1alpha3.DomainRecordStatus, now time.Time) *store.Op {
-	challenge := s.DNSRecord(v1alpha3.PurposeOwnership)
-	if k.token == "" || k.held || challenge == nil || !challenge.Configured ||
-		!isTrue(s, v1alpha3.ConditionOwnershipVerified) {
+	r := new(v1alpha3.DomainRecord)
+	if err := json.Unmarshal(entry.Value, r); err != nil {
+		c.cfg.Logger.Error("a record cannot be read, so its neighbour needs a token", zap.String("record", string(name.Value)), zap.Error(err))
+		in.NeighbourRecord = &ownership.Party{Unknown: true}
 		return nil
 	}
-	value, err := json.Marshal(holder{Owner: r.Owner(), UID: r.UID, Time: metav1.NewTime(now.UTC()), Token: true})
-	if err != nil {
-		return nil // cannot be: all fields encode
+	in.NeighbourRecord = &ownership.Party{Owner: r.Owner()}
+	in.NeighbourHolder = ownership.LastHolder(r, in.NeighbourHolder)
+	return nil
+}
+
+// fact reads a key, nil if it does not exist, and notes it as a condition.
+func (c *Controller) fact(ctx context.Context, k *claim, key string) (*store.Entry, error) {
+	entry, _, err := c.cfg.Store.Get(ctx, key)
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		k.facts = append(k.facts, store.Op{Key: key, Check: true, If: store.Absent})
+		return nil, nil
+	case err != nil:
+		return nil, fmt.Errorf("reading %q for the rule on tenants: %w", key, err)
 	}
-	return &store.Op{Key: k.key, Value: value, If: k.revision}
+	k.facts = append(k.facts, store.Op{Key: key, Check: true, If: entry.Revision})
+	return &entry, nil
 }

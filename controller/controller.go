@@ -8,6 +8,7 @@ import (
 
 	"go.uber.org/zap"
 	"golang.org/x/time/rate"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/apoxy-dev/caddy-apoxy/api/v1alpha3"
 	"github.com/apoxy-dev/caddy-apoxy/hosts"
@@ -41,6 +42,9 @@ type Config struct {
 	Target func(v1alpha3.TargetRef) ownership.TargetObservation
 	// Settings returns the operator's choices in force.
 	Settings func() ownership.Settings
+	// Delete deletes the named record if it has this uid and was never verified,
+	// and is without effect otherwise. Nil: such records stay.
+	Delete func(ctx context.Context, name string, uid types.UID) error
 	// OnTransition is told of every change of a condition or phase that this
 	// controller wrote, and of every deletion it heard of. It must return soon.
 	// Default: nobody is told.
@@ -70,6 +74,8 @@ type Controller struct {
 	hints hints
 	seen  *lru[*sighting]
 	kick  chan struct{}
+	// expired are the records whose deletion was asked for because of their age.
+	expired expiries
 
 	mu      sync.Mutex
 	queue   queue

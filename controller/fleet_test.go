@@ -245,7 +245,7 @@ func TestRecordsFromBeforeTheStartAreSpreadOut(t *testing.T) {
 	})
 	for i := range 200 {
 		r := plainRecord(fmt.Sprintf("h%d.example.com", i))
-		r.Status = ownership.Initial(r, b.settings, time.Now())
+		r.Status = ownership.Initial(r, ownership.Contest{}, b.settings, time.Now())
 		b.put(r)
 	}
 	b.start()

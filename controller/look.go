@@ -79,6 +79,11 @@ func (c *Controller) look(ctx context.Context, e *entry) error {
 	if err != nil {
 		return err
 	}
+	judged := *v.record
+	judged.Status = *status
+	if err := c.expire(ctx, &judged); err != nil {
+		return err
+	}
 	s.fresh = false
 	if before, _ := c.seen.get(e.name); c.caaMended(v.record, before, s) {
 		c.cfg.Issuance.Retry(v.record.Spec.Name)

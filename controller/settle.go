@@ -27,15 +27,16 @@ func (c *Controller) settle(ctx context.Context, e *entry, v *version, s *sighti
 		if err != nil {
 			return nil, err
 		}
-		if d.verdict.Falls && !s.fresh {
-			// What was seen some time ago must not take a domain down.
+		if (d.verdict.Falls || d.verdict.OpensByDNS) && !s.fresh {
+			// What was seen some time ago must neither take a domain down nor
+			// verify it.
 			c.mu.Lock()
 			c.queue.demand(e, workLook)
 			c.mu.Unlock()
 			return &v.record.Status, nil
 		}
 		changed := !ownership.Equal(v.record.Status, d.verdict.Status)
-		if changed || d.released != nil {
+		if changed {
 			err = c.write(ctx, v, d)
 		}
 		if conflict := (*store.ConflictError)(nil); errors.As(err, &conflict) {
@@ -69,19 +70,19 @@ func (c *Controller) settle(ctx context.Context, e *entry, v *version, s *sighti
 
 // Decision is a verdict and what else follows from it.
 type decision struct {
-	verdict  ownership.Verdict
-	fell     time.Time // counted by the brake; zero: not
-	released *store.Op
+	verdict ownership.Verdict
+	fell    time.Time  // counted by the brake; zero: not
+	facts   []store.Op // conditions that the verdict rests on
 }
 
 func (c *Controller) decide(ctx context.Context, v *version, s *sighting) (*decision, error) {
 	r, now, settings := v.record, c.cfg.Now(), c.cfg.Settings()
-	claim, err := c.claim(ctx, r)
+	claim, err := c.claim(ctx, r, nil)
 	if err != nil {
 		return nil, err
 	}
 	in := ownership.Input{
-		Record: r, Settings: settings, Now: now, Token: claim.token,
+		Record: r, Settings: settings, Now: now, Contest: claim.contest,
 		Observations: ownership.Observations{
 			Traffic: s.traffic, ACMEChallenge: s.challenge, Ownership: s.ownership, CAA: s.caa,
 			Target: ownership.TargetObservation{Unknown: true},
@@ -112,7 +113,9 @@ func (c *Controller) decide(ctx context.Context, v *version, s *sighting) (*deci
 	if s.unlooked {
 		holdMessages(&r.Status, &d.verdict.Status)
 	}
-	d.released = claim.settled(r, &d.verdict.Status, now)
+	if d.verdict.Opens {
+		d.facts = claim.facts
+	}
 	return d, nil
 }
 

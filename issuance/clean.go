@@ -48,8 +48,9 @@ func (j *job) clean(ctx context.Context, before, after *record) {
 	}
 }
 
-// drop deletes the expired certificate of a hostname without a record, and
-// whatever an order for it has left behind.
+// drop deletes the expired certificate of a hostname without a record, or the
+// one that was issued for another owner's record, and whatever an order for it
+// has left behind.
 func (j *job) drop(ctx context.Context) landing {
 	ctx, cancel := context.WithTimeout(ctx, cleanTimeout)
 	defer cancel()
@@ -76,6 +77,10 @@ func (j *job) drop(ctx context.Context) landing {
 	if err := errors.Join(errs...); err != nil {
 		j.removed(err)
 		return landing{rec: j.rec, again: dropRetry, quiet: true}
+	}
+	if j.step == stepDisown {
+		j.evict()
+		return landing{rec: record{Trouble: j.rec.Trouble}, save: true, looked: true, quiet: true}
 	}
 	return landing{save: true, quiet: true}
 }

@@ -9,6 +9,8 @@ import (
 	"unique"
 
 	"github.com/mholt/acmez/v3/acme"
+
+	"github.com/apoxy-dev/caddy-apoxy/ownership"
 )
 
 // indexPrefix holds one record per hostname in the store.
@@ -104,9 +106,9 @@ func (r *record) empty() bool { return !r.has() && r.Order == nil && r.Trouble =
 func (r *record) has() bool { return r.NotAfter != 0 }
 
 // proves reports whether the certificate may count for a record: one that was
-// obtained for another record of another tenant may not.
+// obtained for a record of another tenant, or nobody knows for whom, may not.
 func (r *record) proves(w Want) bool {
-	return r.UID == w.UID || r.Owner == "" || r.Owner == w.Owner
+	return ownership.ProvenanceOf(r.UID, r.Owner, w.UID, w.Owner) != ownership.ForeignCertificate
 }
 
 // replaces is the ARI identifier to name in an order at a CA; empty for none.

@@ -34,7 +34,7 @@ var (
 func (j *job) run(ctx context.Context) landing {
 	before := j.rec
 	l := j.take(ctx)
-	if j.step != stepDrop {
+	if j.step != stepDrop && j.step != stepDisown {
 		j.clean(ctx, &before, &l.rec)
 	}
 	return l
@@ -48,7 +48,7 @@ func (j *job) take(ctx context.Context) landing {
 		return j.pollARI(ctx)
 	case stepOCSP:
 		return j.pollOCSP(ctx)
-	case stepDrop:
+	case stepDrop, stepDisown:
 		return j.drop(ctx)
 	}
 	return j.order(ctx)

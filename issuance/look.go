@@ -46,12 +46,12 @@ func (j *job) adopt(ctx context.Context) (bool, error) {
 	if best.leaf == nil || best.leaf.NotAfter.Unix() <= j.rec.NotAfter || best.leaf.VerifyHostname(verifiable(j.hostname)) != nil {
 		return false, nil
 	}
-	w, method := j.want, ""
-	if p := best.meta.Provenance; p != nil {
-		w.UID, w.Owner, method = p.UID, p.Owner, p.Challenge
-	} else if j.want.Owner != "" {
-		return false, nil // for whom it was obtained is not known
+	p := best.meta.Provenance
+	if p == nil { // for whom it was obtained is not known
+		return false, nil
 	}
+	w, method := j.want, p.Challenge
+	w.UID, w.Owner = p.UID, p.Owner
 	if !(&record{UID: w.UID, Owner: w.Owner}).proves(j.want) {
 		return false, nil
 	}

@@ -6,12 +6,13 @@ import "time"
 type step uint8
 
 const (
-	stepNone  step = iota
-	stepLook       // search storage
-	stepOrder      // obtain or renew
-	stepARI        // ask the CA for its renewal window
-	stepOCSP       // ask an OCSP responder whether the CA has revoked
-	stepDrop       // forget an expired certificate of a hostname without a record
+	stepNone   step = iota
+	stepLook        // search storage
+	stepOrder       // obtain or renew
+	stepARI         // ask the CA for its renewal window
+	stepOCSP        // ask an OCSP responder whether the CA has revoked
+	stepDrop        // forget an expired certificate of a hostname without a record
+	stepDisown      // remove the certificate of another owner's record
 )
 
 // keepExpired is how long the certificate of a hostname without a record is
@@ -40,6 +41,9 @@ func (e *entry) next(now time.Time) (step, time.Time) {
 		return stepLook, now
 	}
 	have := e.proven()
+	if e.has() && !have {
+		return stepDisown, now
+	}
 	at := now
 	if have {
 		at = unix(renewal)

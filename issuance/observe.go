@@ -16,15 +16,12 @@ func (s *Scheduler) observe(e *entry, now time.Time) ownership.CertificateObserv
 	case e.has() && (!e.wanted || e.proven()): // without a Want the uid tells whose it is
 		r := e.record()
 		o = ownership.CertificateObservation{
-			Outcome: ownership.Seen, RecordUID: r.UID,
+			Outcome: ownership.Seen, RecordUID: r.UID, RecordOwner: r.Owner,
 			Issuer: r.Issuer, SerialNumber: r.Serial, Challenge: r.Challenge,
 			NotBefore: unix(r.NotBefore), NotAfter: unix(r.NotAfter), RenewalTime: unix(r.Renewal),
 		}
 		if r.OCSP.revoked() {
 			o.Revoked, o.RevocationReason = unix(r.OCSP.Revoked), reasonName(r.OCSP.Reason)
-		}
-		if l := e.loose; l != nil && e.wanted {
-			o.RecordUID = l.want.UID // same tenant: the certificate passes on
 		}
 	case e.looked || !e.wanted:
 		o.Outcome = ownership.Absent

@@ -14,6 +14,8 @@ import (
 	"github.com/mholt/acmez/v3/acme"
 	"go.uber.org/zap"
 
+	"github.com/caddyserver/certmagic"
+
 	"github.com/apoxy-dev/caddy-apoxy/ownership"
 	"github.com/apoxy-dev/caddy-apoxy/store"
 	"github.com/apoxy-dev/caddy-apoxy/store/boltstore"
@@ -260,13 +262,16 @@ func TestForgettingStopsEverythingAndKeepsWhoseItWas(t *testing.T) {
 		t.Errorf("renewing: %v", err)
 	}
 	w.s.Want(Want{Hostname: "api.example.com", UID: "u2", Owner: "a"})
-	if o := w.s.Observe("api.example.com"); o.SerialNumber != before.SerialNumber || o.RecordUID != "u2" {
+	if o := w.s.Observe("api.example.com"); o.SerialNumber != before.SerialNumber || o.RecordUID != "u1" || o.RecordOwner != "a" {
 		t.Errorf("for the same tenant: %+v", o)
 	}
 	w.s.Want(Want{Hostname: "api.example.com", UID: "u3", Owner: "b"})
 	if o := w.s.Observe("api.example.com"); o.Outcome != ownership.Absent {
 		t.Errorf("for another tenant: %+v", o)
 	}
+	w.until("api.example.com", "the first tenant's certificate is removed", func(ownership.CertificateObservation) bool {
+		return !w.magic.Storage.Exists(t.Context(), certmagic.StorageKeys.SitePrivateKey(w.is.list[0].ca.key, "api.example.com"))
+	})
 }
 
 func largeIndex(n int) *memStore {

@@ -15,7 +15,7 @@ type certificate struct {
 	stored   bool       // there is one that counts for the record, expired or not
 	valid    bool       // and it is unexpired
 	other    bool       // one is there that does not count, issued for another record
-	whose    Provenance // then: what it is to this record
+	whose    Provenance // what the one there is to this record
 	notAfter time.Time  // of the one stored
 }
 
@@ -27,12 +27,12 @@ func (e *evaluation) lookAtCertificate() {
 		return
 	}
 	o := e.obs.Certificate
+	e.cert.whose = ProvenanceOf(o.RecordUID, o.RecordOwner, string(e.r.UID), e.r.Owner())
 	switch {
 	case o.Outcome == CouldNotTell:
 		e.out.Certificate = e.prev.Certificate
-	case o.Outcome == Seen && !e.counts(o):
+	case o.Outcome == Seen && !e.counts():
 		e.cert.told, e.cert.other = true, true
-		e.cert.whose = ProvenanceOf(o.RecordUID, o.RecordOwner, string(e.r.UID), e.r.Owner())
 	case o.Outcome == Seen:
 		e.cert.told = true
 		e.out.Certificate = &v1alpha3.CertificateStatus{
@@ -56,8 +56,8 @@ func (e *evaluation) lookAtCertificate() {
 // counts reports whether a stored certificate is of use to the record: one that
 // was issued for it, or for another of the same owner once this one is verified
 // or has a DNS proof of its own in place.
-func (e *evaluation) counts(o CertificateObservation) bool {
-	switch ProvenanceOf(o.RecordUID, o.RecordOwner, string(e.r.UID), e.r.Owner()) {
+func (e *evaluation) counts() bool {
+	switch e.cert.whose {
 	case OwnCertificate:
 		return true
 	case InheritedCertificate:

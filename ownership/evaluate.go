@@ -38,6 +38,8 @@ type Verdict struct {
 	DNS01, HTTP01 bool
 	// Opens: the record was not verified before, and is with this verdict.
 	Opens bool
+	// OpensByDNS: it opens by what was seen in DNS, so that must have been now.
+	OpensByDNS bool
 	// Withdrawing: OwnershipVerified is True still, but all that it rested on
 	// is gone, since WithdrawnSince.
 	Withdrawing    bool
@@ -148,24 +150,10 @@ func (e *evaluation) is(kind string) bool {
 	return c != nil && c.Status == metav1.ConditionTrue
 }
 
-// order is the order of conditions in a status; Ready goes by it, TLSReady last.
-var order = []string{
-	v1alpha3.ConditionOwnershipVerified,
-	v1alpha3.ConditionTLSReady,
-	v1alpha3.ConditionACMEChallengeDelegationReady,
-	v1alpha3.ConditionCNAMEConfigured,
-	v1alpha3.ConditionTargetReady,
-	v1alpha3.ConditionReady,
-}
-
 // keepForeignConditions carries over conditions that others have put there.
 func (e *evaluation) keepForeignConditions() {
 	for _, c := range e.prev.Conditions {
-		ours := false
-		for _, kind := range order {
-			ours = ours || c.Type == kind
-		}
-		if !ours {
+		if !v1alpha3.IsConditionType(c.Type) {
 			e.out.Conditions = append(e.out.Conditions, c)
 		}
 	}

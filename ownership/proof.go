@@ -81,6 +81,7 @@ func (e *evaluation) decideOwnership() {
 		e.own.Owner = e.r.Owner()
 	}
 	e.verdict.Opens = e.own.Verified && !e.known.Verified
+	e.verdict.OpensByDNS = e.verdict.Opens && (e.needsToken() || !e.tls || !e.cert.valid || e.cert.whose != OwnCertificate)
 	e.out.Ownership = &e.own
 }
 

@@ -1,5 +1,7 @@
 package v1alpha3
 
+import "slices"
+
 // Condition types of a DomainRecord.
 const (
 	// ConditionOwnershipVerified gates serving; nothing else does.
@@ -16,6 +18,18 @@ const (
 	// ConditionReady: everything that serving needs is True.
 	ConditionReady = "Ready"
 )
+
+// ConditionTypes are the conditions that the controller writes, in the order in
+// which a status has them; Ready goes by those before it.
+func ConditionTypes() []string {
+	return []string{
+		ConditionOwnershipVerified, ConditionTLSReady, ConditionACMEChallengeDelegationReady,
+		ConditionCNAMEConfigured, ConditionTargetReady, ConditionReady,
+	}
+}
+
+// IsConditionType reports whether the controller writes conditions of a type.
+func IsConditionType(t string) bool { return slices.Contains(ConditionTypes(), t) }
 
 // Reasons of OwnershipVerified.
 const (

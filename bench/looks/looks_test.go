@@ -61,7 +61,7 @@ func pending(host string, tls bool, since time.Time) *v1alpha3.DomainRecord {
 		r.Spec.TLS = &v1alpha3.DomainRecordTLS{}
 	}
 	r.Spec.Target.Ref = &v1alpha3.TargetRef{Kind: v1alpha3.KindGateway, Name: "default"}
-	r.Status = ownership.Initial(r, settings, since)
+	r.Status = ownership.Initial(r, ownership.Contest{}, settings, since)
 	nothing := ownership.DNSObservation{Outcome: ownership.Absent, NXDomain: true, At: since}
 	r.Status = ownership.Evaluate(ownership.Input{Record: r, Settings: settings, Now: since, Observations: ownership.Observations{
 		Traffic: nothing, ACMEChallenge: nothing, Ownership: nothing,

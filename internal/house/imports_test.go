@@ -34,7 +34,7 @@ var allowed = map[string]struct {
 	"doctor":          {[]string{"api/v1alpha3"}, "the doctor looks from outside: it knows the configuration and the names, and would believe itself if it knew the insides"},
 	"controller":      {[]string{"issuance", "hosts", "ownership", "store", "api/v1alpha3"}, "the shell looks, asks the core and writes; it serves nothing"},
 	"issuance":        {[]string{"ownership", "store", "api/v1alpha3"}, "certificates know no DNS server, no handler and no table"},
-	"apiserver":       {[]string{"store", "api/v1alpha3"}, "the API must work over any store, without Caddy or a controller"},
+	"apiserver":       {[]string{"ownership", "store", "api/v1alpha3"}, "the API must work over any store, without Caddy or a controller; who may replace whom is the core's to decide"},
 	"dnsprovider":     {[]string{"store", "api/v1alpha3"}, "the zone reads records through its own small interface"},
 	"target":          {nil, "targets know no records"},
 	"hosts":           {[]string{"store", "api/v1alpha3"}, "the table is fed by the watch and feeds everyone"},

@@ -1,0 +1,53 @@
+package ownership
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/apoxy-dev/caddy-apoxy/api/v1alpha3"
+)
+
+// Holder is what is remembered of the last verified holder of a hostname when
+// its record ends.
+type Holder struct {
+	// Owner is the owner that the record was last verified for.
+	Owner string `json:"owner"`
+	// UID is the record's.
+	UID types.UID `json:"uid"`
+	// Time is when the record ended.
+	Time metav1.Time `json:"time"`
+	// Unknown: the record could not be read any more, so nobody knows who it was.
+	Unknown bool `json:"unknown,omitempty"`
+}
+
+// HolderOf is what is to be remembered of a record that ends; nil if it was
+// never verified: that leaves no trace which could burden a later one.
+func HolderOf(r *v1alpha3.DomainRecord, now time.Time) *Holder {
+	if !r.Proven() {
+		return nil
+	}
+	return &Holder{Owner: Held(r), UID: r.UID, Time: metav1.NewTime(now.UTC())}
+}
+
+// Encode returns the stored form.
+func (h *Holder) Encode() ([]byte, error) {
+	data, err := json.Marshal(h)
+	if err != nil {
+		return nil, fmt.Errorf("encoding who held a hostname: %w", err)
+	}
+	return data, nil
+}
+
+// DecodeHolder reads the stored form. What says nothing sensible is a holder
+// whom nobody knows, beside whom every owner needs a token.
+func DecodeHolder(data []byte) *Party {
+	var h Holder
+	if err := json.Unmarshal(data, &h); err != nil || h.UID == "" {
+		return &Party{Unknown: true}
+	}
+	return &Party{Owner: h.Owner, Unknown: h.Unknown}
+}

@@ -58,6 +58,15 @@ type App struct {
 	// ownership falls, at least 100ms. Default: 10m.
 	DetachAfter caddy.Duration `json:"detach_after,omitempty"`
 
+	// What proves a record that is not verified yet: "cname", the fixed records
+	// of the guide, and its token only where another owner has or had a claim; or
+	// "token", its own token always. Default: cname.
+	Proof string `json:"proof,omitempty"`
+
+	// How long after its creation a record that was never verified is deleted.
+	// A production example is 7d. Default: 0, never.
+	UnprovenTTL caddy.Duration `json:"unproven_ttl,omitempty"`
+
 	// Where records live. Default: bolt in Caddy's data directory.
 	StoreRaw json.RawMessage `json:"store,omitempty" caddy:"namespace=apoxy.stores inline_key=module"`
 
@@ -157,13 +166,18 @@ func (a *App) provisionSettings(repl *caddy.Replacer) error {
 	if a.DetachAfter == 0 {
 		a.DetachAfter = caddy.Duration(10 * time.Minute)
 	}
-	if err := a.checkDurations(); err != nil {
+	if a.Proof = repl.ReplaceAll(a.Proof, ""); a.Proof == "" {
+		a.Proof = proofCNAME
+	}
+	if err := errors.Join(a.checkDurations(), checkProof(a.Proof)); err != nil {
 		return err
 	}
 	a.settings = ownership.Settings{
 		Zone:          observed(a.zone),
 		CheckInterval: time.Duration(a.CheckInterval),
 		DetachAfter:   time.Duration(a.DetachAfter),
+		ProofToken:    a.Proof == proofToken,
+		UnprovenTTL:   time.Duration(a.UnprovenTTL),
 	}
 	return nil
 }
@@ -177,10 +191,24 @@ func (a *App) checkDurations() error {
 	}{
 		{"check_interval", time.Duration(a.CheckInterval), leastCheckInterval},
 		{"detach_after", time.Duration(a.DetachAfter), leastDetachAfter},
+		{"unproven_ttl", time.Duration(a.UnprovenTTL), 1},
 	} {
 		if o.value != 0 && o.value < o.least {
 			return fmt.Errorf(`%s: expected at least %s, got %s: give a number and its unit, such as "30s"`, o.name, o.least, o.value)
 		}
+	}
+	return nil
+}
+
+// The values of proof.
+const (
+	proofCNAME = "cname"
+	proofToken = "token"
+)
+
+func checkProof(proof string) error {
+	if proof != proofCNAME && proof != proofToken && !isPlaceholder(proof) {
+		return fmt.Errorf("proof: expected cname or token, got %q", proof)
 	}
 	return nil
 }

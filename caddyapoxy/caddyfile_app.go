@@ -48,6 +48,8 @@ func parseGlobalOption(d *caddyfile.Dispenser, existing any) (any, error) {
 //		resolvers      <addresses...>
 //		check_interval <duration>
 //		detach_after   <duration>
+//		proof          cname|token
+//		unproven_ttl   <duration>
 //		store          <engine> ...
 //	}
 func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
@@ -74,10 +76,16 @@ func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 			err = parseDuration(d, &a.CheckInterval)
 		case "detach_after":
 			err = parseDuration(d, &a.DetachAfter)
+		case "proof":
+			if !d.AllArgs(&a.Proof) || checkProof(a.Proof) != nil {
+				return d.Errf("proof: expected cname or token, got %q", a.Proof)
+			}
+		case "unproven_ttl":
+			err = parseLimit(d, &a.UnprovenTTL)
 		case "store":
 			err = a.parseStore(d)
 		default:
-			return d.Errf("apoxy has no option %q: expected zone, zonefile, dns, resolvers, check_interval, detach_after or store", option)
+			return d.Errf("apoxy has no option %q: expected zone, zonefile, dns, resolvers, check_interval, detach_after, proof, unproven_ttl or store", option)
 		}
 		if err != nil {
 			return err
@@ -234,6 +242,16 @@ func parseDuration(d *caddyfile.Dispenser, to *caddy.Duration) error {
 	}
 	*to = caddy.Duration(v)
 	return nil
+}
+
+// parseLimit is parseDuration where 0 stands for no limit.
+func parseLimit(d *caddyfile.Dispenser, to *caddy.Duration) error {
+	if ahead := *d; ahead.NextArg() && ahead.Val() == "0" && !ahead.NextArg() {
+		*to = 0
+		d.NextArg()
+		return nil
+	}
+	return parseDuration(d, to)
 }
 
 func isPlaceholder(s string) bool { return strings.HasPrefix(s, "{") && strings.HasSuffix(s, "}") }

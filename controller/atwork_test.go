@@ -199,7 +199,25 @@ func (b *bench) put(r *v1alpha3.DomainRecord) {
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	if _, err := b.store.Write(context.Background(), store.Op{Key: recordKey(r.Name), Value: raw, If: store.Any}); err != nil {
+	if _, err := b.store.Write(context.Background(), store.Op{Key: recordKey(r.Name), Value: raw, If: store.Any},
+		store.Op{Key: "hostnames/" + r.Spec.Name, Value: []byte(r.Name), If: store.Any}); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+// end deletes a record as the API does.
+func (b *bench) end(name string) {
+	b.t.Helper()
+	r := b.get(name)
+	ops := []store.Op{{Key: recordKey(name), If: store.Any}, {Key: "hostnames/" + r.Spec.Name, If: store.Any}}
+	if h := ownership.HolderOf(r, b.clock.now()); h != nil {
+		raw, err := h.Encode()
+		if err != nil {
+			b.t.Fatal(err)
+		}
+		ops = append(ops, store.Op{Key: "released/" + r.Spec.Name, Value: raw, If: store.Any})
+	}
+	if _, err := b.store.Write(context.Background(), ops...); err != nil {
 		b.t.Fatal(err)
 	}
 }

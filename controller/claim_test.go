@@ -3,11 +3,15 @@ package controller
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/apoxy-dev/caddy-apoxy/api/v1alpha3"
 	"github.com/apoxy-dev/caddy-apoxy/ownership"
@@ -42,22 +46,15 @@ func TestAReleasedHostname(t *testing.T) {
 	world.zone.Set("_apoxy-challenge.api IN CNAME " + token + "._apoxy-verify.cname.example.net.")
 	b.expect(b.check(host), v1alpha3.PhaseActive, v1alpha3.ConditionOwnershipVerified, "True ApoxyChallengeConfigured")
 
-	// From now on it is this record's, by this token.
-	e, _, err := b.store.Get(t.Context(), "released/"+host)
-	if err != nil || !strings.Contains(string(e.Value), "new-tenant") {
-		t.Fatalf("the holder written down is %s, %v", e.Value, err)
-	}
+	// It stays this record's, by this token.
 	again := b.check(host)
 	b.expect(again, v1alpha3.PhaseActive, v1alpha3.ConditionOwnershipVerified, "True ApoxyChallengeConfigured")
-	if d := again.Status.DNSRecord(v1alpha3.PurposeOwnership); !d.Required || !strings.HasPrefix(d.Value, token) {
-		t.Errorf("the token's form is no longer asked for: %+v", d)
+	if d := again.Status.DNSRecord(v1alpha3.PurposeOwnership); d.Required || !d.Configured || !strings.HasPrefix(d.Value, token) {
+		t.Errorf("the holder itself is asked for more than it has shown: %+v", d)
 	}
 
 	// The same tenant's next record needs no token.
-	if _, err := b.store.Write(t.Context(), store.Op{Key: recordKey(host), If: store.Any}); err != nil {
-		t.Fatal(err)
-	}
-	b.released(host, "new-tenant")
+	b.end(host)
 	next := plainRecord(host)
 	next.UID, next.Labels = "uid-2", r.Labels
 	b.put(next)
@@ -66,7 +63,6 @@ func TestAReleasedHostname(t *testing.T) {
 	})
 }
 
-// idleDNS finds nothing, and counts.
 func TestATenantsDelegationProvesNoOtherTenantsWildcard(t *testing.T) {
 	world := newCustomer(t)
 	world.zone.Set("_acme-challenge IN CNAME _acme-challenge.example.com.cname.example.net.",
@@ -97,10 +93,7 @@ func TestATenantsDelegationProvesNoOtherTenantsWildcard(t *testing.T) {
 	b.expect(b.check(base.Name), v1alpha3.PhaseIssuing, v1alpha3.ConditionOwnershipVerified, "True ApoxyChallengeConfigured")
 
 	// It makes no difference that Alice is gone.
-	if _, err := b.store.Write(t.Context(), store.Op{Key: recordKey(base.Name), If: store.Any}); err != nil {
-		t.Fatal(err)
-	}
-	b.released("example.com", "alice")
+	b.end(base.Name)
 	b.expect(b.check(wild.Name), v1alpha3.PhasePending)
 
 	// Alice herself needs no token, and Bob proves himself by his.
@@ -110,6 +103,90 @@ func TestATenantsDelegationProvesNoOtherTenantsWildcard(t *testing.T) {
 	}
 	world.zone.Set("_apoxy-challenge IN CNAME " + v1alpha3.VerifyToken(wild.UID) + "._apoxy-verify.cname.example.net.")
 	b.expect(b.check(wild.Name), v1alpha3.PhaseIssuing, v1alpha3.ConditionOwnershipVerified, "True ApoxyChallengeConfigured")
+}
+
+// A verdict that opens the gate is void if what it rests on has changed by the
+// time that it is written.
+func TestARecordThatBecomesContestedInThatMoment(t *testing.T) {
+	world := newCustomer(t)
+	world.zone.Set("@ IN A 203.0.113.10", "_apoxy-challenge IN CNAME _apoxy-verify.cname.example.net.")
+	var meddler *meddlingStore
+	b := newBench(t, newTestResolver(t, world.World), func(c *Config) {
+		meddler = &meddlingStore{Store: c.Store}
+		c.Store = meddler
+	})
+	meddler.before = func(ops []store.Op) {
+		if ops[0].Key == recordKey("example.com") && strings.Contains(string(ops[0].Value), `"verified":true`) {
+			meddler.once.Do(func() {
+				wild := tlsRecord("*.example.com")
+				wild.Labels = map[string]string{v1alpha3.OwnerLabel: "bob"}
+				b.put(wild)
+			})
+		}
+	}
+	b.start()
+	b.put(plainRecord("example.com"))
+	b.until("it is contested", func() bool {
+		d := b.get("example.com").Status.DNSRecord(v1alpha3.PurposeOwnership)
+		return d != nil && d.Required
+	})
+	b.expect(b.check("example.com"), v1alpha3.PhasePending, v1alpha3.ConditionOwnershipVerified, "False OwnershipNotVerified")
+
+	// Once the neighbour has gone unproven, it is as if it had never been.
+	b.end("example.com--wildcard")
+	b.until("it is verified", func() bool { return b.get("example.com").Verified() })
+}
+
+// meddlingStore lets a test write in between.
+type meddlingStore struct {
+	store.Store
+	once   sync.Once
+	before func(ops []store.Op)
+}
+
+func (m *meddlingStore) Write(ctx context.Context, ops ...store.Op) (int64, error) {
+	m.before(ops)
+	return m.Store.Write(ctx, ops...)
+}
+
+func TestUnprovenRecordsExpire(t *testing.T) {
+	world := newCustomer(t)
+	var b *bench
+	b = newBench(t, newTestResolver(t, world.World), func(c *Config) {
+		c.Delete = func(_ context.Context, name string, uid types.UID) error {
+			if r := b.get(name); r.UID == uid && !r.Proven() {
+				b.end(name)
+			}
+			return nil
+		}
+	})
+	b.settings.UnprovenTTL = time.Hour
+	b.start()
+	const lost, kept = "api.example.com", "www.example.com"
+	world.zone.Set("www IN CNAME www.example.com.cname.example.net.")
+	b.put(plainRecord(lost))
+	b.put(plainRecord(kept))
+	b.until("one is verified", func() bool { return b.get(kept).Verified() })
+	world.zone.Remove("www")
+	b.clock.advance(30 * time.Minute)
+	b.check(lost)
+	b.check(kept)
+	b.clock.advance(31 * time.Minute)
+	b.check(kept)
+	if err := b.Check(t.Context(), lost); err != nil && !errors.Is(err, store.ErrNotFound) {
+		t.Fatal(err)
+	}
+	if _, err := b.read(t.Context(), lost); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("a record that was never verified is still there: %v", err)
+	}
+	b.expect(b.get(kept), v1alpha3.PhaseDetached)
+	b.until("it is told why", func() bool {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		return slices.ContainsFunc(b.transitions, func(tr Transition) bool {
+			return tr.Kind == RecordDeleted && tr.Name == lost && tr.Reason == ReasonUnproven && strings.Contains(tr.Message, "1h0m0s")
+		})
+	})
 }
 
 func TestCAAThatWasMendedIsTriedAtOnce(t *testing.T) {

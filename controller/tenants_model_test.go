@@ -394,7 +394,7 @@ func (m *model) step() {
 	}
 	switch action {
 	case 0, 1, 2:
-		owner, host := pick(m.rng, modelOwners), pick(m.rng, modelHosts)
+		owner, host := pick(m.rng, modelOwners), modelHosts[min(m.rng.IntN(6), m.rng.IntN(4), len(modelHosts)-1)]
 		next := map[string]any{"name": fmt.Sprintf("r%d", len(m.steps))}
 		if owner != "" {
 			next["labels"] = map[string]string{v1alpha3.OwnerLabel: owner}
@@ -409,7 +409,7 @@ func (m *model) step() {
 			m.mu.Unlock()
 		}
 		spec := map[string]any{"name": host, "target": map[string]any{"ref": map[string]any{"kind": "Gateway", "name": "g"}}}
-		if m.rng.IntN(2) == 0 {
+		if m.rng.IntN(3) > 0 {
 			spec["tls"] = map[string]any{}
 		}
 		m.tenant(owner, func() {
@@ -503,7 +503,7 @@ func (m *model) issue(note func(string, ...any)) {
 	for _, w := range flight {
 		note("the CA issues %s for %s of %q", w.Hostname, w.UID, w.Owner)
 		m.certs[w.Hostname] = ownership.CertificateObservation{Outcome: ownership.Seen, RecordUID: w.UID, RecordOwner: w.Owner,
-			NotBefore: m.now().Add(-time.Minute), NotAfter: m.now().Add(time.Hour)}
+			NotBefore: m.now().Add(-time.Minute), NotAfter: m.now().Add(12 * time.Hour)}
 	}
 	m.mu.Unlock()
 	for _, w := range flight {

@@ -255,7 +255,7 @@ func TestTenantsUnprovenClaimBlocksNobody(t *testing.T) {
 	if err := with("alice", "", host); err != nil {
 		t.Fatal(err)
 	}
-	seen := watched(t, squatter.Metadata.ResourceVersion, func(kind, uid string) bool { return kind == "ADDED" })
+	seen := eventsFrom(t, squatter.Metadata.ResourceVersion, func(kind, uid string) bool { return kind == "ADDED" })
 	deleted, added := "DELETED "+squatter.Metadata.UID, len(seen)-1
 	if added < 1 || seen[added-1] != deleted || seen[added] == "ADDED "+squatter.Metadata.UID {
 		t.Errorf("a watcher sees %v, want %q and then another record ADDED", seen, deleted)
@@ -276,8 +276,8 @@ func TestTenantsUnprovenClaimBlocksNobody(t *testing.T) {
 	}
 }
 
-// watched is what a watcher from a revision on sees, "TYPE uid", until last holds.
-func watched(t *testing.T, from string, last func(kind, uid string) bool) (seen []string) {
+// eventsFrom is what a watcher from a revision on sees, "TYPE uid", until last holds.
+func eventsFrom(t *testing.T, from string, last func(kind, uid string) bool) (seen []string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()

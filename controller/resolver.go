@@ -62,6 +62,9 @@ type ResolverConfig struct {
 	// CacheTTL is how long a zone's servers and their addresses are
 	// remembered. Default: 15 s.
 	CacheTTL time.Duration
+	// PrivateNetworks are the special-purpose networks in which customers' name
+	// servers may be contacted; see specialpurpose.Of. Default: none.
+	PrivateNetworks []netip.Prefix
 	// Logger says at debug level what was asked and found. Default: none.
 	Logger *zap.Logger
 }
@@ -176,7 +179,7 @@ func (r *Resolver) Observe(ctx context.Context, hostname string, kind Kind) owne
 	right := len(obs.Chain) > 0 && r.expected(l, obs.Chain[len(obs.Chain)-1])
 	switch {
 	case obs.Outcome == ownership.CouldNotTell:
-	case obs.Cached:
+	case obs.Cached && !obs.Barred:
 	case right && kind == KindACMEChallenge:
 		// Some servers allow TXT records beside the CNAME. The CA would see these.
 		if said, ok := r.probe(ctx, l.name, dns.TypeTXT); ok && len(said.texts) > 0 {
@@ -213,6 +216,7 @@ func (r *Resolver) follow(ctx context.Context, l look) ownership.DNSObservation 
 			obs.Problem = a.problem
 		}
 		obs.Cached = obs.Cached || a.viaResolvers
+		obs.Barred = obs.Barred || a.viaResolvers && a.barred != ""
 		if !a.affirmed {
 			obs.Outcome = ownership.CouldNotTell
 			obs.Err = joined(obs.Err, a.err)

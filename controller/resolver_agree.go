@@ -68,6 +68,9 @@ type answer struct {
 	servers []string
 	// Unheard: no server said anything at all.
 	unheard bool
+	// Barred says which servers were passed over because they may not be
+	// contacted; see barredSentence.
+	barred string
 	// ViaResolvers: recursive resolvers said it.
 	viaResolvers bool
 	// Zone is the zone that was asked, absolute.

@@ -121,7 +121,7 @@ func (c *Controller) decide(ctx context.Context, v *version, s *sighting) (*deci
 func doubtLoneResolver(o *ownership.Observations) bool {
 	doubted := false
 	for _, d := range []*ownership.DNSObservation{&o.Traffic, &o.ACMEChallenge, &o.Ownership} {
-		if d.Cached && d.Outcome != ownership.CouldNotTell && len(d.Servers) < 2 {
+		if d.Cached && !d.Barred && d.Outcome != ownership.CouldNotTell && len(d.Servers) < 2 {
 			*d = ownership.DNSObservation{At: d.At, Cached: true,
 				Err: "only one recursive resolver could be asked, and none is believed alone that every proof is gone; configure a second"}
 			doubted = true

@@ -260,10 +260,15 @@ type Server struct {
 	zones     map[string]*Zone
 	behaviour Behaviour
 	queries   atomic.Int64
+	asked     atomic.Int64
 }
 
-// Queries is how many queries have reached the server.
+// Queries is how many queries have reached the server, the Recursor's included.
 func (s *Server) Queries() int { return int(s.queries.Load()) }
+
+// Asked is how many queries have reached the server over its sockets, by UDP and
+// TCP: those that are not the Recursor's.
+func (s *Server) Asked() int { return int(s.asked.Load()) }
 
 // Behave makes the server answer every query by b; nil: honestly.
 func (s *Server) Behave(b Behaviour) {
@@ -296,6 +301,9 @@ func (s *Server) serve(z *Zone) {
 // ServeDNS answers one query.
 func (s *Server) ServeDNS(rw dns.ResponseWriter, req *dns.Msg) {
 	s.queries.Add(1)
+	if _, within := rw.(*recorder); !within {
+		s.asked.Add(1)
+	}
 	s.mu.Lock()
 	b := s.behaviour
 	s.mu.Unlock()

@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
+	"net/netip"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -129,7 +130,7 @@ func start(b *testing.B, dead func(int) bool, all []*v1alpha3.DomainRecord) *nod
 	dns := &watched{
 		Resolver: controller.NewResolver(controller.ResolverConfig{
 			Resolvers: []string{n.net.resolver.LocalAddr().String()}, Port: uint16(n.net.port),
-			OwnZone: func() string { return zone },
+			OwnZone: func() string { return zone }, PrivateNetworks: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")},
 		}),
 		onLook: func(host string, took time.Duration) {
 			if f := n.onLook.Load(); f != nil {

@@ -83,6 +83,8 @@ type Resolver struct {
 	slots     chan struct{}
 	gates     gates
 	mute      muted
+	shares    [causes]*share
+	began     time.Time
 }
 
 // NewResolver returns a Resolver. Recursive resolvers that cannot be used are
@@ -123,6 +125,9 @@ func NewResolver(cfg ResolverConfig) *Resolver {
 		addresses: newLRU[[]netip.Addr](4096),
 		slots:     make(chan struct{}, cfg.Concurrency),
 		gates:     gates{limit: cfg.ZoneConcurrency, open: make(map[string]*gate)},
+		shares: [causes]*share{causeOwed: newShare(owedRate, owedBurst),
+			causeProven: newShare(provenRate, provenBurst), causeUnproven: newShare(unprovenRate, unprovenBurst)},
+		began: time.Now(),
 	}
 	if err := r.SetResolvers(cfg.Resolvers); err != nil {
 		cfg.Logger.Error("no recursive resolver can be asked", zap.Error(err))
@@ -170,11 +175,15 @@ type look struct {
 
 // Observe looks at the name that kind means for hostname (spec.name of a
 // record) and follows the CNAMEs found there up to the operator's zone or the end
-// of the chain. It never takes longer than the configured Timeout.
+// of the chain. It never takes longer than the configured Timeout. In a context of
+// causeUnproven it only glances.
 func (r *Resolver) Observe(ctx context.Context, hostname string, kind Kind) ownership.DNSObservation {
 	ctx, cancel := context.WithTimeout(ctx, r.cfg.Timeout)
 	defer cancel()
 	l := look{hostname, kind, kind.name(hostname)}
+	if rationOf(ctx).few() {
+		return r.glance(ctx, l)
+	}
 	obs := r.follow(ctx, l)
 	right := len(obs.Chain) > 0 && r.expected(l, obs.Chain[len(obs.Chain)-1])
 	switch {
@@ -215,8 +224,7 @@ func (r *Resolver) follow(ctx context.Context, l look) ownership.DNSObservation 
 		if obs.Problem == "" {
 			obs.Problem = a.problem
 		}
-		obs.Cached = obs.Cached || a.viaResolvers
-		obs.Barred = obs.Barred || a.viaResolvers && a.barred != ""
+		noteCached(&obs, a)
 		if !a.affirmed {
 			obs.Outcome = ownership.CouldNotTell
 			obs.Err = joined(obs.Err, a.err)

@@ -20,7 +20,9 @@ func (r *Resolver) consult(ctx context.Context, name string, types ...uint16) an
 	var a answer
 	if r.mute.now() {
 		a = answer{unheard: true, err: "authoritative name servers are out of reach from here"}
-	} else if a = r.authoritative(ctx, name, types...); !a.unheard {
+	} else if a = r.authoritative(ctx, name, types...); a.spent {
+		return a // resolvers would tell, but what is old by then would count as found
+	} else if !a.unheard {
 		r.mute.heard()
 		return a
 	}
@@ -86,8 +88,7 @@ func (r *Resolver) authoritative(ctx context.Context, name string, types ...uint
 		a.problem = z.problem
 	}
 	if len(z.barred) > 0 {
-		a.barred = barredSentence(z.barred)
-		a.err = joined(a.barred, a.err)
+		a.err = joined(barredSentence(z.barred), a.err)
 	}
 	if a.affirmed && a.nx && dns.IsSubDomain(z.apex, name) && unregistered(z.apex, name) {
 		a.problem = ownership.ZoneNotRegistered

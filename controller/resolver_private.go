@@ -5,6 +5,7 @@ import (
 	"net/netip"
 
 	"github.com/apoxy-dev/caddy-apoxy/internal/specialpurpose"
+	"github.com/apoxy-dev/caddy-apoxy/ownership"
 )
 
 // BarredServer is a name server that a customer's DNS names and that may not be
@@ -52,6 +53,15 @@ func barredSentence(barred []barredServer) string {
 	}
 	return fmt.Sprintf("name server %s%s is not asked: %s, is not in `private_networks`, where the operator lists it if the customer's servers really are there",
 		first.named(), others, first.block)
+}
+
+// NoteCached adds to an observation who gave one of its answers. It counts as
+// barred only if all that resolvers gave do.
+func noteCached(obs *ownership.DNSObservation, a answer) {
+	if a.viaResolvers {
+		obs.Barred = a.barred != "" && (obs.Barred || !obs.Cached)
+		obs.Cached = true
+	}
 }
 
 func unmapped(addrs []netip.Addr) []netip.Addr {

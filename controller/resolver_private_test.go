@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/miekg/dns"
+
 	"github.com/apoxy-dev/caddy-apoxy/api/v1alpha3"
 	"github.com/apoxy-dev/caddy-apoxy/internal/dnstest"
 	"github.com/apoxy-dev/caddy-apoxy/ownership"
@@ -88,6 +90,11 @@ func TestAZoneWithSomeForbiddenServers(t *testing.T) {
 	}
 	if n := world.ns2.Asked(); n > 0 {
 		t.Errorf("the forbidden server was asked %d times", n)
+	}
+	// That the other is out of order is no reason to believe a lone resolver.
+	world.ns1.Behave(dnstest.Fail(dns.RcodeRefused))
+	if got := r.Observe(t.Context(), "api.example.com", KindTraffic); !got.Cached || got.Barred {
+		t.Errorf("with the other out of order: %+v", got)
 	}
 }
 

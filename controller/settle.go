@@ -27,6 +27,9 @@ func (c *Controller) settle(ctx context.Context, e *entry, v *version, s *sighti
 		if err != nil {
 			return nil, err
 		}
+		if d.verdict.Falls && s.glanced {
+			return &v.record.Status, nil // nor may an unproven hint have it looked at in full
+		}
 		if d.verdict.Falls && !s.fresh {
 			// What was seen some time ago must not take a domain down.
 			c.mu.Lock()

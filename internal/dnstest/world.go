@@ -3,8 +3,10 @@ package dnstest
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -98,6 +100,13 @@ func (w *World) Server(name string) *Server {
 		w.publish(s)
 	}
 	return s
+}
+
+// Servers are all name servers of the world, in no order.
+func (w *World) Servers() []*Server {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Collect(maps.Values(w.servers))
 }
 
 // Zone returns the zone of that origin. A new one gets an SOA, an NS record for

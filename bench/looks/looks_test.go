@@ -277,8 +277,8 @@ func BenchmarkPass(b *testing.B) {
 // condition in the store's watch, beside everything else pending.
 func BenchmarkPublication(b *testing.B) {
 	const samples = 500
-	for _, hinted := range []bool{true, false} {
-		b.Run(map[bool]string{true: "hint", false: "timer"}[hinted], func(b *testing.B) {
+	for _, by := range []string{"hint", "unproven", "timer"} {
+		b.Run(by, func(b *testing.B) {
 			all := aged(*records)
 			fresh := time.Now().Truncate(time.Second)
 			for i := range samples {
@@ -309,8 +309,11 @@ func BenchmarkPublication(b *testing.B) {
 					n.net.publish(host+".", v1alpha3.TrafficName(host, zone))
 					published[host] = time.Now()
 					mu.Unlock()
-					if hinted {
+					switch by {
+					case "hint":
 						n.Hint(host)
+					case "unproven":
+						n.HintUnproven(host)
 					}
 					pause(10 * time.Millisecond)
 				}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/netip"
 	"sync/atomic"
 	"time"
 
@@ -50,6 +51,12 @@ type App struct {
 	// Default: the system's.
 	Resolvers []string `json:"resolvers,omitempty"`
 
+	// Special-purpose networks (loopback, private, link-local and the like) in
+	// which customers' name servers may be contacted, in CIDR notation; an address
+	// stands for itself alone. What the configuration itself names is always
+	// contacted, and what the resolvers answer counts either way. Default: none.
+	PrivateNetworks []string `json:"private_networks,omitempty"`
+
 	// How often a record that is not settled is looked at, at least 10ms; a
 	// bare number is nanoseconds, as everywhere in Caddy's JSON. Default: 30s.
 	CheckInterval caddy.Duration `json:"check_interval,omitempty"`
@@ -83,6 +90,9 @@ type App struct {
 	zonefiles []*dnsprovider.ZoneFile
 	ownZone   *dnsprovider.Zone
 	authority *dnsprovider.Authority
+
+	// privateNetworks are PrivateNetworks, read.
+	privateNetworks []netip.Prefix
 
 	// held is what outlives this configuration, from joining it to Cleanup.
 	held *runtime
@@ -136,9 +146,10 @@ func (a *App) Provision(ctx caddy.Context) error {
 	}
 	a.events = events.(*caddyevents.App)
 	a.resolver = controller.NewResolver(controller.ResolverConfig{
-		Resolvers: a.Resolvers,
-		OwnZone:   func() string { return zone.Name },
-		Logger:    a.logger.Named("resolver"),
+		Resolvers:       a.Resolvers,
+		PrivateNetworks: a.privateNetworks,
+		OwnZone:         func() string { return zone.Name },
+		Logger:          a.logger.Named("resolver"),
 	})
 	if err := registerMetrics(ctx); err != nil {
 		return err
@@ -159,6 +170,10 @@ func (a *App) provisionSettings(repl *caddy.Replacer) error {
 		if a.Resolvers[i] = repl.ReplaceAll(s, ""); !isResolver(a.Resolvers[i]) {
 			return fmt.Errorf("resolvers: expected an IP address with or without a port, got %q", s)
 		}
+	}
+	var err error
+	if a.privateNetworks, err = readNetworks(a.PrivateNetworks, repl); err != nil {
+		return err
 	}
 	if a.CheckInterval == 0 {
 		a.CheckInterval = caddy.Duration(30 * time.Second)

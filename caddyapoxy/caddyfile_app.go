@@ -46,6 +46,7 @@ func parseGlobalOption(d *caddyfile.Dispenser, existing any) (any, error) {
 //		zonefile       <zone> <file>
 //		dns            <addresses...>
 //		resolvers      <addresses...>
+//		private_networks <networks...>
 //		check_interval <duration>
 //		detach_after   <duration>
 //		proof          cname|token
@@ -72,6 +73,8 @@ func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 			err = appendArgs(d, &a.DNS, "a listen address such as :53 or 203.0.113.10:53", isListenAddress)
 		case "resolvers":
 			err = appendArgs(d, &a.Resolvers, "an IP address with or without a port, such as 1.1.1.1 or 127.0.0.1:5353", isResolver)
+		case "private_networks":
+			err = appendArgs(d, &a.PrivateNetworks, "a network such as 10.0.0.0/8 or fd00::/8, or an IP address", isNetwork)
 		case "check_interval":
 			err = parseDuration(d, &a.CheckInterval)
 		case "detach_after":
@@ -85,7 +88,7 @@ func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		case "store":
 			err = a.parseStore(d)
 		default:
-			return d.Errf("apoxy has no option %q: expected zone, zonefile, dns, resolvers, check_interval, detach_after, proof, unproven_ttl or store", option)
+			return d.Errf("apoxy has no option %q: expected zone, zonefile, dns, resolvers, private_networks, check_interval, detach_after, proof, unproven_ttl or store", option)
 		}
 		if err != nil {
 			return err

@@ -37,7 +37,7 @@ func (a *App) openZones(rt *runtime) error {
 		return err
 	}
 	config := a.zone
-	config.OnQuery = func(hostname []byte) { rt.controller.Hint(string(hostname)) }
+	config.OnQuery = func(hostname []byte) { rt.hint(string(hostname), false) }
 	if a.ownZone, err = dnsprovider.NewZone(config, zoneNames{rt.table}, rrsets); err != nil {
 		return err // names the zone
 	}

@@ -90,14 +90,14 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	case serve:
 	case redirectPermanent, redirectTemporary:
 		if d == redirectTemporary {
-			rt.controller.Hint(host.Hostname)
+			rt.hintRequest(r, host.Hostname)
 		}
 		requests.count(host, d)
 		http.Redirect(w, r, h.httpsURL(r, hostname), d.status())
 		return nil
 	default:
 		if host != nil && !host.Verified {
-			rt.controller.Hint(host.Hostname)
+			rt.hintRequest(r, host.Hostname)
 		}
 		requests.count(host, d)
 		return caddyhttp.Error(d.status(), errors.New(d.why()))

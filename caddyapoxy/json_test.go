@@ -12,6 +12,7 @@ import (
 // What no Caddyfile can hold is refused as well, with the option, the value and
 // what was expected.
 func TestWrongJSONIsRefused(t *testing.T) {
+	t.Setenv("APOXY_TEST_NETWORK", "10.0.0.0/8")
 	const zone = `"zone":{"name":"cname.example.net","nameservers":[{"name":"ns1.example.net"}],"edge":["192.0.2.1"]%s}`
 	for _, c := range []struct {
 		name, zone, app string
@@ -26,6 +27,11 @@ func TestWrongJSONIsRefused(t *testing.T) {
 		{"a negative_ttl of more than a day", `,"negative_ttl":"48h"`, "", []string{"negative_ttl", "48h", "1s to 24h"}},
 		{"an edge that nothing answers for", `,"edge":["www.cname.example.net"]`, "", []string{"edge", `"www.cname.example.net"`, "inside the zone"}},
 		{"a zone file inside the zone", "", `,"zone_files":[{"zone":"a.cname.example.net","file":"a.zone"}]`, []string{"zonefile a.cname.example.net", "outside cname.example.net"}},
+		{"a network that is none", "", `,"private_networks":["10.0.0.0/8","lan"]`, []string{"private_networks", `"lan"`, "a network such as 10.0.0.0/8"}},
+		{"a network with bits behind the prefix", "", `,"private_networks":["10.0.0.1/8"]`, []string{"private_networks", `"10.0.0.1/8"`, "write 10.0.0.0/8"}},
+		{"a placeholder that stands for no network", "", `,"private_networks":["{env.APOXY_NO_NETWORK}"]`, []string{"private_networks", `""`, "a network such as"}},
+		{"networks and addresses", "", `,"private_networks":["10.0.0.0/8","fd00::/8","192.168.7.53","fd00::53"]`, nil},
+		{"a placeholder that stands for a network", "", `,"private_networks":["{env.APOXY_TEST_NETWORK}"]`, nil},
 		{"nothing wrong", "", "", nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {

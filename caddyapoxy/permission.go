@@ -68,7 +68,7 @@ func (p *Permission) CertificateAllowed(ctx context.Context, name string) error 
 	if (err == errUnverified || needsFirst(h, err)) && p.Wait > 0 {
 		err = p.wait(ctx, rt, h)
 	} else if err == errUnverified {
-		rt.controller.Hint(h.Hostname)
+		rt.hintHandshake(ctx, h.Hostname)
 	}
 	permissions.count(err)
 	return err
@@ -96,7 +96,7 @@ func needsFirst(h *hosts.Host, err error) bool { return err == nil && !h.TLSRead
 // issued.
 func (p *Permission) wait(ctx context.Context, rt *runtime, h *hosts.Host) error {
 	hostname := h.Hostname
-	rt.controller.Hint(hostname)
+	rt.hintHandshake(ctx, hostname)
 	if rt.inTrouble(h) {
 		return decide(h) // waiting would not help
 	}

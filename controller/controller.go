@@ -54,8 +54,8 @@ type Config struct {
 	// a quarter as many have places that answer late, an eighth of which no
 	// look was finished yet, and an eighth that did not answer. Default: 256.
 	Concurrency int
-	// HintRate bounds the looks that hints cause, per second in all.
-	// Default: 200.
+	// HintRate bounds the looks that hints cause, per second in all, and as many
+	// glances beside them. Default: 200.
 	HintRate float64
 	// Logger. Default: none.
 	Logger *zap.Logger
@@ -69,11 +69,12 @@ type Config struct {
 // evaluate, write if different, look again when it is time. All methods are safe
 // for concurrent use and, but for Check and Run, return at once.
 type Controller struct {
-	cfg   Config
-	brake brake
-	hints hints
-	seen  *lru[*sighting]
-	kick  chan struct{}
+	cfg     Config
+	brake   brake
+	hints   hints
+	glances glances
+	seen    *lru[*sighting]
+	kick    chan struct{}
 	// expired are the records whose deletion was asked for because of their age.
 	expired expiries
 
@@ -128,6 +129,8 @@ func New(cfg Config) *Controller {
 	c.queue = newQueue(cfg.Concurrency)
 	c.brake.withdrawing = make(map[string]time.Time)
 	c.hints.waiting = make(map[string]struct{})
+	c.glances.waiting = make(map[string]struct{})
+	c.glances.limit = rate.NewLimiter(rate.Limit(cfg.HintRate), int(2*cfg.HintRate)+1)
 	c.hints.limit = rate.NewLimiter(rate.Limit(cfg.HintRate), int(2*cfg.HintRate)+1)
 	return c
 }
@@ -151,6 +154,7 @@ func (c *Controller) Run(ctx context.Context) error {
 		c.mu.Lock()
 		now := c.cfg.Now()
 		c.heedClock(now)
+		glance := c.takeGlances(now)
 		for e := c.queue.next(now); e != nil; e = c.queue.next(now) {
 			what, waiters := e.begin()
 			work.Go(func() {
@@ -158,7 +162,7 @@ func (c *Controller) Run(ctx context.Context) error {
 				c.forgetGone(e)
 			})
 		}
-		wait := c.queue.wait(now)
+		wait := min(c.queue.wait(now), glance)
 		queueDepth.Set(float64(c.queue.waiting()))
 		c.mu.Unlock()
 		timer.Reset(wait)

@@ -16,6 +16,12 @@ const (
 	// workUrgent: it overtakes what is merely due, because somebody waits for it
 	// or something was just heard of the hostname.
 	workUrgent
+	// workOwed: the look is due or was asked for, not only hinted at.
+	workOwed
+	// workGlance: look, for few questions, whether what was hinted at is so.
+	workGlance
+	// workHinted, in a demand for a look: only a hint speaks for it.
+	workHinted
 )
 
 // Entry is what is kept of every record: little, because there may be a million.
@@ -27,12 +33,14 @@ type entry struct {
 	lastHint       int64  // Unix seconds
 	hintFrom       int64  // no look for a hint before, Unix nanoseconds
 	hintDue        int64  // a look for a hint is owed then; 0: none
+	glanceFrom     int64  // no glance before, Unix nanoseconds
 	waiters        []chan error
 	place          int32 // in the heap; -1: not in it
 	pending        work
 	state          state
 	lane           lane
 	hintStep       uint8
+	glances        uint8 // that found nothing new, one after the other
 	gone           bool
 }
 

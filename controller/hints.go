@@ -25,12 +25,13 @@ const (
 	hintGapMost = 3 * time.Second
 )
 
-// Hint says that something was heard of hostname: a query in the zone, a
-// handshake, a request. It never blocks and may be called at any rate.
+// Hint says that something was heard of hostname from somebody who was seen to be
+// at their address: a query in the zone by TCP or with a valid cookie (RFC 7873),
+// a handshake, a request. It never blocks and may be called at any rate. For what
+// anyone may have sent in anyone's name see HintUnproven.
 func (c *Controller) Hint(hostname string) {
-	h, ok := c.cfg.Table.Get(hostname)
-	if !ok || h.Verified && h.CNAMEConfigured && (h.TLSReady || !h.TLS) {
-		return // at most its backend is in trouble, which DNS does not tell
+	if !c.hintable(hostname) {
+		return
 	}
 	c.hints.mu.Lock()
 	_, known := c.hints.waiting[hostname]
@@ -42,6 +43,13 @@ func (c *Controller) Hint(hostname string) {
 	if first {
 		c.poke()
 	}
+}
+
+// Hintable reports whether a hint may be news of a hostname.
+func (c *Controller) hintable(hostname string) bool {
+	h, ok := c.cfg.Table.Get(hostname)
+	// Of what is settled at most the backend is in trouble, which DNS does not tell.
+	return ok && !(h.Verified && h.CNAMEConfigured && (h.TLSReady || !h.TLS))
 }
 
 // TakeHints turns hints into looks.
@@ -84,6 +92,6 @@ func (c *Controller) hinted(e *entry, now time.Time) {
 		e.hintDue = at.UnixNano()
 		c.queue.schedule(e, at)
 	} else {
-		c.queue.demand(e, workLook|workUrgent)
+		c.queue.demand(e, workLook|workUrgent|workHinted)
 	}
 }

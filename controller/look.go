@@ -24,9 +24,12 @@ const retryAfter = 5 * time.Second
 // Work does what was demanded of e, then gives its place back.
 func (c *Controller) work(ctx context.Context, e *entry, what work, waiters []chan error) {
 	var err error
-	if what&workLook != 0 {
-		err = c.look(ctx, e)
-	} else {
+	switch {
+	case what&workLook != 0:
+		err = c.look(rationed(ctx, what), e)
+	case what&workGlance != 0:
+		err = c.glance(ctx, e, what&workJudge != 0)
+	default:
 		err = c.judge(ctx, e)
 	}
 
@@ -62,6 +65,7 @@ type sighting struct {
 	caa                           ownership.CAAObservation
 	fresh                         bool // seen just now
 	unlooked                      bool // not seen at all: what was found before holds
+	glanced                       bool // some of it seen for an unproven hint
 }
 
 // Look observes, and brings the status to what that means.
@@ -71,6 +75,10 @@ func (c *Controller) look(ctx context.Context, e *entry) error {
 		return err
 	}
 	s, err := c.observeInTime(ctx, e, v.record)
+	if errors.Is(err, errSpent) {
+		c.postpone(e)
+		return nil
+	}
 	if err != nil {
 		return err
 	}
@@ -127,7 +135,13 @@ func (c *Controller) observeInTime(ctx context.Context, e *entry, r *v1alpha3.Do
 	if lookCtx.Err() != nil {
 		return nil, context.Cause(lookCtx)
 	}
-	c.queue.paced(e, took, heard.Load() || s.answered(), c.cfg.Now())
+	if n := rationOf(ctx); n.spent.Load() {
+		if n.cause != causeOwed {
+			return nil, errSpent // a hint is no reason to say that something could not be told
+		}
+	} else {
+		c.queue.paced(e, took, heard.Load() || s.answered(), c.cfg.Now())
+	}
 	checkDuration.Observe(took.Seconds())
 	return s, nil
 }

@@ -9,17 +9,18 @@ import (
 )
 
 // Lane is where an entry waits and whose places it takes. Every lane has places
-// of its own, so that none waits for what is slower. But for laneJudge they say
+// of its own, so that none waits for what is slower. Those before laneJudge say
 // how a registered domain has answered lately, and are what is remembered of it.
 type lane uint8
 
 const (
-	laneFast  lane = iota // answers soon
-	laneNew               // nothing is known of it
-	laneSlow              // answers, but late
-	laneDoubt             // has not answered soon, and no look at it was finished yet
-	laneDead              // did not answer at all
-	laneJudge             // work that asks no DNS
+	laneFast   lane = iota // answers soon
+	laneNew                // nothing is known of it
+	laneSlow               // answers, but late
+	laneDoubt              // has not answered soon, and no look at it was finished yet
+	laneDead               // did not answer at all
+	laneJudge              // work that asks no DNS
+	laneGlance             // work that asks little, for no longer than glanceFor
 	lanes
 )
 
@@ -48,7 +49,7 @@ const restMost = 4 * time.Hour
 // of the resolver's slots for long, and get the fewest.
 func places(l lane, concurrency int) int {
 	switch l {
-	case laneFast, laneNew:
+	case laneFast, laneNew, laneGlance:
 		return max(concurrency, 1)
 	case laneDoubt, laneDead:
 		return max(concurrency/8, 1)

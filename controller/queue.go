@@ -60,14 +60,18 @@ func (q *queue) demand(e *entry, what work) {
 	}
 	if what&workLook != 0 {
 		q.paces.stir(e.domain)
+		if what&workHinted == 0 {
+			what |= workOwed
+		}
 	}
+	what &^= workHinted
 	before := e.pending
 	e.pending |= what
 	switch {
 	case e.state == running:
 	case e.state == idle:
 		q.enqueue(e, false)
-	case what&workUrgent > before&workUrgent, what&workLook > before&workLook:
+	case what&workUrgent > before&workUrgent, what&workLook > before&workLook, what&workGlance > before&workGlance:
 		// It waits already, as something lesser: now also here. Whoever comes
 		// first finds it; the other finds it no longer waiting there.
 		q.enqueue(e, false)
@@ -93,8 +97,11 @@ func (q *queue) enqueue(e *entry, timed bool) {
 
 // Join finds the lane of e.
 func (q *queue) join(e *entry) *laneState {
-	if e.lane = laneJudge; e.pending&workLook != 0 {
+	switch e.lane = laneJudge; {
+	case e.pending&workLook != 0:
 		e.lane = q.paces.of(e.domain)
+	case e.pending&workGlance != 0:
+		e.lane = laneGlance
 	}
 	switch e.lane {
 	case laneSlow, laneDoubt, laneDead:
@@ -114,7 +121,9 @@ func (q *queue) next(now time.Time) *entry {
 	for len(q.timer) > 0 && q.timer[0].due <= now.UnixNano() {
 		e := q.timer[0]
 		e.pending |= workLook
-		if e.hintDue <= e.due {
+		if e.hintDue == 0 || e.hintDue > e.due {
+			e.pending |= workOwed
+		} else {
 			e.hintDue = 0
 		}
 		q.enqueue(e, true)
@@ -154,7 +163,7 @@ func (q *queue) pop(l *laneState, which lane) *entry {
 				q.unpark(q.domains[e.domain]) // it may have been its domain's turn
 				q.leaveDomain(e.domain)
 			case e.state != queued || e.lane != which:
-			case which != laneJudge && which != q.paces.of(e.domain): // so it has turned out meanwhile
+			case which < laneJudge && which != q.paces.of(e.domain): // so it has turned out meanwhile
 				q.enqueue(e, false)
 				q.moved = true
 			default:
@@ -227,7 +236,7 @@ func (q *queue) paced(e *entry, took time.Duration, heard bool, now time.Time) {
 
 // Admit counts e in its domain, or parks it there if the domain has its fill.
 func (q *queue) admit(e *entry) bool {
-	if e.lane == laneJudge {
+	if e.lane >= laneJudge {
 		return true
 	}
 	d := q.domain(e.domain)
@@ -264,7 +273,7 @@ func (q *queue) outlasts(e *entry, heard bool, now time.Time) bool {
 // Done gives back what e held, and queues it again if more was demanded.
 func (q *queue) done(e *entry) {
 	q.lanes[e.lane].running--
-	if e.lane != laneJudge {
+	if e.lane < laneJudge {
 		d := q.domains[e.domain]
 		d.running--
 		for range q.limit(e.domain) - d.running {

@@ -62,6 +62,9 @@ type ResolverConfig struct {
 	// CacheTTL is how long a zone's servers and their addresses are
 	// remembered. Default: 15 s.
 	CacheTTL time.Duration
+	// PrivateNetworks are the special-purpose networks in which customers' name
+	// servers may be contacted; see specialpurpose.Of. Default: none.
+	PrivateNetworks []netip.Prefix
 	// Logger says at debug level what was asked and found. Default: none.
 	Logger *zap.Logger
 }
@@ -80,6 +83,8 @@ type Resolver struct {
 	slots     chan struct{}
 	gates     gates
 	mute      muted
+	shares    [causes]*share
+	began     time.Time
 }
 
 // NewResolver returns a Resolver. Recursive resolvers that cannot be used are
@@ -120,6 +125,9 @@ func NewResolver(cfg ResolverConfig) *Resolver {
 		addresses: newLRU[[]netip.Addr](4096),
 		slots:     make(chan struct{}, cfg.Concurrency),
 		gates:     gates{limit: cfg.ZoneConcurrency, open: make(map[string]*gate)},
+		shares: [causes]*share{causeOwed: newShare(owedRate, owedBurst),
+			causeProven: newShare(provenRate, provenBurst), causeUnproven: newShare(unprovenRate, unprovenBurst)},
+		began: time.Now(),
 	}
 	if err := r.SetResolvers(cfg.Resolvers); err != nil {
 		cfg.Logger.Error("no recursive resolver can be asked", zap.Error(err))
@@ -167,16 +175,20 @@ type look struct {
 
 // Observe looks at the name that kind means for hostname (spec.name of a
 // record) and follows the CNAMEs found there up to the operator's zone or the end
-// of the chain. It never takes longer than the configured Timeout.
+// of the chain. It never takes longer than the configured Timeout. In a context of
+// causeUnproven it only glances.
 func (r *Resolver) Observe(ctx context.Context, hostname string, kind Kind) ownership.DNSObservation {
 	ctx, cancel := context.WithTimeout(ctx, r.cfg.Timeout)
 	defer cancel()
 	l := look{hostname, kind, kind.name(hostname)}
+	if rationOf(ctx).few() {
+		return r.glance(ctx, l)
+	}
 	obs := r.follow(ctx, l)
 	right := len(obs.Chain) > 0 && r.expected(l, obs.Chain[len(obs.Chain)-1])
 	switch {
 	case obs.Outcome == ownership.CouldNotTell:
-	case obs.Cached:
+	case obs.Cached && !obs.Barred:
 	case right && kind == KindACMEChallenge:
 		// Some servers allow TXT records beside the CNAME. The CA would see these.
 		if said, ok := r.probe(ctx, l.name, dns.TypeTXT); ok && len(said.texts) > 0 {
@@ -212,7 +224,7 @@ func (r *Resolver) follow(ctx context.Context, l look) ownership.DNSObservation 
 		if obs.Problem == "" {
 			obs.Problem = a.problem
 		}
-		obs.Cached = obs.Cached || a.viaResolvers
+		noteCached(&obs, a)
 		if !a.affirmed {
 			obs.Outcome = ownership.CouldNotTell
 			obs.Err = joined(obs.Err, a.err)

@@ -68,6 +68,10 @@ type answer struct {
 	servers []string
 	// Unheard: no server said anything at all.
 	unheard bool
+	// Barred says that none of the servers may be contacted; see barredSentence.
+	barred string
+	// Spent: a server was not asked, because it or the look has had its share.
+	spent bool
 	// ViaResolvers: recursive resolvers said it.
 	viaResolvers bool
 	// Zone is the zone that was asked, absolute.
@@ -103,6 +107,9 @@ func agree(zone string, said []saying) answer {
 	for _, s := range said {
 		if errors.Is(s.err, errNoRoute) {
 			continue
+		}
+		if errors.Is(s.err, errSpent) {
+			return answer{zone: zone, spent: true, err: fmt.Sprintf("%s %v", s.from, errSpent)}
 		}
 		asked++
 		a.servers = append(a.servers, s.from.String())

@@ -20,7 +20,9 @@ func (r *Resolver) consult(ctx context.Context, name string, types ...uint16) an
 	var a answer
 	if r.mute.now() {
 		a = answer{unheard: true, err: "authoritative name servers are out of reach from here"}
-	} else if a = r.authoritative(ctx, name, types...); !a.unheard {
+	} else if a = r.authoritative(ctx, name, types...); a.spent {
+		return a // resolvers would tell, but what is old by then would count as found
+	} else if !a.unheard {
 		r.mute.heard()
 		return a
 	}
@@ -35,9 +37,10 @@ func (r *Resolver) consult(ctx context.Context, name string, types ...uint16) an
 		a.err = joined(a.err, b.err)
 		return a
 	}
-	if ctx.Err() == nil {
+	if ctx.Err() == nil && a.barred == "" {
 		r.mute.unheard(registeredDomain(name))
 	}
+	b.barred = a.barred
 	if b.viaResolvers {
 		b.err = joined(a.err, b.err)
 	}
@@ -61,6 +64,10 @@ func (r *Resolver) authoritative(ctx context.Context, name string, types ...uint
 		if s := z.silent(); s != nil {
 			return s.answer
 		}
+		if len(z.servers) == 0 && len(z.barred) > 0 {
+			barred := barredSentence(z.barred)
+			return answer{unheard: true, zone: z.apex, barred: barred, err: barred}
+		}
 		if len(z.servers) == 0 {
 			return answer{unheard: true, problem: ownership.ZoneLame, zone: z.apex,
 				err: strings.TrimSuffix(z.apex, ".") + ": " + errNoServers.Error()}
@@ -79,6 +86,9 @@ func (r *Resolver) authoritative(ctx context.Context, name string, types ...uint
 	}
 	if z.problem == ownership.ZoneBogus {
 		a.problem = z.problem
+	}
+	if len(z.barred) > 0 {
+		a.err = joined(barredSentence(z.barred), a.err)
 	}
 	if a.affirmed && a.nx && dns.IsSubDomain(z.apex, name) && unregistered(z.apex, name) {
 		a.problem = ownership.ZoneNotRegistered
@@ -118,6 +128,10 @@ func (r *Resolver) probe(ctx context.Context, name string, qtype uint16) (said s
 	for range r.cfg.MaxReferrals {
 		if z.silent() != nil {
 			return said, false
+		}
+		if len(z.servers) == 0 && len(z.barred) > 0 && qtype == dns.TypeCNAME {
+			a := r.viaResolvers(ctx, name, qtype)
+			return saying{alias: a.alias, nx: a.nx}, a.affirmed
 		}
 		var ref *referral
 		for _, s := range z.servers[:min(len(z.servers), 2)] {

@@ -30,21 +30,29 @@ var (
 )
 
 // Exchange asks one server one question: UDP, sent twice if need be, then TCP if
-// the answer was cut short, or there was none and tcp is set. The caller holds a
-// place in the gate of the domain; exchange takes one of the slots for all.
-func (r *Resolver) exchange(ctx context.Context, to netip.AddrPort, q dns.Question, flags queryFlags, tcp bool) (*dns.Msg, error) {
+// the answer was cut short, or there was none and the server is a stranger's: one
+// that a customer's DNS names. What goes to such a one is paid for, and where the
+// ration is small nothing is sent again. The caller holds a place in the gate of
+// the domain; exchange takes one of the slots for all.
+func (r *Resolver) exchange(ctx context.Context, to netip.AddrPort, q dns.Question, flags queryFlags, strangers bool) (*dns.Msg, error) {
 	select {
 	case r.slots <- struct{}{}:
 		defer func() { <-r.slots }()
 	case <-ctx.Done():
 		return nil, errTimeout
 	}
+	pay := func() error { return nil }
+	if strangers {
+		pay = func() error { return r.pay(ctx, to.Addr()) }
+	}
+	once := strangers && rationOf(ctx).few()
 	edns := true
 	for {
 		m := query(q, flags, edns)
-		in, err := r.overUDP(ctx, to, m)
-		if (err == nil && in.Truncated) || (err != nil && tcp && !errors.Is(err, errNoRoute) && ctx.Err() == nil) {
-			in, err = r.overTCP(ctx, to, m)
+		in, err := r.overUDP(ctx, to, m, once, pay)
+		hopeless := errors.Is(err, errNoRoute) || errors.Is(err, errSpent) || ctx.Err() != nil
+		if (err == nil && in.Truncated) || (err != nil && strangers && !once && !hopeless) {
+			in, err = r.overTCP(ctx, to, m, pay)
 		}
 		if err == nil && edns && (in.Rcode == dns.RcodeFormatError || in.Rcode == dns.RcodeNotImplemented) {
 			edns = false // older than RFC 6891
@@ -91,17 +99,28 @@ func (r *Resolver) conversation(ctx context.Context, network string, to netip.Ad
 	return in, nil
 }
 
-func (r *Resolver) overUDP(ctx context.Context, to netip.AddrPort, m *dns.Msg) (*dns.Msg, error) {
+// OverUDP sends a question, once or, if there is no answer soon, again; each
+// time is paid for.
+func (r *Resolver) overUDP(ctx context.Context, to netip.AddrPort, m *dns.Msg, once bool, pay func() error) (*dns.Msg, error) {
 	return r.conversation(ctx, "udp", to, func(conn net.Conn) (*dns.Msg, error) {
 		out, err := m.Pack()
 		if err != nil {
 			return nil, fmt.Errorf("packing the question: %w", err)
 		}
+		if err := pay(); err != nil {
+			return nil, err
+		}
 		if _, err := conn.Write(out); err != nil {
 			return nil, err
 		}
-		again := time.AfterFunc(r.cfg.QueryTimeout*2/5, func() { conn.Write(out) })
-		defer again.Stop()
+		if !once {
+			again := time.AfterFunc(r.cfg.QueryTimeout*2/5, func() {
+				if pay() == nil {
+					conn.Write(out)
+				}
+			})
+			defer again.Stop()
+		}
 		p := buffers.Get().(*[]byte)
 		defer buffers.Put(p) // Unpack copies what it keeps
 		buf := *p
@@ -128,7 +147,11 @@ func (r *Resolver) overUDP(ctx context.Context, to netip.AddrPort, m *dns.Msg) (
 
 var buffers = sync.Pool{New: func() any { b := make([]byte, 4096); return &b }}
 
-func (r *Resolver) overTCP(ctx context.Context, to netip.AddrPort, m *dns.Msg) (*dns.Msg, error) {
+// OverTCP asks on a connection of its own, which is paid for.
+func (r *Resolver) overTCP(ctx context.Context, to netip.AddrPort, m *dns.Msg, pay func() error) (*dns.Msg, error) {
+	if err := pay(); err != nil {
+		return nil, err
+	}
 	return r.conversation(ctx, "tcp", to, func(conn net.Conn) (*dns.Msg, error) {
 		out, err := m.Pack()
 		if err != nil {

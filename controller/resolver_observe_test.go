@@ -27,6 +27,8 @@ func newTestResolver(t testing.TB, w *dnstest.World, change ...func(*ResolverCon
 		QueryTimeout: 600 * time.Millisecond,
 		Grace:        400 * time.Millisecond,
 		CacheTTL:     time.Nanosecond,
+		// The world lives on loopback.
+		PrivateNetworks: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")},
 	}
 	for _, f := range change {
 		f(&cfg)

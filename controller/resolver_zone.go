@@ -22,6 +22,7 @@ import (
 type zone struct {
 	apex    string // absolute
 	servers []server
+	barred  []barredServer        // those that may not be contacted
 	problem ownership.ZoneProblem // learnt while the zone was searched for
 	// Silence is what came of asking when no server answered. For silentFor it
 	// is not tried again, so that a dead zone costs one wait and not one for
@@ -52,6 +53,12 @@ type server struct {
 
 func (s server) String() string {
 	return fmt.Sprintf("%s (%s)", s.addr, strings.TrimSuffix(s.name, "."))
+}
+
+// Named is the server's name, cut, and its address.
+func (s server) named() string {
+	name := strings.TrimSuffix(s.name, ".")
+	return fmt.Sprintf("%s (%s)", name[:min(len(name), 60)], s.addr)
 }
 
 // RegisteredDomain returns the registered domain of an absolute name, without
@@ -111,8 +118,8 @@ func (r *Resolver) search(ctx context.Context, start string) (*zone, error) {
 		if err == nil && decided(in) {
 			if ns := nameServers(in.Answer, n); len(ns) > 0 {
 				z.apex = n
-				z.servers = r.resolveServers(ctx, gate, ns, nil)
-				if len(z.servers) == 0 && n != "." {
+				z.servers, z.barred = r.resolveServers(ctx, gate, ns, nil)
+				if len(z.servers) == 0 && len(z.barred) == 0 && n != "." {
 					z.problem = ownership.ZoneLame
 					n = parentOf(n)
 					continue
@@ -146,16 +153,17 @@ func (r *Resolver) descend(ctx context.Context, from *zone, ref *referral) *zone
 			glue[name] = addrs
 		}
 	}
-	z.servers = r.resolveServers(ctx, registeredDomain(ref.apex), ref.names, glue)
-	if len(z.servers) > 0 && ctx.Err() == nil {
+	z.servers, z.barred = r.resolveServers(ctx, registeredDomain(ref.apex), ref.names, glue)
+	if len(z.servers)+len(z.barred) > 0 && ctx.Err() == nil {
 		r.deeper.put(ref.apex, z, r.cfg.CacheTTL)
 	}
 	return z
 }
 
 // ResolveServers looks up the addresses of name servers and picks at most
-// MaxServers: the first IPv4 of each, then the first IPv6, then the rest.
-func (r *Resolver) resolveServers(ctx context.Context, gate string, names []string, glue map[string][]netip.Addr) []server {
+// MaxServers of those that may be contacted: the first IPv4 of each, then the
+// first IPv6, then the rest. It returns those that may not beside them.
+func (r *Resolver) resolveServers(ctx context.Context, gate string, names []string, glue map[string][]netip.Addr) ([]server, []barredServer) {
 	slices.Sort(names)
 	names = slices.Compact(names)
 	if len(names) > r.cfg.MaxServers {
@@ -169,11 +177,12 @@ func (r *Resolver) resolveServers(ctx context.Context, gate string, names []stri
 	for i, name := range names {
 		wg.Go(func() {
 			if found[i] = r.serverAddresses(ctx, gate, name); len(found[i]) == 0 {
-				found[i] = usable(glue[name])
+				found[i] = unmapped(glue[name])
 			}
 		})
 	}
 	wg.Wait()
+	barred := r.bar(names, found)
 	var out []server
 	take := func(i int, fits func(netip.Addr) bool, all bool) {
 		for k, a := range found[i] {
@@ -195,7 +204,7 @@ func (r *Resolver) resolveServers(ctx context.Context, gate string, names []stri
 	for i := range found {
 		take(i, netip.Addr.IsValid, true)
 	}
-	return out[:min(len(out), r.cfg.MaxServers)]
+	return out[:min(len(out), r.cfg.MaxServers)], barred
 }
 
 // ServerAddresses returns a copy of its own of a name server's addresses.
@@ -212,7 +221,7 @@ func (r *Resolver) serverAddresses(ctx context.Context, gate, name string) []net
 	for i, t := range types {
 		wg.Go(func() {
 			if in, _, err := r.recurse(ctx, gate, name, t); err == nil {
-				found[i] = usable(addressesIn(in.Answer))
+				found[i] = unmapped(addressesIn(in.Answer))
 			}
 		})
 	}
@@ -222,19 +231,6 @@ func (r *Resolver) serverAddresses(ctx context.Context, gate, name string) []net
 		r.addresses.put(name, addrs, r.cfg.CacheTTL*2)
 	}
 	return slices.Clone(addrs)
-}
-
-// Usable leaves out addresses that no name server can have.
-func usable(addrs []netip.Addr) []netip.Addr {
-	out := make([]netip.Addr, 0, len(addrs))
-	for _, a := range addrs {
-		a = a.Unmap()
-		if a.IsUnspecified() || a.IsMulticast() || a.IsLinkLocalUnicast() || a == netip.AddrFrom4([4]byte{255, 255, 255, 255}) {
-			continue
-		}
-		out = append(out, a)
-	}
-	return out
 }
 
 func decided(in *dns.Msg) bool {

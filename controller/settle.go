@@ -27,7 +27,10 @@ func (c *Controller) settle(ctx context.Context, e *entry, v *version, s *sighti
 		if err != nil {
 			return nil, err
 		}
-		if (d.verdict.Falls || d.verdict.OpensByDNS) && !s.fresh {
+		if s.glanced && (d.verdict.Falls || d.verdict.OpensByDNS && d.verdict.Status.Ownership.Proof == v1alpha3.ReasonApoxyChallengeConfigured) {
+			return &v.record.Status, nil // a glance saw neither; and no unproven hint causes a look in full
+		}
+		if (d.verdict.Falls || d.verdict.OpensByDNS) && !s.fresh && !s.glanced {
 			// What was seen some time ago must neither take a domain down nor
 			// verify it.
 			c.mu.Lock()
@@ -124,7 +127,7 @@ func (c *Controller) decide(ctx context.Context, v *version, s *sighting) (*deci
 func doubtLoneResolver(o *ownership.Observations) bool {
 	doubted := false
 	for _, d := range []*ownership.DNSObservation{&o.Traffic, &o.ACMEChallenge, &o.Ownership} {
-		if d.Cached && d.Outcome != ownership.CouldNotTell && len(d.Servers) < 2 {
+		if d.Cached && !d.Barred && d.Outcome != ownership.CouldNotTell && len(d.Servers) < 2 {
 			*d = ownership.DNSObservation{At: d.At, Cached: true,
 				Err: "only one recursive resolver could be asked, and none is believed alone that every proof is gone; configure a second"}
 			doubted = true

@@ -54,6 +54,9 @@ type DNSObservation struct {
 	// Cached: the answer comes out of recursive resolvers, because the
 	// customer's own servers could not be asked, and may be up to TTL old.
 	Cached bool
+	// Barred: Cached, because they lie where the operator lets nothing be asked
+	// on a stranger's word. Then the resolvers are the source.
+	Barred bool
 	// Wildcard: a wildcard record of the customer's zone made up the answer;
 	// no record stands at the name itself.
 	Wildcard bool

@@ -158,6 +158,7 @@ func (w *world) product(b *testing.B, name string, n int, directory string) *ser
 		zonefile %s %s
 		dns 127.0.0.1:%d
 		resolvers 127.0.0.1:%[10]d
+		private_networks 127.0.0.0/8
 		store bolt %s
 	}
 	on_demand_tls {

@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
+	"net/netip"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -129,7 +130,7 @@ func start(b *testing.B, dead func(int) bool, all []*v1alpha3.DomainRecord) *nod
 	dns := &watched{
 		Resolver: controller.NewResolver(controller.ResolverConfig{
 			Resolvers: []string{n.net.resolver.LocalAddr().String()}, Port: uint16(n.net.port),
-			OwnZone: func() string { return zone },
+			OwnZone: func() string { return zone }, PrivateNetworks: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")},
 		}),
 		onLook: func(host string, took time.Duration) {
 			if f := n.onLook.Load(); f != nil {
@@ -276,8 +277,8 @@ func BenchmarkPass(b *testing.B) {
 // condition in the store's watch, beside everything else pending.
 func BenchmarkPublication(b *testing.B) {
 	const samples = 500
-	for _, hinted := range []bool{true, false} {
-		b.Run(map[bool]string{true: "hint", false: "timer"}[hinted], func(b *testing.B) {
+	for _, by := range []string{"hint", "unproven", "timer"} {
+		b.Run(by, func(b *testing.B) {
 			all := aged(*records)
 			fresh := time.Now().Truncate(time.Second)
 			for i := range samples {
@@ -308,8 +309,11 @@ func BenchmarkPublication(b *testing.B) {
 					n.net.publish(host+".", v1alpha3.TrafficName(host, zone))
 					published[host] = time.Now()
 					mu.Unlock()
-					if hinted {
+					switch by {
+					case "hint":
 						n.Hint(host)
+					case "unproven":
+						n.HintUnproven(host)
 					}
 					pause(10 * time.Millisecond)
 				}

@@ -3,8 +3,10 @@ package dnstest
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -98,6 +100,13 @@ func (w *World) Server(name string) *Server {
 		w.publish(s)
 	}
 	return s
+}
+
+// Servers are all name servers of the world, in no order.
+func (w *World) Servers() []*Server {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Collect(maps.Values(w.servers))
 }
 
 // Zone returns the zone of that origin. A new one gets an SOA, an NS record for
@@ -260,10 +269,15 @@ type Server struct {
 	zones     map[string]*Zone
 	behaviour Behaviour
 	queries   atomic.Int64
+	asked     atomic.Int64
 }
 
-// Queries is how many queries have reached the server.
+// Queries is how many queries have reached the server, the Recursor's included.
 func (s *Server) Queries() int { return int(s.queries.Load()) }
+
+// Asked is how many queries have reached the server over its sockets, by UDP and
+// TCP: those that are not the Recursor's.
+func (s *Server) Asked() int { return int(s.asked.Load()) }
 
 // Behave makes the server answer every query by b; nil: honestly.
 func (s *Server) Behave(b Behaviour) {
@@ -296,6 +310,9 @@ func (s *Server) serve(z *Zone) {
 // ServeDNS answers one query.
 func (s *Server) ServeDNS(rw dns.ResponseWriter, req *dns.Msg) {
 	s.queries.Add(1)
+	if _, within := rw.(*recorder); !within {
+		s.asked.Add(1)
+	}
 	s.mu.Lock()
 	b := s.behaviour
 	s.mu.Unlock()

@@ -1,0 +1,156 @@
+package controller
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/miekg/dns"
+
+	"github.com/apoxy-dev/caddy-apoxy/api/v1alpha3"
+	"github.com/apoxy-dev/caddy-apoxy/internal/dnstest"
+	"github.com/apoxy-dev/caddy-apoxy/ownership"
+)
+
+// nowhere takes loopback, where the world lives, off what may be contacted.
+func nowhere(c *ResolverConfig) { c.PrivateNetworks = nil }
+
+// only lists single addresses.
+func only(addrs ...netip.Addr) func(*ResolverConfig) {
+	return func(c *ResolverConfig) {
+		c.PrivateNetworks = nil
+		for _, a := range addrs {
+			c.PrivateNetworks = append(c.PrivateNetworks, netip.PrefixFrom(a, a.BitLen()))
+		}
+	}
+}
+
+func TestServersOnSpecialAddressesAreNotContacted(t *testing.T) {
+	world := newCustomer(t)
+	world.zone.Set(rightTraffic, rightChallenge)
+	r := newTestResolver(t, world.World, nowhere)
+	for _, kind := range []Kind{KindTraffic, KindACMEChallenge} {
+		got := r.Observe(t.Context(), "api.example.com", kind)
+		if got.Outcome != ownership.Seen || len(got.Chain) != 1 || !got.Cached || got.Problem != "" {
+			t.Errorf("kind %d: %+v", kind, got)
+		}
+		for _, want := range []string{
+			"ns1.provider.test (" + world.ns1.Addr.String() + ")", "127.0.0.0/8, loopback (RFC 1122)", "`private_networks`",
+			"what resolver 127.0.0.1 says is used instead",
+		} {
+			if !strings.Contains(got.Err, want) {
+				t.Errorf("Err is %q, want it to hold %q", got.Err, want)
+			}
+		}
+		if !got.Barred {
+			t.Errorf("not said to be barred: %+v", got)
+		}
+	}
+	r.CAA(t.Context(), "api.example.com")
+	r.Delegated(t.Context(), "api.example.com")
+	r.Addresses(t.Context(), "www.example.com")
+	r.Observe(t.Context(), "absent.example.com", KindOwnership)
+	for _, s := range []*dnstest.Server{world.ns1, world.ns2} {
+		if n := s.Asked(); n > 0 {
+			t.Errorf("%s was asked %d times", s.Name, n)
+		}
+	}
+}
+
+func TestCustomersWithForbiddenServersSilenceNobodyElse(t *testing.T) {
+	world := newCustomer(t)
+	world.zone.Set(rightTraffic)
+	for i := range mutedAfter + 1 {
+		origin := fmt.Sprintf("insider%d.com", i)
+		world.Zone(origin, world.Server("ns1.insider.test"))
+	}
+	r := newTestResolver(t, world.World, only(world.ns1.Addr, world.ns2.Addr))
+	for i := range mutedAfter + 1 {
+		r.Observe(t.Context(), fmt.Sprintf("www.insider%d.com", i), KindTraffic)
+	}
+	if got := r.Observe(t.Context(), "api.example.com", KindTraffic); got.Cached || got.Outcome != ownership.Seen {
+		t.Errorf("got %+v", got)
+	}
+}
+
+func TestAZoneWithSomeForbiddenServers(t *testing.T) {
+	world := newCustomer(t)
+	world.zone.Set(rightTraffic)
+	// What may not be asked has no say: it would disagree for ever.
+	world.ns2.Fork(world.zone).Set("api IN CNAME app.old.org.")
+	r := newTestResolver(t, world.World, only(world.ns1.Addr))
+	got := r.Observe(t.Context(), "api.example.com", KindTraffic)
+	if got.Outcome != ownership.Seen || got.Cached || got.Barred || got.Problem != "" || len(got.Chain) != 1 {
+		t.Errorf("got %+v", got)
+	}
+	if !strings.Contains(got.Err, "ns2.provider.test ("+world.ns2.Addr.String()+")") || strings.Contains(got.Err, "ns1.") {
+		t.Errorf("Err is %q", got.Err)
+	}
+	if n := world.ns2.Asked(); n > 0 {
+		t.Errorf("the forbidden server was asked %d times", n)
+	}
+	// That the other is out of order is no reason to believe a lone resolver.
+	world.ns1.Behave(dnstest.Fail(dns.RcodeRefused))
+	if got := r.Observe(t.Context(), "api.example.com", KindTraffic); !got.Cached || got.Barred {
+		t.Errorf("with the other out of order: %+v", got)
+	}
+}
+
+func TestGlueOnSpecialAddressesIsNotContacted(t *testing.T) {
+	world := newCustomer(t)
+	insider := world.Server("ns.insider.test")
+	world.behave(dnstest.ReferTo("api.example.com", []string{"ns.api.example.com"},
+		fmt.Sprintf("ns.api.example.com. 60 IN A %s", insider.Addr), "ns.api.example.com. 60 IN A 10.0.0.1",
+		"ns.api.example.com. 60 IN AAAA ::ffff:192.168.0.1", "ns.api.example.com. 60 IN AAAA 64:ff9b::a9fe:a9fe"))
+	r := newTestResolver(t, world.World, only(world.ns1.Addr, world.ns2.Addr, world.Server("a.root-servers.test").Addr))
+	got := r.Observe(t.Context(), "api.example.com", KindTraffic)
+	if insider.Asked() > 0 || !strings.Contains(got.Err, "name server ns.api.example.com ("+insider.Addr.String()+") (and 3 others) is not asked") {
+		t.Errorf("the insider was asked %d times; observed %+v", insider.Asked(), got)
+	}
+}
+
+func TestForbiddenServersDoNotCrowdOutOthers(t *testing.T) {
+	r := NewResolver(ResolverConfig{Resolvers: []string{"127.0.0.1"}})
+	glue := map[string][]netip.Addr{"ns.example.com.": addrs("10.0.0.1", "10.0.0.2", "10.0.0.3", "10.0.0.4",
+		"10.0.0.5", "10.0.0.6", "10.0.0.7", "10.0.0.8", "8.8.8.8")}
+	r.addresses.put("ns.example.com.", glue["ns.example.com."], time.Minute)
+	may, barred := r.resolveServers(t.Context(), "example.com", []string{"ns.example.com."}, nil)
+	if len(may) != 1 || may[0].addr != netip.MustParseAddr("8.8.8.8") || len(barred) != 8 {
+		t.Errorf("asked: %v; barred: %v", may, barred)
+	}
+}
+
+// Without the option a world of private addresses works through its resolvers,
+// from the first record to the withdrawal of the last proof.
+func TestARecordsLifeThroughResolversAlone(t *testing.T) {
+	world := newCustomer(t)
+	b := newBench(t, newTestResolver(t, world.World, nowhere)).start()
+	const host = "api.example.com"
+	b.put(plainRecord(host))
+	b.until("the new record is looked at", func() bool { return b.get(host).Status.Phase != "" })
+	r := b.check(host)
+	b.expect(r, v1alpha3.PhasePending, v1alpha3.ConditionCNAMEConfigured, "False CNAMENotConfigured")
+	if m := r.Status.Condition(v1alpha3.ConditionCNAMEConfigured).Message; !strings.Contains(m, "`private_networks`") ||
+		!strings.Contains(m, world.ns1.Addr.String()) {
+		t.Errorf("the message does not name the server and the option: %s", m)
+	}
+	world.zone.Set("api.example.com IN CNAME api.example.com.cname.example.net.")
+	if p := b.check(host).Status.DNSRecord(v1alpha3.PurposeTraffic).Problem; p == nil || p.Reason != ownership.ProblemZoneAppendedToName {
+		t.Errorf("the mistake is not recognised: %+v", p)
+	}
+	world.zone.Set(rightTraffic)
+	r = b.check(host)
+	b.expect(r, v1alpha3.PhaseActive, v1alpha3.ConditionReady, "True Ready")
+	if m := r.Status.Condition(v1alpha3.ConditionCNAMEConfigured).Message; !strings.Contains(m, "`private_networks`") {
+		t.Errorf("the message does not name the option: %s", m)
+	}
+	world.zone.Remove("api")
+	b.expect(b.check(host), v1alpha3.PhaseActive, v1alpha3.ConditionCNAMEConfigured, "False CNAMENotConfigured")
+	b.clock.advance(11 * time.Minute)
+	b.expect(b.check(host), v1alpha3.PhaseDetached, v1alpha3.ConditionOwnershipVerified, "False ProofWithdrawn")
+	if n := world.ns1.Asked() + world.ns2.Asked(); n > 0 {
+		t.Errorf("the servers were asked %d times", n)
+	}
+}

@@ -45,6 +45,7 @@ func parseGlobalOption(d *caddyfile.Dispenser, existing any) (any, error) {
 //		}
 //		zonefile       <zone> <file>
 //		dns            <addresses...>
+//		dns_rate_limit <answers a second>|off
 //		resolvers      <addresses...>
 //		check_interval <duration>
 //		detach_after   <duration>
@@ -68,6 +69,8 @@ func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 			a.ZoneFiles = append(a.ZoneFiles, z)
 		case "dns":
 			err = appendArgs(d, &a.DNS, "a listen address such as :53 or 203.0.113.10:53", isListenAddress)
+		case "dns_rate_limit":
+			err = parseRateLimit(d, &a.DNSRateLimit)
 		case "resolvers":
 			err = appendArgs(d, &a.Resolvers, "an IP address with or without a port, such as 1.1.1.1 or 127.0.0.1:5353", isResolver)
 		case "check_interval":
@@ -77,7 +80,7 @@ func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		case "store":
 			err = a.parseStore(d)
 		default:
-			return d.Errf("apoxy has no option %q: expected zone, zonefile, dns, resolvers, check_interval, detach_after or store", option)
+			return d.Errf("apoxy has no option %q: expected zone, zonefile, dns, dns_rate_limit, resolvers, check_interval, detach_after or store", option)
 		}
 		if err != nil {
 			return err

@@ -37,7 +37,13 @@ func (a *App) openZones(rt *runtime) error {
 		return err
 	}
 	config := a.zone
-	config.OnQuery = func(hostname []byte) { rt.controller.Hint(string(hostname)) }
+	config.OnQuery = func(hostname []byte, proven bool) {
+		if proven {
+			rt.controller.Hint(string(hostname))
+			return
+		}
+		rt.controller.HintUnproven(string(hostname))
+	}
 	if a.ownZone, err = dnsprovider.NewZone(config, zoneNames{rt.table}, rrsets); err != nil {
 		return err // names the zone
 	}
@@ -45,9 +51,11 @@ func (a *App) openZones(rt *runtime) error {
 	for _, zf := range a.zonefiles {
 		sources = append(sources, zf)
 	}
-	if a.authority, err = dnsprovider.NewAuthority(sources...); err != nil {
+	authority, err := dnsprovider.NewAuthority(sources...)
+	if err != nil {
 		return fmt.Errorf("serving the zones: %w", err)
 	}
+	a.authority = authority.Limited(a.rateLimit())
 	return nil
 }
 
@@ -82,6 +90,7 @@ func (a *App) listenDNS() error {
 			server, err := dnsprovider.Listen(context.Background(), address, dnsprovider.ServerOptions{
 				Logger:    a.held.logger.Named("dns"),
 				Authority: a.authority,
+				Guard:     dnsGuard(),
 				Shared:    shared,
 			})
 			if err != nil {

@@ -59,7 +59,7 @@ func BenchmarkReflection(b *testing.B) {
 		{"nxdomain", "none." + testZone, dns.TypeA},
 		{"refused", "example.org", dns.TypeA},
 	} {
-		for _, perSecond := range []int{100, 10_000, 100_000} {
+		for _, perSecond := range []int{100, 10_000} {
 			b.Run(fmt.Sprintf("%s/%d", bc.name, perSecond), func(b *testing.B) {
 				req := question(b, bc.owner, bc.qtype, edns(0, 1232, true))
 				resp := make([]byte, 0, udpPayload)

@@ -47,6 +47,13 @@ type App struct {
 	// The addresses on which DNS is answered, UDP and TCP. Default: ":53".
 	DNS []string `json:"dns,omitempty"`
 
+	// How many answers of each kind (answer, NXDOMAIN, error) a network, an IPv4
+	// /24 or IPv6 /56, gets over UDP in a second; of what is over it, every second
+	// answer is truncated and the rest dropped. Clients with a DNS cookie (RFC
+	// 7873), TCP and loopback are not limited. 1 to 1000000; -1: no limit.
+	// Default: 500.
+	DNSRateLimit int `json:"dns_rate_limit,omitempty"`
+
 	// The recursive resolvers to ask, with or without a port.
 	// Default: the system's.
 	Resolvers []string `json:"resolvers,omitempty"`
@@ -165,6 +172,9 @@ func (a *App) provisionSettings(repl *caddy.Replacer) error {
 		if a.DNS[i] = repl.ReplaceAll(s, ""); !isListenAddress(a.DNS[i]) {
 			return fmt.Errorf("dns: expected a listen address such as :53 or 203.0.113.10:53, got %q", s)
 		}
+	}
+	if err := a.checkRateLimit(); err != nil {
+		return err
 	}
 	for i, s := range a.Resolvers {
 		if a.Resolvers[i] = repl.ReplaceAll(s, ""); !isResolver(a.Resolvers[i]) {

@@ -45,6 +45,7 @@ func parseGlobalOption(d *caddyfile.Dispenser, existing any) (any, error) {
 //		}
 //		zonefile       <zone> <file>
 //		dns            <addresses...>
+//		dns_rate_limit <answers a second>|off
 //		resolvers      <addresses...>
 //		private_networks <networks...>
 //		check_interval <duration>
@@ -71,6 +72,8 @@ func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 			a.ZoneFiles = append(a.ZoneFiles, z)
 		case "dns":
 			err = appendArgs(d, &a.DNS, "a listen address such as :53 or 203.0.113.10:53", isListenAddress)
+		case "dns_rate_limit":
+			err = parseRateLimit(d, &a.DNSRateLimit)
 		case "resolvers":
 			err = appendArgs(d, &a.Resolvers, "an IP address with or without a port, such as 1.1.1.1 or 127.0.0.1:5353", isResolver)
 		case "private_networks":
@@ -88,7 +91,7 @@ func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		case "store":
 			err = a.parseStore(d)
 		default:
-			return d.Errf("apoxy has no option %q: expected zone, zonefile, dns, resolvers, private_networks, check_interval, detach_after, proof, unproven_ttl or store", option)
+			return d.Errf("apoxy has no option %q: expected zone, zonefile, dns, dns_rate_limit, resolvers, private_networks, check_interval, detach_after, proof, unproven_ttl or store", option)
 		}
 		if err != nil {
 			return err

@@ -37,7 +37,7 @@ func (a *App) openZones(rt *runtime) error {
 		return err
 	}
 	config := a.zone
-	config.OnQuery = func(hostname []byte) { rt.hint(string(hostname), false) }
+	config.OnQuery = func(hostname []byte, proven bool) { rt.hint(string(hostname), proven) }
 	if a.ownZone, err = dnsprovider.NewZone(config, zoneNames{rt.table}, rrsets); err != nil {
 		return err // names the zone
 	}
@@ -45,9 +45,11 @@ func (a *App) openZones(rt *runtime) error {
 	for _, zf := range a.zonefiles {
 		sources = append(sources, zf)
 	}
-	if a.authority, err = dnsprovider.NewAuthority(sources...); err != nil {
+	authority, err := dnsprovider.NewAuthority(sources...)
+	if err != nil {
 		return fmt.Errorf("serving the zones: %w", err)
 	}
+	a.authority = authority.Limited(a.rateLimit())
 	return nil
 }
 
@@ -82,6 +84,7 @@ func (a *App) listenDNS() error {
 			server, err := dnsprovider.Listen(context.Background(), address, dnsprovider.ServerOptions{
 				Logger:    a.held.logger.Named("dns"),
 				Authority: a.authority,
+				Guard:     dnsGuard(),
 				Shared:    shared,
 			})
 			if err != nil {

@@ -28,6 +28,9 @@ type Authority struct {
 	fewest, most int
 	// other counts what lies outside every zone.
 	other *zoneCounters
+	// interval is the time between two answers over UDP to one network that has
+	// proven nothing; 0: as many as are asked for.
+	interval time.Duration
 }
 
 type served struct {
@@ -38,7 +41,8 @@ type served struct {
 
 // NewAuthority serves the given zones. It is an error if two have one name.
 func NewAuthority(sources ...Source) (*Authority, error) {
-	a := &Authority{zones: make(map[string]*served, len(sources)), fewest: maxLabels, other: countersOf(noZone)}
+	a := &Authority{zones: make(map[string]*served, len(sources)), fewest: maxLabels, other: countersOf(noZone),
+		interval: time.Second / DefaultRateLimit}
 	for _, src := range sources {
 		apex, name := src.apex(), presentation(src.apex())
 		if a.zones[string(apex)] != nil {
@@ -49,6 +53,18 @@ func NewAuthority(sources ...Source) (*Authority, error) {
 		a.fewest, a.most = min(a.fewest, labels), max(a.most, labels)
 	}
 	return a, nil
+}
+
+// Limited returns the same zones with another rate limit than DefaultRateLimit: the
+// answers a second of each kind to one network over UDP, from 1 to MaxRateLimit;
+// 0: none. It binds clients that have no DNS cookie.
+func (a *Authority) Limited(perSecond int) *Authority {
+	b := *a
+	b.interval = 0
+	if perSecond > 0 {
+		b.interval = time.Second / time.Duration(min(perSecond, MaxRateLimit))
+	}
+	return &b
 }
 
 // scratch is what one answer is worked out in. It is reused.
@@ -63,6 +79,12 @@ type scratch struct {
 	rel, alt [maxNameOctets + 1]byte
 	// zone is what the answer is counted under.
 	zone *zoneCounters
+	// guard makes cookies and limits answers; nil: nothing does.
+	guard *Guard
+	// cookie is what the client's proves, proven that its address is: it gets
+	// what is sent there.
+	cookie cookieState
+	proven bool
 }
 
 func (s *scratch) time() int64 {
@@ -78,22 +100,30 @@ var scratches = sync.Pool{New: func() any { return new(scratch) }}
 // and up to its capacity, and returns it; nil is silence. tcp says that the
 // answer may be as long as its capacity, else EDNS0 decides. It does not
 // allocate, keeps neither slice and may be called concurrently; the two must
-// not overlap.
+// not overlap. It knows no client, and so neither cookies nor limits.
 func (a *Authority) Answer(req, resp []byte, tcp bool) []byte {
+	return a.answerPooled(nil, req, resp, peer{tcp: tcp})
+}
+
+func (a *Authority) answerPooled(g *Guard, req, resp []byte, from peer) []byte {
 	s := scratches.Get().(*scratch)
-	out := a.answer(s, req, resp, tcp)
+	s.guard = g
+	out := a.answer(s, req, resp, from)
 	scratches.Put(s)
 	return out
 }
 
-func (a *Authority) answer(s *scratch, req, resp []byte, tcp bool) []byte {
+func (a *Authority) answer(s *scratch, req, resp []byte, from peer) []byte {
 	q := &s.query
 	rcode, ok := q.parse(req, &s.name)
-	limit := min(q.limit(tcp), cap(resp))
-	if !ok || limit < q.end+optLen {
+	limit := min(q.limit(from.tcp), cap(resp))
+	if !ok || limit < q.end+optLen+cookieOptionLen {
 		return nil
 	}
-	s.zone, s.now = a.other, 0
+	s.zone, s.now, s.cookie, s.proven = a.other, 0, noCookie, from.tcp
+	if q.cookie != 0 {
+		s.identify(req, from)
+	}
 	m := &s.msg
 	m.nknown = 0
 	m.b = append(resp[:0], req[:q.end]...)
@@ -102,25 +132,30 @@ func (a *Authority) answer(s *scratch, req, resp []byte, tcp bool) []byte {
 		m.b[5] = 1
 		m.remember(headerLen, s.name.n, 1)
 	}
-	m.limit = limit
-	if q.edns {
-		m.limit -= optLen
-	}
+	m.limit = limit - q.optRecordLen()
 	flags := flagQR | q.flags&(0xf<<11|flagRD|flagCD)
-	if rcode == dns.RcodeSuccess {
+	switch {
+	case q.bare:
+		rcode = s.answerBare()
+	case rcode == dns.RcodeSuccess:
 		var more uint16
 		rcode, more = a.resolve(s)
 		flags |= more
 	}
-	if q.edns {
-		m.b = append(m.b, 0, 0, byte(dns.TypeOPT), udpPayload>>8, udpPayload&0xff, byte(rcode>>4), 0, 0, 0, 0, 0)
-		if q.do {
-			m.b[len(m.b)-4] = 0x80
+	if a.interval > 0 && !s.proven && s.guard != nil {
+		switch s.guard.take(from.addr, kindOf(rcode), a.interval) {
+		case drop:
+			return nil
+		case truncate:
+			flags |= s.truncate()
+			rcode = dns.RcodeSuccess
 		}
-		binary.BigEndian.PutUint16(m.b[10:], binary.BigEndian.Uint16(m.b[10:])+1)
+	}
+	if q.edns {
+		s.opt(rcode, req, from)
 	}
 	binary.BigEndian.PutUint16(m.b[2:], flags|uint16(rcode&0xf))
-	s.zone.count(q.qtype, rcode, tcp)
+	s.zone.count(q.qtype, rcode, from.tcp)
 	return m.b
 }
 

@@ -115,6 +115,27 @@ var queriesTotal = queries{prometheus.NewDesc("apoxy_dns_queries_total",
 	"DNS queries answered, by zone (\"none\": outside every served zone), query type, response code and transport.",
 	[]string{"zone", "type", "rcode", "proto"}, nil)}
 
+// rateLimited counts the answers that were over the rate: those that went out
+// truncated, then those that did not go out.
+var rateLimited [answerKinds][2]atomic.Uint64
+
+// limited is apoxy_dns_rate_limited_total.
+type limited struct{ desc *prometheus.Desc }
+
+func (l limited) Describe(ch chan<- *prometheus.Desc) { ch <- l.desc }
+
+func (l limited) Collect(ch chan<- prometheus.Metric) {
+	for kind, name := range [answerKinds]string{"answer", "nxdomain", "error"} {
+		for i, action := range [2]string{"truncated", "dropped"} {
+			ch <- prometheus.MustNewConstMetric(l.desc, prometheus.CounterValue, float64(rateLimited[kind][i].Load()), name, action)
+		}
+	}
+}
+
+var rateLimitedTotal = limited{prometheus.NewDesc("apoxy_dns_rate_limited_total",
+	"DNS answers over the rate limit (UDP, no DNS cookie), by kind of answer and by what became of them: \"truncated\" or \"dropped\".",
+	[]string{"kind", "action"}, nil)}
+
 // sampleEvery is how many UDP queries share one timing.
 const sampleEvery = 16
 
@@ -126,4 +147,6 @@ var queryDuration = prometheus.NewHistogram(prometheus.HistogramOpts{
 })
 
 // Collectors are this package's metrics, to be registered once.
-func Collectors() []prometheus.Collector { return []prometheus.Collector{queriesTotal, queryDuration} }
+func Collectors() []prometheus.Collector {
+	return []prometheus.Collector{queriesTotal, rateLimitedTotal, queryDuration}
+}

@@ -39,6 +39,11 @@ type query struct {
 	size    uint16
 	version uint8
 	do      bool
+	// cookie is where the data of the COOKIE option (RFC 7873) stands in the
+	// request, 0 if there is none; cookieLen is how long it is, and well-formed.
+	cookie, cookieLen int
+	// bare: there is no question, which a COOKIE option may come without.
+	bare bool
 }
 
 // parse reads a request. ok is false if it deserves silence: it is shorter
@@ -61,6 +66,9 @@ func (q *query) parse(req []byte, name *wireName) (rcode int, ok bool) {
 	if opcode != dns.OpcodeQuery {
 		malformed = dns.RcodeNotImplemented
 	}
+	if qd == 0 && opcode == dns.OpcodeQuery && an == 0 && ns == 0 && ar <= 2 {
+		return q.parseBare(req, int(ar)), true
+	}
 	if qd != 1 {
 		return malformed, true
 	}
@@ -80,15 +88,33 @@ func (q *query) parse(req []byte, name *wireName) (rcode int, ok bool) {
 	if an != 0 || ns > 1 || ns == 1 && q.qtype != dns.TypeIXFR || ar > 2 {
 		return dns.RcodeFormatError, true
 	}
-	for i := range int(ns) + int(ar) {
-		if off, fine = q.record(req, off, i >= int(ns)); !fine {
-			return dns.RcodeFormatError, true
+	return q.records(req, off, int(ns), int(ar)), true
+}
+
+// parseBare reads a request without a question, by which a client asks for a
+// server cookie or about the one it has (RFC 7873 section 5.4). Without a COOKIE
+// option it is malformed.
+func (q *query) parseBare(req []byte, ar int) (rcode int) {
+	if rcode := q.records(req, headerLen, 0, ar); rcode != dns.RcodeSuccess || q.cookie == 0 {
+		return dns.RcodeFormatError
+	}
+	q.bare = true
+	return dns.RcodeSuccess
+}
+
+// records reads the authority and the additional section, which are to end with
+// the request.
+func (q *query) records(req []byte, off, ns, ar int) (rcode int) {
+	for i := range ns + ar {
+		var fine bool
+		if off, fine = q.record(req, off, i >= ns); !fine {
+			return dns.RcodeFormatError
 		}
 	}
 	if off != len(req) {
-		return dns.RcodeFormatError, true
+		return dns.RcodeFormatError
 	}
-	return dns.RcodeSuccess, true
+	return dns.RcodeSuccess
 }
 
 // record reads the record at req[off:] and returns where it ends. An OPT record
@@ -118,10 +144,21 @@ func (q *query) record(req []byte, off int, additional bool) (int, bool) {
 		if data+4 > end {
 			return 0, false
 		}
-		data += 4 + int(binary.BigEndian.Uint16(req[data+2:]))
+		n := int(binary.BigEndian.Uint16(req[data+2:]))
+		// Of several cookies the first one counts (RFC 7873 section 5.2).
+		if binary.BigEndian.Uint16(req[data:]) == dns.EDNS0COOKIE && q.cookie == 0 {
+			if !cookieOK(n) || data+4+n > end {
+				return 0, false
+			}
+			q.cookie, q.cookieLen = data+4, n
+		}
+		data += 4 + n
 	}
 	return end, data == end
 }
+
+// cookieData is the data of the COOKIE option, if there is one.
+func (q *query) cookieData(req []byte) []byte { return req[q.cookie : q.cookie+q.cookieLen] }
 
 // limit is how long the answer may be.
 func (q *query) limit(tcp bool) int {

@@ -2,6 +2,7 @@ package dnsprovider
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"net"
@@ -30,6 +31,9 @@ type ServerOptions struct {
 	// Authority is what is answered from until SetAuthority is called. Nil:
 	// everything is refused.
 	Authority *Authority
+	// Guard makes and checks DNS cookies and limits what is answered over UDP; one
+	// is to serve all servers of a process. Nil: a new one with a random secret.
+	Guard *Guard
 	// Shared says that this process answers on an overlapping address already:
 	// on every address of the machine and the same port, or on one of them. Else
 	// whoever holds the address is a stranger, and Listen fails.
@@ -43,6 +47,11 @@ type ServerOptions struct {
 func (o *ServerOptions) defaults() {
 	if o.Logger == nil {
 		o.Logger = zap.NewNop()
+	}
+	if o.Guard == nil {
+		var secret [32]byte
+		_, _ = rand.Read(secret[:]) // never fails
+		o.Guard = NewGuard(secret)
 	}
 	if o.Sockets <= 0 {
 		o.Sockets = min(runtime.GOMAXPROCS(0), 16)

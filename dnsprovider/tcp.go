@@ -30,18 +30,22 @@ type connTable struct {
 
 // client is what connections are counted by: an IPv4 address or an IPv6 /64.
 func client(conn net.Conn) [16]byte {
-	addr, ok := conn.RemoteAddr().(*net.TCPAddr)
-	if !ok {
-		return [16]byte{}
-	}
-	ip, _ := netip.AddrFromSlice(addr.IP)
-	ip = ip.Unmap()
-	if ip.Is4() {
+	ip := remote(conn)
+	if !ip.Is6() {
 		return ip.As16()
 	}
 	b := ip.As16()
 	clear(b[8:])
 	return b
+}
+
+// remote is the address of the client, no IPv4-mapped one.
+func remote(conn net.Conn) netip.Addr {
+	addr, ok := conn.RemoteAddr().(*net.TCPAddr)
+	if !ok {
+		return netip.IPv6Unspecified()
+	}
+	return addr.AddrPort().Addr().Unmap()
 }
 
 func (t *connTable) add(conn net.Conn, o *ServerOptions) bool {
@@ -147,7 +151,7 @@ func (s *Server) answerTCP(conn net.Conn, req []byte) bool {
 	start := time.Now()
 	buf := answerBuffers.Get().(*[]byte)
 	defer answerBuffers.Put(buf)
-	out := s.authority.Load().Answer(req, (*buf)[2:2], true)
+	out := s.authority.Load().answerPooled(s.o.Guard, req, (*buf)[2:2], peer{addr: remote(conn), tcp: true})
 	if out == nil {
 		return false
 	}

@@ -28,7 +28,7 @@ func (s *Server) survive() {
 func (s *Server) loopUDP(conn *net.UDPConn) {
 	defer s.survive()
 	var (
-		work scratch
+		work = scratch{guard: s.o.Guard}
 		req  = make([]byte, 4096)
 		resp = make([]byte, 0, udpPayload)
 		oob  = make([]byte, oobSize)
@@ -58,7 +58,7 @@ func (s *Server) loopUDP(conn *net.UDPConn) {
 		if n%sampleEvery == 0 {
 			start = time.Now()
 		}
-		out := s.authority.Load().answer(&work, req[:size], resp, false)
+		out := s.authority.Load().answer(&work, req[:size], resp, peer{addr: from.Addr().Unmap()})
 		if out == nil || from.Port() == 0 {
 			continue
 		}

@@ -3,6 +3,7 @@ package dnsprovider
 import (
 	"bytes"
 	"net"
+	"net/netip"
 	"strings"
 	"testing"
 
@@ -170,7 +171,7 @@ func TestTruncation(t *testing.T) {
 
 func TestAnswerDoesNotAllocate(t *testing.T) {
 	c := testConfig()
-	c.OnQuery = func([]byte) {}
+	c.OnQuery = func([]byte, bool) {}
 	a := mustAuthority(t, mustZone(t, c, testRecords(), nil), mustFile(t, "customer.test", customerZone))
 	resp := make([]byte, 0, udpPayload)
 	for _, owner := range []string{"api.example.com." + testZone, "_acme-challenge.api.example.com." + testZone,
@@ -184,14 +185,23 @@ func TestAnswerDoesNotAllocate(t *testing.T) {
 }
 
 func FuzzAnswer(f *testing.F) {
-	a := mustAuthority(f, mustZone(f, testConfig(), testRecords(), nil), mustFile(f, "customer.test", customerZone))
+	a := mustAuthority(f, mustZone(f, testConfig(), testRecords(), nil), mustFile(f, "customer.test", customerZone)).Limited(0)
+	g := NewGuard([32]byte{7})
+	from := peer{addr: netip.MustParseAddr("192.0.2.7")}
+	for _, cookie := range []string{"00", "0123456789abcdef", "0123456789abcdef0100000000000000fedcba9876543210"} {
+		f.Add(question(f, testZone, dns.TypeSOA, withCookie(cookie)), false)
+		bare := question(f, ".", dns.TypeSOA, withCookie(cookie))
+		bare[5] = 0
+		f.Add(append(bare[:headerLen:headerLen], bare[headerLen+5:]...), false)
+	}
 	for _, owner := range []string{"api.example.com." + testZone, "_acme-challenge.api.example.com." + testZone, "shop.customer.test",
 		"host.sub.customer.test", "loop1.customer.test", "."} {
 		f.Add(question(f, owner, dns.TypeA), false)
 		f.Add(question(f, owner, dns.TypeANY, edns(0, 512, true)), true)
 	}
 	f.Fuzz(func(t *testing.T, req []byte, tcp bool) {
-		out := a.Answer(req, make([]byte, 0, maxPayload), tcp)
+		from.tcp = tcp
+		out := a.answerPooled(g, req, make([]byte, 0, maxPayload), from)
 		if out == nil {
 			return
 		}

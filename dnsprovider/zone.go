@@ -18,7 +18,7 @@ type Zone struct {
 	labels  int
 	names   Names
 	dynamic *RRSets
-	onQuery func([]byte)
+	onQuery func(hostname []byte, proven bool)
 	serial  func() uint32
 
 	apexNode *node
@@ -219,7 +219,7 @@ func (z *Zone) find(s *scratch, qtype uint16) {
 	if base, ok := bytes.CutPrefix(rel, []byte(wildcardPrefix)); ok {
 		host = s.wildcard(base)
 	}
-	name, ok := z.lookup(host)
+	name, ok := z.lookup(s, host)
 	if !ok {
 		z.findDynamic(s, rel, qtype)
 		return
@@ -234,8 +234,8 @@ func (z *Zone) find(s *scratch, qtype uint16) {
 // the hostname's record and for that of the wildcard below it: a customer can
 // have one delegation only, which serves both.
 func (z *Zone) findChallenge(s *scratch, rel, host []byte, qtype uint16) {
-	name, ok := z.lookup(host)
-	below, both := z.lookup(s.wildcard(host))
+	name, ok := z.lookup(s, host)
+	below, both := z.lookup(s, s.wildcard(host))
 	switch {
 	case name.TLS || below.TLS:
 		s.result.kind = nodata
@@ -250,10 +250,10 @@ func (z *Zone) findChallenge(s *scratch, rel, host []byte, qtype uint16) {
 }
 
 // lookup finds a hostname's record and passes on that somebody asked for it.
-func (z *Zone) lookup(host []byte) (Name, bool) {
+func (z *Zone) lookup(s *scratch, host []byte) (Name, bool) {
 	name, ok := z.names.Lookup(host)
 	if ok && name.Unsettled && z.onQuery != nil {
-		z.onQuery(host)
+		z.onQuery(host, s.proven)
 	}
 	return name, ok
 }

@@ -117,7 +117,7 @@ func TestEdgeHost(t *testing.T) {
 func TestHints(t *testing.T) {
 	var seen []string
 	c := testConfig()
-	c.OnQuery = func(hostname []byte) { seen = append(seen, string(hostname)) }
+	c.OnQuery = func(hostname []byte, _ bool) { seen = append(seen, string(hostname)) }
 	a := mustAuthority(t, mustZone(t, c, testRecords(), nil))
 	for _, owner := range []string{"api.example.com", "fresh.example.com", "_acme-challenge.fresh.example.com", "none.example.com",
 		"_acme-challenge.both.example.org", "_wildcard.both.example.org"} {

@@ -35,9 +35,11 @@ type Config struct {
 	// which the zone was made.
 	Serial func() uint32
 	// OnQuery is told of each query for an unsettled record's name, or for its
-	// challenge name: a hint that something out there has begun to look. The
+	// challenge name: a hint that something out there has begun to look. Proven is
+	// that whoever asked gets what is sent to its address: it came over TCP or
+	// brought a DNS cookie of ours. Else anybody may have asked in its name. The
 	// hostname is borrowed for the call, which must not block. Nil: nobody is.
-	OnQuery func(hostname []byte)
+	OnQuery func(hostname []byte, proven bool)
 }
 
 // Nameserver is one name server of the zone.

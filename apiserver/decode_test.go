@@ -87,3 +87,31 @@ func TestATimeThatCannotBeStoredIsRefused(t *testing.T) {
 	w.merge("a.example.com/status", `{"status":{"certificate":{"notAfter":"9999-12-31T22:59:59-01:00"}}}`).want(200)
 	w.get("a.example.com")
 }
+
+// FuzzReadMember holds what lists and selectors read of a stored record, without
+// decoding it, against encoding/json.
+func FuzzReadMember(f *testing.F) {
+	f.Add(storedRecord(f))
+	for _, seed := range []string{`{"metadata":{"name":"a","labels":{"a":"b"}}}`, `{"metadata":null}`, `{"metadata":[{"name":"a"}]}`, `{ "x" : [ {"metadata":{}} ] , "metadata" : { "name" : "b" } }`,
+		`{"metadata":{"x":{"name":"c"},"name":7}}`, `{"metadata":{"name":"a"`, `{}`, `null`, `"metadata"`, `{"metadata":{"labels":{"a":null}}}`} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		var name json.RawMessage
+		err := readMember(raw, &name, "metadata", "name")
+		if !json.Valid(raw) || bytes.Count(raw, []byte(`"metadata"`)) > 1 || bytes.Count(raw, []byte(`"name"`)) > 1 || bytes.ContainsAny(raw, `\`) {
+			return // not a record as the store has them
+		}
+		var want struct{ meta, name json.RawMessage }
+		object := map[string]json.RawMessage{}
+		if json.Unmarshal(raw, &object) == nil {
+			want.meta = object["metadata"]
+		}
+		if inner := map[string]json.RawMessage{}; want.meta != nil && json.Unmarshal(want.meta, &inner) == nil {
+			want.name = inner["name"]
+		}
+		if err != nil || !bytes.Equal(bytes.TrimSpace(name), bytes.TrimSpace(want.name)) {
+			t.Fatalf("%s: %s (%v), want %s", raw, name, err, want.name)
+		}
+	})
+}

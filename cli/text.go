@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"unicode"
 
 	"k8s.io/cli-runtime/pkg/printers"
 
@@ -82,11 +83,12 @@ func wrap(s string, width int) []string {
 }
 
 // harmless is a text of others without what a terminal would obey: beside what
-// EscapeTerminal replaces, the control characters of C1, of which U+009B begins
-// a sequence as ESC [ does (ECMA-48 section 5.3).
+// EscapeTerminal replaces, all other control characters but tab and new line,
+// among them those of C1, of which U+009B begins a sequence as ESC [ does
+// (ECMA-48 section 5.3).
 func harmless(s string) string {
 	return strings.Map(func(r rune) rune {
-		if r >= 0x80 && r < 0xa0 {
+		if unicode.IsControl(r) && r != '\t' && r != '\n' {
 			return '?'
 		}
 		return r

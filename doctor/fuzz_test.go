@@ -64,6 +64,11 @@ func FuzzReplies(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Add(raw, "ca.test")
+	m.Rcode = 12 // which has no name
+	if raw, err = m.Pack(); err != nil {
+		f.Fatal(err)
+	}
+	f.Add(raw, "ca.test")
 	f.Add([]byte("\x00\x00\x80\x03\x00\x01\x00\x00\x00\x00\x00\x00\x00\x00\x06\x00\x01"), "")
 	s := Setup{Zone: "cname.example.net", Nameservers: []Nameserver{{"ns1.example.net", []netip.Addr{netip.MustParseAddr("203.0.113.10")}}},
 		EdgeAddresses: []netip.Addr{netip.MustParseAddr("203.0.113.10")}, DNS: []string{":53"}, Hostnames: []string{"api.example.com"}}

@@ -189,6 +189,9 @@ func decodeEntry(e store.Entry) (*v1alpha3.DomainRecord, error) {
 // encodeEntry is the form in which a record is stored: without its
 // resourceVersion, which is the entry's revision.
 func (s *Server) encodeEntry(r *v1alpha3.DomainRecord) ([]byte, error) {
+	if err := checkTimes(r); err != nil {
+		return nil, err
+	}
 	stored := *r
 	stored.TypeMeta = typeMeta
 	stored.ResourceVersion = ""

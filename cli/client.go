@@ -15,7 +15,6 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/cli-runtime/pkg/printers"
 
 	"github.com/apoxy-dev/caddy-apoxy/api/v1alpha3"
 )
@@ -127,7 +126,7 @@ func (c *client) warnings(h http.Header) {
 		_, text, ok := strings.Cut(w, `"`)
 		if end := strings.LastIndexByte(text, '"'); ok && end >= 0 {
 			if plain, err := strconv.Unquote(`"` + text[:end] + `"`); err == nil {
-				fmt.Fprintln(c.warn, "warning: "+printers.EscapeTerminal(plain))
+				fmt.Fprintln(c.warn, "warning: "+harmless(plain))
 			}
 		}
 	}

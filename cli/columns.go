@@ -93,7 +93,7 @@ func (p *columnsPrinter) row(obj runtime.Object, w io.Writer) error {
 		var values []string
 		for _, group := range results {
 			for _, v := range group {
-				values = append(values, printers.EscapeTerminal(fmt.Sprint(v.Interface())))
+				values = append(values, harmless(fmt.Sprint(v.Interface())))
 			}
 		}
 		if cells[i] = strings.Join(values, ","); cells[i] == "" {

@@ -10,7 +10,6 @@ import (
 	"github.com/spf13/cobra"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/cli-runtime/pkg/printers"
 	"sigs.k8s.io/yaml"
 )
 
@@ -126,4 +125,4 @@ func comparison(u *unstructured.Unstructured) ([]byte, error) {
 	return raw, nil
 }
 
-func printable(raw []byte) string { return printers.EscapeTerminal(string(raw)) }
+func printable(raw []byte) string { return harmless(string(raw)) }

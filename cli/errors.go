@@ -14,7 +14,6 @@ import (
 	"github.com/spf13/cobra"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/cli-runtime/pkg/printers"
 )
 
 // Exit statuses.
@@ -68,7 +67,7 @@ func fail(env Env, cmd *cobra.Command, err error) error {
 		if _, ok := errors.AsType[usageError](err); ok && !strings.Contains(line, "--help") {
 			line += " (see " + cmd.CommandPath() + " --help)"
 		}
-		fmt.Fprintln(env.Stderr, "error: "+printers.EscapeTerminal(line))
+		fmt.Fprintln(env.Stderr, "error: "+harmless(line))
 	}
 	return env.Failed(cmd, ExitCode(err), err)
 }

@@ -10,7 +10,6 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/duration"
-	"k8s.io/cli-runtime/pkg/printers"
 
 	"github.com/apoxy-dev/caddy-apoxy/api/v1alpha3"
 )
@@ -40,7 +39,7 @@ func printPage(w io.Writer, r *v1alpha3.DomainRecord, now time.Time) error {
 
 func (p *page) line(format string, args ...any) {
 	if p.err == nil {
-		_, p.err = fmt.Fprintln(p.w, printers.EscapeTerminal(fmt.Sprintf(format, args...)))
+		_, p.err = fmt.Fprintln(p.w, harmless(fmt.Sprintf(format, args...)))
 	}
 }
 

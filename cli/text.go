@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"unicode"
 
 	"k8s.io/cli-runtime/pkg/printers"
 
@@ -51,7 +52,7 @@ func purposeWords(d v1alpha3.DNSRecord) string {
 func printRows(w io.Writer, rows [][]string, indent string) error {
 	tw := printers.GetNewTabWriter(w)
 	for _, row := range rows {
-		line := printers.EscapeTerminal(strings.Join(row, "\t"))
+		line := harmless(strings.Join(row, "\t"))
 		if _, err := fmt.Fprintln(tw, indent+line); err != nil {
 			return err
 		}
@@ -79,4 +80,17 @@ func wrap(s string, width int) []string {
 		lines = append(lines, line)
 	}
 	return lines
+}
+
+// harmless is a text of others without what a terminal would obey: beside what
+// EscapeTerminal replaces, all other control characters but tab and new line,
+// among them those of C1, of which U+009B begins a sequence as ESC [ does
+// (ECMA-48 section 5.3).
+func harmless(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) && r != '\t' && r != '\n' {
+			return '?'
+		}
+		return r
+	}, printers.EscapeTerminal(s))
 }

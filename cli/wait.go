@@ -12,7 +12,6 @@ import (
 	"github.com/spf13/cobra"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/cli-runtime/pkg/printers"
 	"k8s.io/client-go/util/jsonpath"
 
 	"github.com/apoxy-dev/caddy-apoxy/api/v1alpha3"
@@ -256,6 +255,6 @@ func (o *waitOptions) progress(r *v1alpha3.DomainRecord, told map[string]metav1.
 		if c.Message != "" {
 			line += ": " + strings.Join(strings.Fields(c.Message), " ")
 		}
-		fmt.Fprintln(o.env.Stderr, printers.EscapeTerminal(line))
+		fmt.Fprintln(o.env.Stderr, harmless(line))
 	}
 }

@@ -183,7 +183,7 @@ func (s *RRSet) pack(typ uint16) (*rrset, error) {
 		out.rdata = append(out.rdata, data)
 		until := int64(0)
 		if v.Expires != nil {
-			until = v.Expires.Unix()
+			until = max(v.Expires.Unix(), 1) // 0 is never
 		}
 		out.expires = append(out.expires, until)
 	}

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/libdns/libdns"
 	"github.com/miekg/dns"
@@ -174,6 +175,9 @@ func packValue(typ uint16, data string) ([]byte, error) {
 	name := dns.TypeToString[typ]
 	if len(data) > maxValueSize {
 		return nil, fmt.Errorf("%s value of %d octets: want at most %d", name, len(data), maxValueSize)
+	}
+	if !utf8.ValidString(data) { // the store keeps text
+		return nil, fmt.Errorf("%s value %q: want UTF-8", name, cut(data))
 	}
 	if typ == dns.TypeTXT {
 		return packText(data), nil

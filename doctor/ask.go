@@ -113,7 +113,10 @@ func (r reply) told() string {
 	case r.err != nil:
 		return r.err.Error()
 	case r.msg.Rcode != dns.RcodeSuccess:
-		return dns.RcodeToString[r.msg.Rcode]
+		if name, ok := dns.RcodeToString[r.msg.Rcode]; ok {
+			return name
+		}
+		return fmt.Sprintf("response code %d", r.msg.Rcode) // one without a name
 	}
 	if v := r.values(); len(v) > 0 {
 		return strings.Join(v, ", ")

@@ -164,6 +164,9 @@ func (s *spending) unmarshal(b []byte) error {
 		if err != nil {
 			return fmt.Errorf("decoding spent orders: %w", err)
 		}
+		if n < 0 || n > math.MaxInt32 || i < 0 || i >= math.MaxInt64/j.SlotNanos {
+			return fmt.Errorf("decoding spent orders: %d in slot %d of %d ns cannot have been", n, i, j.SlotNanos)
+		}
 		// A slot of another length is dated by its end: late is safe.
 		slots[s.slotOf(time.Unix(0, (i+1)*j.SlotNanos-1))] += n
 	}

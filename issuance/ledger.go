@@ -248,7 +248,7 @@ func (l *ledger) apply(key string, value []byte, revision int64, now time.Time) 
 		switch old := l.holds[k]; {
 		case readable && old.Until.After(now) && old.Until.After(h.Until):
 			// What is stored is of before, or the CA is down besides.
-		case !readable || now.Sub(h.Until) > 24*time.Hour:
+		case !readable || now.Sub(h.Until) > 24*time.Hour || h.Until.Sub(now) > 2*longestHold:
 			delete(l.holds, k)
 		default:
 			l.holds[k] = h
@@ -265,7 +265,10 @@ func (l *ledger) apply(key string, value []byte, revision int64, now time.Time) 
 		s = newSpending(Budget{Orders: 1, Per: 3 * time.Hour})
 		l.spent[k] = s
 	}
-	if s.budget.Orders > 0 && s.unmarshal(value) == nil {
+	if s.budget.Orders > 0 {
+		// What cannot be read is written over by the next order: else none could
+		// be taken ever again.
+		_ = s.unmarshal(value)
 		l.stored[k] = revision
 	}
 }

@@ -1,0 +1,36 @@
+package hosts
+
+import (
+	"encoding/json"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/apoxy-dev/caddy-apoxy/api/v1alpha3"
+)
+
+// FuzzDecode holds whatever the store may have at a key against encoding/json:
+// the same record or a refusal by both, and a record that is taken is the one
+// that its key names. What the table has of it can be made.
+func FuzzDecode(f *testing.F) {
+	for value := range samples(f) {
+		f.Add("a", []byte(value))
+		f.Add("api.example.com", []byte(value))
+	}
+	f.Add("a", []byte(`{"spec":{"NAME":"b","name":"a"},"metadata":{"name":"a"}}`))
+	f.Add("a", []byte(`{"metadata":{"name":"a"},"spec":{"name":"a"},"status":{"conditions":[{"lastTransitionTime":"9999-12-31T23:59:59-01:00"}]}}`))
+	f.Fuzz(func(t *testing.T, name string, value []byte) {
+		got, err := decode(Prefix+name, value)
+		want := new(v1alpha3.DomainRecord)
+		refused := json.Unmarshal(value, want) != nil || want.Spec.Name == "" || want.Name != name
+		if refused != (err != nil) {
+			t.Fatalf("%q at %q: %v, but encoding/json refuses it: %v", value, name, err, refused)
+		}
+		if refused {
+			return
+		}
+		if d := cmp.Diff(want, got); d != "" {
+			t.Fatalf("%q (-encoding/json +decoded):\n%s", value, d)
+		}
+	})
+}

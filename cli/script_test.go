@@ -95,7 +95,7 @@ func newWorld(dir string) (*world, error) {
 		Store: st,
 		Zone:  func() string { return zone },
 		Now:   func() time.Time { return start },
-		Prepare: func(r *v1alpha3.DomainRecord) {
+		Prepare: func(r, _ *v1alpha3.DomainRecord) {
 			r.Status.Type, r.Status.Phase = v1alpha3.StatusTypeRef, v1alpha3.PhasePending
 			r.Status.DNSRecords = v1alpha3.ExpectedDNSRecords(r, zone, "")
 		},

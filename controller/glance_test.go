@@ -104,7 +104,7 @@ func TestQuestionsOfAGlance(t *testing.T) {
 			b := newBench(t, newTestResolver(t, w))
 			defer b.store.Close()
 			r := tlsRecord(c.host)
-			r.Status = ownership.Initial(r, b.settings, time.Now())
+			r.Status = ownership.Initial(r, ownership.Contest{}, b.settings, time.Now())
 			s, found := b.spot(t.Context(), r, sighting{}, 0)
 			var seen []Kind
 			for kind, o := range map[Kind]ownership.DNSObservation{KindTraffic: s.traffic, KindACMEChallenge: s.challenge} {
@@ -298,7 +298,7 @@ func BenchmarkSpoofedQuery(b *testing.B) {
 			bench := newBench(b, r)
 			defer bench.store.Close()
 			record := tlsRecord("api.example.com")
-			record.Status = ownership.Initial(record, bench.settings, time.Now())
+			record.Status = ownership.Initial(record, ownership.Contest{}, bench.settings, time.Now())
 			before := packets(w)
 			for b.Loop() {
 				bench.spot(b.Context(), record, sighting{}, 0)

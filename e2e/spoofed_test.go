@@ -13,9 +13,9 @@ import (
 	"github.com/apoxy-dev/caddy-apoxy/e2e/testnet"
 )
 
-// victim counts what reaches UDP port 53 of an address, but for what comes from
+// spoofedVictim counts what reaches UDP port 53 of an address, but for what comes from
 // another, and answers nothing, until the test ends.
-func victim(t *testing.T, addr, but string) *atomic.Int64 {
+func spoofedVictim(t *testing.T, addr, but string) *atomic.Int64 {
 	t.Helper()
 	conn, err := net.ListenPacket("udp", addr+":53")
 	if err != nil {
@@ -60,7 +60,7 @@ func TestSpoofedQueriesAreNoWeapon(t *testing.T) {
 	p.useResolvers(t, resolverAddr)
 	named, customer := customer(t, n, "victims"), customer(t, n, "attacker")
 	named.set(t, "ns A "+victimAddr)
-	packets := victim(t, victimAddr, resolverAddr)
+	packets := spoofedVictim(t, victimAddr, resolverAddr)
 	host := "api.sub." + customer.name
 	p.create(t, host, false)
 	customer.set(t, "sub NS ns."+named.name+".")

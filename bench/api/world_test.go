@@ -53,7 +53,7 @@ func newWorld(b *testing.B) *world {
 	api, err := apiserver.New(apiserver.Config{
 		Store: s,
 		Zone:  func() string { return bench.Zone },
-		Prepare: func(r *v1alpha3.DomainRecord) {
+		Prepare: func(r, _ *v1alpha3.DomainRecord) {
 			r.Status.Type, r.Status.Phase = v1alpha3.StatusTypeRef, v1alpha3.PhasePending
 			r.Status.DNSRecords = v1alpha3.ExpectedDNSRecords(r, bench.Zone, "")
 		},

@@ -59,9 +59,9 @@ func (c *Controller) recall(e *entry, r *v1alpha3.DomainRecord, now time.Time) {
 	switch {
 	case owned == nil:
 	case owned.Status == metav1.ConditionTrue && unfounded(r, now):
-		c.brake.note(r.Name, true, now)
+		c.brake.recallGone(r.Name, r.Owner(), ownership.WithdrawnSince(r))
 	case owned.Reason == v1alpha3.ReasonProofWithdrawn && now.Sub(owned.LastTransitionTime.Time) < window:
-		c.brake.recall(owned.LastTransitionTime.Time)
+		c.brake.recallFall(r.Name, r.Owner(), owned.LastTransitionTime.Time)
 	}
 	if r.WantsTLS() && (s.Phase == v1alpha3.PhaseIssuing || s.Phase == v1alpha3.PhaseActive) {
 		wildcard := v1alpha3.IsWildcard(r.Spec.Name)
@@ -75,12 +75,7 @@ func unfounded(r *v1alpha3.DomainRecord, now time.Time) bool {
 	if cert := r.Status.Certificate; r.WantsTLS() && cert != nil && cert.NotAfter != nil && cert.NotAfter.After(now) {
 		return false
 	}
-	for i := range r.Status.DNSRecords {
-		if r.Status.DNSRecords[i].Configured {
-			return false
-		}
-	}
-	return true
+	return !leads(&r.Status)
 }
 
 func (c *Controller) deleted(ch hosts.Change) {
@@ -94,7 +89,7 @@ func (c *Controller) deleted(ch hosts.Change) {
 	if ch.Previous != nil {
 		hostname = ch.Previous.Spec.Name
 	}
-	c.brake.note(ch.Name, false, time.Time{})
+	c.brake.forget(ch.Name, false, c.cfg.Now())
 	c.seen.drop(ch.Name)
 	if hostname == "" {
 		return
@@ -113,7 +108,7 @@ func (c *Controller) forgetGone(e *entry) {
 	gone := e.gone && c.byName[e.name] == nil
 	c.mu.Unlock()
 	if gone {
-		c.brake.note(e.name, false, time.Time{})
+		c.brake.forget(e.name, false, c.cfg.Now())
 		c.seen.drop(e.name)
 	}
 }

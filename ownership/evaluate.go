@@ -25,6 +25,9 @@ type Input struct {
 	Token string
 	// HoldDetach: the fleet brake holds, so ownership does not fall now.
 	HoldDetach bool
+	// HeldSince and HeldUntil are since when it holds, and until when unless
+	// the majority of look-ups goes on finding everything gone.
+	HeldSince, HeldUntil time.Time
 }
 
 // Verdict is what the observations mean.
@@ -54,6 +57,7 @@ type Verdict struct {
 func Evaluate(in Input) Verdict {
 	e := newEvaluation(in.Record, in.Settings, in.Now)
 	e.obs, e.token, e.hold = in.Observations, in.Token, in.HoldDetach
+	e.heldSince, e.heldUntil = in.HeldSince, in.HeldUntil
 	e.lookAtRecords()
 	e.lookAtCertificate()
 	e.decideOwnership()
@@ -109,6 +113,8 @@ type evaluation struct {
 	token      string
 	hold       bool
 	tls        bool
+
+	heldSince, heldUntil time.Time
 
 	traffic, delegation, challenge finding
 	cert                           certificate

@@ -110,7 +110,8 @@ func newWorld(t *testing.T, host string, tls bool) *world {
 }
 
 func (w *world) input() Input {
-	return Input{Record: w.r, Observations: w.obs, Settings: w.settings, Now: w.now, Token: w.token, HoldDetach: w.hold}
+	return Input{Record: w.r, Observations: w.obs, Settings: w.settings, Now: w.now, Token: w.token,
+		HoldDetach: w.hold, HeldSince: testEpoch.Add(59 * time.Minute), HeldUntil: testEpoch.Add(119 * time.Minute)}
 }
 
 // look evaluates once, keeps the status and checks what holds always.

@@ -78,8 +78,9 @@ func NextLook(r *v1alpha3.DomainRecord, a Activity, s Settings, now time.Time, j
 
 // Defaults of the settings.
 const (
-	DefaultCheckInterval = 30 * time.Second
-	DefaultDetachAfter   = 10 * time.Minute
+	DefaultCheckInterval  = 30 * time.Second
+	DefaultDetachAfter    = 10 * time.Minute
+	DefaultFleetBrakeHold = time.Hour
 )
 
 func between(d, least, most time.Duration) time.Duration { return min(max(d, least), most) }

@@ -180,6 +180,8 @@ type Settings struct {
 	// DetachAfter is how long every proof must be affirmatively gone before
 	// OwnershipVerified falls.
 	DetachAfter time.Duration
+	// FleetBrakeHold is how long the fleet brake may hold; 0 is the default.
+	FleetBrakeHold time.Duration
 	// CAIssuers are the CAA issuer domain names of the configured CAs, such as
 	// letsencrypt.org; for messages.
 	CAIssuers []string

@@ -30,8 +30,9 @@ var errNoEtcd = errors.New("store etcd is not part of this version: use `store b
 // The shortest that make sense: below, the looks at one record would follow
 // each other without a pause, and one failed look would take a domain down.
 const (
-	leastCheckInterval = 10 * time.Millisecond
-	leastDetachAfter   = 100 * time.Millisecond
+	leastCheckInterval  = 10 * time.Millisecond
+	leastDetachAfter    = 100 * time.Millisecond
+	leastFleetBrakeHold = 100 * time.Millisecond
 )
 
 // App attaches customers' domains: it keeps DomainRecords, serves the
@@ -57,6 +58,11 @@ type App struct {
 	// How long every proof must be affirmatively gone before a record's
 	// ownership falls, at least 100ms. Default: 10m.
 	DetachAfter caddy.Duration `json:"detach_after,omitempty"`
+
+	// How long the fleet brake may hold, at least 100ms: it keeps all records
+	// verified when too many would lose ownership together. It goes on while
+	// the majority of look-ups finds every proof gone. Default: 1h.
+	FleetBrakeHold caddy.Duration `json:"fleet_brake_hold,omitempty"`
 
 	// Where records live. Default: bolt in Caddy's data directory.
 	StoreRaw json.RawMessage `json:"store,omitempty" caddy:"namespace=apoxy.stores inline_key=module"`
@@ -157,13 +163,17 @@ func (a *App) provisionSettings(repl *caddy.Replacer) error {
 	if a.DetachAfter == 0 {
 		a.DetachAfter = caddy.Duration(10 * time.Minute)
 	}
+	if a.FleetBrakeHold == 0 {
+		a.FleetBrakeHold = caddy.Duration(ownership.DefaultFleetBrakeHold)
+	}
 	if err := a.checkDurations(); err != nil {
 		return err
 	}
 	a.settings = ownership.Settings{
-		Zone:          observed(a.zone),
-		CheckInterval: time.Duration(a.CheckInterval),
-		DetachAfter:   time.Duration(a.DetachAfter),
+		Zone:           observed(a.zone),
+		CheckInterval:  time.Duration(a.CheckInterval),
+		DetachAfter:    time.Duration(a.DetachAfter),
+		FleetBrakeHold: time.Duration(a.FleetBrakeHold),
 	}
 	return nil
 }
@@ -177,6 +187,7 @@ func (a *App) checkDurations() error {
 	}{
 		{"check_interval", time.Duration(a.CheckInterval), leastCheckInterval},
 		{"detach_after", time.Duration(a.DetachAfter), leastDetachAfter},
+		{"fleet_brake_hold", time.Duration(a.FleetBrakeHold), leastFleetBrakeHold},
 	} {
 		if o.value != 0 && o.value < o.least {
 			return fmt.Errorf(`%s: expected at least %s, got %s: give a number and its unit, such as "30s"`, o.name, o.least, o.value)

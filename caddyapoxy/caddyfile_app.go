@@ -48,6 +48,7 @@ func parseGlobalOption(d *caddyfile.Dispenser, existing any) (any, error) {
 //		resolvers      <addresses...>
 //		check_interval <duration>
 //		detach_after   <duration>
+//		fleet_brake_hold <duration>
 //		store          <engine> ...
 //	}
 func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
@@ -74,10 +75,12 @@ func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 			err = parseDuration(d, &a.CheckInterval)
 		case "detach_after":
 			err = parseDuration(d, &a.DetachAfter)
+		case "fleet_brake_hold":
+			err = parseDuration(d, &a.FleetBrakeHold)
 		case "store":
 			err = a.parseStore(d)
 		default:
-			return d.Errf("apoxy has no option %q: expected zone, zonefile, dns, resolvers, check_interval, detach_after or store", option)
+			return d.Errf("apoxy has no option %q: expected zone, zonefile, dns, resolvers, check_interval, detach_after, fleet_brake_hold or store", option)
 		}
 		if err != nil {
 			return err

@@ -15,7 +15,7 @@ import (
 // is more likely ours, or that of a resolver, than theirs. What too many is, and
 // for how long it stops them, ownership.Fleet and ownership.Hold say.
 //
-// It keeps some 200 bytes of each record that has no proof left and, while it
+// It keeps some 250 bytes of each record that has no proof left and, while it
 // holds, 60 of each that has.
 type brake struct {
 	settings   func() ownership.Settings

@@ -19,7 +19,7 @@ func TestBrakeReleased(t *testing.T) {
 	var hosts, records []string
 	add := func(owner string, many int) {
 		for range many {
-			host := fmt.Sprintf("h%d.%s", len(hosts), d.name)
+			host := fmt.Sprintf("%s%d.%s", owner, len(hosts), d.name)
 			hosts = append(hosts, host)
 			records = append(records, host+". CNAME "+host+"."+testnet.Zone+".")
 			p.add(t, host, false, map[string]string{"core.apoxy.dev/owner": owner})
@@ -51,8 +51,8 @@ func TestBrakeReleased(t *testing.T) {
 	for _, host := range p.names(t) {
 		p.delete(t, host)
 	}
-	add("alice", 6)
 	add("bob", 6)
+	add("carol", 6) // other hostnames: those of before are Alice's
 	d.set(t)
 	eventually(t, 60*time.Second, "the brake", func() error {
 		for _, host := range hosts {

@@ -3,14 +3,17 @@ package caddyapoxy
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/apoxy-dev/caddy-apoxy/apiserver"
+	"github.com/apoxy-dev/caddy-apoxy/cli"
 )
 
 func init() {
@@ -40,21 +43,13 @@ func (a *AdminAPI) Routes() []caddy.AdminRoute {
 	for _, pattern := range apiserver.Paths {
 		routes = append(routes, caddy.AdminRoute{Pattern: pattern, Handler: caddy.AdminHandlerFunc(a.serve)})
 	}
-	return routes
+	return append(routes, caddy.AdminRoute{Pattern: cli.BrakeReleasePath, Handler: caddy.AdminHandlerFunc(a.releaseBrake)})
 }
 
 // serve finds the app anew for every request: after a failed reload the admin
 // endpoint belongs to a configuration that never ran.
 func (a *AdminAPI) serve(w http.ResponseWriter, r *http.Request) error {
-	active := caddy.ActiveContext()
-	if active.Context == nil {
-		return unavailable(w, "Caddy is starting: its first configuration is not in force yet")
-	}
-	v, err := active.AppIfConfigured("apoxy")
-	if err != nil {
-		return unavailable(w, "the running configuration has no apoxy app: add the global option `apoxy { zone … }`")
-	}
-	rt, err := v.(*App).runtime(r.Context())
+	rt, err := runtimeInForce(r.Context())
 	if err != nil {
 		return unavailable(w, err.Error())
 	}
@@ -65,6 +60,40 @@ func (a *AdminAPI) serve(w http.ResponseWriter, r *http.Request) error {
 		r = r.WithContext(ctx)
 	}
 	rt.api.ServeHTTP(w, r)
+	return nil
+}
+
+// runtimeInForce is the runtime of the configuration in force.
+func runtimeInForce(ctx context.Context) (*runtime, error) {
+	active := caddy.ActiveContext()
+	if active.Context == nil {
+		return nil, errors.New("Caddy is starting: its first configuration is not in force yet")
+	}
+	v, err := active.AppIfConfigured("apoxy")
+	if err != nil {
+		return nil, errors.New("the running configuration has no apoxy app: add the global option `apoxy { zone … }`")
+	}
+	return v.(*App).runtime(ctx)
+}
+
+// releaseBrake answers POST at cli.BrakeReleasePath.
+func (a *AdminAPI) releaseBrake(w http.ResponseWriter, r *http.Request) error {
+	if r.Method != http.MethodPost {
+		w.Header().Set("Allow", http.MethodPost)
+		return caddy.APIError{HTTPStatus: http.StatusMethodNotAllowed, Err: fmt.Errorf("%s: releasing the fleet brake takes POST", r.Method)}
+	}
+	rt, err := runtimeInForce(r.Context())
+	if err != nil {
+		return unavailable(w, err.Error())
+	}
+	var answer cli.BrakeRelease
+	if released := rt.controller.ReleaseBrake(); released != nil {
+		answer = cli.BrakeRelease{Released: true, Since: released.Since.UTC().Truncate(time.Second), Gone: released.Gone, Due: released.Due}
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if err := json.NewEncoder(w).Encode(answer); err != nil {
+		return fmt.Errorf("answering that the fleet brake is released: %w", err)
+	}
 	return nil
 }
 

@@ -31,8 +31,9 @@ var errNoEtcd = errors.New("store etcd is not part of this version: use `store b
 // The shortest that make sense: below, the looks at one record would follow
 // each other without a pause, and one failed look would take a domain down.
 const (
-	leastCheckInterval = 10 * time.Millisecond
-	leastDetachAfter   = 100 * time.Millisecond
+	leastCheckInterval  = 10 * time.Millisecond
+	leastDetachAfter    = 100 * time.Millisecond
+	leastFleetBrakeHold = 100 * time.Millisecond
 )
 
 // App attaches customers' domains: it keeps DomainRecords, serves the
@@ -71,6 +72,11 @@ type App struct {
 	// How long every proof must be affirmatively gone before a record's
 	// ownership falls, at least 100ms. Default: 10m.
 	DetachAfter caddy.Duration `json:"detach_after,omitempty"`
+
+	// How long the fleet brake may hold, at least 100ms: it keeps all records
+	// verified when too many would lose ownership together. It goes on while
+	// the majority of look-ups finds every proof gone. Default: 1h.
+	FleetBrakeHold caddy.Duration `json:"fleet_brake_hold,omitempty"`
 
 	// What proves a record that is not verified yet: "cname", the fixed records
 	// of the guide, and its token only where another owner has or had a claim; or
@@ -191,6 +197,9 @@ func (a *App) provisionSettings(repl *caddy.Replacer) error {
 	if a.DetachAfter == 0 {
 		a.DetachAfter = caddy.Duration(10 * time.Minute)
 	}
+	if a.FleetBrakeHold == 0 {
+		a.FleetBrakeHold = caddy.Duration(ownership.DefaultFleetBrakeHold)
+	}
 	if a.Proof = repl.ReplaceAll(a.Proof, ""); a.Proof == "" {
 		a.Proof = proofCNAME
 	}
@@ -198,11 +207,12 @@ func (a *App) provisionSettings(repl *caddy.Replacer) error {
 		return err
 	}
 	a.settings = ownership.Settings{
-		Zone:          observed(a.zone),
-		CheckInterval: time.Duration(a.CheckInterval),
-		DetachAfter:   time.Duration(a.DetachAfter),
-		ProofToken:    a.Proof == proofToken,
-		UnprovenTTL:   time.Duration(a.UnprovenTTL),
+		Zone:           observed(a.zone),
+		CheckInterval:  time.Duration(a.CheckInterval),
+		DetachAfter:    time.Duration(a.DetachAfter),
+		FleetBrakeHold: time.Duration(a.FleetBrakeHold),
+		ProofToken:     a.Proof == proofToken,
+		UnprovenTTL:    time.Duration(a.UnprovenTTL),
 	}
 	return nil
 }
@@ -216,6 +226,7 @@ func (a *App) checkDurations() error {
 	}{
 		{"check_interval", time.Duration(a.CheckInterval), leastCheckInterval},
 		{"detach_after", time.Duration(a.DetachAfter), leastDetachAfter},
+		{"fleet_brake_hold", time.Duration(a.FleetBrakeHold), leastFleetBrakeHold},
 		{"unproven_ttl", time.Duration(a.UnprovenTTL), 1},
 	} {
 		if o.value != 0 && o.value < o.least {

@@ -50,6 +50,7 @@ func parseGlobalOption(d *caddyfile.Dispenser, existing any) (any, error) {
 //		private_networks <networks...>
 //		check_interval <duration>
 //		detach_after   <duration>
+//		fleet_brake_hold <duration>
 //		proof          cname|token
 //		unproven_ttl   <duration>
 //		store          <engine> ...
@@ -82,6 +83,8 @@ func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 			err = parseDuration(d, &a.CheckInterval)
 		case "detach_after":
 			err = parseDuration(d, &a.DetachAfter)
+		case "fleet_brake_hold":
+			err = parseDuration(d, &a.FleetBrakeHold)
 		case "proof":
 			if !d.AllArgs(&a.Proof) || checkProof(a.Proof) != nil {
 				return d.Errf("proof: expected cname or token, got %q", a.Proof)
@@ -91,7 +94,7 @@ func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		case "store":
 			err = a.parseStore(d)
 		default:
-			return d.Errf("apoxy has no option %q: expected zone, zonefile, dns, dns_rate_limit, resolvers, private_networks, check_interval, detach_after, proof, unproven_ttl or store", option)
+			return d.Errf("apoxy has no option %q: expected zone, zonefile, dns, dns_rate_limit, resolvers, private_networks, check_interval, detach_after, fleet_brake_hold, proof, unproven_ttl or store", option)
 		}
 		if err != nil {
 			return err

@@ -17,7 +17,7 @@ import (
 )
 
 // openTestRuntime returns a runtime over a fresh store, not yet started.
-func openTestRuntime(t *testing.T, logger *zap.Logger) *runtime {
+func openTestRuntime(t testing.TB, logger *zap.Logger) *runtime {
 	t.Helper()
 	s := &BoltStore{Path: filepath.Join(t.TempDir(), "apoxy.db")}
 	if err := s.Provision(caddy.Context{}); err != nil {

@@ -1,6 +1,7 @@
 package caddyapoxy
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -19,7 +20,8 @@ func init() {
 }
 
 // pendingWait bounds how long a handshake waits for the first look at a record
-// that has no proof yet: the visitor may be the first sign of the cutover.
+// that has no proof yet: the visitor may be the first sign of the cutover. How
+// many may wait so, the table bounds; the others are refused at once.
 const pendingWait = 3 * time.Second
 
 // Permission allows a certificate to be loaded or obtained for a name only
@@ -30,7 +32,8 @@ type Permission struct {
 	// verified. Default: 0, not at all.
 	Wait caddy.Duration `json:"wait,omitempty"`
 
-	app *App
+	app   *App
+	first time.Duration // in place of pendingWait, unless zero
 }
 
 // CaddyModule returns the Caddy module information.
@@ -95,22 +98,32 @@ func needsFirst(h *hosts.Host, err error) bool { return err == nil && !h.TLSRead
 // wait holds the handshake while the record is looked at and its certificate
 // issued.
 func (p *Permission) wait(ctx context.Context, rt *runtime, h *hosts.Host) error {
-	hostname := h.Hostname
+	hostname, end := h.Hostname, time.Now().Add(time.Duration(p.Wait))
 	rt.hintHandshake(ctx, hostname)
 	if rt.inTrouble(h) {
 		return decide(h) // waiting would not help
 	}
+	if h.Phase == v1alpha3.PhasePending || h.Phase == v1alpha3.PhaseDetached {
+		now, err := rt.table.WaitFirst(hostname, min(cmp.Or(p.first, pendingWait), time.Duration(p.Wait)), firstSeen)
+		if err != nil {
+			return decide(now)
+		}
+	}
+	return p.waitIssued(ctx, rt, hostname, end)
+}
+
+// firstSeen reports whether a look has found that a record has a proof.
+func firstSeen(h *hosts.Host) bool {
+	return h == nil || h.Verified || h.Phase == v1alpha3.PhaseIssuing
+}
+
+// waitIssued holds the handshake until end at most, while the certificate is on
+// its way.
+func (p *Permission) waitIssued(ctx context.Context, rt *runtime, hostname string, end time.Time) error {
 	// All who come for this name meanwhile get this answer: that of a visitor
 	// who leaves must be as good as any.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Duration(p.Wait))
+	ctx, cancel := context.WithDeadline(context.WithoutCancel(ctx), end)
 	defer cancel()
-	if h.Phase == v1alpha3.PhasePending || h.Phase == v1alpha3.PhaseDetached {
-		first, stop := context.WithTimeout(ctx, pendingWait)
-		_, _ = rt.table.Wait(first, hostname, func(h *hosts.Host) bool {
-			return h == nil || h.Verified || h.Phase == v1alpha3.PhaseIssuing
-		})
-		stop()
-	}
 	now, err := rt.table.Wait(ctx, hostname, func(h *hosts.Host) bool {
 		return h == nil || !h.TLS || h.TLSReady || !h.Verified && h.Phase != v1alpha3.PhaseIssuing || rt.stalled(hostname)
 	})

@@ -3,6 +3,9 @@ package caddyapoxy
 import (
 	"context"
 	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -113,4 +116,127 @@ func TestPermissionWaits(t *testing.T) {
 			t.Errorf("decided %v", err)
 		}
 	})
+}
+
+// Anybody can send handshakes for a record that nobody has proven. certmagic asks
+// the permission for one of those that come for the same name at a time and gives
+// its answer to the others (handshake.go, certLoadWaitChans). So what is bounded
+// for each record are handshakes for different names of one wildcard, and what is
+// bounded in all are those for many records; handshakes for one exact name wait
+// with the one of them that asks, at most for pendingWait.
+func TestAFloodOfHandshakesForUnprovenRecords(t *testing.T) {
+	const perRecord, inAll = 16, 1024 // as hosts.Table.WaitFirst lets in
+	newPermission := func(t *testing.T) (*Permission, *runtime) {
+		rt := openTestRuntime(t, zap.NewNop())
+		p := &Permission{Wait: caddy.Duration(time.Hour), app: new(App), first: time.Hour}
+		p.app.rt.Store(rt)
+		return p, rt
+	}
+	pending := func(hostname string) *hosts.Host {
+		return &hosts.Host{Hostname: hostname, TLS: true, Phase: v1alpha3.PhasePending}
+	}
+	// flood asks for all names at once and returns how many are refused at once,
+	// and what the others are told when the records are gone.
+	flood := func(t *testing.T, p *Permission, names []string) (refused func() int64, others chan error) {
+		var n atomic.Int64
+		others = make(chan error, len(names))
+		for _, name := range names {
+			go func() {
+				switch err := p.CertificateAllowed(context.Background(), name); err {
+				case errUnverified:
+					n.Add(1)
+				default:
+					others <- err
+				}
+			}()
+		}
+		return n.Load, others
+	}
+	t.Run("of one wildcard", func(t *testing.T) {
+		p, rt := newPermission(t)
+		rt.table.Set(pending("*.example.com"))
+		var names []string
+		for i := range 500 {
+			names = append(names, fmt.Sprintf("h%d.example.com", i))
+		}
+		refused, others := flood(t, p, names)
+		until(t, "the refusals", func() bool { return refused() == int64(len(names)-perRecord) })
+		if err := p.CertificateAllowed(t.Context(), "one-more.example.com"); err != errUnverified {
+			t.Errorf("one more is answered %v", err)
+		}
+		if allocs := testing.AllocsPerRun(1000, func() { _ = p.CertificateAllowed(context.Background(), "one-more.example.com") }); allocs != 0 {
+			t.Errorf("a refusal costs %v allocations", allocs)
+		}
+		rt.table.Delete("*.example.com")
+		for range perRecord {
+			if err := <-others; err != errUnknownName {
+				t.Errorf("one that waited is answered %v", err)
+			}
+		}
+	})
+	t.Run("of many records, beside one whose certificate is on its way", func(t *testing.T) {
+		p, rt := newPermission(t)
+		const issuing = "issuing.example.com"
+		rt.table.Set(&hosts.Host{Hostname: issuing, TLS: true, Verified: true, Phase: v1alpha3.PhaseActive})
+		var names []string
+		for i := range 2 * inAll {
+			names = append(names, fmt.Sprintf("www.h%d.com", i))
+			rt.table.Set(pending(names[i]))
+		}
+		refused, others := flood(t, p, names)
+		until(t, "the refusals", func() bool { return refused() == inAll })
+		waiting := make(chan error, 1)
+		go func() { waiting <- p.CertificateAllowed(context.Background(), issuing) }()
+		select {
+		case err := <-waiting:
+			t.Fatalf("it did not wait for its certificate: %v", err)
+		case <-time.After(50 * time.Millisecond):
+		}
+		rt.table.Set(&hosts.Host{Hostname: issuing, TLS: true, Verified: true, TLSReady: true, Phase: v1alpha3.PhaseActive})
+		if err := <-waiting; err != nil {
+			t.Errorf("it is answered %v", err)
+		}
+		for _, name := range names {
+			rt.table.Delete(name)
+		}
+		for range inAll {
+			if err := <-others; err != errUnknownName {
+				t.Errorf("one that waited is answered %v", err)
+			}
+		}
+	})
+}
+
+// BenchmarkPermissionRefusesAFlood is a handshake too many for a record that
+// nobody has proven.
+func BenchmarkPermissionRefusesAFlood(b *testing.B) {
+	rt := openTestRuntime(b, zap.NewNop())
+	p := &Permission{Wait: caddy.Duration(20 * time.Second), app: new(App)}
+	p.app.rt.Store(rt)
+	rt.table.Set(&hosts.Host{Hostname: "*.example.com", TLS: true, Phase: v1alpha3.PhasePending})
+	gone := make(chan struct{}, 16)
+	var in sync.WaitGroup
+	for range cap(gone) {
+		in.Add(2) // asked before it waits, and once it does
+		go func() {
+			_, _ = rt.table.WaitFirst("*.example.com", time.Hour, func(h *hosts.Host) bool {
+				if h != nil {
+					in.Done()
+				}
+				return h == nil
+			})
+			gone <- struct{}{}
+		}()
+	}
+	in.Wait()
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := p.CertificateAllowed(context.Background(), "api.example.com"); err != errUnverified {
+			b.Fatal(err)
+		}
+	}
+	rt.table.Delete("*.example.com")
+	for range cap(gone) {
+		<-gone
+	}
 }

@@ -48,6 +48,8 @@ type client struct {
 // request is one call.
 type request struct {
 	method string
+	// path in place of that of the records.
+	path string
 	// name of the record; empty: the collection.
 	name, subresource string
 	query             url.Values
@@ -57,6 +59,9 @@ type request struct {
 }
 
 func (r request) url(base string) string {
+	if r.path != "" {
+		return base + r.path
+	}
 	u := base + collection
 	if r.name != "" {
 		u += "/" + url.PathEscape(r.name)

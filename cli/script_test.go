@@ -29,12 +29,15 @@ var start = time.Date(2026, 2, 1, 12, 0, 0, 0, time.UTC)
 
 // TestMain also is the command itself, for scripts to run as a process.
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"domainrecord": func() { os.Exit(execute(os.Args[1:])) }})
+	testscript.Main(m, map[string]func(){
+		"domainrecord": func() { os.Exit(execute(Command, os.Args[1:])) },
+		"brake":        func() { os.Exit(execute(BrakeCommand, os.Args[1:])) },
+	})
 }
 
-func execute(args []string) int {
+func execute(command func(Env) *cobra.Command, args []string) int {
 	address := ""
-	cmd := Command(Env{
+	cmd := command(Env{
 		Flags: func(cmd *cobra.Command) {
 			cmd.PersistentFlags().StringVar(&address, "address", os.Getenv("ADDRESS"), "the admin endpoint")
 		},
@@ -70,6 +73,8 @@ func TestScripts(t *testing.T) {
 			},
 			"forbidssa": func(ts *testscript.TestScript, _ bool, _ []string) { ts.Value("world").(*world).noSSA.Store(true) },
 			"awaiting":  scriptAwaiting,
+			"hold":      func(ts *testscript.TestScript, _ bool, _ []string) { ts.Value("world").(*world).brake.Store(true) },
+			"noapp":     func(ts *testscript.TestScript, _ bool, _ []string) { ts.Value("world").(*world).noApp.Store(true) },
 		},
 	})
 }
@@ -82,6 +87,8 @@ type world struct {
 	noSSA   atomic.Bool
 	expired atomic.Bool
 	forget  atomic.Bool
+	brake   atomic.Bool // it holds
+	noApp   atomic.Bool
 	watches atomic.Int64
 }
 
@@ -112,6 +119,10 @@ func newWorld(dir string) (*world, error) {
 }
 
 func (w *world) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
+	if r.URL.Path == BrakeReleasePath {
+		w.releaseBrake(rw, r)
+		return
+	}
 	if r.Header.Get("Content-Type") == typeApplyPatch && w.noSSA.Load() {
 		rw.Header().Set("Content-Type", typeJSON)
 		rw.WriteHeader(http.StatusUnsupportedMediaType)
@@ -190,9 +201,34 @@ func scriptKubectl(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(ts.Value("world").(*world).send(http.MethodDelete, collection+"/"+args[0], typeJSON, nil))
 }
 
-// scriptExitCode runs the command and holds its exit status: exitcode N ARGS...
+// releaseBrake answers as the admin endpoint does.
+func (w *world) releaseBrake(rw http.ResponseWriter, r *http.Request) {
+	rw.Header().Set("Content-Type", typeJSON)
+	switch {
+	case r.Method != http.MethodPost:
+		rw.WriteHeader(http.StatusMethodNotAllowed)
+	case w.noApp.Load():
+		rw.WriteHeader(http.StatusServiceUnavailable)
+		fmt.Fprint(rw, `{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"ServiceUnavailable","code":503,"message":"the running configuration has no apoxy app"}`)
+	default:
+		b := BrakeRelease{Released: w.brake.Swap(false)}
+		if b.Released {
+			b.Since, b.Gone, b.Due = start, 14, 12
+		}
+		_ = json.NewEncoder(rw).Encode(b)
+	}
+}
+
+// scriptExitCode runs a command and holds its exit status: exitcode N ARGS...
+// It is domainrecord, or the one named before the arguments as in "brake:".
 func scriptExitCode(ts *testscript.TestScript, _ bool, args []string) {
-	err := ts.Exec("domainrecord", args[1:]...)
+	program, rest := "domainrecord", args[1:]
+	if len(rest) > 0 {
+		if name, ok := strings.CutSuffix(rest[0], ":"); ok {
+			program, rest = name, rest[1:]
+		}
+	}
+	err := ts.Exec(program, rest...)
 	code := "0"
 	if exit, ok := err.(interface{ ExitCode() int }); ok {
 		code = fmt.Sprint(exit.ExitCode())

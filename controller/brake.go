@@ -10,54 +10,147 @@ import (
 	"github.com/apoxy-dev/caddy-apoxy/ownership"
 )
 
-// Brake keeps count of the records that are about to lose ownership, or just
-// have, and stops them all when they are too many at once: then the fault is
-// more likely ours, or that of a resolver, than theirs.
+// Brake keeps count of the verified records that are about to lose ownership, or
+// just have, and stops them all when they are too many at once: then the fault
+// is more likely ours, or that of a resolver, than theirs. What too many is, and
+// for how long it stops them, ownership.Fleet and ownership.Hold say.
+//
+// It keeps some 250 bytes of each record that has no proof left and, while it
+// holds, 60 of each that has.
 type brake struct {
+	settings func() ownership.Settings
+	verified func() int // records that are verified now
+	logger   *zap.Logger
+
 	mu          sync.Mutex
-	withdrawing map[string]time.Time // by record, since when every proof is gone
-	fallen      []time.Time
-	held        bool // an episode is under way
+	withdrawing map[string]*withdrawal // by record
+	gone        headcount              // those withdrawing, but for the excused
+	falling     headcount              // those and the fallen
+	fallen      []fall                 // within the last detach_after, in order
+	recalled    bool                   // there are some of before the start, to be ordered
+
+	hold    ownership.Hold
+	on      bool                // it holds
+	resumed bool                // it has held, or need not be told from statuses
+	there   map[string]struct{} // records that were found to have a proof since it holds
 }
 
-// Note records whether all that a verified record rests on is gone.
-func (b *brake) note(name string, withdrawing bool, since time.Time) {
+// Withdrawal is a verified record of which every proof is gone.
+type withdrawal struct {
+	owner    string
+	since    time.Time
+	held     time.Time // when it was first kept from falling; zero: was not
+	excused  bool      // it was held for long enough, or released: it may fall, and counts no more
+	recalled bool      // it was so before the start
+}
+
+type fall struct {
+	name, owner string
+	at          time.Time
+}
+
+// Note notes that a verified record of owner has no proof left, since when.
+func (b *brake) note(name, owner string, since, now time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if withdrawing {
-		b.withdrawing[name] = since
-		return
+	b.withdraw(name, owner, since)
+	b.review(now)
+}
+
+// Withdraw counts a record among those that have no proof left. b.mu is held.
+func (b *brake) withdraw(name, owner string, since time.Time) *withdrawal {
+	delete(b.there, name)
+	w := b.withdrawing[name]
+	if w != nil && (w.owner == owner || w.excused) {
+		w.since = since
+		return w
 	}
-	delete(b.withdrawing, name)
-	if len(b.withdrawing) == 0 {
-		b.held = false
+	if w != nil { // it has been given to another owner
+		b.uncount(w)
+		w.owner, w.since = owner, since
+	} else {
+		w = &withdrawal{owner: owner, since: since}
+		b.withdrawing[name] = w
+	}
+	b.gone.add(owner)
+	b.falling.add(owner)
+	return w
+}
+
+func (b *brake) uncount(w *withdrawal) {
+	if !w.excused {
+		b.gone.remove(w.owner)
+		b.falling.remove(w.owner)
 	}
 }
 
-// Lets reports whether a record may fall now, and counts it if so. Together with
-// it fall those that are withdrawing too, and those that fell within window.
-func (b *brake) lets(name string, now time.Time, window time.Duration, verified int, logger *zap.Logger) bool {
+// Forget notes that a record need not fall: it has a proof, is not verified, or
+// was deleted. Seen says that a look has just found a proof of a verified one.
+func (b *brake) forget(name string, seen bool, now time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.fallen = slices.DeleteFunc(b.fallen, func(t time.Time) bool { return now.Sub(t) > window })
-	if _, ok := b.withdrawing[name]; !ok {
-		b.withdrawing[name] = now
-	}
-	falling := len(b.withdrawing) + len(b.fallen)
-	verified += len(b.fallen)
-	if !ownership.Brake(verified, falling) {
-		b.held = false
+	if w := b.withdrawing[name]; w != nil {
+		b.uncount(w)
 		delete(b.withdrawing, name)
-		b.fallen = append(b.fallen, now)
-		return true
 	}
-	if !b.held {
-		b.held = true
-		fleetBrakes.Inc()
-		logger.Error("fleet brake: too many records would lose ownership together, so none does; find out what they have in common",
-			zap.Int("falling", falling), zap.Int("verified", verified), zap.String("record", name))
+	switch {
+	case !seen:
+		delete(b.there, name)
+	case b.on:
+		b.there[name] = struct{}{}
 	}
-	return false
+	b.review(now)
+}
+
+// Ruling is what the brake says of a record that is due.
+type ruling struct {
+	fell         time.Time // it falls, and is counted; zero: it is not counted
+	held         bool      // it does not fall
+	since, until time.Time // the brake holds since then, and the record so long at most
+}
+
+// Rule says whether a record that is due may fall now, and counts it if so.
+// Together with it fall those that are withdrawing too, and those that fell
+// within detach_after.
+func (b *brake) rule(name, owner string, since, now time.Time) ruling {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	w := b.withdraw(name, owner, since)
+	if !w.excused && b.judge(name, now) {
+		most := b.longest()
+		if w.held.IsZero() {
+			w.held = now
+		}
+		// However often the brake ends and begins anew, none is held for longer.
+		own := ownership.Hold{Since: w.held, Counted: w.held}.SetBack(now)
+		if w.held = own.Since; !own.Over(now, most, 0, b.lookups()) {
+			until := b.hold.Until(most, b.settings().DetachAfter)
+			if mine := own.Until(most, 0); mine.Before(until) {
+				until = mine
+			}
+			return ruling{held: true, since: b.hold.Since, until: until}
+		}
+		b.excuse(w)
+	}
+	if w.excused {
+		return ruling{} // it stays so until it is found to be no longer verified
+	}
+	b.gone.remove(owner)
+	delete(b.withdrawing, name)
+	b.fallen = append(b.fallen, fall{name, owner, now})
+	return ruling{fell: now}
+}
+
+func (b *brake) longest() time.Duration {
+	if most := b.settings().FleetBrakeHold; most > 0 {
+		return most
+	}
+	return ownership.DefaultFleetBrakeHold
+}
+
+func (b *brake) excuse(w *withdrawal) {
+	b.uncount(w)
+	w.excused = true
 }
 
 // Undo takes back a fall that could not be written.
@@ -67,15 +160,28 @@ func (b *brake) undo(name string, fell time.Time) {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if i := slices.Index(b.fallen, fell); i >= 0 {
-		b.fallen = slices.Delete(b.fallen, i, i+1)
+	for i := len(b.fallen) - 1; i >= 0; i-- {
+		if f := b.fallen[i]; f.name == name && f.at.Equal(fell) {
+			b.fallen = slices.Delete(b.fallen, i, i+1)
+			b.falling.remove(f.owner)
+			b.withdraw(name, f.owner, fell)
+			return
+		}
 	}
-	b.withdrawing[name] = fell
 }
 
-// Recall counts a fall of before the start.
-func (b *brake) recall(at time.Time) {
+// RecallGone notes a record that had no proof left before the start.
+func (b *brake) recallGone(name, owner string, since time.Time) {
 	b.mu.Lock()
-	b.fallen = append(b.fallen, at)
+	b.withdraw(name, owner, since).recalled = true
+	b.mu.Unlock()
+}
+
+// RecallFall counts a fall of before the start.
+func (b *brake) recallFall(name, owner string, at time.Time) {
+	b.mu.Lock()
+	b.fallen = append(b.fallen, fall{name, owner, at})
+	b.falling.add(owner)
+	b.recalled = true
 	b.mu.Unlock()
 }

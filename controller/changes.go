@@ -68,9 +68,9 @@ func (c *Controller) recall(e *entry, r *v1alpha3.DomainRecord, now time.Time) {
 	switch {
 	case owned == nil:
 	case known.Verified && known.WithdrawnTime != nil:
-		c.brake.note(r.Name, true, known.WithdrawnTime.Time)
+		c.brake.recallGone(r.Name, r.Owner(), known.WithdrawnTime.Time)
 	case owned.Reason == v1alpha3.ReasonProofWithdrawn && now.Sub(owned.LastTransitionTime.Time) < window:
-		c.brake.recall(owned.LastTransitionTime.Time)
+		c.brake.recallFall(r.Name, r.Owner(), owned.LastTransitionTime.Time)
 	}
 	if known.Overwritten {
 		return // what the rest of the status says is a client's word
@@ -122,7 +122,7 @@ func (c *Controller) deleted(ch hosts.Change) {
 
 // ended lets go of everything that was kept for a record which is no more.
 func (c *Controller) ended(r *v1alpha3.DomainRecord) {
-	c.brake.note(r.Name, false, time.Time{})
+	c.brake.forget(r.Name, false, c.cfg.Now())
 	c.seen.drop(r.Name)
 	c.cfg.Issuance.Forget(r.Spec.Name)
 	t := Transition{Kind: RecordDeleted, Name: r.Name, Hostname: r.Spec.Name, From: string(r.Status.Phase)}
@@ -139,7 +139,7 @@ func (c *Controller) forgetGone(e *entry) {
 	gone := e.gone && c.byName[e.name] == nil
 	c.mu.Unlock()
 	if gone {
-		c.brake.note(e.name, false, time.Time{})
+		c.brake.forget(e.name, false, c.cfg.Now())
 		c.seen.drop(e.name)
 	}
 }

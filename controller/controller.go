@@ -127,7 +127,9 @@ func New(cfg Config) *Controller {
 		targetsKick: make(chan struct{}, 1),
 	}
 	c.queue = newQueue(cfg.Concurrency)
-	c.brake.withdrawing = make(map[string]time.Time)
+	c.brake.withdrawing = make(map[string]*withdrawal)
+	c.brake.settings, c.brake.logger = cfg.Settings, cfg.Logger
+	c.brake.verified = c.verified
 	c.hints.waiting = make(map[string]struct{})
 	c.glances.waiting = make(map[string]struct{})
 	c.glances.limit = rate.NewLimiter(rate.Limit(cfg.HintRate), int(2*cfg.HintRate)+1)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"go.uber.org/zap"
@@ -102,16 +103,18 @@ func (c *Controller) decide(ctx context.Context, v *version, s *sighting) (*deci
 		d.verdict = ownership.Evaluate(in)
 	}
 	if d.verdict.Falls && s.fresh {
-		verified := int(c.cfg.Table.Count(v1alpha3.ConditionOwnershipVerified, metav1.ConditionTrue))
-		if c.brake.lets(r.Name, now, settings.DetachAfter, verified, c.cfg.Logger) {
-			d.fell = now
-		} else {
-			in.HoldDetach = true
+		rule := c.brake.rule(r.Name, r.Owner(), d.verdict.WithdrawnSince, now)
+		if d.fell = rule.fell; rule.held {
+			in.HoldDetach, in.HeldSince, in.HeldUntil = true, rule.since, rule.until
 			d.verdict = ownership.Evaluate(in)
 		}
 	}
-	if d.fell.IsZero() && !d.verdict.Falls {
-		c.brake.note(r.Name, d.verdict.Withdrawing || d.verdict.Held, d.verdict.WithdrawnSince)
+	switch v := &d.verdict; {
+	case v.Falls:
+	case v.Withdrawing:
+		c.brake.note(r.Name, r.Owner(), v.WithdrawnSince, now)
+	default:
+		c.brake.forget(r.Name, s.fresh && s.answered() && isTrue(&v.Status, v1alpha3.ConditionOwnershipVerified) && leads(&v.Status), now)
 	}
 	if s.unlooked {
 		holdMessages(&r.Status, &d.verdict.Status)
@@ -120,6 +123,11 @@ func (c *Controller) decide(ctx context.Context, v *version, s *sighting) (*deci
 		d.facts = claim.facts
 	}
 	return d, nil
+}
+
+// Leads reports whether a DNS record that the customer creates is in place.
+func leads(s *v1alpha3.DomainRecordStatus) bool {
+	return slices.ContainsFunc(s.DNSRecords, func(d v1alpha3.DNSRecord) bool { return d.Configured })
 }
 
 // DoubtLoneResolver takes back what only one recursive resolver said, because no

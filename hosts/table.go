@@ -24,6 +24,7 @@ type Table struct {
 	counts counts
 
 	waiting atomic.Int64 // Waits under way
+	first   atomic.Int64 // WaitFirsts under way
 
 	reached   atomic.Int64 // the store's revision that the table has come to
 	reachMu   sync.Mutex
@@ -38,7 +39,7 @@ type shard struct {
 	// below counts, for names that lie above hostnames, how many lie below.
 	below map[string]int32
 	// waiters by hostname.
-	waiters map[string][]chan struct{}
+	waiters map[string]*waiters
 }
 
 // New returns an empty table.

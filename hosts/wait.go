@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 )
 
 // maxWaiters bounds how many may wait at a table at one time, maxOfOne how many
@@ -14,8 +15,27 @@ const (
 	maxOfOne   = 512
 )
 
+// maxFirst and maxFirstOfOne bound those that WaitFirst lets in. Anybody may call
+// for any record that nobody has proven, so they are few, and apart: a flood of
+// them takes no room from those who wait for what is on its way.
+const (
+	maxFirst      = 1024
+	maxFirstOfOne = 16
+)
+
 // ErrTooManyWaiters: as many wait already as may.
 var ErrTooManyWaiters = errors.New("too many are waiting for hostnames already")
+
+// waiters are those who wait for one hostname: those of Wait, and those of
+// WaitFirst.
+type waiters struct{ known, first []chan struct{} }
+
+func (w *waiters) of(first bool) *[]chan struct{} {
+	if first {
+		return &w.first
+	}
+	return &w.known
+}
 
 // Wait returns once done is true of the host of exactly this hostname, nil if
 // there is none. It asks at once and after every change of that host. If the
@@ -26,29 +46,36 @@ func (t *Table) Wait(ctx context.Context, hostname string, done func(*Host) bool
 	if done(h) {
 		return h, nil
 	}
-	if t.waiting.Add(1) > maxWaiters {
-		t.waiting.Add(-1)
+	changed := t.enter(hostname, false)
+	if changed == nil {
 		return h, fmt.Errorf("waiting for %q: %w", hostname, ErrTooManyWaiters)
 	}
-	defer t.waiting.Add(-1)
-	changed := make(chan struct{}, 1)
-	key, _ := split(hostname)
-	s, _ := t.shard(key)
-	s.mu.Lock()
-	if s.waiters == nil {
-		s.waiters = make(map[string][]chan struct{})
+	defer t.leave(hostname, changed, false)
+	return t.await(ctx, hostname, changed, done)
+}
+
+// WaitFirst is Wait for what may never come: a proof of a record that has none.
+// It waits for most at the longest, and then returns the host as it stands with
+// context.DeadlineExceeded. It lets in few: the others get ErrTooManyWaiters
+// itself, at once and without an allocation.
+func (t *Table) WaitFirst(hostname string, most time.Duration, done func(*Host) bool) (*Host, error) {
+	h, _ := t.Get(hostname)
+	if done(h) {
+		return h, nil
 	}
-	full := len(s.waiters[hostname]) >= maxOfOne
-	if !full {
-		s.waiters[hostname] = append(s.waiters[hostname], changed)
+	changed := t.enter(hostname, true)
+	if changed == nil {
+		return h, ErrTooManyWaiters
 	}
-	s.mu.Unlock()
-	if full {
-		return h, fmt.Errorf("waiting for %q: %w", hostname, ErrTooManyWaiters)
-	}
-	defer s.leave(hostname, changed)
+	defer t.leave(hostname, changed, true)
+	ctx, cancel := context.WithTimeout(context.Background(), most)
+	defer cancel()
+	return t.await(ctx, hostname, changed, done)
+}
+
+func (t *Table) await(ctx context.Context, hostname string, changed <-chan struct{}, done func(*Host) bool) (*Host, error) {
 	for {
-		h, _ = t.Get(hostname)
+		h, _ := t.Get(hostname)
 		if done(h) {
 			return h, nil
 		}
@@ -60,23 +87,67 @@ func (t *Table) Wait(ctx context.Context, hostname string, done func(*Host) bool
 	}
 }
 
-// wake tells everyone who waits for hostname. The shard is locked.
-func (s *shard) wake(hostname string) {
-	for _, changed := range s.waiters[hostname] {
-		select {
-		case changed <- struct{}{}:
-		default: // told already
+// enter lets one more wait for a hostname, and returns what tells of its changes:
+// nil if there is no room.
+func (t *Table) enter(hostname string, first bool) chan struct{} {
+	inAll, most, one := &t.waiting, int64(maxWaiters), maxOfOne
+	if first {
+		inAll, most, one = &t.first, maxFirst, maxFirstOfOne
+	}
+	if inAll.Add(1) > most {
+		inAll.Add(-1)
+		return nil
+	}
+	key, _ := split(hostname)
+	s, _ := t.shard(key)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	w := s.waiters[hostname]
+	if w != nil && len(*w.of(first)) >= one {
+		inAll.Add(-1)
+		return nil
+	}
+	if w == nil {
+		if s.waiters == nil {
+			s.waiters = make(map[string]*waiters)
 		}
+		w = new(waiters)
+		s.waiters[hostname] = w
+	}
+	changed := make(chan struct{}, 1)
+	*w.of(first) = append(*w.of(first), changed)
+	return changed
+}
+
+func (t *Table) leave(hostname string, changed chan struct{}, first bool) {
+	key, _ := split(hostname)
+	s, _ := t.shard(key)
+	s.mu.Lock()
+	w := s.waiters[hostname]
+	*w.of(first) = slices.DeleteFunc(*w.of(first), func(c chan struct{}) bool { return c == changed })
+	if len(w.known)+len(w.first) == 0 {
+		delete(s.waiters, hostname)
+	}
+	s.mu.Unlock()
+	if first {
+		t.first.Add(-1)
+	} else {
+		t.waiting.Add(-1)
 	}
 }
 
-func (s *shard) leave(hostname string, changed chan struct{}) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	left := slices.DeleteFunc(s.waiters[hostname], func(c chan struct{}) bool { return c == changed })
-	if len(left) == 0 {
-		delete(s.waiters, hostname)
-	} else {
-		s.waiters[hostname] = left
+// wake tells everyone who waits for hostname. The shard is locked.
+func (s *shard) wake(hostname string) {
+	w := s.waiters[hostname]
+	if w == nil {
+		return
+	}
+	for _, list := range [...][]chan struct{}{w.known, w.first} {
+		for _, changed := range list {
+			select {
+			case changed <- struct{}{}:
+			default: // told already
+			}
+		}
 	}
 }

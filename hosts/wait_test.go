@@ -3,6 +3,8 @@ package hosts
 import (
 	"context"
 	"errors"
+	"fmt"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -110,6 +112,100 @@ func TestWait(t *testing.T) {
 			}
 			cancel()
 			synctest.Wait()
+		})
+	})
+}
+
+func TestWaitFirst(t *testing.T) {
+	proven := func(h *Host) bool { return h == nil || h.Verified }
+	t.Run("returns on the change that makes it so, and in time without one", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			table := New()
+			table.Set(&Host{Hostname: "a.test", Revision: 7})
+			if h, err := table.WaitFirst("a.test", 3*time.Second, proven); !errors.Is(err, context.DeadlineExceeded) || h == nil || h.Revision != 7 {
+				t.Errorf("got %v, %v", h, err)
+			}
+			time.AfterFunc(time.Second, func() { table.Set(&Host{Hostname: "a.test", Verified: true}) })
+			began := time.Now()
+			if h, err := table.WaitFirst("a.test", 3*time.Second, proven); err != nil || !h.Verified || time.Since(began) != time.Second {
+				t.Errorf("got %v, %v after %v", h, err, time.Since(began))
+			}
+			for i := range table.shards {
+				if len(table.shards[i].waiters) != 0 {
+					t.Error("a waiter was left behind")
+				}
+			}
+		})
+	})
+	t.Run("a flood is refused at once, and takes no room from those who Wait", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			table := New()
+			crowded := func(hostname string) error {
+				table.Set(&Host{Hostname: hostname})
+				_, err := table.WaitFirst(hostname, time.Hour, proven)
+				return err
+			}
+			var waited, refused atomic.Int64
+			for i := range maxFirst { // so many for each of so many
+				for range 2 * maxFirstOfOne {
+					go func() {
+						switch err := crowded(fmt.Sprintf("n%d.test", i)); {
+						case err == nil || errors.Is(err, context.DeadlineExceeded):
+							waited.Add(1)
+						case err == ErrTooManyWaiters:
+							refused.Add(1)
+						default:
+							t.Errorf("got %v", err)
+						}
+					}()
+				}
+			}
+			synctest.Wait()
+			if in, out := table.first.Load(), refused.Load(); in != maxFirst || out != 2*maxFirst*maxFirstOfOne-maxFirst {
+				t.Errorf("%d wait, want %d, and %d are refused", in, maxFirst, out)
+			}
+			for i := range table.shards {
+				for hostname, w := range table.shards[i].waiters {
+					if len(w.first) > maxFirstOfOne {
+						t.Errorf("%d wait for %s", len(w.first), hostname)
+					}
+				}
+			}
+			done := make(chan error)
+			go func() {
+				_, err := table.Wait(t.Context(), "n1.test", proven)
+				done <- err
+			}()
+			synctest.Wait()
+			table.Set(&Host{Hostname: "n1.test", Verified: true})
+			if err := <-done; err != nil {
+				t.Errorf("one who waits for what is on its way got %v", err)
+			}
+			time.Sleep(2 * time.Hour)
+			if n := table.first.Load(); n != 0 || waited.Load() != maxFirst {
+				t.Errorf("%d are still counted, %d have waited", n, waited.Load())
+			}
+		})
+	})
+	t.Run("one record's crowd leaves room for the others'", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			table := New()
+			table.Set(&Host{Hostname: "*.crowded.test"})
+			table.Set(&Host{Hostname: "quiet.test"})
+			for range maxFirstOfOne {
+				go table.WaitFirst("*.crowded.test", time.Hour, proven)
+			}
+			synctest.Wait()
+			if _, err := table.WaitFirst("*.crowded.test", time.Hour, proven); err != ErrTooManyWaiters {
+				t.Errorf("got %v", err)
+			}
+			if allocs := testing.AllocsPerRun(100, func() { table.WaitFirst("*.crowded.test", time.Hour, proven) }); allocs != 0 {
+				t.Errorf("a refusal costs %v allocations", allocs)
+			}
+			if _, err := table.WaitFirst("quiet.test", time.Second, proven); !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("got %v", err)
+			}
+			time.Sleep(2 * time.Hour)
 		})
 	})
 }

@@ -96,6 +96,11 @@ func TestTheBrakeHoldsTheFall(t *testing.T) {
 	if v := w.look(); v.Falls || !v.Held || !v.Withdrawing {
 		t.Errorf("the brake does not hold: %+v", v)
 	}
+	for _, part := range []string{"since 2026-03-01T12:59:00Z", "until 2026-03-01T13:59:00Z at most", "`caddy apoxy brake release`"} {
+		if m := w.r.Status.Condition(own).Message; !strings.Contains(m, part) {
+			t.Errorf("the message lacks %q: %s", part, m)
+		}
+	}
 	w.is(own, tru, v1alpha3.ReasonCNAMEConfigured)
 	w.hold = false
 	if v := w.look(); !v.Falls {
@@ -212,20 +217,6 @@ func TestATokenProofIsKeptByItselfAlone(t *testing.T) {
 	w.now = w.now.Add(10 * time.Minute)
 	if v := w.look(); !v.Falls {
 		t.Errorf("a left-behind CNAME keeps a token's proof: %+v", v)
-	}
-}
-
-func TestBrake(t *testing.T) {
-	for _, c := range []struct {
-		verified, falling int
-		holds             bool
-	}{
-		{0, 0, false}, {9, 9, false}, {10, 10, true}, {99, 10, true},
-		{100, 10, false}, {100, 11, true}, {1000, 100, false}, {1000, 101, true},
-	} {
-		if got := Brake(c.verified, c.falling); got != c.holds {
-			t.Errorf("Brake(%d, %d) = %v", c.verified, c.falling, got)
-		}
 	}
 }
 

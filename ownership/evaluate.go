@@ -22,6 +22,9 @@ type Input struct {
 	Contest Contest
 	// HoldDetach: the fleet brake holds, so ownership does not fall now.
 	HoldDetach bool
+	// HeldSince and HeldUntil are since when it holds, and until when unless
+	// the majority of look-ups goes on finding everything gone.
+	HeldSince, HeldUntil time.Time
 }
 
 // Verdict is what the observations mean.
@@ -100,6 +103,8 @@ type evaluation struct {
 	// token, when not empty, is what the ownership record must lead to.
 	token string
 
+	heldSince, heldUntil time.Time
+
 	traffic, delegation, challenge finding
 	cert                           certificate
 	caa                            *v1alpha3.DNSProblem
@@ -112,7 +117,7 @@ type evaluation struct {
 func newEvaluation(in Input) *evaluation {
 	r, now := in.Record, in.Now
 	e := &evaluation{r: r, prev: r.Status.DeepCopy(), settings: in.Settings, tls: r.WantsTLS(),
-		obs: in.Observations, contest: in.Contest, hold: in.HoldDetach,
+		obs: in.Observations, contest: in.Contest, hold: in.HoldDetach, heldSince: in.HeldSince, heldUntil: in.HeldUntil,
 		known: established(r),
 		now:   now.UTC().Truncate(time.Second),
 		stamp: now.UTC().Add(time.Second - time.Nanosecond).Truncate(time.Second)}

@@ -90,8 +90,9 @@ func Expires(r *v1alpha3.DomainRecord, s Settings) time.Time {
 
 // Defaults of the settings.
 const (
-	DefaultCheckInterval = 30 * time.Second
-	DefaultDetachAfter   = 10 * time.Minute
+	DefaultCheckInterval  = 30 * time.Second
+	DefaultDetachAfter    = 10 * time.Minute
+	DefaultFleetBrakeHold = time.Hour
 )
 
 func between(d, least, most time.Duration) time.Duration { return min(max(d, least), most) }

@@ -184,6 +184,8 @@ type Settings struct {
 	// DetachAfter is how long every proof must be affirmatively gone before
 	// OwnershipVerified falls.
 	DetachAfter time.Duration
+	// FleetBrakeHold is how long the fleet brake may hold; 0 is the default.
+	FleetBrakeHold time.Duration
 	// UnprovenTTL is how long a record may exist without ever having been
 	// verified before it is deleted. 0: for ever.
 	UnprovenTTL time.Duration

@@ -134,12 +134,18 @@ func (e *evaluation) decideWithdrawal() {
 		e.set(kind, metav1.ConditionFalse, v1alpha3.ReasonProofWithdrawn, "Every proof was withdrawn.", e.howToProve())
 	case due:
 		e.verdict.Held = true
-		e.set(kind, metav1.ConditionTrue, before, gone, "Too many records would lose ownership together, so none does: "+
-			"the operator finds out what they have in common.", e.howToProve())
+		e.set(kind, metav1.ConditionTrue, before, gone, e.brakeSentence(), e.howToProve())
 	default:
 		e.set(kind, metav1.ConditionTrue, before, gone, "Unless one comes back, ownership falls with the first look after "+
 			stamp(falls)+" that finds them gone.", e.howToProve())
 	}
+}
+
+// brakeSentence says what the fleet brake does to a record that is due.
+func (e *evaluation) brakeSentence() string {
+	return "Too many records would lose ownership together, so none does: the fleet brake holds since " + stamp(e.heldSince) +
+		", until " + stamp(e.heldUntil) + " at most, or as long after as most records that are looked at have no proof left. " +
+		"The operator finds out what they have in common, and lifts the brake with `caddy apoxy brake release`."
 }
 
 func (e *evaluation) proofSentence(reason string) string {

@@ -58,6 +58,8 @@ type Config struct {
 type Limits struct {
 	// Body is the largest request body in bytes. Default: 3 MiB.
 	Body int64
+	// BodyRead is how long a client may take to send a body. Default: 10 s.
+	BodyRead time.Duration
 	// Record is the largest stored record in bytes. Default: 1 MiB.
 	Record int
 	// Watches is how many watches may be open at a time. Default: 10000.
@@ -76,6 +78,9 @@ type Limits struct {
 func (l Limits) withDefaults() Limits {
 	if l.Body <= 0 {
 		l.Body = 3 << 20
+	}
+	if l.BodyRead <= 0 {
+		l.BodyRead = 10 * time.Second
 	}
 	if l.Record <= 0 {
 		l.Record = 1 << 20

@@ -26,6 +26,9 @@ type Config struct {
 	// Zone returns the operator's zone, lower case, without the final dot. It
 	// is asked at every write, so that a changed configuration counts at once.
 	Zone func() string
+	// NameServers returns the host names of the zone's name servers, which no
+	// record may take. It is asked as Zone is. May be nil.
+	NameServers func() []string
 	// Reserved reports whether the configuration already serves a hostname, and
 	// which part of it does. May be nil.
 	Reserved func(hostname string) (by string, yes bool)

@@ -7,7 +7,7 @@ import (
 	"net/http"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/runtime/schema"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	kjson "sigs.k8s.io/json"
 
@@ -133,10 +133,14 @@ func (s *Server) jsonPatch(body []byte) (patcher, []error, error) {
 	}, duplicates, nil
 }
 
-// errPatch is the answer to a patch that does not apply, as in Kubernetes.
+// errPatch is the answer to a JSON patch that does not apply.
 func errPatch(err error) error {
-	return apierrors.NewGenericServerResponse(http.StatusUnprocessableEntity, "",
-		schema.GroupResource{}, "", err.Error(), 0, false)
+	return &apierrors.StatusError{ErrStatus: metav1.Status{
+		Status:  metav1.StatusFailure,
+		Code:    http.StatusUnprocessableEntity,
+		Reason:  metav1.StatusReasonInvalid,
+		Message: "the JSON patch does not apply: " + err.Error(),
+	}}
 }
 
 // mergePatch reads a patch by RFC 7396.

@@ -2,6 +2,7 @@ package hostiletest
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 )
 
@@ -13,8 +14,37 @@ func member(format string, inner func(size int) string) func(int) string {
 // list repeats an item that has its number in it.
 func list(format string) func(size int) string {
 	return func(size int) string {
-		return fill(size, ",", func(i int) string { return strings.ReplaceAll(format, "#", fmt.Sprint(i)) })
+		before, after, numbered := strings.Cut(format, "#")
+		if !numbered {
+			return fill(size, ",", same(format))
+		}
+		return fill(size, ",", func(i int) string { return before + strconv.Itoa(i) + after })
 	}
+}
+
+// below repeats an item so many times, whatever the size.
+func below(n int, format string) func(int) string {
+	return func(int) string {
+		items := make([]string, n)
+		for i := range items {
+			items[i] = strings.ReplaceAll(format, "#", fmt.Sprint(i))
+		}
+		return strings.Join(items, ",")
+	}
+}
+
+// everything is metadata with as much of each kind as is taken; annotations
+// consist of filler.
+func everything(filler string) func(int) string {
+	fields := below(120, `"f:#":{}`)(0)
+	parts := strings.Join([]string{
+		member(`"labels":{%s}`, below(990, `"l#":""`))(0),
+		member(`"annotations":{%s}`, below(990, `"a#":"`+strings.Repeat(filler, 200)+`"`))(0),
+		member(`"finalizers":[%s]`, below(90, `"a.example/f#"`))(0),
+		member(`"ownerReferences":[%s]`, below(90, `{"apiVersion":"v1","kind":"A","name":"a#","uid":"u"}`))(0),
+		member(`"managedFields":[%s]`, below(90, `{"manager":"m#","operation":"Apply","apiVersion":"core.apoxy.dev/v1alpha3","fieldsType":"FieldsV1","fieldsV1":{"f:metadata":{"f:labels":{`+fields+`}}}}`))(0),
+	}, ",")
+	return func(int) string { return parts }
 }
 
 // backwards is list with falling numbers: sorted insertion is at its worst.
@@ -29,12 +59,16 @@ func objects() []object {
 	return []object{
 		{name: "a plain record"},
 		{name: "many labels", metadata: member(`"labels":{%s}`, list(`"l#":""`))},
-		{name: "labels below the bounds", metadata: member(`"labels":{%s}`, func(int) string { return list(`"l#":""`)(10 << 10) })},
+		{name: "labels below the bounds", metadata: member(`"labels":{%s}`, below(990, `"l#":""`))},
 		{name: "labels that are none", metadata: member(`"labels":{%s}`, list(`"!#":"?"`))},
 		{name: "one endless label", metadata: member(`"labels":{"a":"%s"}`, wide("x"))},
 		{name: "many annotations", metadata: member(`"annotations":{%s}`, list(`"a#":"x"`))},
 		{name: "annotations that are none", metadata: member(`"annotations":{%s}`, list(`"A B#":"x"`))},
-		{name: "annotations below the bounds", metadata: member(`"annotations":{%s}`, func(int) string { return list(`"a#":"` + strings.Repeat("x", 240) + `"`)(250 << 10) })},
+		{name: "annotations below the bounds", metadata: member(`"annotations":{%s}`, below(990, `"a#":"`+strings.Repeat("x", 240)+`"`))},
+		{name: "as much of everything as is taken", metadata: everything("x"), beside: member(`"status":{"conditions":[%s]}`,
+			below(50, `{"type":"T#","status":"True","reason":"R","message":"`+strings.Repeat("x", 8<<10)+`","lastTransitionTime":"2026-01-01T00:00:00Z"}`))},
+		{name: "as much of everything, longer once it is encoded", metadata: everything("<"), beside: member(`"status":{"conditions":[%s]}`,
+			below(50, `{"type":"T#","status":"True","reason":"R","message":"`+strings.Repeat("<", 8<<10)+`","lastTransitionTime":"2026-01-01T00:00:00Z"}`))},
 		{name: "many finalizers", metadata: member(`"finalizers":[%s]`, list(`"a/f#"`))},
 		{name: "empty finalizers", metadata: member(`"finalizers":[%s]`, list(`""`))},
 		{name: "many owner references", metadata: member(`"ownerReferences":[%s]`, list(`{"apiVersion":"v1","kind":"A","name":"a#","uid":"u","controller":true}`))},

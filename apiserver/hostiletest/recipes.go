@@ -86,6 +86,7 @@ func (o object) body(name string) func(size int, revision string) string {
 }
 
 func (o object) requests() []Request {
+	o.metadata, o.beside = once(o.metadata), once(o.beside)
 	live, fresh := o.body(Live), o.body(Fresh)
 	bare := func(body func(int, string) string) func(int, string) string {
 		return func(size int, _ string) string { return body(size, "") }
@@ -112,7 +113,8 @@ type text struct {
 }
 
 func (t text) requests(typ string) []Request {
-	body := func(size int, _ string) string { return t.body(size) }
+	made := once(t.body)
+	body := func(size int, _ string) string { return made(size) }
 	if typ == JSONPatch {
 		return []Request{
 			{Method: "PATCH", Path: base + "/" + Live, Type: typ, Body: body},
@@ -124,6 +126,21 @@ func (t text) requests(typ string) []Request {
 		{Method: "PUT", Path: base + "/" + Live, Type: typ, Body: body},
 		{Method: "PATCH", Path: base + "/" + Live + "?fieldManager=f&force=true", Type: Apply, Body: body},
 		{Method: "DELETE", Path: base + "/" + Live, Type: typ, Body: body},
+	}
+}
+
+// once remembers the latest of what f makes, since making it is most of the work
+// of a test. It is not safe for concurrent use.
+func once(f func(size int) string) func(size int) string {
+	if f == nil {
+		return nil
+	}
+	of, made := -1, ""
+	return func(size int) string {
+		if size != of {
+			of, made = size, f(size)
+		}
+		return made
 	}
 }
 

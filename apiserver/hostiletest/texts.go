@@ -78,18 +78,17 @@ func patches() []text {
 	operations := func(format string) func(int) string {
 		return func(size int) string { return "[" + list(format)(size) + "]" }
 	}
-	// most is a patch of as many operations as are taken.
+	// most is a patch of nearly as many operations as are taken.
 	most := func(before, format string) func(int) string {
 		return func(int) string {
-			return "[" + before + fill(9990*(len(format)+3), ",", func(i int) string {
-				if i >= 9990 {
-					return `{"op":"test","path":"/kind","value":"DomainRecord"}` + strings.Repeat(" ", 1<<20)
-				}
-				return strings.ReplaceAll(format, "#", fmt.Sprint(i))
-			}) + "]"
+			ops := make([]string, 9990)
+			for i := range ops {
+				ops[i] = strings.ReplaceAll(format, "#", fmt.Sprint(i))
+			}
+			return "[" + before + strings.Join(ops, ",") + "]"
 		}
 	}
-	big := `"` + strings.Repeat("x", 1<<19) + `"`
+	big := `"` + strings.Repeat("x", 100<<10) + `"`
 	nested := strings.Repeat(`{"a":`, 55) + big + strings.Repeat("}", 55)
 	return []text{
 		{"a patch of many operations", operations(`{"op":"add","path":"/metadata/labels/a","value":"b"}`)},
@@ -103,7 +102,7 @@ func patches() []text {
 		{"a patch that copies a record into itself", most("", `{"op":"copy","from":"","path":"/u"}`)},
 		{"a patch that moves a large thing", most(`{"op":"add","path":"/u","value":`+nested+`},{"op":"add","path":"/v","value":0},`, `{"op":"move","from":"/u","path":"/u"}`)},
 		{"a patch that moves into itself", most(`{"op":"add","path":"/u","value":{}},`, `{"op":"move","from":"/u","path":"/u/u"}`)},
-		{"a patch that digs", most(`{"op":"add","path":"/u","value":`+nested+`},`, `{"op":"add","path":"/u`+strings.Repeat("/a", 50)+`/b","value":0}`)},
+		{"a patch that digs", most(`{"op":"add","path":"/u","value":`+nested+`},`, `{"op":"add","path":"/u`+strings.Repeat("/a", 20)+`/b","value":0}`)},
 		{"a patch that tests a large thing", most(`{"op":"add","path":"/u","value":`+nested+`},`, `{"op":"test","path":"/u","value":0}`)},
 		{"a patch that tests the record", most("", `{"op":"test","path":"","value":{}}`)},
 		{"a patch of a path without end", func(size int) string { return `[{"op":"add","path":"` + strings.Repeat("/a", size/2) + `","value":0}]` }},

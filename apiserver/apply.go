@@ -42,12 +42,15 @@ func (c *call) apply(body []byte, o writeOptions) error {
 // readConfiguration decodes an apply configuration. It stays a tree, because a
 // Go struct would add fields that nobody named.
 func (c *call) readConfiguration(body []byte, validation string) (map[string]any, error) {
-	data, strict, err := fromYAML(body)
+	data, strict, err := fromYAML(body, c.s.objectBounds())
 	if err != nil {
 		return nil, err
 	}
 	typed, more, err := decodeStrict(data)
 	if err != nil {
+		return nil, err
+	}
+	if err := checkSizes(nil, typed); err != nil {
 		return nil, err
 	}
 	if err := c.complain(validation, append(strict, more...)); err != nil {
@@ -69,7 +72,7 @@ func (c *call) readConfiguration(body []byte, validation string) (map[string]any
 	u.SetName(typed.Name)
 	unstructured.RemoveNestedField(config, "metadata", "creationTimestamp")
 	normalizeConfiguration(config)
-	return config, nil
+	return config, c.alive()
 }
 
 // normalizeConfiguration brings spec.name into the form that is kept, so that
@@ -91,6 +94,12 @@ func (c *call) applyToLive(ctx context.Context, config map[string]any, o writeOp
 		next, err := c.s.managers.apply(live, config, c.sub, o.manager, o.force)
 		if err != nil {
 			return nil, c.errApply(err)
+		}
+		if err := checkSizes(live, next); err != nil {
+			return nil, err
+		}
+		if err := ctx.Err(); err != nil {
+			return nil, err
 		}
 		return next, c.s.settle(live, next, c.sub, o.manager, true)
 	})

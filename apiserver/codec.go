@@ -6,15 +6,16 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"reflect"
 	"strings"
+	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	kjson "sigs.k8s.io/json"
-	"sigs.k8s.io/yaml"
 
 	"github.com/apoxy-dev/caddy-apoxy/api/v1alpha3"
 	"github.com/apoxy-dev/caddy-apoxy/store"
@@ -30,10 +31,17 @@ const (
 
 var typeMeta = metav1.TypeMeta{Kind: v1alpha3.Kind, APIVersion: v1alpha3.GroupVersion.String()}
 
-// readBody reads the request's body, up to the limit.
+// readBody reads the request's body, up to the limit and for as long as a client
+// may take.
 func (c *call) readBody() ([]byte, error) {
 	limit := c.s.cfg.Limits.Body
+	// The server lifts the deadline when the body is read. One that has none, as
+	// in tests, is none to wait for.
+	_ = http.NewResponseController(c.w).SetReadDeadline(time.Now().Add(c.s.cfg.Limits.BodyRead))
 	data, err := io.ReadAll(http.MaxBytesReader(c.w, c.r.Body, limit))
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return nil, errSlowBody(c.s.cfg.Limits.BodyRead)
+	}
 	if err != nil {
 		var tooLarge *http.MaxBytesError
 		if errors.As(err, &tooLarge) {
@@ -43,6 +51,20 @@ func (c *call) readBody() ([]byte, error) {
 	}
 	return data, nil
 }
+
+// errSlowBody is the answer to a client that takes too long to send a body.
+func errSlowBody(within time.Duration) error {
+	return &apierrors.StatusError{ErrStatus: metav1.Status{
+		Status:  metav1.StatusFailure,
+		Code:    http.StatusRequestTimeout,
+		Reason:  metav1.StatusReasonTimeout,
+		Message: fmt.Sprintf("the body was not there within %s", within),
+	}}
+}
+
+// alive returns an error once the client has gone: what it asked for is then
+// given up between one step and the next.
+func (c *call) alive() error { return c.r.Context().Err() }
 
 // readObject reads a whole DomainRecord in JSON or YAML.
 func (c *call) readObject(validation string) (*v1alpha3.DomainRecord, error) {
@@ -56,36 +78,27 @@ func (c *call) readObject(validation string) (*v1alpha3.DomainRecord, error) {
 	}
 	var strict []error
 	if typ == typeYAML {
-		if data, strict, err = fromYAML(data); err != nil {
-			return nil, err
-		}
+		data, strict, err = fromYAML(data, c.s.objectBounds())
+	} else {
+		err = weigh(data, c.s.objectBounds())
+	}
+	if err != nil {
+		return nil, err
 	}
 	r, more, err := decodeStrict(data)
 	if err != nil {
 		return nil, err
 	}
+	if err := checkSizes(nil, r); err != nil {
+		return nil, err
+	}
 	if err := c.complain(validation, append(strict, more...)); err != nil {
 		return nil, err
 	}
-	return r, checkType(r.TypeMeta)
-}
-
-// fromYAML turns YAML into JSON, which it passes on as it is: kubectl sends JSON
-// under either name. Duplicate keys are returned apart, as it is the caller's to
-// say whether they matter.
-func fromYAML(data []byte) (out []byte, strict []error, err error) {
-	if json.Valid(data) {
-		return data, nil, nil
+	if err := checkType(r.TypeMeta); err != nil {
+		return nil, err
 	}
-	if out, err = yaml.YAMLToJSONStrict(data); err == nil {
-		return out, nil, nil
-	}
-	text := strings.TrimPrefix(err.Error(), "error converting YAML to JSON: ")
-	strict = []error{errors.New(strings.Join(strings.Fields(text), " "))} // a header is one line
-	if out, err = yaml.YAMLToJSON(data); err != nil {
-		return nil, nil, apierrors.NewBadRequest("decoding the YAML body: " + err.Error())
-	}
-	return out, strict, nil
+	return r, c.alive()
 }
 
 // decodeStrict decodes a record's JSON. Unknown and duplicate fields are
@@ -104,7 +117,7 @@ func errDecode(err error) error {
 	var wrong *json.UnmarshalTypeError
 	if errors.As(err, &wrong) && wrong.Field != "" {
 		return apierrors.NewInvalid(v1alpha3.GroupVersionKind.GroupKind(), "", field.ErrorList{
-			field.TypeInvalid(fieldPath(wrong.Field), wrong.Value, "must be of type "+typeName(wrong.Type)),
+			field.TypeInvalid(fieldPath(wrong.Field), cut(wrong.Value), "must be of type "+typeName(wrong.Type)),
 		})
 	}
 	return apierrors.NewBadRequest("decoding the body: " + err.Error())
@@ -148,7 +161,11 @@ func (c *call) complain(validation string, strict []error) error {
 // refuse is complain's first half: the error under Strict.
 func refuse(validation string, strict []error) error {
 	if len(strict) > 0 && validation == metav1.FieldValidationStrict {
-		return apierrors.NewBadRequest(runtime.NewStrictDecodingError(strict).Error())
+		short := make([]error, len(strict))
+		for i, e := range strict {
+			short[i] = errors.New(cutTo(e.Error(), maxWarning))
+		}
+		return apierrors.NewBadRequest(runtime.NewStrictDecodingError(short).Error())
 	}
 	return nil
 }

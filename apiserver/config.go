@@ -26,6 +26,9 @@ type Config struct {
 	// Zone returns the operator's zone, lower case, without the final dot. It
 	// is asked at every write, so that a changed configuration counts at once.
 	Zone func() string
+	// NameServers returns the host names of the zone's name servers, which no
+	// record may take. It is asked as Zone is. May be nil.
+	NameServers func() []string
 	// Reserved reports whether the configuration already serves a hostname, and
 	// which part of it does. May be nil.
 	Reserved func(hostname string) (by string, yes bool)
@@ -59,6 +62,8 @@ type Config struct {
 type Limits struct {
 	// Body is the largest request body in bytes. Default: 3 MiB.
 	Body int64
+	// BodyRead is how long a client may take to send a body. Default: 10 s.
+	BodyRead time.Duration
 	// Record is the largest stored record in bytes. Default: 1 MiB.
 	Record int
 	// Watches is how many watches may be open at a time. Default: 10000.
@@ -77,6 +82,9 @@ type Limits struct {
 func (l Limits) withDefaults() Limits {
 	if l.Body <= 0 {
 		l.Body = 3 << 20
+	}
+	if l.BodyRead <= 0 {
+		l.BodyRead = 10 * time.Second
 	}
 	if l.Record <= 0 {
 		l.Record = 1 << 20

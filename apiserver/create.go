@@ -138,7 +138,11 @@ func clearSystemFields(r *v1alpha3.DomainRecord) {
 }
 
 func (s *Server) validation() v1alpha3.ValidationOptions {
-	return v1alpha3.ValidationOptions{Zone: s.cfg.Zone(), Reserved: s.cfg.Reserved}
+	o := v1alpha3.ValidationOptions{Zone: s.cfg.Zone(), Reserved: s.cfg.Reserved}
+	if s.cfg.NameServers != nil {
+		o.NameServers = s.cfg.NameServers()
+	}
+	return o
 }
 
 // maxLabels bounds all labels of a record together, in bytes, as Kubernetes

@@ -33,6 +33,7 @@ func TestCreate(t *testing.T) {
 func TestCreateRefusals(t *testing.T) {
 	w := newWorld(t, func(c *Config) {
 		c.Reserved = func(h string) (string, bool) { return "the site on :443", h == "www.operator.example" }
+		c.NameServers = func() []string { return []string{"ns1.example.net", "ns1.operator.example"} }
 		c.Limits.Body = 1 << 20
 	})
 	w.create("taken.example.com", `"name":"first"`)
@@ -45,6 +46,9 @@ func TestCreateRefusals(t *testing.T) {
 		{name: "no hostname", body: manifest(""), code: 422, reason: metav1.StatusReasonInvalid, field: "spec.name"},
 		{name: "an IP address", body: manifest("192.0.2.1"), code: 422, reason: metav1.StatusReasonInvalid, field: "spec.name"},
 		{name: "a name inside the zone", body: manifest("a." + zone), code: 422, reason: metav1.StatusReasonInvalid, field: "spec.name"},
+		{name: "an ancestor of the zone", body: manifest("example.net"), code: 422, reason: metav1.StatusReasonInvalid, field: "spec.name", says: "is an ancestor of the zone " + zone},
+		{name: "a name server of the zone", body: manifest("NS1.Operator.example."), code: 422, reason: metav1.StatusReasonInvalid, field: "spec.name", says: "name server ns1.operator.example"},
+		{name: "a wildcard that covers a name server", body: manifest("*.operator.example"), code: 422, reason: metav1.StatusReasonInvalid, field: "spec.name", says: "covers the zone's name server ns1.operator.example"},
 		{name: "a name the configuration serves", body: manifest("www.operator.example"), code: 422, reason: metav1.StatusReasonInvalid, field: "spec.name", says: "the site on :443"},
 		{name: "a second record for a hostname", body: manifest("taken.example.com"), code: 409, reason: metav1.StatusReasonAlreadyExists, field: "spec.name", says: `domainrecord "first"`},
 		{name: "a name that is taken", body: manifest("other.example.com", `"name":"first"`), code: 409, reason: metav1.StatusReasonAlreadyExists},

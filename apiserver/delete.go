@@ -150,11 +150,14 @@ func (c *call) deleteOptions() (*metav1.DeleteOptions, error) {
 			return nil, apierrors.NewBadRequest("reading the query parameters: " + err.Error())
 		}
 	case bodyType(c.r) == typeYAML:
-		if body, _, err = fromYAML(body); err != nil {
+		if body, _, err = fromYAML(body, c.s.objectBounds()); err != nil {
 			return nil, err
 		}
 		fallthrough
 	case bodyType(c.r) == typeJSON:
+		if err := weigh(body, c.s.objectBounds()); err != nil {
+			return nil, err
+		}
 		if err := kjson.UnmarshalCaseSensitivePreserveInts(body, o); err != nil {
 			return nil, apierrors.NewBadRequest("decoding DeleteOptions: " + err.Error())
 		}

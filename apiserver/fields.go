@@ -61,8 +61,14 @@ func (m *fieldManagers) of(sub string) *managedfields.FieldManager {
 }
 
 // track brings next.ManagedFields up to date with what manager changed from
-// live, which is nil for a new record.
+// live, which is nil for a new record. As in Kubernetes, managed fields that a
+// client sent count if they decode and are sent to the record itself; else those
+// of live do. What then breaks a limit is for validation to name.
 func (m *fieldManagers) track(live, next *v1alpha3.DomainRecord, sub, manager string) error {
+	live = withReadable(live)
+	if sub != "" {
+		next.ManagedFields = live.ManagedFields
+	}
 	liveU, err := toUnstructured(live)
 	if err != nil {
 		return err
@@ -82,7 +88,7 @@ func (m *fieldManagers) track(live, next *v1alpha3.DomainRecord, sub, manager st
 // apply merges an applied configuration into live, which is nil for a new
 // record. Conflicts with other managers are an *apierrors.StatusError.
 func (m *fieldManagers) apply(live *v1alpha3.DomainRecord, config map[string]any, sub, manager string, force bool) (*v1alpha3.DomainRecord, error) {
-	liveU, err := toUnstructured(live)
+	liveU, err := toUnstructured(withReadable(live))
 	if err != nil {
 		return nil, err
 	}
@@ -100,6 +106,16 @@ func (m *fieldManagers) apply(live *v1alpha3.DomainRecord, config map[string]any
 		return nil, fmt.Errorf("applying to record %q: %w", patch.GetName(), err)
 	}
 	return next, nil
+}
+
+// withReadable is a record whose managed fields a field manager can work with.
+func withReadable(r *v1alpha3.DomainRecord) *v1alpha3.DomainRecord {
+	if r == nil || len(r.ManagedFields) == 0 {
+		return r
+	}
+	out := *r
+	out.ManagedFields = readable(r.ManagedFields)
+	return &out
 }
 
 // toUnstructured gives the form that field managers work on; nil is an object

@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/apoxy-dev/caddy-apoxy/api/v1alpha3"
@@ -17,6 +19,9 @@ func FuzzBodies(f *testing.F) {
 	for i, seed := range []string{
 		manifest("a.example.com"), `{"spec":{"ttl":1}}`, `[{"op":"copy","from":"/spec","path":"/metadata/labels"}]`,
 		"spec: &a {name: x, target: *a}", `{"metadata":{"managedFields":[{}]}}`, `[null]`, `null`, "{\"spec\":\xff}",
+		`{"metadata":{"managedFields":[{"manager":"m","operation":"Apply","apiVersion":"v9","fieldsType":"FieldsV1","fieldsV1":{"f:spec":{".":{},"v:1":{},"k:{\"a\":1}":{},"i:0":{}}}}]}}`,
+		`[{"op":"add","path":"/metadata/managedFields","value":[{}]},{"op":"test","path":"/status/conditions","value":[null]},{"op":"replace","path":""}]`,
+		"a: &a [x]\nb: [*a, *a]\n", "- - - - a\n? ? b\n",
 		`{"metadata":{"finalizers":["a/b"],"resourceVersion":"1"},"status":{"conditions":[{}]}}`,
 	} {
 		f.Add(byte(i), []byte(seed))
@@ -50,6 +55,55 @@ func FuzzBodies(f *testing.F) {
 		var l v1alpha3.DomainRecordList
 		if rec := send("GET", base, "", nil); rec.Code != http.StatusOK || json.Unmarshal(rec.Body.Bytes(), &l) != nil {
 			t.Fatalf("the list cannot be read any more: %d %s", rec.Code, rec.Body)
+		}
+	})
+}
+
+// FuzzManagedFields sends anything as a record's managed fields: whatever is
+// made of it, the record can be written in every way afterwards.
+func FuzzManagedFields(f *testing.F) {
+	for _, seed := range []string{
+		entry(), entry("operation", `"Apply"`) + "," + entry("subresource", `"status"`), entry("fieldsV1", `{"f:a":{".":{},"f:b":{}},"v:[1]":{},"k:{\"x\":null}":{}}`),
+		entry("fieldsV1", `{"v:1e999":{}}`), entry("fieldsV1", `{"f:\ud800":{}}`), entry("apiVersion", `"v9"`), `{}`, `null`,
+	} {
+		f.Add([]byte(seed))
+	}
+	w := newWorld(f)
+	w.create("a.example.com")
+	send := func(path, typ, body string) *httptest.ResponseRecorder {
+		rec := httptest.NewRecorder()
+		req := httptest.NewRequest("PATCH", base+"/a.example.com"+path, strings.NewReader(body))
+		req.Header.Set("Content-Type", typ)
+		w.s.ServeHTTP(rec, req)
+		return rec
+	}
+	f.Fuzz(func(t *testing.T, fields []byte) {
+		if rec := send("", typeMerge, `{"metadata":{"managedFields":[`+string(fields)+`]}}`); rec.Code >= 500 {
+			t.Fatalf("%d %s", rec.Code, rec.Body)
+		}
+		at := strconv.FormatInt(w.now.Add(1), 10)
+		for _, rec := range []*httptest.ResponseRecorder{
+			send("", typeMerge, `{"metadata":{"labels":{"at":"`+at+`"}}}`),
+			send("?fieldManager=f&force=true", typeApply, `{"metadata":{"labels":{"by":"`+at+`"}}}`),
+			send("/status?fieldManager=f&force=true", typeApply, `{"status":{"resolvedValues":["`+at+`"]}}`),
+			send("", typeMerge, `{"metadata":{"managedFields":[{}]}}`),
+		} {
+			if rec.Code != http.StatusOK {
+				t.Fatalf("after %s: %d %s", fields, rec.Code, rec.Body)
+			}
+		}
+	})
+}
+
+// FuzzYAML holds what is weighed as YAML to the bounds once it is JSON.
+func FuzzYAML(f *testing.F) {
+	f.Add([]byte("a: &a {b: [1, *c]}\n"))
+	f.Add([]byte("a: &a [x, x]\nb: {<<: {c: *a}}\n--- |\n x\n"))
+	b := bounds{content: 1 << 20, values: maxValues, members: maxMembers}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		out, _, err := fromYAML(data, b)
+		if err == nil && weigh(out, b) != nil {
+			t.Errorf("%q became %s, which is out of bounds", data, out)
 		}
 	})
 }

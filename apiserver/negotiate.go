@@ -101,8 +101,14 @@ func negotiate(r *http.Request, offers []offer, stream bool) (media, error) {
 	return media{}, errNotAcceptable()
 }
 
+// maxAccept bounds an Accept header in bytes; a longer one names nothing.
+const maxAccept = 4096
+
 func parseAccept(header string) []accepted {
 	var list []accepted
+	if len(header) > maxAccept {
+		return nil
+	}
 	for entry := range strings.SplitSeq(header, ",") {
 		typ, params, err := mime.ParseMediaType(entry)
 		if err != nil {

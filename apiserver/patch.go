@@ -1,31 +1,22 @@
 package apiserver
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
 
-	jsonpatch "gopkg.in/evanphx/json-patch.v4"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/runtime/schema"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	kjson "sigs.k8s.io/json"
 
 	"github.com/apoxy-dev/caddy-apoxy/api/v1alpha3"
 )
 
-// maxPatchOperations bounds a JSON patch, as in Kubernetes.
-const maxPatchOperations = 10_000
-
-func init() {
-	// A patch may copy a value onto itself again and again; the library keeps
-	// the bound on what that adds up to in a variable.
-	jsonpatch.AccumulatedCopySizeLimit = 3 << 20
-}
-
-// patcher makes the next state of a record out of its JSON. It is called again
-// if another write came between.
-type patcher func(live []byte) (patched []byte, err error)
+// patcher makes the next state of a record, as JSON, out of its JSON. It is
+// called again if another write came between, and ends with ctx.
+type patcher func(ctx context.Context, live []byte) (patched []byte, err error)
 
 // patch answers PATCH …/domainrecords/NAME[/status].
 func (c *call) patch() error {
@@ -53,9 +44,9 @@ func (c *call) patch() error {
 	var duplicates []error
 	var apply patcher
 	if typ == typeJSONP {
-		apply, duplicates, err = jsonPatch(body)
+		apply, duplicates, err = c.s.jsonPatch(body)
 	} else {
-		apply, duplicates, err = mergePatch(body)
+		apply, duplicates, err = c.s.mergePatch(body)
 	}
 	if err != nil {
 		return err
@@ -65,15 +56,9 @@ func (c *call) patch() error {
 
 func (c *call) patchWith(apply patcher, duplicates []error, o writeOptions) error {
 	var strict []error
-	r, err := c.s.mutate(c.r.Context(), c.name, o.dryRun, func(live *v1alpha3.DomainRecord) (*v1alpha3.DomainRecord, error) {
-		raw, err := json.Marshal(live)
-		if err != nil {
-			return nil, fmt.Errorf("encoding record %q: %w", live.Name, err)
-		}
-		if raw, err = apply(raw); err != nil {
-			return nil, err
-		}
-		next, unknown, err := decodeStrict(raw)
+	ctx := c.r.Context()
+	r, err := c.s.mutate(ctx, c.name, o.dryRun, func(live *v1alpha3.DomainRecord) (*v1alpha3.DomainRecord, error) {
+		next, unknown, err := c.s.patched(ctx, live, apply)
 		if err != nil {
 			return nil, err
 		}
@@ -87,6 +72,9 @@ func (c *call) patchWith(apply patcher, duplicates []error, o writeOptions) erro
 		if err := checkName(&next.Name, c.name); err != nil {
 			return nil, err
 		}
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
 		return next, c.s.settle(live, next, c.sub, o.manager, false)
 	})
 	if err != nil {
@@ -96,55 +84,104 @@ func (c *call) patchWith(apply patcher, duplicates []error, o writeOptions) erro
 	return c.sendRecord(http.StatusOK, r)
 }
 
-// jsonPatch reads a patch by RFC 6902.
-func jsonPatch(body []byte) (patcher, []error, error) {
-	duplicates, err := findDuplicates(body)
+// patched decodes what a patch makes of a record, within the bounds of a body;
+// what a record already has too much of does not stand in the way of its mend.
+func (s *Server) patched(ctx context.Context, live *v1alpha3.DomainRecord, apply patcher) (*v1alpha3.DomainRecord, []error, error) {
+	before := *live
+	before.ManagedFields = readable(live.ManagedFields)
+	raw, err := json.Marshal(&before)
+	if err != nil {
+		return nil, nil, fmt.Errorf("encoding record %q: %w", live.Name, err)
+	}
+	if raw, err = apply(ctx, raw); err != nil {
+		return nil, nil, err
+	}
+	if err := weigh(raw, bounds{content: 2 * s.cfg.Limits.Record, values: maxPatchedValues, members: maxMembers}); err != nil {
+		return nil, nil, err
+	}
+	next, unknown, err := decodeStrict(raw)
 	if err != nil {
 		return nil, nil, err
 	}
-	p, err := jsonpatch.DecodePatch(body)
+	return next, unknown, checkSizes(live, next)
+}
+
+// jsonPatch reads a patch by RFC 6902.
+func (s *Server) jsonPatch(body []byte) (patcher, []error, error) {
+	v, duplicates, err := decodePatch(body, s.patchBounds())
 	if err != nil {
-		return nil, nil, apierrors.NewBadRequest("decoding the JSON patch: " + err.Error())
+		return nil, nil, err
 	}
-	if len(p) > maxPatchOperations {
-		return nil, nil, apierrors.NewRequestEntityTooLargeError(fmt.Sprintf(
-			"The allowed maximum operations in a JSON patch is %d, got %d", maxPatchOperations, len(p)))
+	list, ok := v.([]any)
+	if !ok {
+		return nil, nil, apierrors.NewBadRequest("decoding the JSON patch: it must be a list of operations")
 	}
-	return func(live []byte) ([]byte, error) {
-		out, err := p.Apply(live)
-		if err != nil {
-			return nil, apierrors.NewGenericServerResponse(http.StatusUnprocessableEntity, "",
-				schema.GroupResource{}, "", err.Error(), 0, false)
+	ops := make([]patchOp, len(list))
+	for i := range list {
+		if ops[i], err = patchOpOf(list[i]); err != nil {
+			return nil, nil, errPatch(fmt.Errorf("operation %d: %w", i, err))
 		}
-		return out, nil
+	}
+	return func(ctx context.Context, live []byte) ([]byte, error) {
+		return changed(live, func(root any) (any, error) {
+			out, err := applyPatch(ctx, root, ops)
+			if err != nil && ctx.Err() == nil {
+				err = errPatch(err)
+			}
+			return out, err
+		})
 	}, duplicates, nil
+}
+
+// errPatch is the answer to a JSON patch that does not apply.
+func errPatch(err error) error {
+	return &apierrors.StatusError{ErrStatus: metav1.Status{
+		Status:  metav1.StatusFailure,
+		Code:    http.StatusUnprocessableEntity,
+		Reason:  metav1.StatusReasonInvalid,
+		Message: "the JSON patch does not apply: " + err.Error(),
+	}}
 }
 
 // mergePatch reads a patch by RFC 7396.
-func mergePatch(body []byte) (patcher, []error, error) {
-	duplicates, err := findDuplicates(body)
+func (s *Server) mergePatch(body []byte) (patcher, []error, error) {
+	patch, duplicates, err := decodePatch(body, s.objectBounds())
 	if err != nil {
 		return nil, nil, err
 	}
-	var object map[string]json.RawMessage
-	if err := json.Unmarshal(body, &object); err != nil || object == nil {
+	if _, ok := patch.(map[string]any); !ok {
 		return nil, nil, apierrors.NewBadRequest("decoding the merge patch: it must be a JSON object")
 	}
-	return func(live []byte) ([]byte, error) {
-		out, err := jsonpatch.MergePatch(live, body)
-		if err != nil {
-			return nil, apierrors.NewBadRequest("applying the merge patch: " + err.Error())
-		}
-		return out, nil
+	return func(_ context.Context, live []byte) ([]byte, error) {
+		return changed(live, func(root any) (any, error) { return mergeJSON(root, patch), nil })
 	}, duplicates, nil
 }
 
-// findDuplicates returns what a patch says twice; it is JSON of any shape.
-func findDuplicates(body []byte) ([]error, error) {
-	var v any
-	strict, err := kjson.UnmarshalStrict(body, &v, kjson.DisallowDuplicateFields)
+// changed is live with a change made to its tree.
+func changed(live []byte, change func(root any) (any, error)) ([]byte, error) {
+	var root any
+	err := kjson.UnmarshalCaseSensitivePreserveInts(live, &root)
 	if err != nil {
-		return nil, apierrors.NewBadRequest("decoding the patch: " + err.Error())
+		return nil, fmt.Errorf("decoding the record that is patched: %w", err)
 	}
-	return strict, nil
+	if root, err = change(root); err != nil {
+		return nil, err
+	}
+	out, err := json.Marshal(root)
+	if err != nil {
+		return nil, fmt.Errorf("encoding the patched record: %w", err)
+	}
+	return out, nil
+}
+
+// decodePatch decodes a patch within its bounds, and returns apart what it says
+// twice.
+func decodePatch(body []byte, b bounds) (v any, duplicates []error, err error) {
+	if err := weigh(body, b); err != nil {
+		return nil, nil, err
+	}
+	if duplicates, err = kjson.UnmarshalStrict(body, &v, kjson.DisallowDuplicateFields); err != nil {
+		return nil, nil, apierrors.NewBadRequest("decoding the patch: " + err.Error())
+	}
+	return v, duplicates, nil
 }

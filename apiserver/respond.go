@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -182,7 +183,32 @@ func (s *Server) status(err error, c *call) metav1.Status {
 	if status.Status == "" {
 		status.Status = metav1.StatusFailure
 	}
-	return status
+	return bounded(status)
+}
+
+// Bounds on an error's answer: of its message and of one cause's in bytes, and
+// on how many causes are named. What a client sent is not sent back to it whole.
+const (
+	maxMessage      = 8 << 10
+	maxCauseMessage = 1 << 10
+	maxCauses       = 32
+)
+
+// bounded is a Status within the bounds.
+func bounded(st metav1.Status) metav1.Status {
+	st.Message = cutTo(st.Message, maxMessage)
+	if st.Details == nil {
+		return st
+	}
+	d := *st.Details
+	d.Name = cutTo(d.Name, maxCauseMessage)
+	d.Causes = slices.Clone(d.Causes[:min(len(d.Causes), maxCauses)])
+	for i := range d.Causes {
+		d.Causes[i].Message = cutTo(d.Causes[i].Message, maxCauseMessage)
+		d.Causes[i].Field = cutTo(d.Causes[i].Field, maxCauseMessage)
+	}
+	st.Details = &d
+	return st
 }
 
 func (s *Server) translate(err error, c *call) apierrors.APIStatus {

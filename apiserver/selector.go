@@ -25,6 +25,11 @@ type selector struct {
 }
 
 func parseSelector(labelSelector, fieldSelector string) (selector, error) {
+	for name, s := range map[string]string{"labelSelector": labelSelector, "fieldSelector": fieldSelector} {
+		if len(s) > maxSelector {
+			return selector{}, apierrors.NewBadRequest(fmt.Sprintf("%s has %d bytes: it may have %d", name, len(s), maxSelector))
+		}
+	}
 	l, err := labels.Parse(labelSelector)
 	if err != nil {
 		return selector{}, apierrors.NewBadRequest("parsing labelSelector: " + err.Error())
@@ -32,6 +37,10 @@ func parseSelector(labelSelector, fieldSelector string) (selector, error) {
 	f, err := fields.ParseSelector(fieldSelector)
 	if err != nil {
 		return selector{}, apierrors.NewBadRequest("parsing fieldSelector: " + err.Error())
+	}
+	asked, _ := l.Requirements()
+	if n := max(len(asked), len(f.Requirements())); n > maxRequirements {
+		return selector{}, apierrors.NewBadRequest(fmt.Sprintf("a selector of %d requirements: it may have %d", n, maxRequirements))
 	}
 	for _, r := range f.Requirements() {
 		switch r.Field {
@@ -42,6 +51,13 @@ func parseSelector(labelSelector, fieldSelector string) (selector, error) {
 	}
 	return selector{labels: l, fields: f}, nil
 }
+
+// The bounds on a selector: its length in bytes and its requirements, against
+// each of which a list holds every record.
+const (
+	maxSelector     = 32 << 10
+	maxRequirements = 100
+)
 
 // everything reports whether nothing is left out.
 func (s selector) everything() bool { return s.labels.Empty() && s.fields.Empty() }

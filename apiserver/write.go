@@ -103,6 +103,9 @@ func (s *Server) remember(ops []store.Op, r *v1alpha3.DomainRecord) ([]store.Op,
 // commit writes ops and puts the revision into r. A dry run checks the same
 // conditions and writes nothing.
 func (s *Server) commit(ctx context.Context, r *v1alpha3.DomainRecord, dryRun bool, ops ...store.Op) (*v1alpha3.DomainRecord, error) {
+	if err := ctx.Err(); err != nil { // the client has gone: nobody wants it any more
+		return nil, err
+	}
 	if dryRun {
 		for i := range ops {
 			ops[i].Check, ops[i].Value = true, nil

@@ -2,9 +2,41 @@ package caddyapoxy
 
 import (
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 )
+
+// The API knows the name servers of the configuration in force.
+func TestNameServersAreReserved(t *testing.T) {
+	w := newWorld(t)
+	if err := load(t, w.caddyfile()); err != nil {
+		t.Fatal(err)
+	}
+	create := func(host string) *httptest.ResponseRecorder {
+		rt, err := running(t).runtime(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		rec := httptest.NewRecorder()
+		rt.api.ServeHTTP(rec, httptest.NewRequest("POST", "/apis/core.apoxy.dev/v1alpha3/domainrecords",
+			strings.NewReader(`{"spec":{"name":"`+host+`","target":{"ref":{"kind":"Proxy","name":"api"}}}}`)))
+		return rec
+	}
+	if rec := create("ns1.example.net"); rec.Code != http.StatusUnprocessableEntity || !strings.Contains(rec.Body.String(), "name server ns1.example.net") {
+		t.Errorf("%d %s", rec.Code, rec.Body)
+	}
+	if rec := create("ns2.example.net"); rec.Code != http.StatusCreated {
+		t.Errorf("%d %s", rec.Code, rec.Body)
+	}
+	if err := load(t, strings.Replace(w.caddyfile(), "nameserver ns1.example.net", "nameserver ns3.example.net", 1)); err != nil {
+		t.Fatal(err)
+	}
+	if rec := create("ns3.example.net"); rec.Code != http.StatusUnprocessableEntity {
+		t.Errorf("after a reload: %d %s", rec.Code, rec.Body)
+	}
+}
 
 // The sites of a Caddyfile, automatic redirects to https and all, and the
 // hostnames that they keep for themselves.

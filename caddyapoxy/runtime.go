@@ -125,15 +125,16 @@ func newRuntime(key string, st store.Store, logger *zap.Logger) (*runtime, error
 		Logger:       logger.Named("controller"),
 	})
 	api, err := apiserver.New(apiserver.Config{
-		Store:    inForce{st, rt.table},
-		Zone:     rt.zoneName,
-		Reserved: rt.reserved,
-		Prepare:  rt.prepare,
-		Check:    rt.check,
-		Revoke:   rt.revoke,
-		NextLook: rt.controller.NextLook,
-		Version:  version(),
-		Logger:   logger.Named("api"),
+		Store:       inForce{st, rt.table},
+		Zone:        rt.zoneName,
+		NameServers: rt.nameServers,
+		Reserved:    rt.reserved,
+		Prepare:     rt.prepare,
+		Check:       rt.check,
+		Revoke:      rt.revoke,
+		NextLook:    rt.controller.NextLook,
+		Version:     version(),
+		Logger:      logger.Named("api"),
 	})
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("preparing the API: %w", err), st.Close())
@@ -249,6 +250,17 @@ func (rt *runtime) zoneName() string {
 		return a.zone.Name
 	}
 	return ""
+}
+
+// nameServers are the host names of Z's name servers in the configuration in
+// force.
+func (rt *runtime) nameServers() (names []string) {
+	if a := rt.apps.Current(); a != nil {
+		for _, n := range a.zone.Nameservers {
+			names = append(names, n.Name)
+		}
+	}
+	return names
 }
 
 // check looks at a record now, and lets a certificate that failed be tried

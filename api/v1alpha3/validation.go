@@ -22,6 +22,9 @@ type ValidationOptions struct {
 	// Zone is Z, with or without the final dot. Empty: no zone is configured,
 	// and what depends on it is not checked.
 	Zone string
+	// NameServers are the host names of Z's name servers, with or without the
+	// final dot.
+	NameServers []string
 	// Reserved reports whether the configuration itself already serves a
 	// hostname, and by which site. Nil: nothing is reserved.
 	Reserved func(hostname string) (by string, yes bool)
@@ -62,7 +65,10 @@ func validateHostname(name string, o ValidationOptions) field.ErrorList {
 	if err != nil {
 		return field.ErrorList{field.Invalid(path, cut(name), err.Error())}
 	}
-	if msg := checkZone(host, strings.ToLower(strings.TrimSuffix(o.Zone, "."))); msg != "" {
+	if msg := checkZone(host, plain(o.Zone)); msg != "" {
+		return field.ErrorList{field.Invalid(path, cut(name), msg)}
+	}
+	if msg := checkNameServers(host, o.NameServers); msg != "" {
 		return field.ErrorList{field.Invalid(path, cut(name), msg)}
 	}
 	if o.Reserved != nil {
@@ -84,8 +90,12 @@ func checkZone(host, zone string) string {
 	switch {
 	case base == zone, strings.HasSuffix(base, "."+zone):
 		return fmt.Sprintf("lies inside the zone %s, which is the operator's own: give a hostname of the customer's", zone)
-	case IsWildcard(host) && strings.HasSuffix(zone, "."+base) && !strings.Contains(strings.TrimSuffix(zone, "."+base), "."):
+	case IsWildcard(host) && parent(zone) == base:
 		return fmt.Sprintf("covers the zone %s, which is the operator's own: give a wildcard of the customer's", zone)
+	case IsWildcard(host) && strings.HasSuffix(zone, "."+base):
+		return fmt.Sprintf("covers an ancestor of the zone %s, which is the operator's own: give a wildcard of the customer's", zone)
+	case strings.HasSuffix(zone, "."+base):
+		return fmt.Sprintf("is an ancestor of the zone %s and so the operator's own: give a hostname of the customer's", zone)
 	}
 	longest := strings.TrimSuffix(ChallengeName(host, zone), ".")
 	if over := len(longest) - maxName; over > 0 {
@@ -93,6 +103,38 @@ func checkZone(host, zone string) string {
 			zone, ACMEChallengeLabel+".NAME."+zone, len(longest), over, maxName, over)
 	}
 	return ""
+}
+
+// checkNameServers refuses the host names of the zone's name servers: whoever
+// had a certificate for one, or its address record, could answer for the zone.
+// Their ancestors outside the zone's own are another's business.
+func checkNameServers(host string, servers []string) string {
+	for _, s := range servers {
+		switch s = plain(s); {
+		case s == "":
+		case host == s:
+			return fmt.Sprintf("is the host name of the zone's name server %s, which is the operator's own: give a hostname of the customer's", cut(s))
+		case IsWildcard(host) && parent(s) == BaseName(host):
+			return fmt.Sprintf("covers the zone's name server %s, which is the operator's own: give a wildcard of the customer's, or its hostnames one by one", cut(s))
+		}
+	}
+	return ""
+}
+
+// plain is a name of the configuration in the form of a normalized hostname:
+// A-labels, lower case, without the final dot.
+func plain(name string) string {
+	name = strings.TrimSuffix(name, ".")
+	if ascii, err := profile.ToASCII(name); err == nil {
+		name = ascii
+	}
+	return strings.ToLower(strings.TrimSuffix(name, "."))
+}
+
+// parent is the name without its first label.
+func parent(name string) string {
+	_, rest, _ := strings.Cut(name, ".")
+	return rest
 }
 
 func validateRest(s *DomainRecordSpec) field.ErrorList {

@@ -34,7 +34,8 @@ func ref(group, kind, name string) func(*DomainRecord) {
 func httpOnly(r *DomainRecord) { r.Spec.TLS = nil }
 
 var options = ValidationOptions{
-	Zone: zone + ".",
+	Zone:        zone + ".",
+	NameServers: []string{"ns1.example.net", "NS1.Other-Operator.org.", "ns.bücher.example", "ns2.cname.example.net"},
 	Reserved: func(hostname string) (string, bool) {
 		return "the site www.example.org", hostname == "www.example.org"
 	},
@@ -54,7 +55,12 @@ func TestValidateAccepts(t *testing.T) {
 		{"the highest TTL", record("api.example.com", ttl(86400))},
 		{"an empty group", record("api.example.com", ref("", KindProxy, "api"))},
 		{"a name beside the zone", record("xcname.example.net")},
-		{"the zone's parent", record("example.net")},
+		{"a sibling of the zone", record("www.example.net")},
+		{"a wildcard beside the zone", record("*.www.example.net")},
+		{"a name that ends as the zone's parent does", record("myexample.net")},
+		{"an ancestor of a name server elsewhere", record("other-operator.org")},
+		{"a sibling of a name server elsewhere", record("www.other-operator.org")},
+		{"a name below a name server", record("a.ns1.other-operator.org")},
 		{"the longest name that fits", record(longest(0))},
 	} {
 		t.Run(c.is, func(t *testing.T) {
@@ -98,6 +104,14 @@ func TestValidateRefuses(t *testing.T) {
 		{"a name inside the zone", record("api.cname.example.net"), field.ErrorTypeInvalid, "spec.name", "inside the zone"},
 		{"a wildcard over the zone", record("*.cname.example.net"), field.ErrorTypeInvalid, "spec.name", "inside the zone"},
 		{"a wildcard that covers the zone", record("*.example.net"), field.ErrorTypeInvalid, "spec.name", "covers the zone"},
+		{"the zone's parent", record("example.net"), field.ErrorTypeInvalid, "spec.name", "is an ancestor of the zone cname.example.net"},
+		{"the zone's parent in capitals", record("EXAMPLE.net."), field.ErrorTypeInvalid, "spec.name", "is an ancestor of the zone cname.example.net"},
+		{"a name server", record("ns1.example.net"), field.ErrorTypeInvalid, "spec.name", "name server ns1.example.net"},
+		{"a name server elsewhere", record("ns1.other-operator.org"), field.ErrorTypeInvalid, "spec.name", "name server ns1.other-operator.org"},
+		{"a name server in capitals", record("Ns1.Other-Operator.ORG."), field.ErrorTypeInvalid, "spec.name", "name server ns1.other-operator.org"},
+		{"a name server in A-labels", record("ns.xn--bcher-kva.example"), field.ErrorTypeInvalid, "spec.name", "name server ns.xn--bcher-kva.example"},
+		{"a name server in U-labels", record("NS.Bücher.example"), field.ErrorTypeInvalid, "spec.name", "name server ns.xn--bcher-kva.example"},
+		{"a wildcard that covers a name server", record("*.other-operator.org"), field.ErrorTypeInvalid, "spec.name", "covers the zone's name server ns1.other-operator.org"},
 		{"a name the configuration serves", record("www.example.org"), field.ErrorTypeInvalid, "spec.name", "the site www.example.org"},
 		{"one octet too many for the zone", record(longest(1)), field.ErrorTypeInvalid, "spec.name", "1 over the limit of 253"},
 		{"a wildcard one octet too long for the zone", record("*." + longest(1)), field.ErrorTypeInvalid, "spec.name", "1 over the limit of 253"},
@@ -128,6 +142,33 @@ func TestValidateRefuses(t *testing.T) {
 	}
 }
 
+func TestAncestorsOfADeepZone(t *testing.T) {
+	o := ValidationOptions{Zone: "A.Dns.Bücher.example.net."}
+	for host, says := range map[string]string{
+		"dns.xn--bcher-kva.example.net":   "is an ancestor of the zone",
+		"xn--bcher-kva.example.net":       "is an ancestor of the zone",
+		"bücher.example.net":              "is an ancestor of the zone",
+		"example.net":                     "is an ancestor of the zone",
+		"*.dns.bücher.example.net":        "covers the zone a.dns.xn--bcher-kva.example.net",
+		"*.bücher.example.net":            "covers an ancestor of the zone",
+		"*.example.net":                   "covers an ancestor of the zone",
+		"net":                             "single label",
+		"www.example.net":                 "",
+		"*.www.example.net":               "",
+		"b.dns.bücher.example.net":        "",
+		"x.a.dns.bücher.example.net":      "inside the zone",
+		"a.dns.xn--bcher-kva.example.net": "inside the zone",
+	} {
+		errs := Validate(record(host), o)
+		if says == "" && len(errs) > 0 || says != "" && (len(errs) != 1 || !strings.Contains(errs[0].Error(), says)) {
+			t.Errorf("%s: %v; it should say %q", host, errs.ToAggregate(), says)
+		}
+	}
+	if errs := Validate(record("example.net"), ValidationOptions{NameServers: []string{"", "."}}); len(errs) > 0 {
+		t.Errorf("without a zone: %v", errs.ToAggregate())
+	}
+}
+
 func TestEveryFaultIsNamedAtOnce(t *testing.T) {
 	errs := Validate(record("localhost", ttl(-1), ref("!", "Service", "")), options)
 	var fields []string
@@ -152,6 +193,7 @@ func TestValidateUpdate(t *testing.T) {
 		{"another hostname", record("www.example.com"), options, `immutable and was "api.example.com"`},
 		{"a hostname that the configuration has since taken", record("api.example.com"), ValidationOptions{Reserved: func(string) (string, bool) { return "x", true }}, ""},
 		{"a hostname that lies in a zone since configured", record("api.example.com"), ValidationOptions{Zone: "example.com"}, ""},
+		{"a hostname that has since become a name server's", record("api.example.com"), ValidationOptions{NameServers: []string{"api.example.com"}}, ""},
 		{"a wrong TTL", record("api.example.com", ttl(-1)), options, "0 to 86400"},
 	} {
 		t.Run(c.is, func(t *testing.T) {

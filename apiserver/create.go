@@ -112,6 +112,9 @@ func (s *Server) insert(ctx context.Context, r *v1alpha3.DomainRecord, o writeOp
 		if conflict.Key == recordKey(r.Name) {
 			return nil, errors.Join(apierrors.NewAlreadyExists(v1alpha3.GroupResource, r.Name), errNameTaken)
 		}
+		if !o.dryRun && s.freed(ctx, r.Spec.Name) {
+			return s.insert(ctx, r, o)
+		}
 		return nil, s.errHeld(ctx, r)
 	}
 	return created, err

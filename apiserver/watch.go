@@ -91,17 +91,22 @@ func (w *watching) run(ctx context.Context) error {
 func (w *watching) pass(b store.Batch) error {
 	sent := false
 	for i := range b.Events {
-		kind, raw, err := project(&b.Events[i], w.sel)
+		e := &b.Events[i]
+		kind, raw, err := project(e, w.sel)
+		if err == nil && kind == "" {
+			continue
+		}
+		if err == nil {
+			err = w.sink.event(kind, raw)
+		}
+		if errors.Is(err, errUndecodable) {
+			w.call.s.undecodable(e.Key, e.Revision, err)
+			continue
+		}
 		if err != nil {
 			return err
 		}
-		if kind == "" {
-			continue
-		}
 		sent = true
-		if err := w.sink.event(kind, raw); err != nil {
-			return err
-		}
 	}
 	w.revision = max(w.revision, b.Revision)
 	if !sent {
@@ -146,29 +151,38 @@ func (w *watching) stop(ctx context.Context, err error) error {
 }
 
 // project is an event as it looks through a selector: a record that begins to
-// match is added, one that no longer does is deleted, in the state it had.
-// Empty: the event does not show.
+// match is added, one that no longer does is deleted, in the state it had or, if
+// that is damaged, with its name alone. Empty: the event does not show, as when
+// its value is damaged.
 func project(e *store.Event, sel selector) (kind string, raw []byte, err error) {
-	was, err := sel.matches(e.Previous)
-	if err != nil {
-		return "", nil, fmt.Errorf("watching %q: %w", e.Key, err)
+	if e.Err != nil {
+		return "", nil, nil
 	}
+	was, err := sel.matches(e.Previous)
+	unknown := err != nil || e.PreviousErr != nil
 	is, err := sel.matches(e.Value)
 	if err != nil {
-		return "", nil, fmt.Errorf("watching %q: %w", e.Key, err)
+		return "", nil, fmt.Errorf("%w: %w", errUndecodable, err)
 	}
 	switch {
 	case is && was:
 		kind, raw = eventModified, e.Value
 	case is:
 		kind, raw = eventAdded, e.Value
-	case was:
-		kind, raw = eventDeleted, e.Previous
+	case was || unknown:
+		raw, err = withRevision(e.Previous, e.Revision)
+		if err == nil && !unknown {
+			return eventDeleted, raw, nil
+		}
+		if raw, err = nameOnly(e.Key); err != nil {
+			return "", nil, err
+		}
+		kind = eventDeleted
 	default:
 		return "", nil, nil
 	}
 	if raw, err = withRevision(raw, e.Revision); err != nil {
-		return "", nil, fmt.Errorf("watching %q: %w", e.Key, err)
+		return "", nil, fmt.Errorf("%w: %w", errUndecodable, err)
 	}
 	return kind, raw, nil
 }

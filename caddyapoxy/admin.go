@@ -3,6 +3,7 @@ package caddyapoxy
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 
@@ -40,21 +41,35 @@ func (a *AdminAPI) Routes() []caddy.AdminRoute {
 	for _, pattern := range apiserver.Paths {
 		routes = append(routes, caddy.AdminRoute{Pattern: pattern, Handler: caddy.AdminHandlerFunc(a.serve)})
 	}
-	return routes
+	return append(routes, caddy.AdminRoute{Pattern: verifyPath, Handler: caddy.AdminHandlerFunc(a.verify)})
 }
 
-// serve finds the app anew for every request: after a failed reload the admin
+// verify has the running store looked through.
+func (a *AdminAPI) verify(w http.ResponseWriter, r *http.Request) error {
+	rt, err := a.running(r.Context())
+	if err != nil {
+		return unavailable(w, err.Error())
+	}
+	return rt.verify(w, r)
+}
+
+// running finds the app anew for every request: after a failed reload the admin
 // endpoint belongs to a configuration that never ran.
-func (a *AdminAPI) serve(w http.ResponseWriter, r *http.Request) error {
+func (a *AdminAPI) running(ctx context.Context) (*runtime, error) {
 	active := caddy.ActiveContext()
 	if active.Context == nil {
-		return unavailable(w, "Caddy is starting: its first configuration is not in force yet")
+		return nil, errors.New("Caddy is starting: its first configuration is not in force yet")
 	}
 	v, err := active.AppIfConfigured("apoxy")
 	if err != nil {
-		return unavailable(w, "the running configuration has no apoxy app: add the global option `apoxy { zone … }`")
+		return nil, errors.New("the running configuration has no apoxy app: add the global option `apoxy { zone … }`")
 	}
-	rt, err := v.(*App).runtime(r.Context())
+	return v.(*App).runtime(ctx)
+}
+
+// serve answers a call of the API.
+func (a *AdminAPI) serve(w http.ResponseWriter, r *http.Request) error {
+	rt, err := a.running(r.Context())
 	if err != nil {
 		return unavailable(w, err.Error())
 	}

@@ -166,7 +166,7 @@ func inspect(path string, db *bbolt.DB, file *os.File) error {
 	if err != nil {
 		return fmt.Errorf("opening store: %w", err)
 	}
-	if err := verify(file, info.Size(), db.Info().PageSize); err != nil {
+	if err := verify(file, info.Size(), db.Info().PageSize, verifyTime); err != nil {
 		return fmt.Errorf("opening %s: %w: %w; %s", path, ErrCorrupt, err, mend)
 	}
 	return db.View(func(tx *bbolt.Tx) error {

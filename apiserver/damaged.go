@@ -43,11 +43,12 @@ func damaged(name string, err error) error {
 	return errDamaged(name, reason)
 }
 
-// undecodable tells the store and the log of a value that does not decode.
+// undecodable tells the store, or else the log, of a value that does not decode.
 func (s *Server) undecodable(key string, revision int64, err error) {
-	s.log.Error("a stored record does not decode and is left out", zap.String("key", fmt.Sprintf("%.200q", key)),
-		zap.Int64("revision", revision), zap.Error(err))
-	store.Report(s.cfg.Store, key, revision, err)
+	if !store.Report(s.cfg.Store, key, revision, err) {
+		s.log.Error("a stored record does not decode and is left out", zap.String("key", fmt.Sprintf("%.200q", key)),
+			zap.Int64("revision", revision), zap.Error(err))
+	}
 }
 
 // removeDamaged deletes a record that cannot be read and stands at rev, and

@@ -1,10 +1,8 @@
 package apiserver
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
-	"os"
 	"strings"
 	"testing"
 
@@ -13,36 +11,13 @@ import (
 	"github.com/apoxy-dev/caddy-apoxy/api/v1alpha3"
 	"github.com/apoxy-dev/caddy-apoxy/store"
 	"github.com/apoxy-dev/caddy-apoxy/store/boltstore"
+	"github.com/apoxy-dev/caddy-apoxy/store/storetest"
 )
 
-// spoil changes a bit of every copy of a text in the store's file, while it is
-// open: the next read meets it, as it meets a disk that lost a bit.
+// spoil has the store's file, while it is open, lose a bit of a text.
 func (w *world) spoil(text string) {
 	w.t.Helper()
-	f, err := os.OpenFile(w.store.(*boltstore.Store).Path(), os.O_RDWR, 0)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	defer f.Close()
-	data, err := os.ReadFile(f.Name())
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	found := 0
-	for at := 0; ; found++ {
-		i := bytes.Index(data[at:], []byte(text))
-		if i < 0 {
-			break
-		}
-		at += i
-		if _, err := f.WriteAt([]byte{data[at] ^ 1}, int64(at)); err != nil {
-			w.t.Fatal(err)
-		}
-		at += len(text)
-	}
-	if found == 0 {
-		w.t.Fatalf("the file does not hold %q", text)
-	}
+	storetest.Spoil(w.t, w.store.(*boltstore.Store).Path(), text)
 }
 
 // raw writes a value past the API, as a bug would.

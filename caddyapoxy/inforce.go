@@ -30,8 +30,8 @@ func (s inForce) wait(ctx context.Context, revision int64) {
 }
 
 // Report implements store.Reporter.
-func (s inForce) Report(key string, revision int64, why error) {
-	store.Report(s.Store, key, revision, why)
+func (s inForce) Report(key string, revision int64, why error) bool {
+	return store.Report(s.Store, key, revision, why)
 }
 
 // Get implements store.Store.

@@ -155,13 +155,13 @@ func (r *RRSets) take(key string, value []byte, revision int64, damaged error) {
 	}
 	var set *rrset
 	if err = damaged; err == nil && value != nil {
-		if set, err = decodeSet(typ, value); err != nil {
-			store.Report(r.store, key, revision, err)
-		}
+		set, err = decodeSet(typ, value)
 	}
 	if err != nil {
-		r.logger.Error("the store holds an RRset that cannot be answered; ignoring it",
-			zap.String("key", cut(key)), zap.Error(err))
+		if !store.Report(r.store, key, revision, err) {
+			r.logger.Error("the store holds an RRset that cannot be answered; ignoring it",
+				zap.String("key", cut(key)), zap.Error(err))
+		}
 		return
 	}
 	r.put(owner, typ, set)

@@ -249,13 +249,11 @@ func (f *Follower) tell(c Change) {
 	}
 }
 
-// unreadable logs that a record is left as it was, and tells the store where
-// that does not know it.
+// unreadable has it noted that a record is left as it was.
 func (f *Follower) unreadable(s store.Store, key string, revision int64, err error) {
-	f.Logger.Error("a stored record cannot be read and is left out",
-		zap.String("key", key), zap.Int64("revision", revision), zap.Error(err))
-	if !errors.Is(err, store.ErrDamaged) {
-		store.Report(s, key, revision, err)
+	if !store.Report(s, key, revision, err) {
+		f.Logger.Error("a stored record cannot be read and is left out",
+			zap.String("key", key), zap.Int64("revision", revision), zap.Error(err))
 	}
 }
 

@@ -93,14 +93,14 @@ type learnt struct {
 func (s *Scheduler) decode(page []store.Entry) []learnt {
 	out := make([]learnt, 0, len(page))
 	for _, se := range page {
-		if se.Err != nil {
-			s.log.Error("a record of the index is damaged and is made anew", zap.Error(se.Err))
-			continue
+		hostname, r, err := "", record{}, se.Err
+		if err == nil {
+			hostname, r, err = decodeRecord(se.Key, se.Value)
 		}
-		hostname, r, err := decodeRecord(se.Key, se.Value)
 		if err != nil {
-			s.log.Error("a record of the index cannot be read and is made anew", zap.Error(err))
-			store.Report(s.cfg.Store, se.Key, se.Revision, err)
+			if !store.Report(s.cfg.Store, se.Key, se.Revision, err) {
+				s.log.Error("a record of the index cannot be read and is made anew", zap.Error(err))
+			}
 			continue
 		}
 		out = append(out, learnt{hostname: hostname, rec: r, revision: se.Revision})

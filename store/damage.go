@@ -1,6 +1,9 @@
 package store
 
-import "fmt"
+import (
+	"errors"
+	"fmt"
+)
 
 // DamagedError says that the value at a key cannot be used: it is not what was
 // written there, or it was written by mistake. It wraps ErrDamaged and holds no
@@ -23,15 +26,14 @@ func (e *DamagedError) Unwrap() error { return ErrDamaged }
 // Reporter is a Store that takes note of the damage that its readers find.
 type Reporter interface {
 	// Report says that the value at key, written at revision, is whole and yet
-	// not what its readers understand.
-	Report(key string, revision int64, why error)
+	// not what its readers understand. It returns whether note was taken.
+	Report(key string, revision int64, why error) bool
 }
 
-// Report tells s, if it is a Reporter, that a value which its checksum vouches
-// for does not decode as what its key says. From then on s may treat the value
-// as damaged.
-func Report(s Store, key string, revision int64, why error) {
-	if r, ok := s.(Reporter); ok {
-		r.Report(key, revision, why)
-	}
+// Report tells s, if it is a Reporter, of a value that its reader cannot use,
+// which s may treat as damaged from then on; what wraps ErrDamaged it knows
+// already. Unless s has taken note, and so logs it, the reader must.
+func Report(s Store, key string, revision int64, why error) (noted bool) {
+	r, ok := s.(Reporter)
+	return ok && (errors.Is(why, ErrDamaged) || r.Report(key, revision, why))
 }

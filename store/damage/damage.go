@@ -71,14 +71,15 @@ func (s *Store) Damaged() int {
 	return len(s.known)
 }
 
-// Report implements store.Reporter. What has been replaced meanwhile is left
-// alone.
-func (s *Store) Report(key string, revision int64, why error) {
+// Report implements store.Reporter. What has been replaced meanwhile is nobody's
+// trouble any more.
+func (s *Store) Report(key string, revision int64, why error) bool {
 	e, _, err := s.Store.Get(context.Background(), key)
 	if err != nil || e.Revision != revision {
-		return
+		return true
 	}
 	s.note(note{&store.DamagedError{Key: key, Revision: revision, Reason: "it does not decode as what its key says"}, true}, why)
+	return true
 }
 
 // note remembers a value and logs it, once per key and revision.

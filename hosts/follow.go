@@ -27,7 +27,8 @@ type Change struct {
 	Record *v1alpha3.DomainRecord
 	// Previous is the record before; nil: there was none, or it is the first
 	// that is heard of the record. After a resynchronization a deleted record's
-	// Previous holds only what the table knew: metadata and spec.
+	// Previous holds only what the table knew: metadata and spec. That of a
+	// deleted record which could never be read is nil.
 	Previous *v1alpha3.DomainRecord
 	// Revision is the store's revision of the change.
 	Revision int64

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 	"sync"
 	"time"
@@ -197,6 +198,7 @@ func (l *ledger) take(ctx context.Context, c *ca, now time.Time) (bool, error) {
 	for range 10 {
 		l.mu.Lock()
 		s := l.spending(c)
+		before := maps.Clone(s.slots)
 		if !s.take(now) {
 			l.mu.Unlock()
 			return false, nil
@@ -219,11 +221,11 @@ func (l *ledger) take(ctx context.Context, c *ca, now time.Time) (bool, error) {
 		case errors.Is(err, store.ErrNotFound):
 			l.reset(key)
 		case errors.Is(err, store.ErrDamaged):
-			l.replace(key, e.Revision)
+			l.replace(key, e.Revision, before)
 		case err != nil:
 			return false, fmt.Errorf("reading spent orders: %w", err)
 		case CheckLedger(e.Key, e.Value) != nil:
-			l.replace(key, e.Revision)
+			l.replace(key, e.Revision, before)
 		default:
 			l.reset(key)
 			l.apply(e.Key, e.Value, e.Revision, now)
@@ -242,12 +244,15 @@ func (l *ledger) reset(key string) {
 	}
 }
 
-// replace has what memory knows to be spent take the place of a damaged value
-// at a revision.
-func (l *ledger) replace(key string, revision int64) {
+// replace has what memory knew to be spent before the order in hand take the
+// place of a damaged value at a revision.
+func (l *ledger) replace(key string, revision int64, before map[int64]int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.stored[key] = revision
+	if s := l.spent[key]; s != nil {
+		s.slots = before
+	}
 }
 
 // CheckLedger says why the value at a key of the ledger is none; nil: it is one.

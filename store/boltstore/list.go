@@ -91,7 +91,7 @@ type lister struct {
 }
 
 // next returns the following entries, about want of them if that is above zero,
-// and without their values unless asked for.
+// and only their keys unless values are asked for.
 func (l *lister) next(ctx context.Context, values bool, want int) ([]store.Entry, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -144,10 +144,12 @@ func (l *lister) read(values bool, want int) ([]store.Entry, int64, error) {
 			if l.chunk > 0 && (want > 0 && len(entries) >= want || len(entries) >= l.chunk || size >= chunkBytes) {
 				return nil
 			}
-			rev, value, err := b.decode(k, raw)
-			e := store.Entry{Key: string(k), Revision: rev, Err: err}
-			if values && err == nil {
-				e.Value = clone(value)
+			e := store.Entry{Key: string(k)}
+			if values {
+				var value []byte
+				if e.Revision, value, e.Err = b.decode(k, raw); e.Err == nil {
+					e.Value = clone(value)
+				}
 				size += len(value)
 			}
 			l.after = e.Key

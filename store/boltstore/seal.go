@@ -17,8 +17,8 @@ import (
 // An entry in the file has its key, and the value
 //
 //	head     uint64, big endian: the revision, with the highest bit set
-//	checksum uint32, big endian: CRC-32C of head, length of key (uint32), key
-//	         and value
+//	checksum uint32, big endian: CRC-32C of head, key and value, which does
+//	         not begin from 0 but from the length of the key
 //	the value
 //
 // Format 1 had neither the bit nor the checksum. What it wrote is read as it is
@@ -54,10 +54,7 @@ func encodeValue(key string, rev int64, value []byte) []byte {
 
 // sealSum is the checksum of a raw value with a head.
 func sealSum(key, raw []byte) uint32 {
-	var head [revisionBytes + 4]byte
-	copy(head[:], raw[:revisionBytes])
-	binary.BigEndian.PutUint32(head[revisionBytes:], uint32(len(key)))
-	sum := crc32.Update(0, castagnoli, head[:])
+	sum := crc32.Update(uint32(len(key)), castagnoli, raw[:revisionBytes])
 	sum = crc32.Update(sum, castagnoli, key)
 	return crc32.Update(sum, castagnoli, raw[sealBytes:])
 }

@@ -23,9 +23,8 @@ import (
 // sealed is how format 2 keeps a value, put together anew from its description.
 func sealed(key string, rev uint64, value string) []byte {
 	head := binary.BigEndian.AppendUint64(nil, rev|1<<63)
-	covered := binary.BigEndian.AppendUint32(bytes.Clone(head), uint32(len(key)))
-	covered = append(append(covered, key...), value...)
-	raw := binary.BigEndian.AppendUint32(head, crc32.Checksum(covered, crc32.MakeTable(crc32.Castagnoli)))
+	covered := append(append(bytes.Clone(head), key...), value...)
+	raw := binary.BigEndian.AppendUint32(head, crc32.Update(uint32(len(key)), crc32.MakeTable(crc32.Castagnoli), covered))
 	return append(raw, value...)
 }
 
@@ -209,7 +208,7 @@ func wholeOf(t *testing.T, s store.Store) []string {
 }
 
 func TestAFileOfTheFormatBeforeGetsChecksums(t *testing.T) {
-	const n = 5000
+	const n = 20000 // some twenty steps
 	path := filepath.Join(t.TempDir(), "apoxy.db")
 	old(t, path, n)
 	reader, err := boltstore.Open(path, boltstore.Options{ReadOnly: true})
@@ -239,7 +238,7 @@ func TestAFileOfTheFormatBeforeGetsChecksums(t *testing.T) {
 			t.Errorf("round %d: events %+v, %v", rounds, b.Events, err)
 		}
 		want = wholeOf(t, s)
-		time.Sleep(15 * time.Millisecond) // about a step; how many it is does not matter
+		time.Sleep(time.Duration(rounds) * 5 * time.Millisecond) // some steps; how many does not matter
 		if err := s.Close(); err != nil {
 			t.Fatal(err)
 		}
@@ -269,7 +268,7 @@ func TestAFileOfTheFormatBeforeGetsChecksums(t *testing.T) {
 // TestAddingChecksumsIsKilled kills a process, again and again, that opens a
 // file of the format before.
 func TestAddingChecksumsIsKilled(t *testing.T) {
-	const n = 5000
+	const n = 20000 // some twenty steps
 	if path := os.Getenv("SEAL_STORE"); path != "" {
 		if _, err := boltstore.Open(path, boltstore.Options{LockTimeout: 10 * time.Second}); err != nil {
 			t.Fatal(err)

@@ -173,9 +173,12 @@ func (s *Store) seal() {
 		s.sealer.pause = nil
 		s.sealed.Store(true)
 		s.log.Info("every stored value has a checksum now", zap.String("file", s.path))
-	default:
+	case applied:
 		s.sealer.after = after
 		s.sealer.pause.Reset(sealPause)
+	default: // all were done before a restart: on to the next
+		s.sealer.after = after
+		s.sealer.pause.Reset(0)
 	}
 }
 

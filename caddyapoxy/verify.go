@@ -31,7 +31,7 @@ func storeRooms() []damage.Room {
 		{Prefix: apiserver.HostnamePrefix, Check: apiserver.CheckHostname, Agree: apiserver.HostnameAgrees,
 			Mend: "delete the record of this hostname by its name and create it again; if there is none, create one"},
 		{Prefix: apiserver.ReleasedPrefix, Check: apiserver.CheckReleased,
-			Mend: "restore a backup; else verify the hostname's next record and delete it, which takes the place"},
+			Mend: "nothing needs to be done: the hostname's next record is verified only by its own token, which takes the place; or restore a backup"},
 		{Prefix: dnsprovider.RRSetsPrefix, Check: dnsprovider.CheckRRSet,
 			Mend: "put the records into the zone again; a challenge's are put there with the next order"},
 		{Prefix: issuance.IndexPrefix, Check: issuance.CheckIndex, Mend: byItself},

@@ -38,6 +38,11 @@ type claim struct {
 func (c *Controller) claim(ctx context.Context, r *v1alpha3.DomainRecord) (claim, error) {
 	k := claim{key: releasedKey(r.Spec.Name)}
 	h, revision, err := c.holder(ctx, r.Spec.Name)
+	if errors.Is(err, store.ErrDamaged) { // whoever it was: the verified stay so, all others bring a token
+		if h, err = nil, nil; !isTrue(&r.Status, v1alpha3.ConditionOwnershipVerified) {
+			h = &holder{Owner: unreadableOwner}
+		}
+	}
 	if err != nil {
 		return k, err
 	}
@@ -70,6 +75,9 @@ func (c *Controller) contested(ctx context.Context, r *v1alpha3.DomainRecord) (b
 		other = v1alpha3.BaseName(r.Spec.Name)
 	}
 	h, _, err := c.holder(ctx, other)
+	if errors.Is(err, store.ErrDamaged) {
+		return true, nil // perhaps another's
+	}
 	if err != nil || h != nil && h.Owner != r.Owner() {
 		return err == nil, err
 	}
@@ -90,18 +98,24 @@ func (c *Controller) contested(ctx context.Context, r *v1alpha3.DomainRecord) (b
 
 func releasedKey(hostname string) string { return "released/" + hostname }
 
-// Holder reads who last held a hostname; nil: nobody is remembered.
+// UnreadableOwner is no value of a label: it differs from every owner.
+const unreadableOwner = "\x00unreadable"
+
+// Holder reads who last held a hostname; nil: nobody is remembered. The error of
+// an entry that cannot be read wraps store.ErrDamaged; the revision is valid then.
 func (c *Controller) holder(ctx context.Context, hostname string) (*holder, int64, error) {
 	entry, _, err := c.cfg.Store.Get(ctx, releasedKey(hostname))
 	if errors.Is(err, store.ErrNotFound) {
 		return nil, 0, nil
 	}
 	if err != nil {
-		return nil, 0, fmt.Errorf("reading who held %s before: %w", hostname, err)
+		return nil, entry.Revision, fmt.Errorf("reading who held %s before: %w", hostname, err)
 	}
 	h := new(holder)
 	if err := json.Unmarshal(entry.Value, h); err != nil {
-		return nil, 0, fmt.Errorf("decoding who held %s before: %w", hostname, err)
+		store.Report(c.cfg.Store, entry.Key, entry.Revision, err)
+		return nil, entry.Revision, fmt.Errorf("decoding who held %s before: %w", hostname,
+			&store.DamagedError{Key: entry.Key, Revision: entry.Revision, Reason: err.Error()})
 	}
 	return h, entry.Revision, nil
 }

@@ -115,7 +115,7 @@ func (c *Controller) holder(ctx context.Context, hostname string) (*holder, int6
 	if err := json.Unmarshal(entry.Value, h); err != nil {
 		store.Report(c.cfg.Store, entry.Key, entry.Revision, err)
 		return nil, entry.Revision, fmt.Errorf("decoding who held %s before: %w", hostname,
-			&store.DamagedError{Key: entry.Key, Revision: entry.Revision, Reason: err.Error()})
+			&store.DamagedError{Key: entry.Key, Revision: entry.Revision, Reason: "it does not decode"})
 	}
 	return h, entry.Revision, nil
 }

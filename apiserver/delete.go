@@ -93,6 +93,10 @@ func (s *Server) DeleteUnproven(ctx context.Context, name string, uid types.UID)
 
 func (s *Server) tryDelete(ctx context.Context, name string, o *metav1.DeleteOptions) (*v1alpha3.DomainRecord, bool, error) {
 	live, rev, err := s.load(ctx, name)
+	if errors.Is(err, store.ErrDamaged) {
+		r, err := s.removeDamaged(ctx, name, rev, o)
+		return r, true, err
+	}
 	if err != nil {
 		return nil, false, err
 	}

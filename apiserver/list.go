@@ -89,10 +89,13 @@ func (s *Server) direct(ctx context.Context, sel selector) (res store.ListResult
 	}
 	for range 3 {
 		e, rev, err := s.cfg.Store.Get(ctx, hostnameKey(host))
+		if errors.Is(err, store.ErrDamaged) {
+			return res, false, nil // the records themselves tell
+		}
 		if err != nil {
 			return one(e, rev, err)
 		}
-		if e, rev, err = s.cfg.Store.Get(ctx, recordKey(string(e.Value))); err == nil {
+		if e, rev, err = s.cfg.Store.Get(ctx, recordKey(string(e.Value))); err == nil || errors.Is(err, store.ErrDamaged) {
 			return one(e, rev, err)
 		}
 		if !errors.Is(err, store.ErrNotFound) {
@@ -106,7 +109,7 @@ func (s *Server) direct(ctx context.Context, sel selector) (res store.ListResult
 func one(e store.Entry, rev int64, err error) (store.ListResult, bool, error) {
 	res := store.ListResult{Revision: rev}
 	switch {
-	case errors.Is(err, store.ErrNotFound):
+	case errors.Is(err, store.ErrNotFound), errors.Is(err, store.ErrDamaged):
 		return res, true, nil
 	case err != nil:
 		return res, true, err
@@ -116,23 +119,23 @@ func one(e store.Entry, rev int64, err error) (store.ListResult, bool, error) {
 }
 
 // each calls fn with every selected record's JSON, its resourceVersion in it,
-// up to the limit.
+// up to the limit. What is damaged is left out, and what fn says does not decode.
 func (l *listing) each(ctx context.Context, fn func(raw []byte) error) error {
 	found := 0
 	for {
 		for i, e := range l.page.Entries {
-			ok, err := l.sel.matches(e.Value)
-			if err != nil {
-				return fmt.Errorf("listing %q: %w", e.Key, err)
-			}
-			if !ok {
+			raw, err := l.item(&e)
+			if raw == nil && err == nil {
 				continue
 			}
-			raw, err := withRevision(e.Value, e.Revision)
-			if err != nil {
-				return fmt.Errorf("listing %q: %w", e.Key, err)
+			if err == nil {
+				err = fn(raw)
 			}
-			if err := fn(raw); err != nil {
+			if errors.Is(err, errUndecodable) {
+				l.s.undecodable(e.Key, e.Revision, err)
+				continue
+			}
+			if err != nil {
 				return err
 			}
 			if found++; found == l.limit {
@@ -151,6 +154,25 @@ func (l *listing) each(ctx context.Context, fn func(raw []byte) error) error {
 			return fmt.Errorf("listing records after %q: %w", last, err)
 		}
 	}
+}
+
+// item is an entry as it is handed out; nil: it is not selected, or damaged.
+func (l *listing) item(e *store.Entry) ([]byte, error) {
+	if e.Err != nil {
+		return nil, nil
+	}
+	ok, err := l.sel.matches(e.Value)
+	if err == nil && !ok {
+		return nil, nil
+	}
+	var raw []byte
+	if err == nil {
+		raw, err = withRevision(e.Value, e.Revision)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", errUndecodable, err)
+	}
+	return raw, nil
 }
 
 // finish notes where the next page begins: after the i-th entry.

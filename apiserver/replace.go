@@ -42,14 +42,10 @@ func (s *Server) replace(ctx context.Context, r *v1alpha3.DomainRecord, dryRun b
 
 func (s *Server) tryReplace(ctx context.Context, r *v1alpha3.DomainRecord, dryRun bool) (*v1alpha3.DomainRecord, error) {
 	in, err := s.occupant(ctx, r.Spec.Name)
-	switch {
-	case errors.Is(err, store.ErrNotFound): // free by now, or only the name is taken
-		created, err := s.add(ctx, r, dryRun)
-		if conflict := (*store.ConflictError)(nil); errors.As(err, &conflict) && conflict.Key == recordKey(r.Name) {
-			return nil, errName(r)
-		}
-		return created, err
-	case err != nil:
+	if errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrDamaged) {
+		return s.addBeside(ctx, r, dryRun, err)
+	}
+	if err != nil {
 		return nil, err
 	}
 	asked := r.Annotations[v1alpha3.ReplacesAnnotation]
@@ -79,21 +75,41 @@ func (s *Server) tryReplace(ctx context.Context, r *v1alpha3.DomainRecord, dryRu
 	return created, err
 }
 
-// occupant reads the record that has a hostname. store.ErrNotFound: it is free.
+// addBeside creates a record whose hostname no record is known to have, because
+// of why: it is free by now, its entry belongs to no record, or what has it is
+// damaged.
+func (s *Server) addBeside(ctx context.Context, r *v1alpha3.DomainRecord, dryRun bool, why error) (*v1alpha3.DomainRecord, error) {
+	created, err := s.add(ctx, r, dryRun)
+	conflict := (*store.ConflictError)(nil)
+	switch {
+	case !errors.As(err, &conflict):
+		return created, err
+	case conflict.Key == recordKey(r.Name):
+		return nil, errName(r)
+	case !dryRun && s.freed(ctx, r.Spec.Name):
+		return s.add(ctx, r, dryRun)
+	case errors.Is(why, store.ErrDamaged):
+		return nil, errTaken(r, fmt.Sprintf("hostname %q is already held by a domainrecord whose stored value is damaged: "+
+			"delete that one by its name, which `caddy apoxy store verify` tells", r.Spec.Name))
+	}
+	return nil, err
+}
+
+// occupant reads the record that has a hostname. The error wraps
+// store.ErrNotFound if there is none, store.ErrDamaged if it cannot be read.
 func (s *Server) occupant(ctx context.Context, hostname string) (*occupant, error) {
 	name, _, err := s.cfg.Store.Get(ctx, hostnameKey(hostname))
 	if err != nil {
 		return nil, fmt.Errorf("reading who has hostname %q: %w", hostname, err)
 	}
-	entry, _, err := s.cfg.Store.Get(ctx, recordKey(string(name.Value)))
+	r, revision, err := s.load(ctx, string(name.Value))
+	if apierrors.IsNotFound(err) {
+		err = store.ErrNotFound
+	}
 	if err != nil {
 		return nil, fmt.Errorf("reading record %q: %w", name.Value, err)
 	}
-	r, err := decodeEntry(entry)
-	if err != nil {
-		return nil, err
-	}
-	return &occupant{record: r, revision: entry.Revision, hostname: name.Revision}, nil
+	return &occupant{record: r, revision: revision, hostname: name.Revision}, nil
 }
 
 // errName is the answer to a record whose name another hostname's record has.
@@ -120,13 +136,18 @@ func errHeld(r, live *v1alpha3.DomainRecord, may ownership.Replacement, asked st
 		message += fmt.Sprintf(" of another owner, which is not verified: to take its place, the annotation %s must name it, and names %.80q",
 			v1alpha3.ReplacesAnnotation, asked)
 	}
+	if live.Name == r.Name {
+		return errors.Join(errTaken(r, message), errNameTaken)
+	}
+	return errTaken(r, message)
+}
+
+// errTaken is the answer to a record whose hostname is taken, in words.
+func errTaken(r *v1alpha3.DomainRecord, message string) error {
 	err := apierrors.NewAlreadyExists(v1alpha3.GroupResource, r.Name)
 	err.ErrStatus.Message = fmt.Sprintf("%s %q cannot be created: %s", v1alpha3.GroupResource, r.Name, message)
 	err.ErrStatus.Details.Causes = []metav1.StatusCause{{
 		Type: metav1.CauseTypeFieldValueDuplicate, Field: "spec.name", Message: message,
 	}}
-	if live.Name == r.Name {
-		return errors.Join(err, errNameTaken)
-	}
 	return err
 }

@@ -81,7 +81,7 @@ func (s *sink) event(kind string, raw []byte) error {
 	}
 	r := new(v1alpha3.DomainRecord)
 	if err := json.Unmarshal(raw, r); err != nil {
-		return fmt.Errorf("decoding a stored record: %w", err)
+		return fmt.Errorf("%w: %w", errUndecodable, err)
 	}
 	if s.c.media.as != asTable {
 		return s.object(kind, partial(r, s.c.media))

@@ -78,7 +78,7 @@ func (s *Server) itemEncoder(m media, include metav1.IncludeObjectPolicy) func(r
 	return func(raw []byte) ([]byte, error) {
 		r := new(v1alpha3.DomainRecord)
 		if err := json.Unmarshal(raw, r); err != nil {
-			return nil, fmt.Errorf("decoding a stored record: %w", err)
+			return nil, fmt.Errorf("%w: %w", errUndecodable, err)
 		}
 		var item any = partial(r, m)
 		if m.as == asTable {

@@ -58,8 +58,8 @@ func (w *world) holder(hostname string) string {
 	if err != nil {
 		return "-"
 	}
-	p := ownership.DecodeHolder(e.Value)
-	if p.Unknown {
+	p, err := ownership.DecodeHolder(e.Value)
+	if err != nil || p.Unknown {
 		return "?"
 	}
 	return p.Owner

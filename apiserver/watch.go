@@ -91,15 +91,20 @@ func (w *watching) run(ctx context.Context) error {
 func (w *watching) pass(b store.Batch) error {
 	sent := false
 	for i := range b.Events {
-		shown, err := project(&b.Events[i], w.sel, i+1 < len(b.Events) && b.Events[i+1].Revision == b.Events[i].Revision)
+		e := &b.Events[i]
+		shown, err := project(e, w.sel, i+1 < len(b.Events) && b.Events[i+1].Revision == e.Revision)
+		for _, s := range shown {
+			if err == nil {
+				err = w.sink.event(s.kind, s.raw)
+			}
+			sent = sent || err == nil
+		}
+		if errors.Is(err, errUndecodable) {
+			w.call.s.undecodable(e.Key, e.Revision, err)
+			continue
+		}
 		if err != nil {
 			return err
-		}
-		for _, e := range shown {
-			sent = true
-			if err := w.sink.event(e.kind, e.raw); err != nil {
-				return err
-			}
 		}
 	}
 	w.revision = max(w.revision, b.Revision)
@@ -151,65 +156,75 @@ type seen struct {
 }
 
 // project is an event as it looks through a selector: a record that begins to
-// match is added, one that no longer does is deleted, in the state it had. One
-// that another record has taken the place of is deleted before that is added.
-// Where more of the same revision follows, an event carries the revision before:
-// a client that has heard of this one alone and resumes from it must hear of the
-// rest.
+// match is added, one that no longer does is deleted, in the state it had or, if
+// that is damaged, with its name alone. One that another record has taken the
+// place of is deleted before that is added. Nothing shows where the new value is
+// damaged. Where more of the same revision follows, an event carries the revision
+// before: a client that has heard of this one alone and resumes from it must hear
+// of the rest.
 func project(e *store.Event, sel selector, more bool) ([]seen, error) {
-	was, err := sel.matches(e.Previous)
-	if err != nil {
-		return nil, fmt.Errorf("watching %q: %w", e.Key, err)
+	if e.Err != nil {
+		return nil, nil
 	}
+	was, err := sel.matches(e.Previous)
+	unknown := err != nil || e.PreviousErr != nil
 	is, err := sel.matches(e.Value)
 	if err != nil {
-		return nil, fmt.Errorf("watching %q: %w", e.Key, err)
+		return nil, fmt.Errorf("%w: %w", errUndecodable, err)
 	}
 	last := e.Revision
 	if more {
 		last--
 	}
-	show := func(kind string, raw []byte, revision int64) (seen, error) {
-		raw, err := withRevision(raw, revision)
-		if err != nil {
-			return seen{}, fmt.Errorf("watching %q: %w", e.Key, err)
-		}
-		return seen{kind, raw}, nil
-	}
-	var one seen
 	switch {
-	case is && was:
-		replaced, err := replaced(e.Previous, e.Value)
+	case is && was && replaced(e.Previous, e.Value):
+		gone, err := gone(e.Key, e.Previous, e.Revision-1)
 		if err != nil {
-			return nil, fmt.Errorf("watching %q: %w", e.Key, err)
+			return nil, err
 		}
-		if replaced {
-			gone, err := show(eventDeleted, e.Previous, e.Revision-1)
-			if err != nil {
-				return nil, err
-			}
-			one, err = show(eventAdded, e.Value, last)
-			return []seen{gone, one}, err
-		}
-		one, err = show(eventModified, e.Value, last)
-		return []seen{one}, err
+		added, err := show(eventAdded, e.Value, last)
+		return append(gone, added...), err
+	case is && was:
+		return show(eventModified, e.Value, last)
 	case is:
-		one, err = show(eventAdded, e.Value, last)
+		return show(eventAdded, e.Value, last)
+	case unknown:
+		return gone(e.Key, nil, last)
 	case was:
-		one, err = show(eventDeleted, e.Previous, last)
-	default:
-		return nil, nil
+		return gone(e.Key, e.Previous, last)
 	}
-	return []seen{one}, err
+	return nil, nil
+}
+
+func show(kind string, raw []byte, revision int64) ([]seen, error) {
+	raw, err := withRevision(raw, revision)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", errUndecodable, err)
+	}
+	return []seen{{kind, raw}}, nil
+}
+
+// gone shows a deletion, with the last state if that can be read.
+func gone(key string, last []byte, revision int64) ([]seen, error) {
+	if last != nil {
+		if shown, err := show(eventDeleted, last, revision); err == nil {
+			return shown, nil
+		}
+	}
+	name, err := nameOnly(key)
+	if err != nil {
+		return nil, err
+	}
+	return show(eventDeleted, name, revision)
 }
 
 // replaced reports whether two stored values of one key are different records.
-func replaced(before, now []byte) (bool, error) {
+func replaced(before, now []byte) bool {
 	var uids [2]string
 	for i, raw := range [][]byte{before, now} {
-		if err := readMember(raw, &uids[i], "metadata", "uid"); err != nil {
-			return false, err
+		if readMember(raw, &uids[i], "metadata", "uid") != nil {
+			return false
 		}
 	}
-	return uids[0] != uids[1], nil
+	return uids[0] != uids[1]
 }

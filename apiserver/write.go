@@ -19,17 +19,28 @@ import (
 // it then is, if another write came between.
 type change func(live *v1alpha3.DomainRecord) (*v1alpha3.DomainRecord, error)
 
-// load returns the record and its revision.
+// load returns the record and its revision. The error for one that cannot be
+// read wraps store.ErrDamaged; the revision is valid then.
 func (s *Server) load(ctx context.Context, name string) (*v1alpha3.DomainRecord, int64, error) {
 	e, _, err := s.cfg.Store.Get(ctx, recordKey(name))
 	if errors.Is(err, store.ErrNotFound) {
 		return nil, 0, apierrors.NewNotFound(v1alpha3.GroupResource, name)
 	}
+	if errors.Is(err, store.ErrDamaged) {
+		return nil, e.Revision, damaged(name, err)
+	}
 	if err != nil {
 		return nil, 0, fmt.Errorf("reading record %q: %w", name, err)
 	}
 	r, err := decodeEntry(e)
-	return r, e.Revision, err
+	if err == nil && (r.Name != name || r.Spec.Name == "") {
+		err = fmt.Errorf("it is named %.80q and has the hostname %.80q", r.Name, r.Spec.Name)
+	}
+	if err != nil {
+		s.undecodable(e.Key, e.Revision, err)
+		return nil, e.Revision, errDamaged(name, "it does not decode as a record")
+	}
+	return r, e.Revision, nil
 }
 
 // mutate writes what change makes of the named record. A write that changes

@@ -43,7 +43,18 @@ func (a *AdminAPI) Routes() []caddy.AdminRoute {
 	for _, pattern := range apiserver.Paths {
 		routes = append(routes, caddy.AdminRoute{Pattern: pattern, Handler: caddy.AdminHandlerFunc(a.serve)})
 	}
-	return append(routes, caddy.AdminRoute{Pattern: cli.BrakeReleasePath, Handler: caddy.AdminHandlerFunc(a.releaseBrake)})
+	return append(routes,
+		caddy.AdminRoute{Pattern: cli.BrakeReleasePath, Handler: caddy.AdminHandlerFunc(a.releaseBrake)},
+		caddy.AdminRoute{Pattern: verifyPath, Handler: caddy.AdminHandlerFunc(a.verify)})
+}
+
+// verify has the running store looked through.
+func (a *AdminAPI) verify(w http.ResponseWriter, r *http.Request) error {
+	rt, err := runtimeInForce(r.Context())
+	if err != nil {
+		return unavailable(w, err.Error())
+	}
+	return rt.verify(w, r)
 }
 
 // serve finds the app anew for every request: after a failed reload the admin

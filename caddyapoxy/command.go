@@ -25,13 +25,15 @@ directly.`,
 			refuseOthers(cmd)
 			cmd.AddCommand(cli.Command(cli.Env{Client: adminClient, Flags: adminFlags, Failed: failed}))
 			cmd.AddCommand(cli.BrakeCommand(cli.Env{Client: adminClient, Flags: adminFlags, Failed: failed}))
+			cmd.AddCommand(storeCommand())
 			cmd.AddCommand(doctor.Command(doctor.Env{Client: adminClient, Flags: adminFlags, Failed: failed}))
 		},
 	})
 }
 
-// refuseOthers makes what is no command, or none of this version, wrong usage.
-func refuseOthers(cmd *cobra.Command) {
+// refuseUnknown makes what is no command below cmd wrong usage, and returns what
+// does that.
+func refuseUnknown(cmd *cobra.Command) refuser {
 	cmd.SilenceErrors, cmd.SilenceUsage = true, true
 	cmd.Args = cobra.ArbitraryArgs
 	refuse := func(cmd *cobra.Command, err error) error {
@@ -45,6 +47,12 @@ func refuseOthers(cmd *cobra.Command) {
 		return refuse(cmd, fmt.Errorf("there is no command %.60q", args[0]))
 	}
 	cmd.SetFlagErrorFunc(refuse)
+	return refuse
+}
+
+// refuseOthers makes what is no command, or none of this version, wrong usage.
+func refuseOthers(cmd *cobra.Command) {
+	refuse := refuseUnknown(cmd)
 	tunnel := &cobra.Command{Use: "tunnel", Hidden: true, DisableFlagParsing: true}
 	tunnel.SilenceErrors, tunnel.SilenceUsage = true, true
 	tunnel.RunE = func(cmd *cobra.Command, _ []string) error {

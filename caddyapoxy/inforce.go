@@ -29,6 +29,11 @@ func (s inForce) wait(ctx context.Context, revision int64) {
 	_ = s.table.WaitRevision(ctx, revision) // late is better than nothing
 }
 
+// Report implements store.Reporter.
+func (s inForce) Report(key string, revision int64, why error) bool {
+	return store.Report(s.Store, key, revision, why)
+}
+
 // Get implements store.Store.
 func (s inForce) Get(ctx context.Context, key string) (store.Entry, int64, error) {
 	e, revision, err := s.Store.Get(ctx, key)

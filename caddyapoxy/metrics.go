@@ -12,6 +12,7 @@ import (
 	"github.com/apoxy-dev/caddy-apoxy/dnsprovider"
 	"github.com/apoxy-dev/caddy-apoxy/hosts"
 	"github.com/apoxy-dev/caddy-apoxy/issuance"
+	"github.com/apoxy-dev/caddy-apoxy/store/damage"
 )
 
 // The metrics of the modules themselves; each room has its own beside them.
@@ -31,7 +32,7 @@ var (
 func registerMetrics(ctx caddy.Context) error {
 	collectors := []prometheus.Collector{permissionTotal, requestsTotal}
 	for _, room := range [][]prometheus.Collector{
-		controller.Collectors(), dnsprovider.Collectors(), issuance.Collectors(), hosts.Collectors(),
+		controller.Collectors(), dnsprovider.Collectors(), issuance.Collectors(), hosts.Collectors(), damage.Collectors(),
 	} {
 		collectors = append(collectors, room...)
 	}

@@ -21,6 +21,7 @@ import (
 	"github.com/apoxy-dev/caddy-apoxy/issuance"
 	"github.com/apoxy-dev/caddy-apoxy/ownership"
 	"github.com/apoxy-dev/caddy-apoxy/store"
+	"github.com/apoxy-dev/caddy-apoxy/store/damage"
 	"github.com/apoxy-dev/caddy-apoxy/target"
 )
 
@@ -43,11 +44,13 @@ type runtime struct {
 	// apps are the configurations in force, the newest current.
 	apps generations[App]
 
-	store      store.Store
+	store      *damage.Store
 	table      *hosts.Table
 	controller *controller.Controller
 	scheduler  *issuance.Scheduler
 	api        *apiserver.Server
+
+	verifying sync.Mutex // one look through the whole store at a time
 
 	started sync.Once
 	startup error
@@ -98,7 +101,8 @@ func (rt *runtime) present(first *zap.Logger) *zap.Logger {
 	return first
 }
 
-func newRuntime(key string, st store.Store, logger *zap.Logger) (*runtime, error) {
+func newRuntime(key string, engine store.Store, logger *zap.Logger) (*runtime, error) {
+	st := damage.New(engine, logger.Named("store"))
 	rt := &runtime{key: key, logger: logger, store: st, table: hosts.New(), rrsets: map[string]*dnsprovider.RRSets{}}
 	rt.events = make(chan controller.Transition, eventBacklog)
 	rt.edgeChanged = make(chan struct{}, 1)
@@ -180,6 +184,7 @@ func (rt *runtime) start() error {
 		rt.run("looking at records", rt.controller.Run)
 		rt.run("watching targets", rt.watchTargets)
 		rt.run("following the edge", rt.followEdge)
+		rt.run("looking through the store", rt.patrol)
 	})
 	return rt.startup
 }

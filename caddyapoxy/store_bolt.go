@@ -64,6 +64,15 @@ func (b *BoltStore) Open(logger *zap.Logger) (store.Store, error) {
 	return s, nil
 }
 
+// OpenReadOnly opens the file, which must exist, for reading alone.
+func (b *BoltStore) OpenReadOnly() (store.Store, error) {
+	s, err := boltstore.Open(b.Path, boltstore.Options{ReadOnly: true})
+	if err != nil {
+		return nil, err // as above
+	}
+	return s, nil
+}
+
 // UnmarshalCaddyfile sets up the store. Syntax:
 //
 //	bolt [<path>]
@@ -84,6 +93,7 @@ func (b *BoltStore) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 // Interface guards
 var (
 	_ StoreModule           = (*BoltStore)(nil)
+	_ readOnlyStore         = (*BoltStore)(nil)
 	_ caddy.Provisioner     = (*BoltStore)(nil)
 	_ caddyfile.Unmarshaler = (*BoltStore)(nil)
 )

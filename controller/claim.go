@@ -52,25 +52,37 @@ func (c *Controller) claim(ctx context.Context, r, replaced *v1alpha3.DomainReco
 // nobody. What cannot be read is a holder whom nobody knows.
 func (c *Controller) remembered(ctx context.Context, k *claim, hostname string) (*ownership.Party, error) {
 	entry, err := c.fact(ctx, k, "released/"+hostname)
-	if err != nil || entry == nil {
+	switch {
+	case errors.Is(err, store.ErrDamaged):
+		return &ownership.Party{Unknown: true}, nil
+	case err != nil || entry == nil:
 		return nil, err
 	}
-	return ownership.DecodeHolder(entry.Value), nil
+	party, err := ownership.DecodeHolder(entry.Value)
+	if err != nil {
+		c.undecodable(entry, err)
+	}
+	return party, nil
 }
 
-// neighbour reads the record of the hostname that shares DNS names with a claim's.
+// neighbour reads the record of the hostname that shares DNS names with a
+// claim's. One that cannot be read is somebody else's.
 func (c *Controller) neighbour(ctx context.Context, k *claim, hostname string, in *ownership.Claim) error {
 	name, err := c.fact(ctx, k, "hostnames/"+hostname)
-	if err != nil || name == nil {
-		return err
+	var entry *store.Entry
+	if err == nil && name != nil {
+		entry, err = c.fact(ctx, k, recordKey(string(name.Value)))
 	}
-	entry, err := c.fact(ctx, k, recordKey(string(name.Value)))
-	if err != nil || entry == nil {
+	switch {
+	case errors.Is(err, store.ErrDamaged):
+		in.NeighbourRecord = &ownership.Party{Unknown: true}
+		return nil
+	case err != nil || entry == nil:
 		return err
 	}
 	r := new(v1alpha3.DomainRecord)
 	if err := json.Unmarshal(entry.Value, r); err != nil {
-		c.cfg.Logger.Error("a record cannot be read, so its neighbour needs a token", zap.String("record", string(name.Value)), zap.Error(err))
+		c.undecodable(entry, err)
 		in.NeighbourRecord = &ownership.Party{Unknown: true}
 		return nil
 	}
@@ -79,16 +91,27 @@ func (c *Controller) neighbour(ctx context.Context, k *claim, hostname string, i
 	return nil
 }
 
-// fact reads a key, nil if it does not exist, and notes it as a condition.
+// undecodable tells the store, or else the log, of a value that does not decode.
+func (c *Controller) undecodable(e *store.Entry, err error) {
+	if !store.Report(c.cfg.Store, e.Key, e.Revision, err) {
+		c.cfg.Logger.Error("what the rule on tenants goes by cannot be read, so a token is asked for", zap.String("key", e.Key), zap.Error(err))
+	}
+}
+
+// fact reads a key, nil if it does not exist, and notes it as a condition. The
+// error for a value that cannot be read wraps store.ErrDamaged; it is a condition
+// all the same.
 func (c *Controller) fact(ctx context.Context, k *claim, key string) (*store.Entry, error) {
 	entry, _, err := c.cfg.Store.Get(ctx, key)
 	switch {
 	case errors.Is(err, store.ErrNotFound):
 		k.facts = append(k.facts, store.Op{Key: key, Check: true, If: store.Absent})
 		return nil, nil
-	case err != nil:
+	case err == nil, errors.Is(err, store.ErrDamaged):
+		k.facts = append(k.facts, store.Op{Key: key, Check: true, If: entry.Revision})
+	}
+	if err != nil {
 		return nil, fmt.Errorf("reading %q for the rule on tenants: %w", key, err)
 	}
-	k.facts = append(k.facts, store.Op{Key: key, Check: true, If: entry.Revision})
 	return &entry, nil
 }

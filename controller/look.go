@@ -21,6 +21,10 @@ var errTooSlow = errors.New("no place for a slow look")
 // RetryAfter is when work is tried again that the store failed.
 const retryAfter = 5 * time.Second
 
+// DamagedAfter is when a record is looked at again that is damaged in the store.
+// Its being mended is heard of sooner.
+const damagedAfter = 10 * time.Minute
+
 // Work does what was demanded of e, then gives its place back.
 func (c *Controller) work(ctx context.Context, e *entry, what work, waiters []chan error) {
 	var err error
@@ -46,7 +50,10 @@ func (c *Controller) work(ctx context.Context, e *entry, what work, waiters []ch
 	if errors.Is(err, store.ErrNotFound) && c.byName[e.name] == e {
 		c.drop(e)
 	}
-	if e.due == 0 || err != nil && ctx.Err() == nil {
+	switch {
+	case errors.Is(err, store.ErrDamaged):
+		c.queue.schedule(e, c.cfg.Now().Add(damagedAfter))
+	case e.due == 0 || err != nil && ctx.Err() == nil:
 		c.queue.schedule(e, c.cfg.Now().Add(retryAfter))
 	}
 	c.queue.done(e)

@@ -28,7 +28,8 @@ func (c *Controller) read(ctx context.Context, name string) (*version, error) {
 	}
 	r := new(v1alpha3.DomainRecord)
 	if err := json.Unmarshal(entry.Value, r); err != nil {
-		return nil, fmt.Errorf("decoding record %q: %w", name, err)
+		store.Report(c.cfg.Store, entry.Key, entry.Revision, err)
+		return nil, fmt.Errorf("decoding record %q: %w", name, &store.DamagedError{Key: entry.Key, Revision: entry.Revision, Reason: "it does not decode"})
 	}
 	return &version{r, entry.Value, entry.Revision}, nil
 }

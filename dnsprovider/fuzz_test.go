@@ -65,7 +65,7 @@ func FuzzStoredRRSet(f *testing.F) {
 	want := answers(f, a)
 	f.Fuzz(func(t *testing.T, key string, value []byte) {
 		_, sets, a := sealed(t)
-		sets.apply(sets.prefix+key, value)
+		sets.take(sets.prefix+key, value, 1, nil)
 		owner, typ, _ := strings.Cut(key, "/")
 		if d := cmp.Diff(want, answers(t, a)); d != "" {
 			t.Fatalf("%q changes what others answer:\n%s", key, d)
@@ -151,7 +151,7 @@ func FuzzLibdnsUpdate(f *testing.F) {
 		if err := json.Unmarshal(raw, &back); err != nil || back.Values[0].Data != set.Values[0].Data {
 			t.Fatalf("%q is stored as %s and read as %q (%v)", data, raw, back.Values[0].Data, err)
 		}
-		sets.apply(sets.prefix+g.owner+"/"+g.typ, raw)
+		sets.take(sets.prefix+g.owner+"/"+g.typ, raw, 1, nil)
 		if sets.lookup([]byte(g.owner)) == nil {
 			t.Fatalf("%v is taken, stored as %s and not answered", rec, raw)
 		}

@@ -68,7 +68,7 @@ func NewRRSets(st store.Store, zone string, logger *zap.Logger) (*RRSets, error)
 	if logger == nil {
 		logger = zap.NewNop()
 	}
-	return &RRSets{store: st, zone: name, prefix: "rrsets/" + name + "/", logger: logger,
+	return &RRSets{store: st, zone: name, prefix: RRSetsPrefix + name + "/", logger: logger,
 		rrIndex: newIndex(), applied: -1, moved: make(chan struct{})}, nil
 }
 
@@ -122,10 +122,10 @@ func (r *RRSets) follow(ctx context.Context) error {
 	})
 	for _, e := range list.Entries {
 		delete(gone, strings.TrimPrefix(e.Key, r.prefix))
-		r.apply(e.Key, e.Value)
+		r.take(e.Key, e.Value, e.Revision, e.Err)
 	}
 	for key := range gone {
-		r.apply(r.prefix+key, nil)
+		r.take(r.prefix+key, nil, 0, nil)
 	}
 	r.reach(list.Revision)
 	w, err := r.store.Watch(ctx, r.prefix, list.Revision)
@@ -139,34 +139,64 @@ func (r *RRSets) follow(ctx context.Context) error {
 			return fmt.Errorf("watching %s: %w", r.prefix, err)
 		}
 		for _, e := range batch.Events {
-			r.apply(e.Key, e.Value)
+			r.take(e.Key, e.Value, e.Revision, e.Err)
 		}
 		r.reach(batch.Revision)
 	}
 }
 
-// apply takes a key's new value, nil if it was deleted, into memory.
-func (r *RRSets) apply(key string, value []byte) {
-	owner, typeName, ok := strings.Cut(strings.TrimPrefix(key, r.prefix), "/")
-	typ, known := dns.StringToType[typeName]
-	if !ok || !known {
+// take takes a key's new value, nil if it was deleted, into memory. One that is
+// damaged or no RRset is logged, and what was answered before stays.
+func (r *RRSets) take(key string, value []byte, revision int64, damaged error) {
+	owner, typ, err := splitKey(strings.TrimPrefix(key, r.prefix))
+	if err != nil {
 		r.logger.Warn("the store holds a key that is no RRset's; ignoring it", zap.String("key", cut(key)))
 		return
 	}
 	var set *rrset
-	if value != nil {
-		var kept RRSet
-		err := json.Unmarshal(value, &kept)
-		if err == nil {
-			set, err = kept.pack(typ)
-		}
-		if err != nil {
-			r.logger.Warn("the store holds an RRset that cannot be answered; ignoring it",
+	if err = damaged; err == nil && value != nil {
+		set, err = decodeSet(typ, value)
+	}
+	if err != nil {
+		if !store.Report(r.store, key, revision, err) {
+			r.logger.Error("the store holds an RRset that cannot be answered; ignoring it",
 				zap.String("key", cut(key)), zap.Error(err))
-			set = nil
 		}
+		return
 	}
 	r.put(owner, typ, set)
+}
+
+// splitKey takes OWNER/TYPE apart.
+func splitKey(rest string) (owner string, typ uint16, err error) {
+	owner, name, ok := strings.Cut(rest, "/")
+	typ, known := dns.StringToType[name]
+	if !ok || !known {
+		return "", 0, errors.New("its key does not end in an owner and a record type")
+	}
+	return owner, typ, nil
+}
+
+func decodeSet(typ uint16, value []byte) (*rrset, error) {
+	var kept RRSet
+	if err := json.Unmarshal(value, &kept); err != nil {
+		return nil, err
+	}
+	return kept.pack(typ)
+}
+
+// RRSetsPrefix, followed by ZONE/OWNER/TYPE, is where RRsets are kept.
+const RRSetsPrefix = "rrsets/"
+
+// CheckRRSet says why the value at a key below RRSetsPrefix is no RRset; nil: it
+// is one.
+func CheckRRSet(key string, value []byte) error {
+	_, rest, _ := strings.Cut(strings.TrimPrefix(key, RRSetsPrefix), "/")
+	_, typ, err := splitKey(rest)
+	if err == nil {
+		_, err = decodeSet(typ, value)
+	}
+	return err
 }
 
 // pack makes the set as queries read it; nil if it has no values.

@@ -77,11 +77,14 @@ func (r *RRSets) write(ctx context.Context, key string, code uint16, change func
 	switch {
 	case errors.Is(err, store.ErrNotFound):
 		entry.Revision = store.Absent
+	case errors.Is(err, store.ErrDamaged): // nothing is left of it to keep
+		r.logger.Error("an RRset that is damaged in the store is begun anew", zap.String("key", cut(key)), zap.Error(err))
 	case err != nil:
 		return 0, fmt.Errorf("reading %s: %w", key, err)
 	default:
 		if err := json.Unmarshal(entry.Value, &set); err != nil {
-			return 0, fmt.Errorf("reading %s: %w", key, err)
+			r.logger.Error("an RRset that cannot be read is begun anew", zap.String("key", cut(key)), zap.Error(err))
+			set = RRSet{}
 		}
 	}
 	now := time.Now()
@@ -106,7 +109,7 @@ func (r *RRSets) write(ctx context.Context, key string, code uint16, change func
 	} else if entry.Revision == store.Absent {
 		return revision, nil
 	}
-	if op.Value != nil && string(op.Value) == string(entry.Value) {
+	if op.Value != nil && entry.Err == nil && string(op.Value) == string(entry.Value) {
 		return revision, nil
 	}
 	revision, err = r.store.Write(ctx, op)
@@ -117,7 +120,7 @@ func (r *RRSets) write(ctx context.Context, key string, code uint16, change func
 }
 
 // List calls f for every RRset in the store, with owner and type as Update takes
-// them.
+// them, but for those that cannot be read.
 func (r *RRSets) List(ctx context.Context, f func(owner, typ string, set RRSet)) error {
 	list, err := r.store.List(ctx, r.prefix, store.ListOptions{})
 	if err != nil {
@@ -126,8 +129,8 @@ func (r *RRSets) List(ctx context.Context, f func(owner, typ string, set RRSet))
 	for _, e := range list.Entries {
 		owner, typ, ok := strings.Cut(strings.TrimPrefix(e.Key, r.prefix), "/")
 		var set RRSet
-		if err := json.Unmarshal(e.Value, &set); err != nil || !ok {
-			return fmt.Errorf("reading %s: it is no RRset", e.Key)
+		if e.Err != nil || !ok || json.Unmarshal(e.Value, &set) != nil {
+			continue // the watch has logged it
 		}
 		f(owner, typ, set)
 	}

@@ -50,7 +50,7 @@ func Command(env Env) *cobra.Command {
 zone is delegated to its name servers (with glue), whether they answer over UDP
 and TCP, directly and through the configured resolvers, whether ports 80 and 443
 are open at the edge, whether the certificate authorities can be reached, the
-clock, and CAA. Each finding says what was seen, what was expected and how to
+clock, CAA, and damage in the store. Each finding says what was seen, what was expected and how to
 mend it.
 
 Exit status: 0 nothing is wrong, 1 something is, 2 wrong usage.`,

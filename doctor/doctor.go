@@ -10,7 +10,8 @@ import (
 // Options is the world that the examination happens in.
 type Options struct {
 	// Admin and Base reach Caddy's admin endpoint, for the roots of its own
-	// authorities. Admin may be nil: then such roots are not known.
+	// authorities and for what its metrics tell of the store. Admin may be nil:
+	// then such roots are not known. Without Base the store is not looked at.
 	Admin *http.Client
 	Base  string
 	// Ports that the world uses. Default: 53, 80 and 443.
@@ -54,6 +55,7 @@ func Examine(ctx context.Context, s Setup, o Options) (Report, error) {
 		doors      []door
 		offices    []office
 		caaReplies []reply
+		kept       stored
 	)
 	wg.Go(func() {
 		d = gatherDelegation(ctx, s, rs, o.DNSPort)
@@ -63,6 +65,7 @@ func Examine(ctx context.Context, s Setup, o Options) (Report, error) {
 	wg.Go(func() { doors = gatherEdge(ctx, s, rs, o.HTTPPort, o.HTTPSPort) })
 	wg.Go(func() { offices = o.gatherAuthorities(ctx, s) })
 	wg.Go(func() { caaReplies = gatherCAA(ctx, s, rs) })
+	wg.Go(func() { kept = o.gatherStore(ctx) })
 	wg.Wait()
 	if err := ctx.Err(); err != nil {
 		return Report{}, err
@@ -75,6 +78,7 @@ func Examine(ctx context.Context, s Setup, o Options) (Report, error) {
 		judgeEdge(s, doors),
 		judgeAuthorities(offices),
 		judgeCAA(s, caaReplies, identities(offices)),
+		judgeStore(kept),
 	} {
 		r.Findings = append(r.Findings, findings...)
 	}

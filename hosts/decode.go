@@ -11,6 +11,12 @@ import (
 	"github.com/apoxy-dev/caddy-apoxy/api/v1alpha3"
 )
 
+// Check says why the value at a key below Prefix is no record; nil: it is one.
+func Check(key string, value []byte) error {
+	_, err := decode(key, value)
+	return err
+}
+
 // decode returns the record that the store holds at key. Records as the store
 // usually has them are read in one pass, several times as fast as by
 // encoding/json, which is what a start with many records waits for; all others

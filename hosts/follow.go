@@ -27,7 +27,8 @@ type Change struct {
 	Record *v1alpha3.DomainRecord
 	// Previous is the record before; nil: there was none, or it is the first
 	// that is heard of the record. After a resynchronization a deleted record's
-	// Previous holds only what the table knew: metadata and spec.
+	// Previous holds only what the table knew: metadata and spec. That of a
+	// deleted record which could never be read is nil.
 	Previous *v1alpha3.DomainRecord
 	// Revision is the store's revision of the change.
 	Revision int64
@@ -52,8 +53,12 @@ type Follower struct {
 // the context ends or the store is closed, and returns that error, or the one
 // that kept it from reading the records the first time; after that it goes on
 // over every other error. When it has fallen behind the store's history it reads
-// everything again and tells the differences. A record that cannot be decoded is
-// logged and left as it was.
+// everything again and tells the differences.
+//
+// A record that is damaged or cannot be decoded is logged and left as it was: at
+// the start it is not served, for nothing of it can be believed; while running,
+// the last state that was read stays in force until a whole one takes its place,
+// the record is deleted, or the process starts anew.
 func Follow(ctx context.Context, s store.Store, f Follower) error {
 	if f.PageSize <= 0 {
 		f.PageSize = 1000
@@ -123,7 +128,7 @@ func (f *Follower) synchronize(ctx context.Context, s store.Store) (int64, error
 			hostname, known := left[name]
 			delete(left, name)
 			if records[i].err != nil {
-				f.undecodable(e.Key, e.Revision, records[i].err)
+				f.unreadable(s, e.Key, e.Revision, records[i].err)
 				continue
 			}
 			r := records[i].record
@@ -195,7 +200,7 @@ func (f *Follower) watch(ctx context.Context, s store.Store, after int64) (int64
 			return after, err
 		}
 		for i := range batch.Events {
-			f.apply(&batch.Events[i])
+			f.apply(s, &batch.Events[i])
 		}
 		after = batch.Revision
 		f.Table.reach(after)
@@ -203,17 +208,21 @@ func (f *Follower) watch(ctx context.Context, s store.Store, after int64) (int64
 }
 
 // apply brings one event into the table.
-func (f *Follower) apply(e *store.Event) {
+func (f *Follower) apply(s store.Store, e *store.Event) {
 	c := Change{Name: strings.TrimPrefix(e.Key, Prefix), Revision: e.Revision}
 	var err error
 	if e.Previous != nil {
 		if c.Previous, err = decode(e.Key, e.Previous); err != nil {
-			f.undecodable(e.Key, e.PreviousRevision, err)
+			f.unreadable(s, e.Key, e.PreviousRevision, err)
 		}
+	}
+	if e.Err != nil {
+		f.unreadable(s, e.Key, e.Revision, e.Err)
+		return
 	}
 	if e.Value != nil {
 		if c.Record, err = decode(e.Key, e.Value); err != nil {
-			f.undecodable(e.Key, e.Revision, err)
+			f.unreadable(s, e.Key, e.Revision, err)
 			return
 		}
 	}
@@ -241,9 +250,12 @@ func (f *Follower) tell(c Change) {
 	}
 }
 
-func (f *Follower) undecodable(key string, revision int64, err error) {
-	f.Logger.Error("a stored record cannot be read and is left out",
-		zap.String("key", key), zap.Int64("revision", revision), zap.Error(err))
+// unreadable has it noted that a record is left as it was.
+func (f *Follower) unreadable(s store.Store, key string, revision int64, err error) {
+	if !store.Report(s, key, revision, err) {
+		f.Logger.Error("a stored record cannot be read and is left out",
+			zap.String("key", key), zap.Int64("revision", revision), zap.Error(err))
+	}
 }
 
 type decoded struct {
@@ -259,7 +271,9 @@ func decodeAll(entries []store.Entry) []decoded {
 	for w := range workers {
 		wg.Go(func() {
 			for i := w * len(entries) / workers; i < (w+1)*len(entries)/workers; i++ {
-				out[i].record, out[i].err = decode(entries[i].Key, entries[i].Value)
+				if out[i].err = entries[i].Err; out[i].err == nil {
+					out[i].record, out[i].err = decode(entries[i].Key, entries[i].Value)
+				}
 			}
 		})
 	}

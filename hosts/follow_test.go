@@ -117,6 +117,8 @@ func (f *following) changed(c Change) {
 		if h, ok := f.table.Get(c.Record.Spec.Name); !ok || h.Revision != c.Revision {
 			what += " BUT THE TABLE DOES NOT HAVE IT"
 		}
+	} else if c.Previous == nil {
+		what += " is gone unread"
 	} else if h, ok := f.table.Get(c.Previous.Spec.Name); ok && h.Name == c.Name {
 		what += " BUT THE TABLE STILL HAS IT"
 	}

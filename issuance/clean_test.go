@@ -65,7 +65,7 @@ func (w *world) renewed(hostname string, before ownership.CertificateObservation
 func (w *world) gone(hostname string) {
 	w.t.Helper()
 	w.wait("the index to forget "+hostname, func() bool {
-		_, _, err := w.store.Get(context.Background(), indexPrefix+hostname)
+		_, _, err := w.store.Get(context.Background(), IndexPrefix+hostname)
 		w.s.mu.Lock()
 		defer w.s.mu.Unlock()
 		return errors.Is(err, store.ErrNotFound) && w.s.entries[hostname] == nil
@@ -105,7 +105,7 @@ func TestTheCertificateOfAFormerCAIsRemovedAfterACrash(t *testing.T) {
 	w.dns.delegate(host)
 	w.s.Want(Want{Hostname: host, UID: "u1", DNS01: true})
 	before := w.until(host, "certified", seen)
-	old, _, err := w.store.Get(context.Background(), indexPrefix+host)
+	old, _, err := w.store.Get(context.Background(), IndexPrefix+host)
 	if err != nil {
 		t.Fatal(err)
 	}

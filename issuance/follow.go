@@ -37,7 +37,7 @@ func (s *Scheduler) load(ctx context.Context) (int64, error) {
 	}
 	o, n := store.ListOptions{Limit: loadPage}, 0
 	for {
-		res, err := s.cfg.Store.List(ctx, indexPrefix, o)
+		res, err := s.cfg.Store.List(ctx, IndexPrefix, o)
 		if err != nil {
 			return 0, fmt.Errorf("reading index of certificates: %w", err)
 		}
@@ -93,9 +93,14 @@ type learnt struct {
 func (s *Scheduler) decode(page []store.Entry) []learnt {
 	out := make([]learnt, 0, len(page))
 	for _, se := range page {
-		hostname, r, err := decodeRecord(se.Key, se.Value)
+		hostname, r, err := "", record{}, se.Err
+		if err == nil {
+			hostname, r, err = decodeRecord(se.Key, se.Value)
+		}
 		if err != nil {
-			s.log.Error("a record of the index cannot be read and is made anew", zap.Error(err))
+			if !store.Report(s.cfg.Store, se.Key, se.Revision, err) {
+				s.log.Error("a record of the index cannot be read and is made anew", zap.Error(err))
+			}
 			continue
 		}
 		out = append(out, learnt{hostname: hostname, rec: r, revision: se.Revision})
@@ -148,7 +153,7 @@ func (s *Scheduler) tell(changed []learnt) {
 // trouble there is none. It tries again for a while: what is not kept is only
 // lost at a restart, and then found again in storage.
 func (s *Scheduler) keep(ctx context.Context, hostname string, r *record) int64 {
-	op := store.Op{Key: indexPrefix + hostname, If: store.Any}
+	op := store.Op{Key: IndexPrefix + hostname, If: store.Any}
 	if !r.empty() {
 		op.Value = r.marshal()
 	}
@@ -173,7 +178,7 @@ func (s *Scheduler) keep(ctx context.Context, hostname string, r *record) int64 
 // follow applies what other nodes write to index and ledger.
 func (s *Scheduler) follow(ctx context.Context, revision int64) {
 	var wg sync.WaitGroup
-	for _, prefix := range []string{indexPrefix, ledgerPrefix} {
+	for _, prefix := range []string{IndexPrefix, LedgerPrefix} {
 		wg.Go(func() { s.followPrefix(ctx, prefix, revision) })
 	}
 	wg.Wait()
@@ -224,16 +229,18 @@ func (s *Scheduler) followOne(ctx context.Context, prefix string, after int64) (
 
 func (s *Scheduler) apply(ev store.Event) {
 	now := s.now()
-	if strings.HasPrefix(ev.Key, ledgerPrefix) {
-		s.ledger.apply(ev.Key, ev.Value, ev.Revision, now)
+	if strings.HasPrefix(ev.Key, LedgerPrefix) {
+		if ev.Err == nil {
+			s.ledger.apply(ev.Key, ev.Value, ev.Revision, now)
+		}
 		s.poke()
 		return
 	}
-	if ev.Value == nil {
-		s.unlearn(strings.TrimPrefix(ev.Key, indexPrefix), ev.Revision, now)
+	if ev.Value == nil && ev.Err == nil {
+		s.unlearn(strings.TrimPrefix(ev.Key, IndexPrefix), ev.Revision, now)
 		return
 	}
-	s.learnAll([]store.Entry{{Key: ev.Key, Value: ev.Value, Revision: ev.Revision}}, now)
+	s.learnAll([]store.Entry{{Key: ev.Key, Value: ev.Value, Revision: ev.Revision, Err: ev.Err}}, now)
 }
 
 // unlearn takes over that the store has no record of a hostname any more: what

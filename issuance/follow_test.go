@@ -72,7 +72,7 @@ func TestACertificateThatAnotherNodeRevokedIsNotKept(t *testing.T) {
 	if err := deleteCertificate(t.Context(), w.magic.Storage, w.key(), host); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := w.store.Write(t.Context(), store.Op{Key: indexPrefix + host, If: store.Any}); err != nil {
+	if _, err := w.store.Write(t.Context(), store.Op{Key: IndexPrefix + host, If: store.Any}); err != nil {
 		t.Fatal(err)
 	}
 	o := w.until(host, "obtained anew", func(o ownership.CertificateObservation) bool { return seen(o) && o.SerialNumber != before.SerialNumber })

@@ -31,11 +31,11 @@ func FuzzIndexRecord(f *testing.F) {
 		f.Add([]byte(raw), "", "", byte(0))
 	}
 	f.Fuzz(func(t *testing.T, raw []byte, uid, owner string, wants byte) {
-		hostname, r, err := decodeRecord(indexPrefix+"a.example.com", raw)
+		hostname, r, err := decodeRecord(IndexPrefix+"a.example.com", raw)
 		if err != nil {
 			return
 		}
-		_, again, err := decodeRecord(indexPrefix+hostname, r.marshal())
+		_, again, err := decodeRecord(IndexPrefix+hostname, r.marshal())
 		if err != nil || !bytes.Equal(again.marshal(), r.marshal()) {
 			t.Fatalf("%s is written as %s and read as %s (%v)", raw, r.marshal(), again.marshal(), err)
 		}
@@ -143,7 +143,7 @@ func FuzzRenewalInfo(f *testing.F) {
 		if r.Renewal > latest {
 			t.Fatalf("%s: renewal at %v of a certificate of %v from %v", raw, unix(r.Renewal), life, epoch)
 		}
-		_, back, err := decodeRecord(indexPrefix+"a.example.com", r.marshal())
+		_, back, err := decodeRecord(IndexPrefix+"a.example.com", r.marshal())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -242,7 +242,7 @@ func TestAHoldPastAllBoundsIsForgotten(t *testing.T) {
 	if h, held := l.heldCA(c, epoch); held {
 		t.Errorf("held until %v", h.Until)
 	}
-	if res, err := st.List(t.Context(), ledgerPrefix, store.ListOptions{}); err != nil || len(res.Entries) != 0 {
+	if res, err := st.List(t.Context(), LedgerPrefix, store.ListOptions{}); err != nil || len(res.Entries) != 0 {
 		t.Errorf("the store keeps %d entries (%v)", len(res.Entries), err)
 	}
 }

@@ -13,8 +13,8 @@ import (
 	"github.com/apoxy-dev/caddy-apoxy/ownership"
 )
 
-// indexPrefix holds one record per hostname in the store.
-const indexPrefix = "certificates/"
+// IndexPrefix holds one record per hostname in the store.
+const IndexPrefix = "certificates/"
 
 // record is what the store keeps of a hostname: its certificate, an order
 // under way and trouble. Times are Unix seconds, 0 for none.
@@ -204,8 +204,15 @@ func (r *record) marshal() []byte {
 	return b
 }
 
+// CheckIndex says why the value at a key of the index of certificates is none;
+// nil: it is one.
+func CheckIndex(key string, value []byte) error {
+	_, _, err := decodeRecord(key, value)
+	return err
+}
+
 func decodeRecord(key string, value []byte) (hostname string, r record, err error) {
-	hostname = strings.TrimPrefix(key, indexPrefix)
+	hostname = strings.TrimPrefix(key, IndexPrefix)
 	if err = json.Unmarshal(value, &r); err != nil {
 		return hostname, r, fmt.Errorf("decoding %s: %w", key, err)
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 	"sync"
 	"time"
@@ -17,9 +18,9 @@ import (
 // The ledger's keys: ledger/hold/CA/ACCOUNT/SCOPE[/NAME] until when something
 // must be left alone, ledger/budget/CA/ACCOUNT what was ordered lately.
 const (
-	ledgerPrefix = "ledger/"
-	holdPrefix   = ledgerPrefix + "hold/"
-	budgetPrefix = ledgerPrefix + "budget/"
+	LedgerPrefix = "ledger/"
+	holdPrefix   = LedgerPrefix + "hold/"
+	budgetPrefix = LedgerPrefix + "budget/"
 )
 
 // hold is a CA's request to wait.
@@ -197,6 +198,7 @@ func (l *ledger) take(ctx context.Context, c *ca, now time.Time) (bool, error) {
 	for range 10 {
 		l.mu.Lock()
 		s := l.spending(c)
+		before := maps.Clone(s.slots)
 		if !s.take(now) {
 			l.mu.Unlock()
 			return false, nil
@@ -218,8 +220,12 @@ func (l *ledger) take(ctx context.Context, c *ca, now time.Time) (bool, error) {
 		switch {
 		case errors.Is(err, store.ErrNotFound):
 			l.reset(key)
+		case errors.Is(err, store.ErrDamaged):
+			l.replace(key, e.Revision, before)
 		case err != nil:
 			return false, fmt.Errorf("reading spent orders: %w", err)
+		case CheckLedger(e.Key, e.Value) != nil:
+			l.replace(key, e.Revision, before)
 		default:
 			l.reset(key)
 			l.apply(e.Key, e.Value, e.Revision, now)
@@ -238,6 +244,28 @@ func (l *ledger) reset(key string) {
 	}
 }
 
+// replace has what memory knew to be spent before the order in hand take the
+// place of a damaged value at a revision.
+func (l *ledger) replace(key string, revision int64, before map[int64]int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.stored[key] = revision
+	if s := l.spent[key]; s != nil {
+		s.slots = before
+	}
+}
+
+// CheckLedger says why the value at a key of the ledger is none; nil: it is one.
+func CheckLedger(key string, value []byte) error {
+	switch {
+	case strings.HasPrefix(key, holdPrefix):
+		return json.Unmarshal(value, new(hold))
+	case strings.HasPrefix(key, budgetPrefix):
+		return newSpending(Budget{Orders: 1, Per: 3 * time.Hour}).unmarshal(value)
+	}
+	return nil // of another version
+}
+
 // apply takes over what the store holds at a key of the ledger.
 func (l *ledger) apply(key string, value []byte, revision int64, now time.Time) {
 	l.mu.Lock()
@@ -246,6 +274,8 @@ func (l *ledger) apply(key string, value []byte, revision int64, now time.Time) 
 		var h hold
 		readable := value != nil && json.Unmarshal(value, &h) == nil
 		switch old := l.holds[k]; {
+		case value != nil && !readable:
+			// What was known of it holds.
 		case readable && old.Until.After(now) && old.Until.After(h.Until):
 			// What is stored is of before, or the CA is down besides.
 		case !readable || now.Sub(h.Until) > 24*time.Hour || h.Until.Sub(now) > 2*longestHold:
@@ -275,12 +305,17 @@ func (l *ledger) apply(key string, value []byte, revision int64, now time.Time) 
 
 // load reads the ledger from the store and deletes what is long past.
 func (l *ledger) load(ctx context.Context, now time.Time) error {
-	res, err := l.store.List(ctx, ledgerPrefix, store.ListOptions{})
+	res, err := l.store.List(ctx, LedgerPrefix, store.ListOptions{})
 	if err != nil {
 		return fmt.Errorf("reading ledger: %w", err)
 	}
 	for _, e := range res.Entries {
-		l.apply(e.Key, e.Value, e.Revision, now)
+		if e.Err == nil {
+			if err := CheckLedger(e.Key, e.Value); err != nil {
+				store.Report(l.store, e.Key, e.Revision, err)
+			}
+			l.apply(e.Key, e.Value, e.Revision, now)
+		}
 		if k, ok := strings.CutPrefix(e.Key, holdPrefix); ok && l.past(k) {
 			if _, err := l.store.Write(ctx, store.Op{Key: e.Key, If: e.Revision}); err != nil && ctx.Err() != nil {
 				return fmt.Errorf("tidying ledger: %w", err)

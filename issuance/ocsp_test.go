@@ -320,7 +320,7 @@ func TestARevokedCertificateGoesFirst(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, again, err := decodeRecord(indexPrefix+"x", raw); err != nil || !again.OCSP.revoked() || *again.OCSP != *rec.OCSP {
+	if _, again, err := decodeRecord(IndexPrefix+"x", raw); err != nil || !again.OCSP.revoked() || *again.OCSP != *rec.OCSP {
 		t.Errorf("kept as %s: %+v, %v", raw, again.OCSP, err)
 	}
 }

@@ -209,7 +209,7 @@ func TestHoldsThatAreLongPastAreForgottenEveryHour(t *testing.T) {
 		}
 		left := func() int {
 			synctest.Wait()
-			res, err := st.List(ctx, ledgerPrefix, store.ListOptions{})
+			res, err := st.List(ctx, LedgerPrefix, store.ListOptions{})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -279,7 +279,7 @@ func largeIndex(n int) *memStore {
 	for i := range n {
 		r := record{UID: fmt.Sprint("u", i), CA: "acme-v02.api.letsencrypt.org-directory", Issuer: "Let's Encrypt R11", Serial: fmt.Sprintf("%036x", i),
 			NotBefore: now.Add(-time.Hour).Unix(), NotAfter: now.Add(89 * 24 * time.Hour).Unix(), Renewal: now.Add(60 * 24 * time.Hour).Unix(), Challenge: "dns-01"}
-		mem.entries = append(mem.entries, store.Entry{Key: fmt.Sprintf("%sh%07d.example.com", indexPrefix, i), Value: r.marshal(), Revision: int64(i + 1)})
+		mem.entries = append(mem.entries, store.Entry{Key: fmt.Sprintf("%sh%07d.example.com", IndexPrefix, i), Value: r.marshal(), Revision: int64(i + 1)})
 	}
 	return mem
 }

@@ -124,7 +124,7 @@ func TestANewCertificateIsNotMissedDuringOtherWork(t *testing.T) {
 	s.asking++
 	after := before
 	after.Serial = "2"
-	s.learnAll([]store.Entry{{Key: indexPrefix + e.hostname, Value: after.marshal(), Revision: 7}}, s.now())
+	s.learnAll([]store.Entry{{Key: IndexPrefix + e.hostname, Value: after.marshal(), Revision: 7}}, s.now())
 	s.land(context.Background(), e, landing{rec: before, quiet: true})
 	if e.serialNumber() != "2" || e.revision != 7 || len(told) != 1 {
 		t.Errorf("it has %s of revision %d, told %v", e.serialNumber(), e.revision, told)

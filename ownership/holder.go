@@ -2,6 +2,7 @@ package ownership
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
@@ -42,12 +43,21 @@ func (h *Holder) Encode() ([]byte, error) {
 	return data, nil
 }
 
-// DecodeHolder reads the stored form. What says nothing sensible is a holder
-// whom nobody knows, beside whom every owner needs a token.
-func DecodeHolder(data []byte) *Party {
+// UnknownHolder is what is remembered where a record that ends cannot be read.
+func UnknownHolder(now time.Time) *Holder {
+	return &Holder{Time: metav1.NewTime(now.UTC()), Unknown: true}
+}
+
+// DecodeHolder reads the stored form. What says nothing sensible is an error and
+// a holder whom nobody knows, beside whom every owner needs a token.
+func DecodeHolder(data []byte) (*Party, error) {
 	var h Holder
-	if err := json.Unmarshal(data, &h); err != nil || h.UID == "" {
-		return &Party{Unknown: true}
+	err := json.Unmarshal(data, &h)
+	if err == nil && h.UID == "" && !h.Unknown {
+		err = errors.New("it names no record")
 	}
-	return &Party{Owner: h.Owner, Unknown: h.Unknown}
+	if err != nil {
+		return &Party{Unknown: true}, fmt.Errorf("decoding who held a hostname: %w", err)
+	}
+	return &Party{Owner: h.Owner, Unknown: h.Unknown}, nil
 }

@@ -31,6 +31,9 @@ var (
 	ErrFutureRevision = errors.New("revision lies in the future")
 	// ErrClosed: the store was closed.
 	ErrClosed = errors.New("store is closed")
+	// ErrDamaged: what is kept for the key is not what was written there. See
+	// DamagedError, which wraps it.
+	ErrDamaged = errors.New("stored value is damaged")
 )
 
 // ConflictError says which condition of a Write did not hold.
@@ -53,8 +56,12 @@ const FirstRevision int64 = 1
 type Entry struct {
 	Key   string
 	Value []byte
-	// Revision is the store's revision at which the key was last written.
+	// Revision is the store's revision at which the key was last written. That
+	// of a damaged entry may be wrong, but is the one that Op.If compares with.
 	Revision int64
+	// Err says that the value is damaged and wraps ErrDamaged; Value is nil
+	// then. Nil: the value is what was written.
+	Err error
 }
 
 // Conditions on a key's present revision, for Op.If; every other value above
@@ -103,15 +110,19 @@ type ListResult struct {
 // Event is one change of one key.
 type Event struct {
 	Key string
-	// Value is the new value; nil: the key was deleted.
+	// Value is the new value; nil, unless Err is set: the key was deleted.
 	Value []byte
-	// Previous is the value before; nil: the key did not exist.
+	// Previous is the value before; nil, unless PreviousErr is set: the key did
+	// not exist.
 	Previous []byte
 	// PreviousRevision is the revision of Previous; 0: the key did not exist.
 	PreviousRevision int64
 	// Revision is the store's revision of this change. Changes of one Write
 	// share it.
 	Revision int64
+	// Err says that the new value is damaged, and PreviousErr that the one
+	// before is; both wrap ErrDamaged, and Value or Previous is nil then.
+	Err, PreviousErr error
 }
 
 // Batch is what a Watcher hands over: the events since the last, oldest first.
@@ -136,19 +147,29 @@ type Watcher interface {
 
 // Store keeps entries. All methods are safe for concurrent use; values handed
 // in or out must not be modified afterwards.
+//
+// An engine keeps a checksum with every value, over key, value and revision,
+// and compares it whenever it reads. A value whose checksum does not hold is
+// damaged. Its bytes are never handed out, and it harms nothing but itself: the
+// store opens, and every other key, List, Watch and the history go on.
 type Store interface {
 	// Get returns the entry at key and the store's present revision.
-	// ErrNotFound if there is none (the revision is valid even then).
+	// ErrNotFound if there is none (the revision is valid even then). For a
+	// damaged value the error is a *DamagedError; the entry then has Key,
+	// Revision and Err, and the revision is valid.
 	Get(ctx context.Context, key string) (Entry, int64, error)
-	// List returns the entries whose keys begin with prefix.
+	// List returns the entries whose keys begin with prefix, those with a
+	// damaged value among them, with Err set.
 	List(ctx context.Context, prefix string, o ListOptions) (ListResult, error)
 	// Write applies all ops atomically, or none, and returns the revision they
 	// share, once they are on disk (bolt) or held by a quorum (etcd). A Write
 	// that changes nothing returns the present revision. *ConflictError if a
-	// condition does not hold. Keys must not be empty nor repeat.
+	// condition does not hold. Keys must not be empty nor repeat. A damaged
+	// value is deleted and overwritten like any other.
 	Write(ctx context.Context, ops ...Op) (int64, error)
 	// Watch yields every change under prefix after the given revision; 0: from
-	// the present on. ErrExpired and ErrFutureRevision as in List.
+	// the present on. ErrExpired and ErrFutureRevision as in List. A change
+	// whose value was damaged since is told with Err or PreviousErr set.
 	Watch(ctx context.Context, prefix string, after int64) (Watcher, error)
 	// Close ends watches and releases the engine. Acknowledged writes are kept.
 	Close() error

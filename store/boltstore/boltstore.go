@@ -2,7 +2,6 @@ package boltstore
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
@@ -22,6 +21,8 @@ var (
 	ErrLocked = errors.New("locked by another process")
 	// ErrCorrupt: the file is not a store of ours, or it is damaged.
 	ErrCorrupt = errors.New("not an intact store")
+	// ErrReadOnly: the file was opened for reading alone.
+	ErrReadOnly = errors.New("opened for reading alone")
 	// ErrNewerFormat: the file was written by a later version of this program.
 	ErrNewerFormat = errors.New("written by a newer version")
 )
@@ -38,6 +39,10 @@ type Options struct {
 	// LockTimeout is how long Open waits for another process to let the file
 	// go. Default: 1 s.
 	LockTimeout time.Duration
+	// ReadOnly opens the file as it is, which must exist: it is not created,
+	// not brought to this version's format and not written to. Processes that
+	// read may share it.
+	ReadOnly bool
 	// Logger gets what is worth knowing. Default: none.
 	Logger *zap.Logger
 }
@@ -73,7 +78,7 @@ var (
 
 // format is the version of the file's layout that this package writes. It
 // reads this one and those before it.
-const format = 1
+const format = 2
 
 // Store is a store.Store in one bbolt file. Open makes one.
 type Store struct {
@@ -85,6 +90,10 @@ type Store struct {
 	pages pageCounts
 
 	journal journal // the committer's
+	sealer  sealer  // the committer's
+	// sealed: every value in the file has a checksum.
+	sealed   atomic.Bool
+	readOnly bool
 
 	queue   chan *request
 	stop    chan struct{} // closed by Close
@@ -110,18 +119,17 @@ func (s *Store) Get(ctx context.Context, key string) (store.Entry, int64, error)
 	e := store.Entry{Key: key}
 	var rev int64
 	found := false
-	err := s.view(func(b *bbolt.Bucket) error {
+	err := s.view(func(b bucket) error {
 		rev = int64(b.Sequence())
 		raw := b.Get([]byte(key))
 		if raw == nil {
 			return nil
 		}
 		var value []byte
-		var err error
-		if e.Revision, value, err = decodeValue(raw); err != nil {
-			return fmt.Errorf("reading key %q of %s: %w", key, s.path, err)
+		if e.Revision, value, e.Err = b.decode([]byte(key), raw); e.Err == nil {
+			e.Value = clone(value)
 		}
-		e.Value, found = clone(value), true
+		found = true
 		return nil
 	})
 	if err != nil {
@@ -132,6 +140,9 @@ func (s *Store) Get(ctx context.Context, key string) (store.Entry, int64, error)
 	}
 	if !found {
 		return store.Entry{}, rev, fmt.Errorf("reading key %q: %w", key, store.ErrNotFound)
+	}
+	if e.Err != nil {
+		return e, rev, fmt.Errorf("reading %s: %w", s.path, e.Err)
 	}
 	return e, rev, nil
 }
@@ -164,36 +175,21 @@ func (s *Store) Close() error {
 }
 
 // view runs fn in a read transaction. fn's bytes are gone when it returns.
-func (s *Store) view(fn func(entries *bbolt.Bucket) error) error {
+func (s *Store) view(fn func(b bucket) error) error {
+	sealed := s.sealed.Load() // before the transaction begins, which is to see all checksums then
 	err := guard(s.path, func() error {
 		return s.db.View(func(tx *bbolt.Tx) error {
 			b := tx.Bucket(bucketEntries)
 			if b == nil {
 				return fmt.Errorf("reading %s: %w: bucket %q is missing", s.path, ErrCorrupt, bucketEntries)
 			}
-			return fn(b)
+			return fn(bucket{b, sealed})
 		})
 	})
 	if errors.Is(err, berrors.ErrDatabaseNotOpen) {
 		return store.ErrClosed
 	}
 	return err
-}
-
-const revisionBytes = 8
-
-func encodeValue(rev int64, value []byte) []byte {
-	raw := make([]byte, revisionBytes+len(value))
-	binary.BigEndian.PutUint64(raw, uint64(rev))
-	copy(raw[revisionBytes:], value)
-	return raw
-}
-
-func decodeValue(raw []byte) (int64, []byte, error) {
-	if len(raw) < revisionBytes {
-		return 0, nil, fmt.Errorf("%w: a value of %d bytes has no revision", ErrCorrupt, len(raw))
-	}
-	return int64(binary.BigEndian.Uint64(raw)), raw[revisionBytes:], nil
 }
 
 // clone copies b so that it outlives its transaction; never nil, because nil

@@ -34,5 +34,13 @@ func TestContract(t *testing.T) {
 			}
 			return openAt(t, path, o)
 		}),
-		storetest.WithLastingHistory())
+		storetest.WithLastingHistory(),
+		storetest.WithDamage(func(t *testing.T, s store.Store, key string) store.Store {
+			path := s.(*boltstore.Store).Path()
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+			flip(t, path, key, -1)
+			return openAt(t, path, o)
+		}))
 }

@@ -18,7 +18,8 @@ import (
 //
 //	checksum uint32, big endian
 //	flags    byte
-//	uvarint  revision of the value before, 0: there was none
+//	uvarint  revision of the value before, 0: there was none or, with
+//	         flagDamaged, it is only what the value before was known by
 //	uvarint  length of the key, and the key
 //	uvarint  how many bytes the value before begins with as the new one does
 //	uvarint  how many bytes it ends with as the new one does
@@ -33,7 +34,8 @@ const (
 
 	flagLast    = 1 << 0 // it is the last change of its revision
 	flagDeleted = 1 << 1 // it deleted the key
-	flagsKnown  = flagLast | flagDeleted
+	flagDamaged = 1 << 2 // the value before was damaged and is not there
+	flagsKnown  = flagLast | flagDeleted | flagDamaged
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -64,6 +66,9 @@ func changeFlags(e *store.Event, last bool) byte {
 	}
 	if e.Value == nil {
 		flags |= flagDeleted
+	}
+	if e.PreviousErr != nil {
+		flags |= flagDamaged
 	}
 	return flags
 }
@@ -130,6 +135,7 @@ type change struct {
 
 func (c *change) last() bool    { return c.flags&flagLast != 0 }
 func (c *change) deleted() bool { return c.flags&flagDeleted != 0 }
+func (c *change) damaged() bool { return c.flags&flagDamaged != 0 }
 
 func decodeChange(k, raw []byte) (change, error) {
 	var c change
@@ -159,7 +165,8 @@ func decodeChange(k, raw []byte) (change, error) {
 		ok = false
 	}
 	c.begin, c.end = number(), number()
-	if !ok || before >= uint64(c.event.Revision) || before == 0 && (c.begin|c.end|uint64(len(rest)) != 0 || c.deleted()) {
+	if !ok || before >= uint64(c.event.Revision) || (before == 0 || c.damaged()) && c.begin|c.end|uint64(len(rest)) != 0 ||
+		before == 0 && (c.deleted() || c.damaged()) {
 		return c, fmt.Errorf("%w: revision %d index %d", errNonsense, c.event.Revision, c.index)
 	}
 	c.event.PreviousRevision, c.middle = int64(before), rest
@@ -175,7 +182,10 @@ func (c *change) complete(k, value []byte) (store.Event, error) {
 	if (value == nil) != c.deleted() || c.begin > size || c.end > size-c.begin {
 		return e, fmt.Errorf("%w: revision %d of key %.60q does not fit what followed", errNonsense, e.Revision, e.Key)
 	}
-	if e.PreviousRevision > 0 {
+	switch {
+	case c.damaged():
+		e.PreviousErr = lost(e.Key, e.PreviousRevision)
+	case e.PreviousRevision > 0:
 		e.Previous = make([]byte, 0, c.begin+uint64(len(c.middle))+c.end)
 		e.Previous = append(e.Previous, value[:c.begin]...)
 		e.Previous = append(e.Previous, c.middle...)
@@ -185,4 +195,20 @@ func (c *change) complete(k, value []byte) (store.Event, error) {
 		return e, fmt.Errorf("%w: revision %d of key %.60q has another checksum", errNonsense, e.Revision, e.Key)
 	}
 	return e, nil
+}
+
+// without returns what is left of the event, given that the value that it set is
+// damaged: the value before is told by that, unless there was none.
+func (c *change) without(damaged error) store.Event {
+	e := c.event
+	e.Err = damaged
+	if e.PreviousRevision > 0 {
+		e.PreviousErr = lost(e.Key, e.PreviousRevision)
+	}
+	return e
+}
+
+// lost says of a value of the past that it cannot be told any more.
+func lost(key string, rev int64) error {
+	return &store.DamagedError{Key: key, Revision: rev, Reason: "it was damaged, or what followed was"}
 }

@@ -7,9 +7,12 @@
 //
 // The file holds three buckets. "apoxy" says whose file it is: its key "format"
 // holds the format version in decimal, its key "history" the revisions that the
-// third bucket reaches from and to. "entries" maps every key to eight big-endian
-// bytes of the revision that it was last written at, followed by the value; the
-// bucket's sequence is the store's revision. "history" holds the recent changes,
+// third bucket reaches from and to, its key "sealed" that every value has a
+// checksum. "entries" maps every key to the revision that it was last written at,
+// a checksum and the value (seal.go has the layout); the bucket's sequence is the
+// store's revision. A value whose checksum does not hold is marked where it is
+// read and keeps neither the store from opening nor anything else from its work.
+// "history" holds the recent changes,
 // each without its new value (change.go has the layout). A history that does not
 // fit the entries, for a program that keeps none has written to the file or for
 // any other reason, is dropped; it never keeps a store from opening.

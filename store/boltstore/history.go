@@ -50,7 +50,7 @@ func newHistory(rev int64, p past, limit, maxBytes int) *history {
 }
 
 // eventOverhead estimates what an event costs beside its bytes.
-const eventOverhead = 112
+const eventOverhead = 144
 
 func eventBytes(e *store.Event) int {
 	return len(e.Key) + len(e.Value) + len(e.Previous) + eventOverhead

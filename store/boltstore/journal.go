@@ -132,17 +132,17 @@ type past struct {
 // recall reads, from the newest back, as much of the history as the bounds
 // allow. Any error means that the history cannot be relied on, and that of the
 // store itself nothing is wrong.
-func recall(entries *bbolt.Bucket, limit, maxBytes int) (past, error) {
-	none := past{floor: int64(entries.Sequence())}
-	meta, b := entries.Tx().Bucket(bucketMeta), entries.Tx().Bucket(bucketHistory)
+func recall(b bucket, limit, maxBytes int) (past, error) {
+	none := past{floor: int64(b.Sequence())}
+	meta, changes := b.Tx().Bucket(bucketMeta), b.Tx().Bucket(bucketHistory)
 	var span []byte
 	if meta != nil {
 		span = meta.Get(keyHistory)
 	}
-	if span == nil && b == nil {
+	if span == nil && changes == nil {
 		return none, nil
 	}
-	if b == nil || len(span) != spanBytes {
+	if changes == nil || len(span) != spanBytes {
 		return none, fmt.Errorf("%w: half of it is missing", errNonsense)
 	}
 	floor, upto := int64(binary.BigEndian.Uint64(span)), int64(binary.BigEndian.Uint64(span[8:]))
@@ -152,8 +152,8 @@ func recall(entries *bbolt.Bucket, limit, maxBytes int) (past, error) {
 	case floor < store.FirstRevision || floor > upto:
 		return none, fmt.Errorf("%w: it reaches from revision %d to %d", errNonsense, floor, upto)
 	}
-	r := recaller{entries: entries, floor: floor, upto: upto, limit: limit, maxBytes: maxBytes, later: map[string]store.Event{}}
-	if err := r.read(b.Cursor()); err != nil {
+	r := recaller{entries: b, floor: floor, upto: upto, limit: limit, maxBytes: maxBytes, later: map[string]store.Event{}}
+	if err := r.read(changes.Cursor()); err != nil {
 		return none, err
 	}
 	slices.Reverse(r.events)
@@ -162,7 +162,7 @@ func recall(entries *bbolt.Bucket, limit, maxBytes int) (past, error) {
 
 // recaller walks back through the history in a file.
 type recaller struct {
-	entries         *bbolt.Bucket
+	entries         bucket
 	floor, upto     int64
 	limit, maxBytes int
 
@@ -193,11 +193,7 @@ func (r *recaller) read(c *bbolt.Cursor) error {
 		if at != rev || ch.last() == open || open && ch.index != index {
 			return fmt.Errorf("%w: after revision %d there is a gap", errNonsense, at)
 		}
-		value, err := r.value(&ch)
-		if err != nil {
-			return err
-		}
-		e, err := ch.complete(k, value)
+		e, err := r.event(k, &ch)
 		if err != nil {
 			return err
 		}
@@ -228,21 +224,37 @@ func (r *recaller) read(c *bbolt.Cursor) error {
 	return nil
 }
 
-// value finds the value that a change set; nil: it deleted the key.
-func (r *recaller) value(c *change) ([]byte, error) {
+// event completes a change that stands at k.
+func (r *recaller) event(k []byte, c *change) (store.Event, error) {
+	value, damaged, err := r.value(c)
+	switch {
+	case err != nil:
+		return store.Event{}, err
+	case damaged != nil:
+		return c.without(damaged), nil
+	}
+	return c.complete(k, value)
+}
+
+// value finds the value that a change set; nil: it deleted the key. Damaged is
+// the error that is in its place.
+func (r *recaller) value(c *change) (value []byte, damaged, err error) {
 	key, at := c.event.Key, c.event.Revision
-	rev, value := int64(0), []byte(nil)
+	rev := int64(0)
 	if next, ok := r.later[key]; ok {
-		rev, value = next.PreviousRevision, next.Previous
+		rev, value, damaged = next.PreviousRevision, next.Previous, next.PreviousErr
 	} else if raw := r.entries.Get([]byte(key)); raw != nil {
-		var err error
-		if rev, value, err = decodeValue(raw); err != nil {
-			return nil, fmt.Errorf("reading key %.60q: %w", key, err)
+		if rev, value, damaged = r.entries.decode([]byte(key), raw); damaged == nil {
+			value = clone(value)
 		}
-		value = clone(value)
 	}
-	if rev != 0 && rev != at || (rev == 0) != c.deleted() {
-		return nil, fmt.Errorf("%w: key %.60q was at revision %d and then at %d", errNonsense, key, at, rev)
+	switch {
+	case damaged != nil && c.deleted():
+		return nil, nil, nil // what stands there now got there by its damage
+	case damaged != nil:
+		return nil, lost(key, at), nil
+	case rev != 0 && rev != at || (rev == 0) != c.deleted():
+		return nil, nil, fmt.Errorf("%w: key %.60q was at revision %d and then at %d", errNonsense, key, at, rev)
 	}
-	return value, nil
+	return value, nil, nil
 }

@@ -76,9 +76,9 @@ func TestAHistoryThatCannotBeTrueIsDropped(t *testing.T) {
 		"the span is too short":                          func(_, apoxy, _ *bbolt.Bucket) error { return apoxy.Put([]byte("history"), []byte("1")) },
 		"the span ends before it begins":                 func(_, apoxy, _ *bbolt.Bucket) error { return apoxy.Put([]byte("history"), span(last+1, last)) },
 		"the span begins before what is there":           func(_, apoxy, _ *bbolt.Bucket) error { return apoxy.Put([]byte("history"), span(0, last)) },
-		"an entry was changed, its revision too":         func(_, _, e *bbolt.Bucket) error { return e.Put([]byte("a"), append(historyKey(7, 0)[:8], 'z')) },
-		"an entry was changed beneath its revision":      func(_, _, e *bbolt.Bucket) error { return e.Put([]byte("a"), append(historyKey(last-1, 0)[:8], 'z')) },
-		"a deleted entry is there":                       func(_, _, e *bbolt.Bucket) error { return e.Put([]byte("b1"), append(historyKey(last, 0)[:8], 'z')) },
+		"an entry was changed, its revision too":         func(_, _, e *bbolt.Bucket) error { return e.Put([]byte("a"), sealed("a", 7, "z")) },
+		"an entry was changed beneath its revision":      func(_, _, e *bbolt.Bucket) error { return e.Put([]byte("a"), sealed("a", last-1, "z")) },
+		"a deleted entry is there":                       func(_, _, e *bbolt.Bucket) error { return e.Put([]byte("b1"), sealed("b1", last, "z")) },
 		"the bucket holds a bucket":                      func(h, _, _ *bbolt.Bucket) error { _, err := h.CreateBucket(historyKey(last+1, 0)); return err },
 		"a program that keeps no history wrote a change": func(_, _, e *bbolt.Bucket) error { return e.SetSequence(last + 1) },
 	} {

@@ -8,8 +8,6 @@ import (
 	"strings"
 	"sync"
 
-	"go.etcd.io/bbolt"
-
 	"github.com/apoxy-dev/caddy-apoxy/store"
 )
 
@@ -93,7 +91,7 @@ type lister struct {
 }
 
 // next returns the following entries, about want of them if that is above zero,
-// and without their values unless asked for.
+// and only their keys unless values are asked for.
 func (l *lister) next(ctx context.Context, values bool, want int) ([]store.Entry, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -117,7 +115,7 @@ func (l *lister) next(ctx context.Context, values bool, want int) ([]store.Entry
 			if l.undo == nil {
 				l.undo = make(map[string]store.Entry)
 			}
-			l.undo[e.Key] = store.Entry{Key: e.Key, Value: e.Previous, Revision: e.PreviousRevision}
+			l.undo[e.Key] = store.Entry{Key: e.Key, Value: e.Previous, Revision: e.PreviousRevision, Err: e.PreviousErr}
 		})
 		if err != nil {
 			return nil, err
@@ -132,7 +130,7 @@ func (l *lister) next(ctx context.Context, values bool, want int) ([]store.Entry
 func (l *lister) read(values bool, want int) ([]store.Entry, int64, error) {
 	var entries []store.Entry
 	var at int64
-	err := l.s.view(func(b *bbolt.Bucket) error {
+	err := l.s.view(func(b bucket) error {
 		at = int64(b.Sequence())
 		c := b.Cursor()
 		prefix := []byte(l.prefix)
@@ -146,13 +144,12 @@ func (l *lister) read(values bool, want int) ([]store.Entry, int64, error) {
 			if l.chunk > 0 && (want > 0 && len(entries) >= want || len(entries) >= l.chunk || size >= chunkBytes) {
 				return nil
 			}
-			rev, value, err := decodeValue(raw)
-			if err != nil {
-				return err
-			}
-			e := store.Entry{Key: string(k), Revision: rev}
+			e := store.Entry{Key: string(k)}
 			if values {
-				e.Value = clone(value)
+				var value []byte
+				if e.Revision, value, e.Err = b.decode(k, raw); e.Err == nil {
+					e.Value = clone(value)
+				}
 				size += len(value)
 			}
 			l.after = e.Key

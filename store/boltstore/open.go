@@ -21,11 +21,13 @@ import (
 // Open opens the store in the file at path and creates it, with its directory,
 // if there is none. A file that it refuses is left as it is, byte for byte:
 // ErrLocked, ErrCorrupt (an empty file too) and ErrNewerFormat say why, with
-// what to do about it.
+// what to do about it. A file of an earlier format is brought to this version's.
 func Open(path string, o Options) (*Store, error) {
 	o = o.withDefaults()
-	if err := create(path); err != nil {
-		return nil, err
+	if !o.ReadOnly {
+		if err := create(path); err != nil {
+			return nil, err
+		}
 	}
 	// Read-only first: whatever is found wrong, nothing has been written yet.
 	db, file, err := open(path, o.LockTimeout, true)
@@ -33,6 +35,9 @@ func Open(path string, o Options) (*Store, error) {
 		return nil, err
 	}
 	err = guard(path, func() error { return inspect(path, db, file) })
+	if o.ReadOnly && err == nil {
+		return start(path, db, file, o)
+	}
 	if closeErr := db.Close(); err == nil && closeErr != nil {
 		err = fmt.Errorf("closing %s: %w", path, closeErr)
 	}
@@ -43,13 +48,34 @@ func Open(path string, o Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := guard(path, func() error { return upgrade(db) }); err != nil {
+		if errors.Is(err, errPanic) {
+			_ = file.Close() // bbolt's own Close would wait for the transaction
+		} else {
+			_ = db.Close()
+		}
+		return nil, fmt.Errorf("bringing %s to format %d: %w", path, format, err)
+	}
+	return start(path, db, file, o)
+}
+
+// start makes a Store of a file that was found in order.
+func start(path string, db *bbolt.DB, file *os.File, o Options) (*Store, error) {
 	s := &Store{
-		path: path, db: db, file: file, log: o.Logger,
+		path: path, db: db, file: file, log: o.Logger, readOnly: o.ReadOnly,
 		queue: make(chan *request, 256), stop: make(chan struct{}), stopped: make(chan struct{}),
 	}
-	if err := s.view(func(b *bbolt.Bucket) error { s.resume(b, o); return nil }); err != nil {
+	if err := s.view(func(b bucket) error {
+		b.sealed = allSealed(b.Tx())
+		s.sealed.Store(b.sealed)
+		s.resume(b, o)
+		return nil
+	}); err != nil {
 		_ = db.Close()
 		return nil, err
+	}
+	if !s.sealed.Load() && !o.ReadOnly {
+		s.sealer.pause = time.NewTimer(sealPause)
 	}
 	go s.commits()
 	return s, nil
@@ -57,8 +83,8 @@ func Open(path string, o Options) (*Store, error) {
 
 // resume takes the history up where the file left it. One that cannot be
 // relied on is let go: revisions before the present one have expired then.
-func (s *Store) resume(entries *bbolt.Bucket, o Options) {
-	p, err := recall(entries, o.History, o.HistoryBytes)
+func (s *Store) resume(b bucket, o Options) {
+	p, err := recall(b, o.History, o.HistoryBytes)
 	if err != nil {
 		s.journal.broken = true // the next write replaces it
 		s.log.Warn("history of store is not gone on from: watches from earlier revisions begin anew",
@@ -67,7 +93,7 @@ func (s *Store) resume(entries *bbolt.Bucket, o Options) {
 	if p.waste {
 		s.journal.wasteEvents = sweepEvents
 	}
-	s.hist = newHistory(int64(entries.Sequence()), p, o.History, o.HistoryBytes)
+	s.hist = newHistory(int64(b.Sequence()), p, o.History, o.HistoryBytes)
 }
 
 // open opens an existing file with bbolt.
@@ -140,7 +166,7 @@ func inspect(path string, db *bbolt.DB, file *os.File) error {
 	if err != nil {
 		return fmt.Errorf("opening store: %w", err)
 	}
-	if err := verify(file, info.Size(), db.Info().PageSize); err != nil {
+	if err := verify(file, info.Size(), db.Info().PageSize, verifyTime); err != nil {
 		return fmt.Errorf("opening %s: %w: %w; %s", path, ErrCorrupt, err, mend)
 	}
 	return db.View(func(tx *bbolt.Tx) error {
@@ -209,6 +235,9 @@ func initialize(path string) error {
 			return err
 		}
 		if err := meta.Put(keyFormat, []byte(strconv.Itoa(format))); err != nil {
+			return err
+		}
+		if err := meta.Put(keySealed, valueSealed); err != nil {
 			return err
 		}
 		b, err := tx.CreateBucket(bucketEntries)

@@ -42,8 +42,9 @@ var order = binary.NativeEndian
 const verifyTime = time.Second
 
 // verify checks the tree of pages of a bolt file and that no page in use is
-// listed as free, so that writing on cannot destroy what is there.
-func verify(f io.ReaderAt, size int64, pageSize int) error {
+// listed as free, so that writing on cannot destroy what is there. After the
+// time given it looks at leaves' headers alone.
+func verify(f io.ReaderAt, size int64, pageSize int, within time.Duration) error {
 	m, err := newestMeta(f, pageSize)
 	if err != nil {
 		return err
@@ -51,9 +52,9 @@ func verify(f io.ReaderAt, size int64, pageSize int) error {
 	if m.pages > uint64(size)/uint64(pageSize) {
 		return fmt.Errorf("%d bytes are there of %d", size, m.pages*uint64(pageSize))
 	}
-	v := &verifier{file: f, pageSize: pageSize, pages: m.pages, used: make([]uint64, m.pages/64+1), until: time.Now().Add(verifyTime)}
+	v := &verifier{file: f, pageSize: pageSize, pages: m.pages, used: make([]uint64, m.pages/64+1), until: time.Now().Add(within)}
 	v.used[0] = 3 // the two meta pages
-	if err := v.tree(m.root, nil, nil, 0, m.sequence); err != nil {
+	if err := v.tree(m.root, nil, nil, 0); err != nil {
 		return err
 	}
 	if m.freelist == noFreelist {
@@ -63,7 +64,7 @@ func verify(f io.ReaderAt, size int64, pageSize int) error {
 }
 
 type meta struct {
-	root, sequence, freelist, pages, txid uint64
+	root, freelist, pages, txid uint64
 }
 
 // newestMeta returns the newer of the two meta pages that are whole, as bbolt
@@ -82,7 +83,7 @@ func newestMeta(f io.ReaderAt, pageSize int) (meta, error) {
 			continue
 		}
 		m := meta{
-			root: order.Uint64(b[16:]), sequence: order.Uint64(b[24:]), freelist: order.Uint64(b[32:]),
+			root: order.Uint64(b[16:]), freelist: order.Uint64(b[32:]),
 			pages: order.Uint64(b[40:]), txid: order.Uint64(b[48:]),
 		}
 		if !found || m.txid > best.txid {
@@ -146,7 +147,7 @@ func (v *verifier) read(id uint64, brief func(flags uint16) bool) (page, error) 
 
 // tree checks the pages from id down. All keys lie from low on and, unless
 // high is nil, below high.
-func (v *verifier) tree(id uint64, low, high []byte, depth int, sequence uint64) error {
+func (v *verifier) tree(id uint64, low, high []byte, depth int) error {
 	if depth > maxDepth {
 		return fmt.Errorf("page %d lies %d deep", id, depth)
 	}
@@ -156,16 +157,16 @@ func (v *verifier) tree(id uint64, low, high []byte, depth int, sequence uint64)
 	}
 	switch {
 	case p.flags == flagBranch && p.count > 0:
-		return v.branch(p, low, high, depth, sequence)
+		return v.branch(p, low, high, depth)
 	case p.flags == flagLeaf && len(p.data) == pageHeader:
 		return nil
 	case p.flags == flagLeaf:
-		return v.leaf(p, low, high, depth, sequence)
+		return v.leaf(p, low, high, depth)
 	}
 	return fmt.Errorf("page %d is neither branch nor leaf (flags %#x, %d elements)", id, p.flags, p.count)
 }
 
-func (v *verifier) branch(p page, low, high []byte, depth int, sequence uint64) error {
+func (v *verifier) branch(p page, low, high []byte, depth int) error {
 	keys := make([][]byte, p.count+1)
 	children := make([]uint64, p.count)
 	for i := range p.count {
@@ -185,14 +186,14 @@ func (v *verifier) branch(p page, low, high []byte, depth int, sequence uint64) 
 	}
 	keys[p.count] = high
 	for i, child := range children {
-		if err := v.tree(child, keys[i], keys[i+1], depth+1, sequence); err != nil {
+		if err := v.tree(child, keys[i], keys[i+1], depth+1); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (v *verifier) leaf(p page, low, high []byte, depth int, sequence uint64) error {
+func (v *verifier) leaf(p page, low, high []byte, depth int) error {
 	var before []byte
 	for i := range p.count {
 		at := pageHeader + i*pageElement
@@ -214,12 +215,9 @@ func (v *verifier) leaf(p page, low, high []byte, depth int, sequence uint64) er
 		}
 		before = key
 		if flags&elementBucket != 0 {
-			err = v.bucket(p, value, depth)
-		} else if depth > 0 && sequence > 0 {
-			err = checkRevision(key, value, sequence)
-		}
-		if err != nil {
-			return err
+			if err := v.bucket(p, value, depth); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
@@ -231,9 +229,9 @@ func (v *verifier) bucket(p page, value []byte, depth int) error {
 	if len(value) < bucketHeader {
 		return fmt.Errorf("page %d holds a bucket of %d bytes", p.id, len(value))
 	}
-	root, sequence := order.Uint64(value), order.Uint64(value[8:])
+	root := order.Uint64(value)
 	if root != 0 {
-		return v.tree(root, nil, nil, depth+1, sequence)
+		return v.tree(root, nil, nil, depth+1)
 	}
 	inline := page{id: p.id, data: value[bucketHeader:]}
 	if len(inline.data) < pageHeader {
@@ -243,7 +241,7 @@ func (v *verifier) bucket(p page, value []byte, depth int) error {
 	if inline.flags != flagLeaf {
 		return fmt.Errorf("page %d holds a bucket that is no leaf (flags %#x)", p.id, inline.flags)
 	}
-	return v.leaf(inline, nil, nil, depth+1, sequence)
+	return v.leaf(inline, nil, nil, depth+1)
 }
 
 // free checks the list of free pages: it may name none that is in use.
@@ -285,17 +283,6 @@ func (p *page) ordered(i int, key, before, low, high []byte) error {
 	if i > 0 && bytes.Compare(before, key) >= 0 || i == 0 && bytes.Compare(key, low) < 0 ||
 		high != nil && bytes.Compare(key, high) >= 0 {
 		return fmt.Errorf("page %d has key %.60q out of order", p.id, key)
-	}
-	return nil
-}
-
-func checkRevision(key, value []byte, sequence uint64) error {
-	at, _, err := decodeValue(value)
-	if err != nil {
-		return fmt.Errorf("key %.60q: %w", key, err)
-	}
-	if at < 1 || uint64(at) > sequence {
-		return fmt.Errorf("key %.60q stands at revision %d of %d", key, at, sequence)
 	}
 	return nil
 }

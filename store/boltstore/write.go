@@ -49,6 +49,9 @@ func (s *Store) Write(ctx context.Context, ops ...store.Op) (int64, error) {
 	if err := validate(ops); err != nil {
 		return 0, err
 	}
+	if s.readOnly {
+		return 0, fmt.Errorf("writing %s: %w", s.path, ErrReadOnly)
+	}
 	r := &request{ops: ops, done: make(chan struct{})}
 	for i := range ops {
 		r.bytes += len(ops[i].Key) + len(ops[i].Value)
@@ -112,6 +115,8 @@ func (s *Store) commits() {
 			return
 		case r := <-s.queue:
 			s.commit(s.gather(r))
+		case <-s.sealer.due():
+			s.seal()
 		}
 	}
 }
@@ -154,7 +159,7 @@ func (s *Store) commit(group []*request) {
 		return
 	}
 	var events []store.Event
-	applied, swept := false, false
+	applied, swept, sealed := false, false, s.sealed.Load()
 	err := guard(s.path, func() error {
 		return s.db.Update(func(tx *bbolt.Tx) error {
 			b := tx.Bucket(bucketEntries)
@@ -163,7 +168,7 @@ func (s *Store) commit(group []*request) {
 			}
 			for _, r := range group {
 				n := len(events)
-				if events, r.err = apply(b, r.ops, rev+1, events); r.err != nil {
+				if events, r.err = apply(bucket{b, sealed}, r.ops, rev+1, events); r.err != nil {
 					var conflict *store.ConflictError
 					if !errors.As(r.err, &conflict) {
 						return r.err
@@ -227,21 +232,19 @@ func fail(group []*request, err error) {
 
 // apply checks the conditions of one Write and, if all hold, applies it at
 // revision rev, appending its changes to events.
-func apply(b *bbolt.Bucket, ops []store.Op, rev int64, events []store.Event) ([]store.Event, error) {
+func apply(b bucket, ops []store.Op, rev int64, events []store.Event) ([]store.Event, error) {
 	type state struct {
 		rev   int64
 		value []byte
+		err   error // the value is damaged
 	}
 	before := make([]state, len(ops))
 	for i := range ops {
 		op := &ops[i]
 		if raw := b.Get([]byte(op.Key)); raw != nil {
-			r, value, err := decodeValue(raw)
-			if err != nil {
-				return events, fmt.Errorf("reading key %q: %w", op.Key, err)
-			}
-			before[i].rev = r
-			if !op.Check {
+			r, value, err := b.decode([]byte(op.Key), raw)
+			before[i].rev, before[i].err = r, err
+			if !op.Check && err == nil {
 				before[i].value = clone(value) // Put may move the page under it
 			}
 		}
@@ -255,7 +258,7 @@ func apply(b *bbolt.Bucket, ops []store.Op, rev int64, events []store.Event) ([]
 		case op.Check:
 			continue
 		case op.Value != nil:
-			if err := b.Put([]byte(op.Key), encodeValue(rev, op.Value)); err != nil {
+			if err := b.Put([]byte(op.Key), encodeValue(op.Key, rev, op.Value)); err != nil {
 				return events, fmt.Errorf("putting key %q: %w", op.Key, err)
 			}
 		case before[i].rev == 0:
@@ -267,7 +270,7 @@ func apply(b *bbolt.Bucket, ops []store.Op, rev int64, events []store.Event) ([]
 		}
 		events = append(events, store.Event{
 			Key: op.Key, Value: op.Value, Revision: rev,
-			Previous: before[i].value, PreviousRevision: before[i].rev,
+			Previous: before[i].value, PreviousRevision: before[i].rev, PreviousErr: before[i].err,
 		})
 	}
 	return events, nil

@@ -40,6 +40,7 @@ type suite struct {
 	open    func(t *testing.T) store.Store
 	reopen  func(t *testing.T, s store.Store) store.Store
 	lasting bool
+	damage  func(t *testing.T, s store.Store, key string) store.Store
 	expire  func(t *testing.T, s store.Store)
 }
 
@@ -66,6 +67,7 @@ func Run(t *testing.T, open func(t *testing.T) store.Store, options ...Option) {
 		{"Concurrency", u.concurrency()},
 		{"Durability", u.durability()},
 		{"LastingHistory", u.lastingHistory()},
+		{"Damage", u.damages()},
 	} {
 		t.Run(group.name, func(t *testing.T) {
 			for name, test := range group.tests {

@@ -1,0 +1,38 @@
+package controller
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/apoxy-dev/caddy-apoxy/api/v1alpha3"
+	"github.com/apoxy-dev/caddy-apoxy/store"
+)
+
+// Who last held a hostname cannot be read: what may be left behind for somebody
+// else proves nothing, the record's own token does, and a verified one stays so.
+func TestAHolderWhoCannotBeReadMayBeAnybody(t *testing.T) {
+	const host = "api.example.com"
+	world := newCustomer(t)
+	world.zone.Set(rightTraffic, rightChallenge)
+	b := newBench(t, newTestResolver(t, world.World)).start()
+	spoil := func() {
+		t.Helper()
+		if _, err := b.store.Write(t.Context(), store.Op{Key: "released/" + host, Value: []byte("{"), If: store.Any}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	spoil()
+	r := plainRecord(host)
+	b.put(r)
+	b.until("it is looked at", func() bool { return b.get(host).Status.Phase != "" })
+	b.expect(b.get(host), v1alpha3.PhasePending, v1alpha3.ConditionOwnershipVerified, "False OwnershipNotVerified")
+	world.zone.Set(rightTraffic, "_apoxy-challenge.api IN CNAME "+v1alpha3.VerifyToken(r.UID)+"._apoxy-verify.cname.example.net.")
+	b.expect(b.check(host), v1alpha3.PhaseActive, v1alpha3.ConditionOwnershipVerified, "True ApoxyChallengeConfigured")
+	e, _, err := b.store.Get(t.Context(), "released/"+host)
+	if err != nil || !strings.Contains(string(e.Value), string(r.UID)) {
+		t.Errorf("the holder written down is %s, %v", e.Value, err)
+	}
+	spoil()
+	world.zone.Set(rightTraffic)
+	b.expect(b.check(host), v1alpha3.PhaseActive, v1alpha3.ConditionOwnershipVerified, "True CNAMEConfigured")
+}

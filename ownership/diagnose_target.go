@@ -75,8 +75,11 @@ func misdirected(want v1alpha3.DNSRecord, target string, z Zone) *v1alpha3.DNSPr
 			return say(ProblemSwappedTarget, "that is the value of this hostname's "+what+" record.")
 		}
 		if want.Purpose == v1alpha3.PurposeOwnership && strings.HasSuffix(t, v1alpha3.VerifyName(zone)) {
-			return say(ProblemTokenMissing, "the part before "+v1alpha3.ApoxyVerifyLabel+" is not this record's. The hostname was held by "+
-				"another tenant before, so only this record's own token proves that the customer consents.")
+			needs := "needs none."
+			if want.Value != v1alpha3.VerifyName(z.Name) {
+				needs = "is verified by its own alone."
+			}
+			return say(ProblemTokenMissing, "that is not this record's token, and this record "+needs)
 		}
 	}
 	if reason, dropped := droppedLabels(want, t, value); reason != "" {

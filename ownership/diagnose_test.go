@@ -85,7 +85,7 @@ func TestDiagnose(t *testing.T) {
 		{"an old provider", main, cname("shops.myshopify.com."), ProblemOldTarget, `CNAME to "shops.myshopify.com."`},
 		{"an old provider by way of another name", main, cname("www.example.com.", "x.herokudns.com."), ProblemOldTarget, `from there to "x.herokudns.com."`},
 		{"an old provider that is gone", main, DNSObservation{Outcome: Seen, Chain: []string{"gone.example.org."}, Dangling: true}, ProblemOldTarget, "does not exist"},
-		{"no token", tokenized, cname(verif), ProblemTokenMissing, "held by another tenant"},
+		{"no token", tokenized, cname(verif), ProblemTokenMissing, "verified by its own alone"},
 		{"another token", tokenized, cname("1111." + verif), ProblemTokenMissing, "not this record's"},
 
 		{"a TXT record with the value", delegation, other(`TXT "_acme-challenge.api.example.com.cname.example.net"`), ProblemTXTInsteadOfCNAME, "the right value, but in a TXT record"},

@@ -31,6 +31,8 @@ type issuanceApp interface {
 	// Issuance is the running scheduler; nil before the first configuration
 	// has started. It is called after Provision only.
 	Issuance() *issuance.Scheduler
+	// Shows says whose certificate a handshake for a hostname is shown.
+	Shows(ctx context.Context, hostname string) issuance.Shown
 }
 
 // issuerGroup gathers the issuers of one configuration. The scheduler gets
@@ -58,6 +60,7 @@ func joinIssuerGroup(app issuanceApp, events *caddyevents.App) (*issuerGroup, er
 	g := issuerGroups.of[app]
 	if g == nil {
 		g = &issuerGroup{app: app}
+		g.Shows = app.Shows
 		if err := events.On("started", g); err != nil {
 			return nil, fmt.Errorf("waiting for the start: %w", err)
 		}

@@ -56,6 +56,8 @@ type fakeIssuanceApp struct{ s *issuance.Scheduler }
 
 func (a *fakeIssuanceApp) Issuance() *issuance.Scheduler { return a.s }
 
+func (a *fakeIssuanceApp) Shows(context.Context, string) issuance.Shown { return issuance.ShowAny }
+
 // A configuration's issuers take over when it has started, and give back when
 // it is cleaned up; one that never started changes nothing.
 func TestIssuerGroupsFollowConfigurations(t *testing.T) {

@@ -376,6 +376,16 @@ func TestTenantsWildcardGoesOnServing(t *testing.T) {
 	p.check(t, exact)
 	p.await(t, exact, 30*time.Second, "Bob's certificate", is("TLSReady=True", "OwnershipVerified=True"))
 	served(exact)
+	// Nor does it depend on whose certificate came into memory first.
+	p.kill()
+	p.run(t)
+	served(exact)
+	p.kill()
+	p.run(t)
+	if state, err := p.handshake("other." + d.name); err != nil || state.PeerCertificates[0].DNSNames[0] != "*."+d.name {
+		t.Errorf("another name below does not shake hands with the wildcard's certificate: %v", err)
+	}
+	served(exact)
 	if answer := p.ask(t, "https", "other."+d.name, exact); answer.StatusCode != http.StatusMisdirectedRequest {
 		t.Errorf("on the wildcard's connection it is answered %d, want 421", answer.StatusCode)
 	}
@@ -386,6 +396,10 @@ func TestTenantsWildcardGoesOnServing(t *testing.T) {
 		}
 		return nil
 	})
+	served("*." + d.name)
+	p.kill()
+	p.run(t)
+	served("*." + d.name) // though the other certificate was the first in storage
 }
 
 func TestTenantsForgedStatusOpensNothing(t *testing.T) {

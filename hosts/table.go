@@ -107,6 +107,17 @@ func (t *Table) Match(hostname string) (*Host, bool) {
 	return own, ok
 }
 
+// Candidates returns the hosts that Match chooses from: the one of exactly this
+// hostname and that of the wildcard one label above, nil for none. It does not
+// allocate.
+func (t *Table) Candidates(hostname string) (own, wild *Host) {
+	own, _ = t.Get(hostname)
+	if dot := strings.IndexByte(hostname, '.'); dot > 0 && hostname[:dot] != "*" {
+		wild, _ = t.get(hostname[dot+1:], true)
+	}
+	return own, wild
+}
+
 // MatchBytes is Match for a name that is borrowed for the call.
 func (t *Table) MatchBytes(hostname []byte) (*Host, bool) { return t.Match(borrow(hostname)) }
 

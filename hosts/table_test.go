@@ -77,6 +77,27 @@ func TestMatchGoesByProof(t *testing.T) {
 	}
 }
 
+func TestCandidatesAreWhatMatchChoosesFrom(t *testing.T) {
+	table := tableOf("api.example.com", "*.example.com", "*.deep.example.com", "plain.test")
+	for ask, want := range map[string][2]string{
+		"api.example.com": {"api.example.com", "*.example.com"}, "www.example.com": {"", "*.example.com"},
+		"*.example.com": {"*.example.com", ""}, "*.deep.example.com": {"*.deep.example.com", ""},
+		"deep.example.com": {"", "*.example.com"}, "plain.test": {"plain.test", ""}, "a.b.example.com": {},
+		"example.com": {}, "": {}, ".example.com": {}, "com": {},
+	} {
+		var got [2]string
+		own, wild := table.Candidates(ask)
+		for i, h := range []*Host{own, wild} {
+			if h != nil {
+				got[i] = h.Hostname
+			}
+		}
+		if got != want {
+			t.Errorf("Candidates(%q) = %q, want %q", ask, got, want)
+		}
+	}
+}
+
 func TestGetIsExact(t *testing.T) {
 	table := tableOf("api.example.com", "*.example.com")
 	for ask, want := range map[string]bool{

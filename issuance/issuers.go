@@ -1,6 +1,7 @@
 package issuance
 
 import (
+	"context"
 	"reflect"
 	"slices"
 	"sync"
@@ -13,11 +14,18 @@ import (
 // Issuers are the authorities of one configuration, in the order of its issuer
 // lines. The zero value is ready for use.
 type Issuers struct {
+	// Shows says whose certificate a handshake for a hostname, or with a
+	// wildcard's name that wildcard's, is shown. It answers from memory; at the
+	// start of the process it may wait for the records, while ctx lasts. Set it
+	// before the first Set. Default: ShowAny.
+	Shows func(ctx context.Context, hostname string) Shown
+
 	mu   sync.Mutex
 	list []issuer
 
 	scheduler atomic.Pointer[Scheduler] // whose index tells where certificates lie
 	trips     trips
+	owns      owns
 }
 
 type issuer struct {
@@ -29,12 +37,15 @@ type issuer struct {
 // certmagic configuration that it works for. Further calls replace: Caddy sets
 // the configuration of one issuer several times per load, and the last holds.
 // The configuration is tuned so that certmagic leaves the timing of renewals
-// to the scheduler, and its storage is wrapped so that a handshake reads one file.
+// to the scheduler, its storage is wrapped so that a handshake reads one file, and
+// its events pass by here so that a handshake is shown what Shows says.
 func (is *Issuers) Set(member any, a Authority, cfg *certmagic.Config, log *zap.Logger) {
 	is.mu.Lock()
 	defer is.mu.Unlock()
 	ratio := is.tune(cfg)
-	is.wrap(cfg, log)
+	if is.wrap(cfg, log) {
+		is.listen(cfg, log)
+	}
 	for i := range is.list {
 		if is.list[i].member != member {
 			continue

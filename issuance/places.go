@@ -1,6 +1,7 @@
 package issuance
 
 import (
+	"context"
 	"slices"
 	"strings"
 
@@ -62,14 +63,22 @@ type known struct {
 }
 
 // home is where the index has a good certificate for the hostname at p: its
-// own, or that of the wildcard over it, which certmagic asks for next. false:
-// it has none, or none that certmagic will ask for.
-func (s *storage) home(p place) (known, bool) {
+// own, or that of the wildcard over it, which certmagic asks for next, as far as
+// the records let handshakes see them; own is what they say of the hostname.
+// false: it has none, or none that certmagic will ask for.
+func (s *storage) home(ctx context.Context, p place, own Shown) (known, bool) {
 	scheduler := s.issuers.scheduler.Load()
 	if scheduler == nil {
 		return known{}, false
 	}
-	issuerKey, hostname, serial := scheduler.held(p.hostname())
+	names := make([]string, 0, 2)
+	if own != HideOwn {
+		names = append(names, p.hostname())
+	}
+	if wildcard := wildcardOver(p.hostname()); own != ShowOwn && s.shown(ctx, wildcard) != HideOwn {
+		names = append(names, wildcard)
+	}
+	issuerKey, hostname, serial := scheduler.held(names)
 	for _, c := range s.issuers.cas() {
 		if c.key == issuerKey {
 			at := place{c.dir, certmagic.StorageKeys.Safe(hostname), p.ext}
@@ -94,15 +103,20 @@ func (s *storage) dirs() (out []string) {
 	return out
 }
 
-// held is where an unexpired certificate for a hostname, or else for the
-// wildcard over it, is stored. An empty issuerKey: none is known, or another one
-// is being obtained, which storage has before the index.
-func (s *Scheduler) held(hostname string) (issuerKey, stored, serial string) {
+// wildcardOver is the wildcard that certmagic looks for after a hostname.
+func wildcardOver(hostname string) string {
 	_, parent, _ := strings.Cut(hostname, ".")
+	return "*." + parent
+}
+
+// held is where an unexpired certificate for the first of names that has one is
+// stored. An empty issuerKey: none is known, or another one is being obtained,
+// which storage has before the index.
+func (s *Scheduler) held(names []string) (issuerKey, stored, serial string) {
 	now := s.now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, name := range [...]string{hostname, "*." + parent} {
+	for _, name := range names {
 		e := s.entries[name]
 		if e != nil && e.flight != nil && e.flight.order {
 			break

@@ -22,10 +22,10 @@ type storage struct {
 
 // wrap puts a storage in place in cfg, once however often it is called.
 // certmagic asks storages for two more interfaces; the wrapped one has exactly
-// those that it had before.
-func (is *Issuers) wrap(cfg *certmagic.Config, log *zap.Logger) {
+// those that it had before. false: it was there already.
+func (is *Issuers) wrap(cfg *certmagic.Config, log *zap.Logger) bool {
 	if w, ok := cfg.Storage.(wrapper); ok && w.owner() == is {
-		return
+		return false
 	}
 	if log == nil {
 		log = zap.NewNop()
@@ -54,6 +54,7 @@ func (is *Issuers) wrap(cfg *certmagic.Config, log *zap.Logger) {
 	default:
 		cfg.Storage = s
 	}
+	return true
 }
 
 // tryLocker is what certmagic.TryLocker has beyond certmagic.Storage.
@@ -113,15 +114,19 @@ func (s *storage) Load(ctx context.Context, key string) ([]byte, error) {
 // the newest certificate; the index knows where that is, so it is read first,
 // and the other places are answered as empty: only once it was read, and only
 // while the index has the same certificate. Otherwise every call reads what it
-// asks for.
+// asks for. What is not to be shown is not there.
 func (s *storage) read(ctx context.Context, hello *tls.ClientHelloInfo, p place) ([]byte, error) {
-	known, indexed := s.home(p)
+	own := s.shown(ctx, p.hostname())
+	known, indexed := s.home(ctx, p, own)
 	if indexed && known.place != p {
 		raw, err := s.Storage.Load(ctx, known.key())
 		if b, ok := splitBundle(raw); err == nil && ok && b.serial == known.serial {
 			return s.keep(ctx, hello, p, known.place, true, b)
 		}
 		indexed = false
+	}
+	if own == HideOwn {
+		return nil, notThere(p.key())
 	}
 	raw, err := s.Storage.Load(ctx, p.key())
 	if err != nil {
@@ -131,6 +136,14 @@ func (s *storage) read(ctx context.Context, hello *tls.ClientHelloInfo, p place)
 		return s.keep(ctx, hello, p, p, indexed, b)
 	}
 	return keyOf(raw), nil
+}
+
+// shown is what the records say of a name's certificate.
+func (s *storage) shown(ctx context.Context, hostname string) Shown {
+	if !s.issuers.rules(s.cfg) {
+		return ShowAny
+	}
+	return s.issuers.Shows(ctx, hostname)
 }
 
 // keep remembers the answers to the calls that certmagic makes next, and gives

@@ -1,0 +1,40 @@
+package caddyapoxy
+
+import (
+	"context"
+	"strings"
+
+	"github.com/apoxy-dev/caddy-apoxy/hosts"
+	"github.com/apoxy-dev/caddy-apoxy/issuance"
+)
+
+// Shows says whose certificate a handshake for a hostname is shown: that of the
+// record that serves it. Like the permission it waits for the records in the
+// first moments of the process.
+func (a *App) Shows(ctx context.Context, hostname string) issuance.Shown {
+	rt, err := a.runtime(ctx)
+	if err != nil {
+		return issuance.ShowAny
+	}
+	own, wild := rt.table.Candidates(hostname)
+	return shown(strings.HasPrefix(hostname, "*."), own, wild)
+}
+
+// shown is the whole policy: own is the record of exactly the name, wild that of
+// the wildcard above, nil for none; wildcard: the name itself is a wildcard's.
+// One whose own certificate is not ready is left to what is there, the
+// wildcard's as a rule: that is better than no handshake.
+func shown(wildcard bool, own, wild *hosts.Host) issuance.Shown {
+	verified := own != nil && own.Verified
+	switch {
+	case wildcard && !verified:
+		return issuance.HideOwn
+	case wildcard || wild == nil:
+		return issuance.ShowAny
+	case verified && own.TLS && own.TLSReady:
+		return issuance.ShowOwn
+	case !verified && wild.Verified:
+		return issuance.HideOwn
+	}
+	return issuance.ShowAny
+}

@@ -1,0 +1,239 @@
+package issuance
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"reflect"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/caddyserver/certmagic"
+	"go.uber.org/zap"
+)
+
+// This file has each hostname shown the certificate of the record that serves
+// it. certmagic looks for the exact name in memory, then for wildcards in
+// memory, and only then into storage, where the exact name comes first again:
+// what it shows depends on what happens to be in memory. So, before it looks,
+// the exact certificate is brought into memory or taken out of it as the records
+// say, and storage hides from handshakes what is not to be shown. The names and
+// data of certmagic's events and its order of look-ups are internal to it;
+// shown_test.go holds them in place.
+
+// Shown says which certificate a handshake is shown.
+type Shown uint8
+
+const (
+	// ShowAny leaves it to certmagic: there is one at most, or no record.
+	ShowAny Shown = iota
+	// ShowOwn is the certificate of exactly this name, although a wildcard
+	// covers it.
+	ShowOwn
+	// HideOwn is any but the certificate of exactly this name: no verified
+	// record has it.
+	HideOwn
+)
+
+const (
+	// eventHello is raised at the beginning of every handshake.
+	eventHello = "tls_get_certificate"
+	// eventCached is raised when a certificate has come into memory.
+	eventCached = "cached_managed_cert"
+
+	// ownTimeout bounds how long a handshake waits for its own certificate to be
+	// read before it is shown the wildcard's.
+	ownTimeout = 5 * time.Second
+	// ownPause is how long one that could not be read is not read again.
+	ownPause = 5 * time.Second
+	// maxOwnFailures bounds the failures that are remembered.
+	maxOwnFailures = 4096
+)
+
+// rules reports whether the records decide what handshakes with a configuration
+// are shown. Without on-demand TLS nothing of theirs is shown.
+func (is *Issuers) rules(cfg *certmagic.Config) bool { return is.Shows != nil && cfg.OnDemand != nil }
+
+// listen has the events of certmagic pass by here on their way to who listens
+// already. Those that nobody else listens to go no further: to raise one costs
+// several times what is done here.
+func (is *Issuers) listen(cfg *certmagic.Config, log *zap.Logger) {
+	if !is.rules(cfg) {
+		return
+	}
+	next, asked := cfg.OnEvent, cfg.ShouldEmitFunc
+	others := func(event string) bool { return next != nil && (asked == nil || asked(event)) }
+	cfg.ShouldEmitFunc = func(event string) bool { return event == eventHello || others(event) }
+	cfg.OnEvent = func(ctx context.Context, event string, data map[string]any) error {
+		if ctx == nil { // as that of a handshake without one
+			ctx = context.Background()
+		}
+		if event == eventCached {
+			is.recheck(ctx, cfg, data)
+		}
+		if next != nil && (event != eventHello || others(event)) {
+			if err := next(ctx, event, data); err != nil {
+				return err
+			}
+		}
+		if event == eventHello {
+			is.arrange(ctx, cfg, serverName(data), log)
+		}
+		return nil
+	}
+}
+
+// serverName is what a handshake asks for. The type of the payload is not
+// exported, its fields are. Empty: nothing, or certmagic has changed.
+func serverName(data map[string]any) string {
+	v := reflect.ValueOf(data["client_hello"])
+	if v.Kind() != reflect.Struct {
+		return ""
+	}
+	if f := v.FieldByName("ServerName"); f.Kind() == reflect.String {
+		return strings.ToLower(strings.TrimSpace(f.String())) // as certmagic does
+	}
+	return ""
+}
+
+// arrange has memory hold, of the exact certificate and the wildcard's, what the
+// handshake that begins is to be shown. Should the exact one be unreadable, the
+// wildcard's, which is valid for the hostname too, is better than none.
+func (is *Issuers) arrange(ctx context.Context, cfg *certmagic.Config, hostname string, log *zap.Logger) {
+	if hostname == "" || hostname[0] == '*' {
+		return
+	}
+	switch is.Shows(ctx, hostname) {
+	case ShowOwn:
+		if inMemory(cfg, hostname) {
+			return
+		}
+		is.owns.do(ctx, hostname, func(ctx context.Context) error {
+			err := loadOwn(ctx, cfg, hostname)
+			if err != nil && log != nil {
+				log.Error("a hostname's own certificate cannot be read; that of its wildcard is shown",
+					zap.String("hostname", hostname), zap.Duration("next_try_in", ownPause), zap.Error(err))
+			}
+			return err
+		})
+	case HideOwn:
+		if inMemory(cfg, hostname) {
+			evict(cfg, hostname)
+		}
+	}
+}
+
+// recheck takes out of memory again what has just come in but is not to be
+// shown any more: its record fell while it was read, and what evicts then came
+// too early.
+func (is *Issuers) recheck(ctx context.Context, cfg *certmagic.Config, data map[string]any) {
+	sans, _ := data["sans"].([]string)
+	for _, name := range sans {
+		if is.Shows(ctx, name) == HideOwn {
+			evict(cfg, name)
+		}
+	}
+}
+
+// inMemory reports whether certmagic has a certificate of exactly this hostname
+// in memory, or that this cannot be told.
+func inMemory(cfg *certmagic.Config, hostname string) bool {
+	cache := cacheOf(cfg)
+	if cache == nil {
+		return true
+	}
+	for _, cert := range cache.AllMatchingCertificates(hostname) {
+		if slices.Contains(cert.Names, hostname) {
+			return true
+		}
+	}
+	return false
+}
+
+var errOthers = errors.New("what is stored for it is a certificate of other names")
+
+// loadOwn brings a hostname's own certificate from storage into memory, as a
+// handshake of its own, so that one file is read.
+func loadOwn(ctx context.Context, cfg *certmagic.Config, hostname string) error {
+	ctx = context.WithValue(ctx, certmagic.ClientHelloInfoCtxKey, &tls.ClientHelloInfo{ServerName: hostname})
+	cert, err := cfg.CacheManagedCertificate(ctx, hostname)
+	if err == nil && !slices.Contains(cert.Names, hostname) {
+		err = errOthers
+	}
+	return err
+}
+
+// owns are the reads of hostnames' own certificates: one at a time for each
+// hostname, and after a failure none for a while. The zero value is ready for
+// use.
+type owns struct {
+	mu sync.Mutex
+	of map[string]*own
+}
+
+// own is one read that is under way or has failed lately.
+type own struct {
+	ctx context.Context
+	// done is closed when it has ended; again is then when it may be repeated.
+	done  chan struct{}
+	again time.Time
+}
+
+// do reads, or waits for who reads already, until ctx ends or ownTimeout is over.
+func (o *owns) do(ctx context.Context, hostname string, read func(context.Context) error) {
+	now := time.Now()
+	o.mu.Lock()
+	one := o.of[hostname]
+	if one != nil && !one.again.IsZero() && !now.Before(one.again) {
+		one = nil
+	}
+	if one == nil {
+		one = o.begin(ctx, hostname, read)
+	}
+	o.mu.Unlock()
+	select {
+	case <-one.done:
+	case <-one.ctx.Done():
+	case <-ctx.Done():
+	}
+}
+
+// begin starts a read. It is for all who come, so it does not end with the
+// first of them. o.mu must be held.
+func (o *owns) begin(ctx context.Context, hostname string, read func(context.Context) error) *own {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), ownTimeout)
+	one := &own{ctx: ctx, done: make(chan struct{})}
+	if o.of == nil {
+		o.of = map[string]*own{}
+	}
+	o.of[hostname] = one
+	go func() {
+		defer cancel()
+		err := read(ctx)
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		defer close(one.done)
+		if err == nil || !o.room() {
+			delete(o.of, hostname)
+			return
+		}
+		one.again = time.Now().Add(ownPause)
+	}()
+	return one
+}
+
+// room reports whether one more failure may be remembered. o.mu must be held.
+func (o *owns) room() bool {
+	if len(o.of) < maxOwnFailures {
+		return true
+	}
+	now := time.Now()
+	for hostname, one := range o.of {
+		if !one.again.IsZero() && !now.Before(one.again) {
+			delete(o.of, hostname)
+		}
+	}
+	return len(o.of) < maxOwnFailures
+}

@@ -81,12 +81,15 @@ type decision struct {
 
 func (c *Controller) decide(ctx context.Context, v *version, s *sighting) (*decision, error) {
 	r, now, settings := v.record, c.cfg.Now(), c.cfg.Settings()
-	claim, err := c.claim(ctx, r, nil)
-	if err != nil {
-		return nil, err
+	var k claim
+	if known := r.Established(); !known.Verified || known.Token { // no contest matters to the others
+		var err error
+		if k, err = c.claim(ctx, r, nil); err != nil {
+			return nil, err
+		}
 	}
 	in := ownership.Input{
-		Record: r, Settings: settings, Now: now, Contest: claim.contest,
+		Record: r, Settings: settings, Now: now, Contest: k.contest,
 		Observations: ownership.Observations{
 			Traffic: s.traffic, ACMEChallenge: s.challenge, Ownership: s.ownership, CAA: s.caa,
 			Target: ownership.TargetObservation{Unknown: true},
@@ -120,7 +123,7 @@ func (c *Controller) decide(ctx context.Context, v *version, s *sighting) (*deci
 		holdMessages(&r.Status, &d.verdict.Status)
 	}
 	if d.verdict.Opens {
-		d.facts = claim.facts
+		d.facts = k.facts
 	}
 	return d, nil
 }

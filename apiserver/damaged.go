@@ -12,7 +12,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/apoxy-dev/caddy-apoxy/api/v1alpha3"
-	"github.com/apoxy-dev/caddy-apoxy/ownership"
 	"github.com/apoxy-dev/caddy-apoxy/store"
 )
 
@@ -53,8 +52,8 @@ func (s *Server) undecodable(key string, revision int64, err error) {
 }
 
 // removeDamaged deletes a record that cannot be read and stands at rev, and
-// frees its hostname. Whoever comes next proves the hostname with a token, because
-// nobody knows whose it was: nothing that the damaged value may say counts.
+// frees its hostname. Who held the hostname last stays as it was remembered when
+// that record was verified: nothing that the damaged value may say counts.
 func (s *Server) removeDamaged(ctx context.Context, name string, rev int64, o *metav1.DeleteOptions) (*v1alpha3.DomainRecord, error) {
 	live := &v1alpha3.DomainRecord{TypeMeta: typeMeta}
 	live.Name, live.ResourceVersion = name, formatRevision(rev)
@@ -66,13 +65,8 @@ func (s *Server) removeDamaged(ctx context.Context, name string, rev int64, o *m
 	if err != nil {
 		return nil, err
 	}
-	unknown, err := ownership.UnknownHolder(s.cfg.Now()).Encode()
-	if err != nil {
-		return nil, err
-	}
 	for _, e := range held {
-		ops = append(ops, store.Op{Key: e.Key, If: e.Revision},
-			store.Op{Key: releasedKey(strings.TrimPrefix(e.Key, HostnamePrefix)), Value: unknown, If: store.Any})
+		ops = append(ops, store.Op{Key: e.Key, If: e.Revision})
 	}
 	r, err := s.commit(ctx, live, len(o.DryRun) > 0, ops...)
 	if err == nil && len(o.DryRun) == 0 {

@@ -132,14 +132,12 @@ func (d *patchDocument) get(pointer string) (any, error) {
 }
 
 // put sets the value at a pointer; add inserts into an array, where it may stand
-// behind the last, and makes an object's member that is not there.
+// behind the last. An object's member that is not there is made by a replace too:
+// RFC 6902 section 4.3 would have it fail, but Kubernetes' patches do not.
 func (d *patchDocument) put(pointer string, v any, add bool) error {
 	return d.change(pointer, v, func(in any, last string) (any, error) {
 		switch in := in.(type) {
 		case map[string]any:
-			if _, ok := in[last]; !ok && !add {
-				return nil, errNoValue
-			}
 			in[last] = v
 			return in, nil
 		case []any:

@@ -58,7 +58,7 @@ func TestJSONPatch(t *testing.T) {
 		{`{"a":[]}`, `[{"op":"add","path":"/a/99999999999999999999","value":0}]`, `error: operation 0 (add /a/99999999999999999999): there is nothing at this path`},
 		{`{"a":[]}`, `[{"op":"replace","path":"/a/x","value":0}]`, `error: operation 0 (replace /a/x): "x" is no index of an array`},
 		{`{"a":1}`, `[{"op":"add","path":"a","value":0}]`, `error: operation 0 (add a): a path is empty or begins with a slash (RFC 6901)`},
-		{`{"a":1}`, `[{"op":"replace","path":"/b","value":0}]`, `error: operation 0 (replace /b): there is nothing at this path`},
+		{`{"a":1}`, `[{"op":"replace","path":"/b","value":0}]`, `{"a":1,"b":0}`},
 		{`{}`, `[{"op":"add","value":0}]`, `error: operation 0: path must be a string`},
 		{`{}`, `[{"op":"move","path":"/a"}]`, `error: operation 0: from must be a string`},
 		{`{}`, `[{"op":7}]`, `error: operation 0: op must be a string`},

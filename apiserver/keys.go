@@ -17,7 +17,7 @@ const (
 	// HostnamePrefix, followed by spec.name, keeps the metadata.name of the
 	// record that holds the hostname.
 	HostnamePrefix = "hostnames/"
-	// ReleasedPrefix, followed by spec.name, keeps a Released.
+	// ReleasedPrefix, followed by spec.name, keeps an ownership.Holder.
 	ReleasedPrefix = "released/"
 )
 

@@ -96,6 +96,7 @@ func TestWhoHeldAHostnameIsRemembered(t *testing.T) {
 	w.create(host, owner("alice"))
 	w.verify(host)
 	w.merge(host, `{"metadata":{`+owner("bob")+`}}`).want(200)
+	is("bob")
 	w.establish(host, func(o *v1alpha3.OwnershipStatus) {
 		if o.Owner != "bob" {
 			t.Errorf("the holder written with the label is %q", o.Owner)

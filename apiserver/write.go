@@ -81,7 +81,13 @@ func (s *Server) try(ctx context.Context, name string, dryRun bool, fn change) (
 	if err != nil {
 		return nil, err
 	}
-	return s.commit(ctx, next, dryRun, store.Op{Key: recordKey(name), Value: data, If: rev})
+	ops := []store.Op{{Key: recordKey(name), Value: data, If: rev}}
+	if next.Verified() && next.Owner() != live.Owner() { // the new owner holds the hostname from now on
+		if ops, err = s.remember(ops, next); err != nil {
+			return nil, err
+		}
+	}
+	return s.commit(ctx, next, dryRun, ops...)
 }
 
 // remove deletes a record that stands at rev and frees its hostname. Who held
@@ -98,7 +104,7 @@ func (s *Server) remove(ctx context.Context, r *v1alpha3.DomainRecord, rev int64
 	return s.commit(ctx, r, dryRun, ops...)
 }
 
-// remember adds to the ops that end a record what is remembered of it.
+// remember adds to the ops that end or relabel a record what is remembered of it.
 func (s *Server) remember(ops []store.Op, r *v1alpha3.DomainRecord) ([]store.Op, error) {
 	h := ownership.HolderOf(r, s.cfg.Now())
 	if h == nil {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"time"
 
 	"go.uber.org/zap"
 
@@ -48,10 +49,12 @@ func (c *Controller) claim(ctx context.Context, r, replaced *v1alpha3.DomainReco
 	return k, nil
 }
 
+func releasedKey(hostname string) string { return "released/" + hostname }
+
 // remembered reads who last held a hostname beyond its record's end, nil for
 // nobody. What cannot be read is a holder whom nobody knows.
 func (c *Controller) remembered(ctx context.Context, k *claim, hostname string) (*ownership.Party, error) {
-	entry, err := c.fact(ctx, k, "released/"+hostname)
+	entry, err := c.fact(ctx, k, releasedKey(hostname))
 	switch {
 	case errors.Is(err, store.ErrDamaged):
 		return &ownership.Party{Unknown: true}, nil
@@ -89,6 +92,31 @@ func (c *Controller) neighbour(ctx context.Context, k *claim, hostname string, i
 	in.NeighbourRecord = &ownership.Party{Owner: r.Owner()}
 	in.NeighbourHolder = ownership.LastHolder(r, in.NeighbourHolder)
 	return nil
+}
+
+// held returns what is written beside the status that verifies r: the facts, and
+// r as the holder of its hostname.
+func (k claim) held(r *v1alpha3.DomainRecord, s *v1alpha3.DomainRecordStatus, now time.Time) ([]store.Op, error) {
+	verified := *r
+	verified.Status = *s
+	holder := ownership.HolderOf(&verified, now)
+	if holder == nil {
+		return k.facts, nil
+	}
+	value, err := holder.Encode()
+	if err != nil {
+		return nil, err
+	}
+	op := store.Op{Key: releasedKey(r.Spec.Name), Value: value, If: store.Any}
+	ops := []store.Op{op}
+	for _, fact := range k.facts {
+		if fact.Key == op.Key {
+			ops[0].If = fact.If
+			continue
+		}
+		ops = append(ops, fact)
+	}
+	return ops, nil
 }
 
 // undecodable tells the store, or else the log, of a value that does not decode.

@@ -46,7 +46,11 @@ func TestAReleasedHostname(t *testing.T) {
 	world.zone.Set("_apoxy-challenge.api IN CNAME " + token + "._apoxy-verify.cname.example.net.")
 	b.expect(b.check(host), v1alpha3.PhaseActive, v1alpha3.ConditionOwnershipVerified, "True ApoxyChallengeConfigured")
 
-	// It stays this record's, by this token.
+	// It stays this record's, by this token, and is remembered as such at once.
+	e, _, err := b.store.Get(t.Context(), "released/"+host)
+	if err != nil || !strings.Contains(string(e.Value), `"owner":"new-tenant"`) || !strings.Contains(string(e.Value), string(r.UID)) {
+		t.Errorf("the holder written down is %s, %v", e.Value, err)
+	}
 	again := b.check(host)
 	b.expect(again, v1alpha3.PhaseActive, v1alpha3.ConditionOwnershipVerified, "True ApoxyChallengeConfigured")
 	if d := again.Status.DNSRecord(v1alpha3.PurposeOwnership); d.Required || !d.Configured || !strings.HasPrefix(d.Value, token) {

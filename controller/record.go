@@ -49,7 +49,7 @@ func (c *Controller) write(ctx context.Context, v *version, d *decision) error {
 	if err != nil {
 		return fmt.Errorf("encoding record %q: %w", v.record.Name, err)
 	}
-	ops := append([]store.Op{{Key: recordKey(v.record.Name), Value: value, If: v.revision}}, d.facts...)
+	ops := append([]store.Op{{Key: recordKey(v.record.Name), Value: value, If: v.revision}}, d.beside...)
 	if _, err := c.cfg.Store.Write(ctx, ops...); err != nil {
 		return fmt.Errorf("writing the status of record %q: %w", v.record.Name, err)
 	}

@@ -75,15 +75,17 @@ func (c *Controller) settle(ctx context.Context, e *entry, v *version, s *sighti
 // Decision is a verdict and what else follows from it.
 type decision struct {
 	verdict ownership.Verdict
-	fell    time.Time  // counted by the brake; zero: not
-	facts   []store.Op // conditions that the verdict rests on
+	fell    time.Time // counted by the brake; zero: not
+	// beside is written with the status: conditions that an opening verdict
+	// rests on, and who holds the hostname from then on.
+	beside []store.Op
 }
 
 func (c *Controller) decide(ctx context.Context, v *version, s *sighting) (*decision, error) {
 	r, now, settings := v.record, c.cfg.Now(), c.cfg.Settings()
 	var k claim
+	var err error
 	if known := r.Established(); !known.Verified || known.Token { // no contest matters to the others
-		var err error
 		if k, err = c.claim(ctx, r, nil); err != nil {
 			return nil, err
 		}
@@ -122,10 +124,10 @@ func (c *Controller) decide(ctx context.Context, v *version, s *sighting) (*deci
 	if s.unlooked {
 		holdMessages(&r.Status, &d.verdict.Status)
 	}
-	if d.verdict.Opens {
-		d.facts = k.facts
+	if d.verdict.Opens || r.Verified() && r.Status.Ownership == nil {
+		d.beside, err = k.held(r, &d.verdict.Status, now)
 	}
-	return d, nil
+	return d, err
 }
 
 // Leads reports whether a DNS record that the customer creates is in place.

@@ -12,21 +12,19 @@ import (
 	"github.com/apoxy-dev/caddy-apoxy/api/v1alpha3"
 )
 
-// Holder is what is remembered of the last verified holder of a hostname when
-// its record ends.
+// Holder is what is remembered of the last verified holder of a hostname, beyond
+// the end of its record and whatever becomes of what is stored of that.
 type Holder struct {
 	// Owner is the owner that the record was last verified for.
 	Owner string `json:"owner"`
 	// UID is the record's.
 	UID types.UID `json:"uid"`
-	// Time is when the record ended.
+	// Time is when it was verified, relabelled or ended, whichever was last.
 	Time metav1.Time `json:"time"`
-	// Unknown: the record could not be read any more, so nobody knows who it was.
-	Unknown bool `json:"unknown,omitempty"`
 }
 
-// HolderOf is what is to be remembered of a record that ends; nil if it was
-// never verified: that leaves no trace which could burden a later one.
+// HolderOf is what is to be remembered of a record; nil if it was never verified:
+// that leaves no trace which could burden a later one.
 func HolderOf(r *v1alpha3.DomainRecord, now time.Time) *Holder {
 	if !r.Proven() {
 		return nil
@@ -43,21 +41,16 @@ func (h *Holder) Encode() ([]byte, error) {
 	return data, nil
 }
 
-// UnknownHolder is what is remembered where a record that ends cannot be read.
-func UnknownHolder(now time.Time) *Holder {
-	return &Holder{Time: metav1.NewTime(now.UTC()), Unknown: true}
-}
-
 // DecodeHolder reads the stored form. What says nothing sensible is an error and
 // a holder whom nobody knows, beside whom every owner needs a token.
 func DecodeHolder(data []byte) (*Party, error) {
 	var h Holder
 	err := json.Unmarshal(data, &h)
-	if err == nil && h.UID == "" && !h.Unknown {
+	if err == nil && h.UID == "" {
 		err = errors.New("it names no record")
 	}
 	if err != nil {
 		return &Party{Unknown: true}, fmt.Errorf("decoding who held a hostname: %w", err)
 	}
-	return &Party{Owner: h.Owner, Unknown: h.Unknown}, nil
+	return &Party{Owner: h.Owner}, nil
 }

@@ -30,7 +30,7 @@ func TestHostileRequestsCostLittle(t *testing.T) {
 	const (
 		size = 3<<20 - 4096
 		// mostWork is fifteen bodies: reading one as it grows takes five of them.
-		mostWork   = 15 * 3 << 20
+		mostWork   = 15 * 3 << 20 * raceAllocates
 		mostAnswer = 48 << 10
 	)
 	w := newWorld(t)

@@ -104,6 +104,7 @@ func (b *brake) rule(name, owner string, since, now time.Time) ruling {
 	defer b.mu.Unlock()
 	w := b.withdraw(name, owner, since)
 	b.resume(name, now)
+	b.review(now)
 	if !w.held.IsZero() { // however often the brake ends and begins anew, none is held for longer
 		w.held = earlier(w.held, now)
 		b.excuseOver(w, now)

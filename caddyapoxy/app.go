@@ -74,8 +74,9 @@ type App struct {
 	DetachAfter caddy.Duration `json:"detach_after,omitempty"`
 
 	// How long the fleet brake may hold, at least 100ms: it keeps all records
-	// verified when too many would lose ownership together. It goes on while
-	// the majority of look-ups finds every proof gone. Default: 1h.
+	// verified when more than a tenth of them, at least ten and of more than one
+	// owner, would lose ownership together. Then those fall that have no proof
+	// left. Default: 1h.
 	FleetBrakeHold caddy.Duration `json:"fleet_brake_hold,omitempty"`
 
 	// What proves a record that is not verified yet: "cname", the fixed records

@@ -42,8 +42,9 @@ func BrakeCommand(env Env) *cobra.Command {
 		Use:   "brake",
 		Short: "Releases the fleet brake",
 		Long: `The fleet brake keeps all records verified when too many would lose ownership
-together: the fault is then more likely ours than theirs. It ends by itself; once
-the operator knows that the records have really gone, release ends it at once.
+together: the fault is then more likely ours than theirs. It ends by itself after
+fleet_brake_hold; once the operator knows that the records have really gone,
+release ends it at once.
 
 Exit status: 0 done, 1 failed, 2 wrong usage.`,
 	}

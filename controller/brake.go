@@ -12,11 +12,10 @@ import (
 
 // Brake keeps count of the verified records that are about to lose ownership, or
 // just have, and stops them all when they are too many at once: then the fault
-// is more likely ours, or that of a resolver, than theirs. What too many is, and
-// for how long it stops them, ownership.Fleet and ownership.Hold say.
+// is more likely ours, or that of a resolver, than theirs. What too many is,
+// ownership.Fleet says. It stops each for fleet_brake_hold at most.
 //
-// It keeps some 250 bytes of each record that has no proof left and, while it
-// holds, 60 of each that has.
+// It keeps some 250 bytes of each record that has no proof left.
 type brake struct {
 	settings func() ownership.Settings
 	verified func() int // records that are verified now
@@ -24,15 +23,12 @@ type brake struct {
 
 	mu          sync.Mutex
 	withdrawing map[string]*withdrawal // by record
-	gone        headcount              // those withdrawing, but for the excused
-	falling     headcount              // those and the fallen
 	fallen      []fall                 // within the last detach_after, in order
-	recalled    bool                   // there are some of before the start, to be ordered
+	falling     headcount              // those withdrawing, but for the excused, and the fallen
+	recalled    bool                   // there are falls of before the start, to be ordered
 
-	hold    ownership.Hold
-	on      bool                // it holds
-	resumed bool                // it has held, or need not be told from statuses
-	there   map[string]struct{} // records that were found to have a proof since it holds
+	since   time.Time // it holds since then; zero: it does not
+	resumed bool      // what the statuses tell of a hold of before the start is taken up
 }
 
 // Withdrawal is a verified record of which every proof is gone.
@@ -59,7 +55,6 @@ func (b *brake) note(name, owner string, since, now time.Time) {
 
 // Withdraw counts a record among those that have no proof left. b.mu is held.
 func (b *brake) withdraw(name, owner string, since time.Time) *withdrawal {
-	delete(b.there, name)
 	w := b.withdrawing[name]
 	if w != nil && (w.owner == owner || w.excused) {
 		w.since = since
@@ -72,32 +67,24 @@ func (b *brake) withdraw(name, owner string, since time.Time) *withdrawal {
 		w = &withdrawal{owner: owner, since: since}
 		b.withdrawing[name] = w
 	}
-	b.gone.add(owner)
 	b.falling.add(owner)
 	return w
 }
 
 func (b *brake) uncount(w *withdrawal) {
 	if !w.excused {
-		b.gone.remove(w.owner)
 		b.falling.remove(w.owner)
 	}
 }
 
 // Forget notes that a record need not fall: it has a proof, is not verified, or
-// was deleted. Seen says that a look has just found a proof of a verified one.
-func (b *brake) forget(name string, seen bool, now time.Time) {
+// was deleted.
+func (b *brake) forget(name string, now time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if w := b.withdrawing[name]; w != nil {
 		b.uncount(w)
 		delete(b.withdrawing, name)
-	}
-	switch {
-	case !seen:
-		delete(b.there, name)
-	case b.on:
-		b.there[name] = struct{}{}
 	}
 	b.review(now)
 }
@@ -116,41 +103,24 @@ func (b *brake) rule(name, owner string, since, now time.Time) ruling {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	w := b.withdraw(name, owner, since)
+	b.resume(name, now)
+	b.review(now)
+	if !w.held.IsZero() { // however often the brake ends and begins anew, none is held for longer
+		w.held = earlier(w.held, now)
+		b.excuseOver(w, now)
+	}
 	if !w.excused && b.judge(name, now) {
-		most := b.longest()
 		if w.held.IsZero() {
 			w.held = now
 		}
-		// However often the brake ends and begins anew, none is held for longer.
-		own := ownership.Hold{Since: w.held, Counted: w.held}.SetBack(now)
-		if w.held = own.Since; !own.Over(now, most, 0, b.lookups()) {
-			until := b.hold.Until(most, b.settings().DetachAfter)
-			if mine := own.Until(most, 0); mine.Before(until) {
-				until = mine
-			}
-			return ruling{held: true, since: b.hold.Since, until: until}
-		}
-		b.excuse(w)
+		return ruling{held: true, since: b.since, until: earlier(b.since, w.held).Add(b.longest())}
 	}
 	if w.excused {
 		return ruling{} // it stays so until it is found to be no longer verified
 	}
-	b.gone.remove(owner)
 	delete(b.withdrawing, name)
 	b.fallen = append(b.fallen, fall{name, owner, now})
 	return ruling{fell: now}
-}
-
-func (b *brake) longest() time.Duration {
-	if most := b.settings().FleetBrakeHold; most > 0 {
-		return most
-	}
-	return ownership.DefaultFleetBrakeHold
-}
-
-func (b *brake) excuse(w *withdrawal) {
-	b.uncount(w)
-	w.excused = true
 }
 
 // Undo takes back a fall that could not be written.

@@ -21,7 +21,7 @@ const (
 
 // Review brings a hold that is under way up to date. b.mu is held.
 func (b *brake) review(now time.Time) {
-	if b.on {
+	if !b.since.IsZero() {
 		b.judge("", now)
 	}
 }
@@ -29,18 +29,16 @@ func (b *brake) review(now time.Time) {
 // Judge reports whether the brake holds now. It begins because of the record of
 // that name. b.mu is held.
 func (b *brake) judge(name string, now time.Time) bool {
-	settle := b.settings().DetachAfter
-	b.forgetFalls(now, settle)
-	fleet := b.fleet()
-	if !fleet.Brake() {
+	b.forgetFalls(now, b.settings().DetachAfter)
+	if !b.fleet().Brake() {
 		b.end(endFew)
 		return false
 	}
-	if !b.on {
-		b.begin(name, fleet, settle, now)
+	if b.since.IsZero() {
+		b.begin(name, now)
 	}
-	b.hold = b.hold.SetBack(now)
-	if !b.hold.Over(now, b.longest(), settle, b.lookups()) {
+	b.since = earlier(b.since, now) // the clock may have been set back
+	if !b.over(b.since, now) {
 		return true
 	}
 	b.end(endTime)
@@ -48,18 +46,38 @@ func (b *brake) judge(name string, now time.Time) bool {
 	return false
 }
 
-func (b *brake) begin(name string, fleet ownership.Fleet, settle time.Duration, now time.Time) {
-	b.on, b.there = true, make(map[string]struct{})
-	b.hold = ownership.Hold{Since: now, Counted: now}
-	if !b.resumed {
-		if since := ownership.HeldSince(fleet.Verified, b.ofBefore(), settle, now); !since.IsZero() {
-			b.hold.Since = since
-		}
-		b.resumed = true
-	}
+func (b *brake) begin(name string, since time.Time) {
+	b.since = since
 	fleetBrakes.Inc()
+	fleet := b.fleet()
 	b.logger.Error("fleet brake: too many records would lose ownership together, so none does; find out what they have in common",
-		zap.Int("falling", fleet.Falling), zap.Int("verified", fleet.Verified), zap.String("record", name), zap.Time("since", b.hold.Since))
+		zap.Int("falling", fleet.Falling), zap.Int("verified", fleet.Verified), zap.String("record", name), zap.Time("since", since))
+}
+
+// Resume takes up, once, what the statuses tell of a hold of before the start:
+// since when each record was kept from falling, and the hold if it is not over.
+// The name is that of the first record that is due. b.mu is held.
+func (b *brake) resume(name string, now time.Time) {
+	if b.resumed {
+		return
+	}
+	b.resumed = true
+	wait := b.settings().DetachAfter
+	since := ownership.HeldSince(b.fleet().Verified, b.ofBefore(), wait, now)
+	if since.IsZero() {
+		return
+	}
+	for _, w := range b.withdrawing {
+		if due := w.since.Add(wait); w.recalled && !due.After(now) {
+			if w.held = due; due.Before(since) {
+				w.held = since
+			}
+			b.excuseOver(w, now)
+		}
+	}
+	if !b.over(since, now) {
+		b.begin(name, since)
+	}
 }
 
 // OfBefore are the records that had no proof left before the start.
@@ -73,20 +91,47 @@ func (b *brake) ofBefore() (gone []ownership.Gone) {
 }
 
 func (b *brake) end(why string) {
-	if !b.on {
+	if b.since.IsZero() {
 		return
 	}
-	b.logger.Warn("fleet brake: it holds no longer", zap.String("why", why), zap.Time("since", b.hold.Since),
-		zap.Int("gone", b.gone.total), zap.Int("verified", b.verified()))
-	b.on, b.there, b.hold = false, nil, ownership.Hold{}
+	b.logger.Warn("fleet brake: it holds no longer", zap.String("why", why), zap.Time("since", b.since),
+		zap.Int("gone", b.gone()), zap.Int("verified", b.verified()))
+	b.since = time.Time{}
+}
+
+// Over reports whether what began at since has lasted for fleet_brake_hold.
+func (b *brake) over(since, now time.Time) bool { return !now.Before(since.Add(b.longest())) }
+
+func (b *brake) longest() time.Duration {
+	if most := b.settings().FleetBrakeHold; most > 0 {
+		return most
+	}
+	return ownership.DefaultFleetBrakeHold
+}
+
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
+}
+
+func (b *brake) excuse(w *withdrawal) {
+	b.uncount(w)
+	w.excused = true
+}
+
+// ExcuseOver lets a record fall that was held for long enough.
+func (b *brake) excuseOver(w *withdrawal, now time.Time) {
+	if b.over(w.held, now) {
+		b.excuse(w)
+	}
 }
 
 // ExcuseAll lets all fall that have no proof left now, and begins to count anew.
 func (b *brake) excuseAll() {
 	for _, w := range b.withdrawing {
-		if !w.excused {
-			b.excuse(w)
-		}
+		b.excuse(w)
 	}
 }
 
@@ -96,7 +141,7 @@ func (b *brake) excuseAll() {
 func (b *brake) release(now time.Time) (since time.Time, gone int, due []string, ok bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.review(now); !b.on {
+	if b.review(now); b.since.IsZero() {
 		return time.Time{}, 0, nil, false
 	}
 	for name, w := range b.withdrawing {
@@ -104,7 +149,7 @@ func (b *brake) release(now time.Time) (since time.Time, gone int, due []string,
 			due = append(due, name)
 		}
 	}
-	since, gone = b.hold.Since, b.gone.total
+	since, gone = b.since, b.gone()
 	b.end(endReleased)
 	b.excuseAll()
 	return since, gone, due, true
@@ -113,14 +158,13 @@ func (b *brake) release(now time.Time) (since time.Time, gone int, due []string,
 func (b *brake) fleet() ownership.Fleet {
 	return ownership.Fleet{
 		Verified: b.verified() + len(b.fallen),
-		Falling:  b.falling.total,
-		Most:     b.falling.most(),
+		Falling:  b.falling.records,
+		Owners:   b.falling.owners(),
 	}
 }
 
-func (b *brake) lookups() ownership.Lookups {
-	return ownership.Lookups{Gone: b.gone.total, Most: b.gone.most(), There: len(b.there)}
-}
+// Gone is how many records have no proof left, but for the excused.
+func (b *brake) gone() int { return b.falling.records - len(b.fallen) }
 
 // ForgetFalls forgets what fell longer ago than window, or seems to fall in the
 // future, as after a step back of the clock.

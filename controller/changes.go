@@ -122,7 +122,7 @@ func (c *Controller) deleted(ch hosts.Change) {
 
 // ended lets go of everything that was kept for a record which is no more.
 func (c *Controller) ended(r *v1alpha3.DomainRecord) {
-	c.brake.forget(r.Name, false, c.cfg.Now())
+	c.brake.forget(r.Name, c.cfg.Now())
 	c.seen.drop(r.Name)
 	c.cfg.Issuance.Forget(r.Spec.Name)
 	t := Transition{Kind: RecordDeleted, Name: r.Name, Hostname: r.Spec.Name, From: string(r.Status.Phase)}
@@ -139,7 +139,7 @@ func (c *Controller) forgetGone(e *entry) {
 	gone := e.gone && c.byName[e.name] == nil
 	c.mu.Unlock()
 	if gone {
-		c.brake.forget(e.name, false, c.cfg.Now())
+		c.brake.forget(e.name, c.cfg.Now())
 		c.seen.drop(e.name)
 	}
 }

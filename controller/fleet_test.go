@@ -28,7 +28,7 @@ func (b *bench) inPhase(p v1alpha3.Phase) (n int) {
 	return n
 }
 
-func counted(t *testing.T, m interface{ Write(*dto.Metric) error }) float64 {
+func counted(t testing.TB, m interface{ Write(*dto.Metric) error }) float64 {
 	t.Helper()
 	var v dto.Metric
 	if err := m.Write(&v); err != nil {
@@ -107,10 +107,7 @@ func TestBrakeRemembersOverARestart(t *testing.T) {
 		r.Status.Phase = v1alpha3.PhaseActive
 		r.Status.ObservedGeneration = 1
 		r.Status.Conditions = []metav1.Condition{{Type: v1alpha3.ConditionOwnershipVerified, Status: "True", Reason: v1alpha3.ReasonCNAMEConfigured, LastTransitionTime: long}}
-		r.Status.DNSRecords = v1alpha3.ExpectedDNSRecords(r, ownZone, "")
-		for k := range r.Status.DNSRecords {
-			r.Status.DNSRecords[k].LastTransitionTime = &long
-		}
+		r.Status.Ownership = &v1alpha3.OwnershipStatus{Verified: true, Proof: v1alpha3.ReasonCNAMEConfigured, VerifiedTime: &long, WithdrawnTime: &long}
 		b.put(r)
 	}
 	b.start()

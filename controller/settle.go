@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"go.uber.org/zap"
@@ -66,7 +65,7 @@ func (c *Controller) settle(ctx context.Context, e *entry, v *version, s *sighti
 		}
 		c.tell(v.record, &before)
 		c.want(e, v.record, d.verdict)
-		c.plan(e, v.record, s.fresh, changed)
+		c.plan(e, v.record, d.until, s.fresh, changed)
 		return &v.record.Status, nil
 	}
 	return nil, fmt.Errorf("writing the status of record %q: others write it all the time", e.name)
@@ -76,6 +75,7 @@ func (c *Controller) settle(ctx context.Context, e *entry, v *version, s *sighti
 type decision struct {
 	verdict ownership.Verdict
 	fell    time.Time // counted by the brake; zero: not
+	until   time.Time // kept from falling by the brake until then; zero: is not
 	// beside is written with the status: conditions that an opening verdict
 	// rests on, and who holds the hostname from then on.
 	beside []store.Op
@@ -109,7 +109,7 @@ func (c *Controller) decide(ctx context.Context, v *version, s *sighting) (*deci
 	}
 	if d.verdict.Falls && s.fresh {
 		rule := c.brake.rule(r.Name, r.Owner(), d.verdict.WithdrawnSince, now)
-		if d.fell = rule.fell; rule.held {
+		if d.fell, d.until = rule.fell, rule.until; rule.held {
 			in.HoldDetach, in.HeldSince, in.HeldUntil = true, rule.since, rule.until
 			d.verdict = ownership.Evaluate(in)
 		}
@@ -119,7 +119,7 @@ func (c *Controller) decide(ctx context.Context, v *version, s *sighting) (*deci
 	case v.Withdrawing:
 		c.brake.note(r.Name, r.Owner(), v.WithdrawnSince, now)
 	default:
-		c.brake.forget(r.Name, s.fresh && s.answered() && isTrue(&v.Status, v1alpha3.ConditionOwnershipVerified) && leads(&v.Status), now)
+		c.brake.forget(r.Name, now)
 	}
 	if s.unlooked {
 		holdMessages(&r.Status, &d.verdict.Status)
@@ -128,11 +128,6 @@ func (c *Controller) decide(ctx context.Context, v *version, s *sighting) (*deci
 		d.beside, err = k.held(r, &d.verdict.Status, now)
 	}
 	return d, err
-}
-
-// Leads reports whether a DNS record that the customer creates is in place.
-func leads(s *v1alpha3.DomainRecordStatus) bool {
-	return slices.ContainsFunc(s.DNSRecords, func(d v1alpha3.DNSRecord) bool { return d.Configured })
 }
 
 // DoubtLoneResolver takes back what only one recursive resolver said, because no
@@ -216,13 +211,17 @@ func wantOf(e *entry, r *v1alpha3.DomainRecord, dns01, http01 bool) issuance.Wan
 	return w
 }
 
-// Plan schedules the next look.
-func (c *Controller) plan(e *entry, r *v1alpha3.DomainRecord, looked, changed bool) {
+// Plan schedules the next look. What the fleet brake keeps from falling is looked
+// at when its time is over, at until.
+func (c *Controller) plan(e *entry, r *v1alpha3.DomainRecord, until time.Time, looked, changed bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	now, jitter := c.cfg.Now(), c.cfg.Rand()
 	next := ownership.NextLook(r, e.activity(), c.cfg.Settings(), now, jitter)
 	next = rested(r, next, now, c.queue.paces.rest(e.domain, now), jitter)
+	if !until.IsZero() {
+		next = earlier(next, now.Add(until.Sub(now))) // so by the same reading of the clock as the brake
+	}
 	if e.hintDue != 0 && e.hintDue < next.UnixNano() {
 		next = time.Unix(0, e.hintDue)
 	}

@@ -75,3 +75,46 @@ func TestBrakeReleased(t *testing.T) {
 	fall("the fall after the release")
 	release("does not hold")
 }
+
+// What the brake holds falls by itself when fleet_brake_hold is over: the looks of
+// every minute have no part in it.
+func TestBrakeEndsByItself(t *testing.T) {
+	n := network(t)
+	const after, hold = 2 * time.Second, 3 * time.Second
+	p := start(t, n, settings{checkInterval: time.Minute, detachAfter: after, brakeHold: hold})
+	d := customer(t, n, "hold")
+	var hosts, records []string
+	for i := range 12 {
+		owner := []string{"alice", "bob"}[i%2]
+		host := fmt.Sprintf("%s%d.%s", owner, i, d.name)
+		hosts = append(hosts, host)
+		records = append(records, host+". CNAME "+host+"."+testnet.Zone+".")
+		p.add(t, host, false, map[string]string{"core.apoxy.dev/owner": owner})
+	}
+	d.set(t, records...)
+	for _, host := range hosts {
+		p.look(t, host)
+		p.await(t, host, 20*time.Second, "ownership", is("OwnershipVerified=True/CNAMEConfigured"))
+	}
+	d.set(t)
+	gone := time.Now()
+	for _, host := range hosts {
+		p.look(t, host)
+	}
+	p.await(t, hosts[0], 20*time.Second, "the brake", func(r record) error {
+		if m := r.condition("OwnershipVerified").Message; !strings.Contains(m, "the fleet brake holds") {
+			return fmt.Errorf("it is not held: %s", m)
+		}
+		return is("OwnershipVerified=True", "phase=Active")(r)
+	})
+	for i, host := range hosts {
+		p.await(t, host, 20*time.Second, "the fall", is("phase=Detached", "OwnershipVerified=False/ProofWithdrawn"))
+		if took := time.Since(gone); i == 0 && took < after+hold {
+			t.Errorf("%s fell after %v, want at least %v", host, took, after+hold)
+		}
+	}
+	status, metrics, err := fetch(t.Context(), http.DefaultClient, adminURL+"/metrics", "")
+	if err != nil || status != http.StatusOK || !strings.Contains(metrics, "apoxy_fleet_brake_total 1\n") {
+		t.Errorf("the brake is not counted once: %d, %v, %s", status, err, grep(metrics, "brake"))
+	}
+}

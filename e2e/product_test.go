@@ -29,6 +29,7 @@ const (
 type settings struct {
 	checkInterval time.Duration // default 2s
 	detachAfter   time.Duration // default 10m, the product's own
+	brakeHold     time.Duration // default 1h, the product's own
 	ca            *testnet.CA   // default the network's
 }
 
@@ -51,6 +52,9 @@ func start(t *testing.T, n *testnet.Network, s settings) *product {
 	if s.detachAfter == 0 {
 		s.detachAfter = 10 * time.Minute
 	}
+	if s.brakeHold == 0 {
+		s.brakeHold = time.Hour
+	}
 	if s.ca == nil {
 		s.ca = n.CA
 	}
@@ -67,6 +71,7 @@ func start(t *testing.T, n *testnet.Network, s settings) *product {
 		"%RESOLVER%", testnet.ResolverAddr,
 		"%CHECK_INTERVAL%", s.checkInterval.String(),
 		"%DETACH_AFTER%", s.detachAfter.String(),
+		"%FLEET_BRAKE_HOLD%", s.brakeHold.String(),
 		"%DIRECTORY%", s.ca.Directory,
 		"%TRUST%", s.ca.Trust,
 		"%FOREIGN%", testnet.ForeignAddr,

@@ -22,8 +22,7 @@ type Input struct {
 	Contest Contest
 	// HoldDetach: the fleet brake holds, so ownership does not fall now.
 	HoldDetach bool
-	// HeldSince and HeldUntil are since when it holds, and until when unless
-	// the majority of look-ups goes on finding everything gone.
+	// HeldSince is since when it holds, HeldUntil until when at most.
 	HeldSince, HeldUntil time.Time
 }
 

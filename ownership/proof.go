@@ -144,7 +144,7 @@ func (e *evaluation) decideWithdrawal() {
 // brakeSentence says what the fleet brake does to a record that is due.
 func (e *evaluation) brakeSentence() string {
 	return "Too many records would lose ownership together, so none does: the fleet brake holds since " + stamp(e.heldSince) +
-		", until " + stamp(e.heldUntil) + " at most, or as long after as most records that are looked at have no proof left. " +
+		", until " + stamp(e.heldUntil) + " at most. " +
 		"The operator finds out what they have in common, and lifts the brake with `caddy apoxy brake release`."
 }
 

@@ -24,6 +24,7 @@ const unboundConfig = `server:
   do-not-query-localhost: no
   root-hints: "%[2]s/root.hints"
   infra-host-ttl: 1
+  incoming-num-tcp: 100
   infra-keep-probing: yes
   %[3]s
 remote-control:

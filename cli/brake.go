@@ -47,6 +47,7 @@ the operator knows that the records have really gone, release ends it at once.
 
 Exit status: 0 done, 1 failed, 2 wrong usage.`,
 	}
+	addPatience(root)
 	if env.Flags != nil {
 		env.Flags(root)
 	}

@@ -165,7 +165,7 @@ func refuse(validation string, strict []error) error {
 		for i, e := range strict {
 			short[i] = errors.New(cutTo(e.Error(), maxWarning))
 		}
-		return apierrors.NewBadRequest(runtime.NewStrictDecodingError(short).Error())
+		return apierrors.NewBadRequest(strings.Join(append([]string{runtime.NewStrictDecodingError(short).Error()}, moversHints(strict)...), "; "))
 	}
 	return nil
 }
@@ -178,16 +178,23 @@ func (c *call) warnAll(validation string, strict []error) {
 	for _, e := range strict {
 		c.warn(e.Error())
 	}
+	for _, hint := range moversHints(strict) {
+		c.warn(hint)
+	}
 }
 
 // checkType refuses objects of another kind; one that says nothing is taken
 // for a DomainRecord, since only those are sent here.
-func checkType(t metav1.TypeMeta) error {
-	if v := t.APIVersion; v != "" && v != typeMeta.APIVersion {
-		return apierrors.NewBadRequest(fmt.Sprintf("the API version in the data (%s) does not match the expected API version (%s)", v, typeMeta.APIVersion))
+func checkType(t metav1.TypeMeta) error { return checkTypeIs(t, typeMeta) }
+
+// checkTypeIs refuses objects of another kind than is wanted; one that says
+// nothing is taken for it.
+func checkTypeIs(t, want metav1.TypeMeta) error {
+	if v := t.APIVersion; v != "" && v != want.APIVersion {
+		return apierrors.NewBadRequest(fmt.Sprintf("the API version in the data (%s) does not match the expected API version (%s)", v, want.APIVersion))
 	}
-	if k := t.Kind; k != "" && k != typeMeta.Kind {
-		return apierrors.NewBadRequest(fmt.Sprintf("the kind in the data (%s) does not match the expected kind (%s)", k, typeMeta.Kind))
+	if k := t.Kind; k != "" && k != want.Kind {
+		return apierrors.NewBadRequest(fmt.Sprintf("the kind in the data (%s) does not match the expected kind (%s)", k, want.Kind))
 	}
 	return nil
 }

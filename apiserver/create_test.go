@@ -65,6 +65,8 @@ func TestCreateRefusals(t *testing.T) {
 		{name: "an unknown field under Strict", body: `{"spec":{"nome":"x"}}`, query: "fieldValidation=Strict", code: 400, reason: metav1.StatusReasonBadRequest, says: `strict decoding error: unknown field "spec.nome"`},
 		{name: "a duplicate field under Strict", body: `{"spec":{"name":"x","name":"y"}}`, query: "fieldValidation=Strict", code: 400, reason: metav1.StatusReasonBadRequest, says: `duplicate field "spec.name"`},
 		{name: "an unknown dryRun", body: manifest("x.example.com"), query: "dryRun=Some", code: 422, reason: metav1.StatusReasonInvalid, field: "dryRun"},
+		{name: "Apoxy's zone under Strict", body: `{"spec":{"zone":"x"}}`, query: "fieldValidation=Strict", code: 400, reason: metav1.StatusReasonBadRequest, says: `strict decoding error: unknown field "spec.zone"; there is no spec.zone here: `},
+		{name: "Apoxy's DNS data under Strict", body: `{"spec":{"target":{"dns":{"a":["192.0.2.1"]}}}}`, query: "fieldValidation=Strict", code: 400, reason: metav1.StatusReasonBadRequest, says: `there is no spec.target.dns here: `},
 		{name: "an unknown fieldValidation", body: manifest("x.example.com"), query: "fieldValidation=Maybe", code: 422, reason: metav1.StatusReasonInvalid, field: "fieldValidation"},
 		{name: "protobuf", body: "k8s\x00", contentType: "application/vnd.kubernetes.protobuf", code: 415, reason: metav1.StatusReasonUnsupportedMediaType},
 		{name: "a body beyond the limit", body: strings.Repeat(" ", 1<<20+1), code: 413, reason: metav1.StatusReasonRequestEntityTooLarge},

@@ -43,20 +43,21 @@ func (c *call) document(path []string) (serve func() error, ok bool) {
 	case "apis":
 		return c.discovery(&metav1.APIGroupList{
 			TypeMeta: metav1.TypeMeta{Kind: "APIGroupList", APIVersion: "v1"},
-			Groups:   []metav1.APIGroup{apiGroup(ourGroup), apiGroup(crdGroup)},
+			Groups:   apiGroups(),
 		}, aggregated()), true
-	case "apis/" + v1alpha3.Group:
-		return c.fixed(typedGroup(ourGroup)), true
-	case "apis/" + v1alpha3.GroupVersion.String():
-		return c.fixed(resourceList(v1alpha3.GroupVersion.String(), ourResources)), true
-	case "apis/" + crdGroup.Group:
-		return c.fixed(typedGroup(crdGroup)), true
-	case "apis/" + crdGroup.String():
-		return c.fixed(resourceList(crdGroup.String(), crdResources)), true
 	case "apis/" + crdGroup.String() + "/" + crdPlural:
 		return c.listCRDs, true
 	case "apis/" + crdGroup.String() + "/" + crdPlural + "/" + crdName:
 		return c.getCRD, true
+	default:
+		for _, g := range served() {
+			switch p {
+			case "apis/" + g.gv.Group:
+				return c.fixed(typedGroup(g.gv)), true
+			case "apis/" + g.gv.String():
+				return c.fixed(resourceList(g.gv.String(), g.resources)), true
+			}
+		}
 	}
 	if slices.Equal(path, []string{"openapi", "v2"}) {
 		return c.openAPIv2, true
@@ -102,8 +103,6 @@ func (c *call) discovery(legacy any, groups []groupDiscovery) func() error {
 const coreVersion = "v1"
 
 var (
-	ourGroup = v1alpha3.GroupVersion
-
 	objectVerbs = metav1.Verbs{"create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"}
 
 	ourResources = []metav1.APIResource{
@@ -128,6 +127,14 @@ func apiGroup(gv interface{ String() string }) metav1.APIGroup {
 	v := groupVersion(gv)
 	name, _, _ := strings.Cut(v.GroupVersion, "/")
 	return metav1.APIGroup{Name: name, Versions: []metav1.GroupVersionForDiscovery{v}, PreferredVersion: v}
+}
+
+func apiGroups() []metav1.APIGroup {
+	var groups []metav1.APIGroup
+	for _, g := range served() {
+		groups = append(groups, apiGroup(g.gv))
+	}
+	return groups
 }
 
 func typedGroup(gv interface{ String() string }) metav1.APIGroup {
@@ -189,10 +196,11 @@ type (
 // aggregated is the whole of discovery in one answer, derived from the same
 // tables as the legacy form.
 func aggregated() []groupDiscovery {
-	return []groupDiscovery{
-		discovered(v1alpha3.Group, v1alpha3.Version, ourResources),
-		discovered(crdGroup.Group, crdGroup.Version, crdResources),
+	var groups []groupDiscovery
+	for _, g := range served() {
+		groups = append(groups, discovered(g.gv.Group, g.gv.Version, g.resources))
 	}
+	return groups
 }
 
 func discovered(group, ver string, resources []metav1.APIResource) groupDiscovery {

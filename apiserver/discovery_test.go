@@ -18,7 +18,7 @@ func TestDiscovery(t *testing.T) {
 	t.Run("legacy", func(t *testing.T) {
 		var groups metav1.APIGroupList
 		w.call("GET", "/apis", "").want(200).into(&groups)
-		if len(groups.Groups) != 2 || groups.Groups[0].PreferredVersion.GroupVersion != "core.apoxy.dev/v1alpha3" {
+		if len(groups.Groups) != 4 || groups.Groups[0].PreferredVersion.GroupVersion != "core.apoxy.dev/v1alpha3" {
 			t.Errorf("groups %+v", groups)
 		}
 		var group metav1.APIGroup
@@ -69,7 +69,7 @@ func TestDiscovery(t *testing.T) {
 	})
 	t.Run("everything else is 404 for every method", func(t *testing.T) {
 		for _, path := range []string{
-			"/api/v1/events", "/api/v2", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", "/apis/core.apoxy.dev/v1",
+			"/api/v1/events", "/api/v2", "/apis/authorization.k8s.io/v1/subjectaccessreviews", "/apis/core.apoxy.dev/v1",
 			base + "/a/b", base + "/a/status/b", "/apis/core.apoxy.dev/v1alpha3/namespaces/x/domainrecords", "/openapi/v4", base + "/a%2Fb",
 		} {
 			for _, method := range []string{"GET", "POST", "DELETE"} {

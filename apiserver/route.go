@@ -47,6 +47,9 @@ func (c *call) serve() error {
 		path[2] == v1alpha3.Version && path[3] == v1alpha3.Resource {
 		return c.records(path[4:])
 	}
+	if of, gv, ok := reviewAt(path); ok {
+		return c.review(of, gv)
+	}
 	return c.static(path)
 }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -34,7 +35,22 @@ func (AdminAPI) CaddyModule() caddy.ModuleInfo {
 // them on the next configuration's endpoint.
 func (a *AdminAPI) Provision(ctx caddy.Context) error {
 	a.ctx = ctx
+	endpoints.Store(ctx.Context, struct{}{})
+	context.AfterFunc(ctx, func() { endpoints.Delete(ctx.Context) })
 	return nil
+}
+
+// endpoints has the contexts of the configurations that listen for the API, a
+// local one or a remote one.
+var endpoints sync.Map
+
+// warnOfNoAPI says that a configuration has turned the API off, most likely for
+// another reason: `admin off` stands in many recipes.
+func (a *App) warnOfNoAPI() {
+	if _, ok := endpoints.Load(a.ctx.Context); !ok {
+		a.logger.Warn("the admin endpoint is off (`admin off`), and with it the API and the command line: no record can be created or changed; " +
+			"take that line out, or have it listen on a socket, as with `admin unix//run/caddy/admin.sock`")
+	}
 }
 
 // Routes returns the paths that kubectl and client-go ask for.

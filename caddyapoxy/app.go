@@ -291,6 +291,7 @@ func (a *App) Start() error {
 	}
 	a.publish()
 	a.warnOfSweep()
+	a.warnOfNoAPI()
 	for _, zf := range a.zonefiles {
 		go zf.Run(a.ctx)
 	}

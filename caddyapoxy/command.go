@@ -1,10 +1,12 @@
 package caddyapoxy
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
 
+	"github.com/caddyserver/caddy/v2"
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	"github.com/spf13/cobra"
 
@@ -25,7 +27,7 @@ directly.`,
 			refuseOthers(cmd)
 			cmd.AddCommand(cli.Command(cli.Env{Client: adminClient, Flags: adminFlags, Failed: failed}))
 			cmd.AddCommand(cli.BrakeCommand(cli.Env{Client: adminClient, Flags: adminFlags, Failed: failed}))
-			cmd.AddCommand(storeCommand())
+			cmd.AddCommand(storeCommand(), completionCommand(), versionCommand())
 			cmd.AddCommand(doctor.Command(doctor.Env{Client: adminClient, Flags: adminFlags, Failed: failed}))
 		},
 	})
@@ -71,11 +73,35 @@ func adminFlags(cmd *cobra.Command) {
 // adminClient reaches the endpoint that the flags name.
 func adminClient(cmd *cobra.Command) (*http.Client, string, error) {
 	flags := caddycmd.Flags{FlagSet: cmd.Flags()}
-	address, err := caddycmd.DetermineAdminAPIAddress(flags.String("address"), nil, flags.String("config"), flags.String("adapter"))
-	if err != nil {
-		return nil, "", err
+	address, config := flags.String("address"), flags.String("config")
+	if address == "" && config != "" {
+		raw, file, _, err := caddycmd.LoadConfig(config, flags.String("adapter"))
+		if err != nil {
+			return nil, "", err
+		}
+		if address, err = adminOf(raw, file); err != nil {
+			return nil, "", err
+		}
+	}
+	if address == "" {
+		address = caddy.DefaultAdminListen
 	}
 	return cli.AddressClient(address)
+}
+
+// adminOf is the address of the admin endpoint that a configuration in JSON, of a
+// file, listens on; empty: the default's.
+func adminOf(raw []byte, file string) (string, error) {
+	var c struct {
+		Admin caddy.AdminConfig `json:"admin"`
+	}
+	if err := json.Unmarshal(raw, &c); err != nil {
+		return "", fmt.Errorf("reading the admin endpoint's address from %.200q: %w", file, err)
+	}
+	if c.Admin.Disabled {
+		return "", cli.Failure(fmt.Errorf("%.200q says `admin off`: without Caddy's admin endpoint there is no API, and nothing that this command could ask; take that line out, or have it listen on a socket, as with `admin unix//run/caddy/admin.sock`", file))
+	}
+	return caddy.NewReplacer().ReplaceAll(c.Admin.Listen, ""), nil
 }
 
 // failed carries an exit status to Caddy's main function, which knows 1 and, by

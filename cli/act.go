@@ -42,7 +42,8 @@ func (a *action) do(ctx context.Context, c *client, name string, query url.Value
 		ctx, cancel = context.WithTimeoutCause(ctx, a.timeout, late)
 		defer cancel()
 	}
-	ask := request{method: http.MethodPost, name: name, subresource: a.verb, query: query, contentType: typeJSON, body: []byte("{}")}
+	ask := request{method: http.MethodPost, name: name, subresource: a.verb, query: query, contentType: typeJSON, body: []byte("{}"),
+		unbounded: true}
 	u, _, err := c.object(ctx, ask)
 	if apierrors.IsNotFound(err) {
 		if found := c.byHostname(ctx, name); found != nil {

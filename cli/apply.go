@@ -94,11 +94,10 @@ func (o *applyOptions) run(ctx context.Context, c *client, args []string) error 
 			return err
 		}
 	}
-	manifests, err := o.files.read(o.env.Stdin)
+	manifests, errs, err := o.files.read(o.env.Stdin)
 	if err != nil {
 		return err
 	}
-	var errs []error
 	for _, m := range manifests {
 		u, what, err := o.apply(ctx, c, m, dry)
 		if err != nil {
@@ -146,11 +145,12 @@ func (o *applyOptions) apply(ctx context.Context, c *client, m manifest, dry boo
 		return u, created, err
 	}
 	m.SetName(name)
-	before, _, err := c.object(ctx, request{method: http.MethodGet, name: name})
-	if err != nil && !apierrors.IsNotFound(err) {
+	before, err := c.meant(ctx, m)
+	if err != nil {
 		return nil, "", err
 	}
-	exists := err == nil
+	exists := before != nil
+	name = m.GetName()
 	body, err := m.MarshalJSON()
 	if err != nil {
 		return nil, "", fmt.Errorf("writing the record: %w", err)

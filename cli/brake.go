@@ -48,6 +48,7 @@ release ends it at once.
 
 Exit status: 0 done, 1 failed, 2 wrong usage.`,
 	}
+	addPatience(root)
 	if env.Flags != nil {
 		env.Flags(root)
 	}

@@ -43,6 +43,8 @@ type client struct {
 	base string
 	// warn is where the server's warnings go.
 	warn io.Writer
+	// patience is how long the server may take.
+	patience patience
 }
 
 // request is one call.
@@ -56,6 +58,11 @@ type request struct {
 	accept            string
 	contentType       string
 	body              []byte
+	// unbounded: the answer may take as long as ctx allows, because the server
+	// works for it.
+	unbounded bool
+	// stream: the answer is a watch, which may be silent once it has begun.
+	stream bool
 }
 
 func (r request) url(base string) string {
@@ -78,8 +85,11 @@ func (r request) url(base string) string {
 // send makes the call and returns an answer below 400, whose body the caller
 // closes.
 func (c *client) send(ctx context.Context, r request) (*http.Response, error) {
+	outer := ctx
+	ctx, watch := c.patience.begin(ctx, c.base, r)
 	req, err := http.NewRequestWithContext(ctx, r.method, r.url(c.base), bytes.NewReader(r.body))
 	if err != nil {
+		watch.end()
 		return nil, fmt.Errorf("preparing a request to %s: %w", c.base, err)
 	}
 	req.Header.Set("User-Agent", fieldManager)
@@ -92,11 +102,15 @@ func (c *client) send(ctx context.Context, r request) (*http.Response, error) {
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {
-		if cause := context.Cause(ctx); cause != nil {
-			return nil, cause
+		defer watch.end()
+		for _, ctx := range []context.Context{outer, ctx} {
+			if cause := context.Cause(ctx); cause != nil {
+				return nil, cause
+			}
 		}
 		return nil, unreachable(c.base, err)
 	}
+	resp.Body = watch.answered(resp.Body)
 	c.warnings(resp.Header)
 	if resp.StatusCode >= 400 {
 		defer resp.Body.Close()
@@ -115,12 +129,21 @@ func (c *client) refusal(resp *http.Response) error {
 		}
 		return &apierrors.StatusError{ErrStatus: s}
 	}
-	if resp.StatusCode == http.StatusNotFound {
-		return fmt.Errorf("the Caddy at %s serves no domain records: does its configuration have the global option apoxy?", c.base)
-	}
 	var caddy struct{ Error string }
-	if json.Unmarshal(body, &caddy) == nil && caddy.Error != "" {
+	_ = json.Unmarshal(body, &caddy) // whatever else it is has no such member
+	if advice := adviceFor(resp.StatusCode, string(body)); advice != "" {
+		if caddy.Error != "" {
+			advice = caddy.Error + "; " + advice
+		}
+		return fmt.Errorf("%s answered %s: %s", c.base, resp.Status, advice)
+	}
+	switch {
+	case resp.StatusCode == http.StatusNotFound:
+		return fmt.Errorf("the Caddy at %s serves no domain records: does its configuration have the global option apoxy?", c.base)
+	case caddy.Error != "":
 		return fmt.Errorf("the Caddy at %s answered %s: %s", c.base, resp.Status, caddy.Error)
+	case len(bytes.TrimSpace(body)) == 0:
+		return fmt.Errorf("%s answered %s and nothing more: is it Caddy's admin endpoint? --address names another", c.base, resp.Status)
 	}
 	return fmt.Errorf("the Caddy at %s answered %s: %s", c.base, resp.Status, quote(string(body)))
 }

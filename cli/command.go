@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net/http"
 	"os"
@@ -80,6 +81,7 @@ endpoint too.
 Exit status: 0 done, 1 failed, 2 wrong usage.`,
 	}
 	root.SuggestionsMinimumDistance = 2
+	addPatience(root)
 	if env.Flags != nil {
 		env.Flags(root)
 	}
@@ -119,10 +121,13 @@ func finish(env Env, cmd *cobra.Command, work run, connect bool) *cobra.Command 
 		var c *client
 		if connect {
 			httpClient, base, err := env.Client(cmd)
+			if _, failed := errors.AsType[statusError](err); failed {
+				return fail(env, cmd, err)
+			}
 			if err != nil {
 				return fail(env, cmd, usageError{err})
 			}
-			c = &client{http: httpClient, base: strings.TrimSuffix(base, "/"), warn: env.Stderr}
+			c = &client{http: httpClient, base: strings.TrimSuffix(base, "/"), warn: env.Stderr, patience: patienceOf(cmd)}
 		}
 		if err := work(cmd.Context(), c, args); err != nil {
 			return fail(env, cmd, err)

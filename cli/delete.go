@@ -85,12 +85,15 @@ func (o *deleteOptions) names(ctx context.Context, c *client, args []string) (na
 	if ways != 1 {
 		return nil, nil, usagef("delete takes one of NAME, -f FILE, -l SELECTOR, --all")
 	}
+	if err := checkSelectors(o.labels, ""); err != nil {
+		return nil, nil, err
+	}
 	if len(args) > 0 {
 		names, err = parseNames(args)
 		return names, nil, err
 	}
 	if len(o.files.names) > 0 {
-		manifests, err := o.files.read(o.env.Stdin)
+		manifests, bad, err := o.files.read(o.env.Stdin)
 		if err != nil {
 			return nil, nil, err
 		}

@@ -3,12 +3,10 @@ package cli
 import (
 	"context"
 	"fmt"
-	"net/http"
 	"net/url"
 
 	"github.com/rogpeppe/go-internal/diff"
 	"github.com/spf13/cobra"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/yaml"
 )
@@ -52,11 +50,10 @@ func (o *diffOptions) run(ctx context.Context, c *client, args []string) (differ
 	if len(args) > 0 || len(o.files.names) == 0 {
 		return false, usagef("diff takes -f FILE, a directory, or - for standard input, and no names")
 	}
-	manifests, err := o.files.read(o.env.Stdin)
+	manifests, errs, err := o.files.read(o.env.Stdin)
 	if err != nil {
 		return false, err
 	}
-	var errs []error
 	for _, m := range manifests {
 		out, err := o.diff(ctx, c, m)
 		if err != nil {
@@ -79,14 +76,11 @@ func (o *diffOptions) diff(ctx context.Context, c *client, m manifest) ([]byte, 
 	}
 	m.SetName(name)
 	m.SetManagedFields(nil)
-	var live *unstructured.Unstructured
-	u, _, err := c.object(ctx, request{method: http.MethodGet, name: name})
-	switch {
-	case err == nil:
-		live = u
-	case !apierrors.IsNotFound(err):
+	live, err := c.meant(ctx, m)
+	if err != nil {
 		return nil, err
 	}
+	name = m.GetName()
 	body, err := m.MarshalJSON()
 	if err != nil {
 		return nil, fmt.Errorf("writing the record: %w", err)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/url"
@@ -14,6 +15,8 @@ import (
 	"github.com/spf13/cobra"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/labels"
 )
 
 // Exit statuses.
@@ -60,6 +63,10 @@ func (e statusError) Error() string {
 }
 func (e statusError) Unwrap() error { return e.err }
 
+// Failure is an error of Env.Client that is no wrong usage, such as a
+// configuration without an admin endpoint.
+func Failure(err error) error { return statusError{ExitFailed, err} }
+
 // fail prints an error and turns it into what RunE returns.
 func fail(env Env, cmd *cobra.Command, err error) error {
 	if s, ok := errors.AsType[statusError](err); !ok || s.err != nil {
@@ -84,6 +91,25 @@ func explain(err error) string {
 	return err.Error()
 }
 
+// adviceFor says what to do about an answer that is not the API's, or nothing.
+func adviceFor(code int, body string) string {
+	switch {
+	case code == http.StatusUnauthorized:
+		return "it wants a user and password: give them as --address http://USER:PASSWORD@HOST:PORT"
+	case code == http.StatusProxyAuthRequired:
+		return "a proxy on the way wants a user and password: see HTTP_PROXY, or take the endpoint out of it with NO_PROXY"
+	case code == http.StatusMisdirectedRequest:
+		return "this is a site, which serves no such hostname, and not Caddy's admin endpoint: give the endpoint's address with --address, by default " + DefaultAddress
+	case code == http.StatusBadRequest && strings.Contains(body, "HTTP request to an HTTPS server"):
+		return "it speaks HTTPS: give --address https://HOST:PORT, or the admin endpoint's own address"
+	case code == http.StatusForbidden && strings.Contains(body, "host not allowed"):
+		return "the admin endpoint does not know itself by that name: give the address that its configuration has, or list the name in its origins"
+	case code == http.StatusForbidden && strings.Contains(body, "allowed to access from origin"):
+		return "the admin endpoint enforces origins, and this address is none of them: give one of its origins with --address, or list this one there"
+	}
+	return ""
+}
+
 // explainStatus renders the server's answer with those of its causes that the
 // message does not hold already.
 func explainStatus(s metav1.Status) string {
@@ -104,6 +130,8 @@ func explainStatus(s metav1.Status) string {
 		}
 	}
 	switch s.Reason {
+	case metav1.StatusReasonUnauthorized:
+		return msg + "; " + adviceFor(http.StatusUnauthorized, "")
 	case metav1.StatusReasonConflict:
 		if hasCause(s, metav1.CauseTypeFieldManagerConflict) {
 			return msg + "; --force-conflicts takes those fields over"
@@ -141,6 +169,10 @@ func unreachable(base string, err error) error {
 	var why string
 	var dns *net.DNSError
 	switch {
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET):
+		why = "the connection was closed without an answer: is Caddy stopping, or is that the port of something else?"
+	case strings.Contains(err.Error(), "server gave HTTP response to HTTPS client"):
+		why = "it speaks no HTTPS: write http:// in the address."
 	case errors.Is(err, syscall.ECONNREFUSED):
 		why = "connection refused: is Caddy running?"
 	case errors.Is(err, syscall.ENOENT):
@@ -157,6 +189,17 @@ func unreachable(base string, err error) error {
 		return fmt.Errorf("asking Caddy's admin endpoint at %s: %w; --address names another endpoint", base, err)
 	}
 	return fmt.Errorf("cannot reach Caddy's admin endpoint at %s: %s --address names another endpoint", base, why)
+}
+
+// checkSelectors makes selectors that cannot mean anything wrong usage.
+func checkSelectors(labelSelector, fieldSelector string) error {
+	if _, err := labels.Parse(labelSelector); err != nil {
+		return usagef("-l %s is no selector: %v; give such as team=a,tier!=free", quote(labelSelector), err)
+	}
+	if _, err := fields.ParseSelector(fieldSelector); err != nil {
+		return usagef("--field-selector %s is no selector: %v; give such as spec.name=api.example.com", quote(fieldSelector), err)
+	}
+	return nil
 }
 
 // quote quotes foreign text and bounds it.

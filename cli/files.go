@@ -1,9 +1,6 @@
 package cli
 
 import (
-	"bufio"
-	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -14,9 +11,6 @@ import (
 	"strings"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	utiljson "k8s.io/apimachinery/pkg/util/json"
-	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
-	"sigs.k8s.io/yaml"
 
 	"github.com/apoxy-dev/caddy-apoxy/api/v1alpha3"
 )
@@ -29,6 +23,8 @@ type manifest struct {
 	*unstructured.Unstructured
 	// source says where it stands, for messages.
 	source string
+	// named: it came with a metadata.name.
+	named bool
 }
 
 // name is that of the record the manifest means: its own, or the one that
@@ -55,26 +51,25 @@ type files struct {
 }
 
 // read returns every record of every file, in order: files as given, a
-// directory's by name, "-" from stdin.
-func (f files) read(stdin io.Reader) ([]manifest, error) {
-	var all []manifest
+// directory's by name, "-" from stdin. What cannot be read does not keep the
+// rest: bad has an error for each file, document or item, which names its place.
+func (f files) read(stdin io.Reader) (all []manifest, bad []error, err error) {
+	var found []string
 	for _, name := range f.names {
-		found, err := f.expand(name)
+		more, err := f.expand(name)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
-		for _, file := range found {
-			ms, err := readFile(file, stdin)
-			if err != nil {
-				return nil, err
-			}
-			all = append(all, ms...)
-		}
+		found = append(found, more...)
 	}
-	if len(all) == 0 {
-		return nil, fmt.Errorf("there is no domain record in %s", strings.Join(f.names, ", "))
+	for _, file := range found {
+		ms, wrong := readFile(file, stdin)
+		all, bad = append(all, ms...), append(bad, wrong...)
 	}
-	return all, nil
+	if len(all)+len(bad) == 0 {
+		return nil, nil, fmt.Errorf("there is no domain record in %s", strings.Join(f.names, ", "))
+	}
+	return all, bad, nil
 }
 
 // expand returns the files that a name stands for.
@@ -113,134 +108,22 @@ func (f files) expand(name string) ([]string, error) {
 	return found, nil
 }
 
-func readFile(name string, stdin io.Reader) ([]manifest, error) {
+func readFile(name string, stdin io.Reader) ([]manifest, []error) {
 	r, shown := stdin, "standard input"
 	if name != "-" {
 		f, err := os.Open(name)
 		if err != nil {
-			return nil, fmt.Errorf("reading manifests: %w", err)
+			return nil, []error{fmt.Errorf("reading manifests: %w", err)}
 		}
 		defer f.Close()
 		r, shown = f, name
 	}
 	raw, err := io.ReadAll(io.LimitReader(r, maxFile+1))
 	if err != nil {
-		return nil, fmt.Errorf("reading %s: %w", shown, err)
+		return nil, []error{fmt.Errorf("reading %s: %w", shown, err)}
 	}
 	if len(raw) > maxFile {
-		return nil, fmt.Errorf("reading %s: it has over %d MiB: split it", shown, maxFile>>20)
+		return nil, []error{fmt.Errorf("reading %s: it has over %d MiB: split it", shown, maxFile>>20)}
 	}
 	return parseManifests(raw, shown)
-}
-
-// parseManifests reads YAML documents or a stream of JSON objects. A key given
-// twice is an error; fields that do not exist are the server's to refuse.
-func parseManifests(raw []byte, source string) ([]manifest, error) {
-	docs, err := splitDocuments(raw)
-	if err != nil {
-		return nil, fmt.Errorf("reading %s: %w", source, err)
-	}
-	var all []manifest
-	n := 0 // documents of comments alone are not counted
-	for _, doc := range docs {
-		at := source
-		if len(docs) > 1 {
-			at = fmt.Sprintf("%s, document %d", source, n+1)
-		}
-		asJSON, err := yaml.YAMLToJSONStrict(doc)
-		if err != nil {
-			return nil, fmt.Errorf("reading %s: %w", at, err)
-		}
-		if string(asJSON) == "null" {
-			continue
-		}
-		n++
-		ms, err := parseObject(asJSON, at)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, ms...)
-	}
-	return all, nil
-}
-
-// splitDocuments cuts YAML at its --- lines, and JSON behind each value.
-func splitDocuments(raw []byte) ([][]byte, error) {
-	var docs [][]byte
-	if utilyaml.IsJSONBuffer(raw) {
-		dec := json.NewDecoder(bytes.NewReader(raw))
-		for {
-			var doc json.RawMessage
-			if err := dec.Decode(&doc); errors.Is(err, io.EOF) {
-				return docs, nil
-			} else if err != nil {
-				break // flow style YAML begins like JSON
-			}
-			docs = append(docs, doc)
-		}
-		docs = nil
-	}
-	r := utilyaml.NewYAMLReader(bufio.NewReader(bytes.NewReader(raw)))
-	for {
-		doc, err := r.Read()
-		if errors.Is(err, io.EOF) {
-			return docs, nil
-		}
-		if err != nil {
-			return nil, err
-		}
-		docs = append(docs, doc)
-	}
-}
-
-// parseObject reads a record or a list of them.
-func parseObject(raw []byte, at string) ([]manifest, error) {
-	object := map[string]any{}
-	if err := utiljson.Unmarshal(raw, &object); err != nil {
-		return nil, fmt.Errorf("reading %s: expected a DomainRecord: %w", at, err)
-	}
-	u := &unstructured.Unstructured{Object: object}
-	kind, version := u.GetKind(), u.GetAPIVersion()
-	switch {
-	case kind == v1alpha3.Kind && version == v1alpha3.GroupVersion.String():
-		return []manifest{{u, at}}, nil
-	case kind == v1alpha3.Kind:
-		return nil, fmt.Errorf("reading %s: the apiVersion is %s: write %s", at, quote(version), v1alpha3.GroupVersion)
-	case kind == "List" && version == "v1", kind == v1alpha3.ListKind && version == v1alpha3.GroupVersion.String():
-		return parseItems(u, at)
-	case kind == "":
-		return nil, fmt.Errorf("reading %s: there is no kind: write apiVersion: %s and kind: %s", at, v1alpha3.GroupVersion, v1alpha3.Kind)
-	}
-	return nil, fmt.Errorf("reading %s: the kind is %s of %s: only %s of %s is kept here", at, quote(kind), quote(version), v1alpha3.Kind, v1alpha3.GroupVersion)
-}
-
-func parseItems(u *unstructured.Unstructured, at string) ([]manifest, error) {
-	items, ok := u.Object["items"].([]any)
-	if !ok {
-		return nil, fmt.Errorf("reading %s: the list has no items", at)
-	}
-	var all []manifest
-	for i, item := range items {
-		object, ok := item.(map[string]any)
-		if !ok {
-			return nil, fmt.Errorf("reading %s: item %d is no object", at, i+1)
-		}
-		inner := &unstructured.Unstructured{Object: object}
-		if inner.GetKind() == "" && u.GetKind() == v1alpha3.ListKind {
-			inner.SetGroupVersionKind(v1alpha3.GroupVersionKind)
-		}
-		raw, err := json.Marshal(object)
-		if err != nil {
-			return nil, fmt.Errorf("reading %s: item %d: %w", at, i+1, err)
-		}
-		if strings.HasSuffix(inner.GetKind(), "List") {
-			return nil, fmt.Errorf("reading %s: item %d is itself a list", at, i+1)
-		}
-		ms, err := parseObject(raw, fmt.Sprintf("%s, item %d", at, i+1))
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, ms...)
-	}
-	return all, nil
 }

@@ -51,6 +51,9 @@ func (o *getOptions) run(ctx context.Context, c *client, args []string) error {
 	if err != nil {
 		return err
 	}
+	if err := checkSelectors(o.query.labels, o.query.fields); err != nil {
+		return err
+	}
 	watching := o.watch || o.watchOnly
 	switch {
 	case len(names) > 0 && (o.query.labels != "" || o.query.fields != ""):
@@ -148,9 +151,9 @@ func (o *getOptions) follow(ctx context.Context, c *client, names []string, s si
 		}
 	}
 	s.streaming()
-	first := true
+	first, begun := true, false
 	o.query.limit = 0 // in one piece, hence at the one revision to watch from
-	return c.follow(ctx, follower{
+	err := c.follow(ctx, follower{
 		query: o.query, accept: s.accept(), patience: 30 * time.Second,
 		begin: func(ctx context.Context) (string, bool, error) {
 			s.mute(o.watchOnly && first)
@@ -160,6 +163,7 @@ func (o *getOptions) follow(ctx context.Context, c *client, names []string, s si
 			if err == nil {
 				err = s.flush()
 			}
+			begun = begun || err == nil
 			return rv, false, err
 		},
 		each: func(ch change) (bool, error) {
@@ -169,6 +173,10 @@ func (o *getOptions) follow(ctx context.Context, c *client, names []string, s si
 			return false, s.flush()
 		},
 	})
+	if begun && err != nil && !errors.Is(err, context.Canceled) {
+		return within("the watch has ended and shows no more changes", err)
+	}
+	return err
 }
 
 // parseNames takes arguments as kubectl does: NAME, or KIND/NAME.

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 )
 
 // revocationReasons are those of RFC 5280 section 5.3.1 that make sense here.
@@ -42,6 +43,9 @@ func (o *revokeOptions) run(ctx context.Context, c *client, args []string) error
 	}
 	u, err := o.do(ctx, c, name, url.Values{"reason": {o.reason}},
 		fmt.Errorf("revoking the certificate of %q took over %v: see with describe whether it is done", name, o.timeout))
+	if apierrors.IsConflict(err) { // the only one that a revocation has
+		return fmt.Errorf("%q has no certificate to revoke: describe says how far it is from one", name)
+	}
 	if err != nil {
 		return err
 	}

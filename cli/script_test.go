@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -74,6 +75,7 @@ func TestScripts(t *testing.T) {
 			"forbidssa": func(ts *testscript.TestScript, _ bool, _ []string) { ts.Value("world").(*world).noSSA.Store(true) },
 			"awaiting":  scriptAwaiting,
 			"hold":      func(ts *testscript.TestScript, _ bool, _ []string) { ts.Value("world").(*world).brake.Store(true) },
+			"stranger":  scriptStranger,
 			"noapp":     func(ts *testscript.TestScript, _ bool, _ []string) { ts.Value("world").(*world).noApp.Store(true) },
 		},
 	})
@@ -109,7 +111,12 @@ func newWorld(dir string) (*world, error) {
 		Check: func(_ context.Context, name string) error {
 			return w.setStatus(name, []byte(`{"status":{"phase":"Issuing"}}`))
 		},
-		Revoke: func(context.Context, string, string) error { return nil },
+		Revoke: func(_ context.Context, hostname, _ string) error {
+			if strings.HasPrefix(hostname, "without.") {
+				return apiserver.ErrNoCertificate
+			}
+			return nil
+		},
 	})
 	if err != nil {
 		return nil, err
@@ -258,4 +265,34 @@ func (w *world) awaitWatches(n string) error {
 		time.Sleep(time.Millisecond)
 	}
 	return nil
+}
+
+// scriptStranger has the commands that follow ask another server: stranger silent,
+// half (an answer that stops), eof, or a status that it answers with.
+func scriptStranger(ts *testscript.TestScript, _ bool, args []string) {
+	done := make(chan struct{})
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch args[0] {
+		case "silent":
+		case "half":
+			fmt.Fprint(w, `{"kind":`)
+			_ = http.NewResponseController(w).Flush()
+		case "eof":
+			panic(http.ErrAbortHandler)
+		default:
+			code, _ := strconv.Atoi(args[0])
+			w.WriteHeader(code)
+			return
+		}
+		select {
+		case <-r.Context().Done():
+		case <-done:
+		}
+	}))
+	ts.Defer(func() {
+		close(done)
+		srv.CloseClientConnections()
+		srv.Close()
+	})
+	ts.Setenv("ADDRESS", srv.URL)
 }

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"unicode"
 
+	"golang.org/x/net/publicsuffix"
 	"k8s.io/cli-runtime/pkg/printers"
 
 	"github.com/apoxy-dev/caddy-apoxy/api/v1alpha3"
@@ -27,7 +28,29 @@ func printWanted(w io.Writer, records []v1alpha3.DNSRecord, indent string) error
 	for _, d := range records {
 		rows = append(rows, []string{d.Name, d.Type, d.Value, purposeWords(d)})
 	}
-	return printRows(w, rows, indent)
+	if err := printRows(w, rows, indent); err != nil {
+		return err
+	}
+	for _, d := range records {
+		if d.Purpose != v1alpha3.PurposeTraffic || !isTop(d.Name) {
+			continue
+		}
+		note := d.Name + " is the top of its zone, where DNS allows no CNAME (RFC 1034 section 3.6.2): what works there is an ALIAS or ANAME record, " +
+			"or flattening, with that value, or the addresses of that value as A and AAAA records."
+		for _, line := range append([]string{""}, wrap(note, lineWidth-len(indent))...) {
+			if _, err := fmt.Fprintln(w, strings.TrimRight(indent+harmless(line), " ")); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// isTop reports whether a name is a registered domain, hence the top of a zone.
+func isTop(name string) bool {
+	name = strings.TrimSuffix(name, ".")
+	top, err := publicsuffix.EffectiveTLDPlusOne(name)
+	return err == nil && top == name
 }
 
 func purposeWords(d v1alpha3.DNSRecord) string {

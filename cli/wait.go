@@ -75,6 +75,9 @@ func (o *waitOptions) run(ctx context.Context, c *client, args []string) error {
 
 // selectNames returns the records that names, a selector or --all mean.
 func selectNames(ctx context.Context, c *client, args []string, labels string, all bool) ([]string, error) {
+	if err := checkSelectors(labels, ""); err != nil {
+		return nil, err
+	}
 	switch {
 	case len(args) > 0 && (labels != "" || all), labels != "" && all:
 		return nil, usagef("give names, -l SELECTOR or --all, one of them")

@@ -100,7 +100,7 @@ func (c *client) watchFrom(ctx context.Context, f follower, rv string) (at strin
 	values := q.values()
 	values.Set("watch", "true")
 	values.Set("allowWatchBookmarks", "true")
-	resp, err := c.send(ctx, request{method: http.MethodGet, query: values, accept: f.accept})
+	resp, err := c.send(ctx, request{method: http.MethodGet, query: values, accept: f.accept, stream: true})
 	if err != nil {
 		if apierrors.IsResourceExpired(err) || apierrors.IsGone(err) {
 			err = errExpired

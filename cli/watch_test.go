@@ -3,7 +3,9 @@ package cli
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
@@ -210,5 +212,28 @@ func TestAListIsFinishedWhenItsRevisionIsForgotten(t *testing.T) {
 				t.Errorf("%v does not show %s:\n%s", args, name, out)
 			}
 		}
+	}
+}
+
+func TestAWatchSaysWhenItEnds(t *testing.T) {
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", typeJSON)
+		if r.URL.Query().Has("watch") {
+			w.WriteHeader(http.StatusForbidden)
+			fmt.Fprint(w, `{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"Forbidden","code":403,"message":"not any more"}`)
+			return
+		}
+		fmt.Fprint(w, `{"kind":"DomainRecordList","apiVersion":"core.apoxy.dev/v1alpha3","metadata":{"resourceVersion":"1"},"items":[]}`)
+	}))
+	defer srv.Close()
+	errs := newScreen()
+	cmd := Command(Env{
+		Client: func(*cobra.Command) (*http.Client, string, error) { return srv.Client(), srv.URL, nil },
+		Stderr: errs, Stdout: newScreen(),
+	})
+	cmd.SetArgs([]string{"get", "-w", "-o", "name"})
+	err := cmd.ExecuteContext(t.Context())
+	if want := "error: the watch has ended and shows no more changes: not any more\n"; ExitCode(err) != ExitFailed || errs.String() != want {
+		t.Errorf("it ends with %v and %q, want %q", err, errs, want)
 	}
 }

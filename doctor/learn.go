@@ -1,16 +1,21 @@
 package doctor
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
 	"strings"
+	"time"
 )
 
 // maxAnswer bounds what is read of an answer, in bytes.
 const maxAnswer = 16 << 20
+
+// adminTimeout is how long the admin endpoint may take for one answer.
+const adminTimeout = 30 * time.Second
 
 // samples is how many hostnames are looked at in the zone.
 const samples = 3
@@ -69,18 +74,20 @@ func rootOf(ctx context.Context, client *http.Client, base, id string) (string, 
 }
 
 func get(ctx context.Context, client *http.Client, url string) ([]byte, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, adminTimeout, fmt.Errorf("it has not answered within %v", adminTimeout))
+	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return nil, err
 	}
 	resp, err := client.Do(req)
 	if err != nil {
-		return nil, err
+		return nil, cmp.Or(context.Cause(ctx), err)
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
 	if err != nil {
-		return nil, err
+		return nil, cmp.Or(context.Cause(ctx), err)
 	}
 	// Caddy answers 400 for a path that leads through nothing.
 	if resp.StatusCode == http.StatusBadRequest || resp.StatusCode == http.StatusNotFound {

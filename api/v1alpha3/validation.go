@@ -164,12 +164,23 @@ func validateRef(path *field.Path, ref *TargetRef) field.ErrorList {
 		errs = append(errs, field.Required(path.Child("kind"), "name one of "+strings.Join(TargetKinds(), ", ")))
 	case KindGateway, KindProxy, KindTunnel, KindEdgeFunction:
 	default:
-		errs = append(errs, field.NotSupported(path.Child("kind"), cut(ref.Kind), TargetKinds()))
+		unknown := field.NotSupported(path.Child("kind"), cut(ref.Kind), TargetKinds())
+		if hint, ok := apoxyKinds[ref.Kind]; ok {
+			unknown.Detail += "; " + hint
+		}
+		errs = append(errs, unknown)
 	}
 	if ref.Name == "" {
 		return append(errs, field.Required(path.Child("name"), "name the target as the configuration does"))
 	}
 	return append(errs, validateText(path.Child("name"), ref.Name, "the target's name in the configuration")...)
+}
+
+// apoxyKinds are what Apoxy's records may point at and these may not, with what
+// is in their place.
+var apoxyKinds = map[string]string{
+	"TunnelNode":   "Apoxy's TunnelNode is a Tunnel here",
+	"DomainRecord": "a record cannot point at another record here: give it a target of its own",
 }
 
 // validateText refuses texts that are no name of anything: long, or with

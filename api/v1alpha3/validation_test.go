@@ -121,6 +121,8 @@ func TestValidateRefuses(t *testing.T) {
 		{"no target", record("api.example.com", func(r *DomainRecord) { r.Spec.Target.Ref = nil }), field.ErrorTypeRequired, "spec.target.ref", "name the target"},
 		{"no kind", record("api.example.com", ref("", "", "x")), field.ErrorTypeRequired, "spec.target.ref.kind", "Gateway, Proxy, Tunnel, EdgeFunction"},
 		{"an unknown kind", record("api.example.com", ref("", "Service", "x")), field.ErrorTypeNotSupported, "spec.target.ref.kind", `"Service"`},
+		{"a kind of Apoxy's that has another name here", record("api.example.com", ref("", "TunnelNode", "x")), field.ErrorTypeNotSupported, "spec.target.ref.kind", "is a Tunnel here"},
+		{"a record, which Apoxy's may point at", record("api.example.com", ref("", "DomainRecord", "x")), field.ErrorTypeNotSupported, "spec.target.ref.kind", "a target of its own"},
 		{"a kind in the wrong case", record("api.example.com", ref("", "gateway", "x")), field.ErrorTypeNotSupported, "spec.target.ref.kind", `"gateway"`},
 		{"no target name", record("api.example.com", ref("", KindProxy, "")), field.ErrorTypeRequired, "spec.target.ref.name", "as the configuration does"},
 		{"a target name with spaces", record("api.example.com", ref("", KindProxy, "a b")), field.ErrorTypeInvalid, "spec.target.ref.name", "without spaces"},

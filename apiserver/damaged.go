@@ -125,8 +125,9 @@ func (s *Server) scan(ctx context.Context, prefix string, fn func(*store.Entry) 
 
 // freed removes what stands in the way of a hostname and belongs to no record:
 // an entry that names one which does not exist, as damage to a record's key
-// leaves it, or one that is damaged while no record has the hostname. It reports
-// whether the hostname is free now.
+// leaves it, or one that is damaged while no record has the hostname. A record
+// was lost there, so nobody knows any more who held it. It reports whether the
+// hostname is free now.
 func (s *Server) freed(ctx context.Context, hostname string) bool {
 	e, _, err := s.cfg.Store.Get(ctx, hostnameKey(hostname))
 	ops := []store.Op{{Key: hostnameKey(hostname), If: e.Revision}}
@@ -144,6 +145,11 @@ func (s *Server) freed(ctx context.Context, hostname string) bool {
 		}
 		ops = append(ops, store.Op{Key: holder, If: store.Absent, Check: true})
 	}
+	unknown, err := ownership.UnknownHolder(s.cfg.Now()).Encode()
+	if err != nil {
+		return false
+	}
+	ops = append(ops, store.Op{Key: releasedKey(hostname), Value: unknown, If: store.Any})
 	if _, err := s.cfg.Store.Write(ctx, ops...); err != nil {
 		return false
 	}

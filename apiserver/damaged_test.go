@@ -204,6 +204,21 @@ func TestAHostnameOfNoRecordIsFreeAgain(t *testing.T) {
 	w.create("lost.example.com")
 }
 
+// The entry of a hostname outlived its record: what was lost may have been
+// verified, and nobody knows for whom.
+func TestWhoHeldALostRecordIsNotForgotten(t *testing.T) {
+	w := newWorld(t)
+	w.raw(hostnameKey("orphan.example.com"), "nobody")
+	w.raw(hostnameKey("spoilt.example.com"), "spoilt below")
+	w.spoil("spoilt below")
+	for _, host := range []string{"orphan.example.com", "spoilt.example.com"} {
+		w.create(host)
+		if got := w.holder(host); got != "?" {
+			t.Errorf("%s: the holder remembered is %q, want one whom nobody knows", host, got)
+		}
+	}
+}
+
 // Who held a hostname cannot be read: the record is deleted all the same, and
 // only one that was proven takes the place in that memory.
 func TestADamagedHolderHindersNoDeletion(t *testing.T) {

@@ -289,7 +289,10 @@ func TestAHoldOutlastsARestart(t *testing.T) {
 			d.LastTransitionTime = &stamp
 			d.Configured = i >= 12 && d.Purpose == v1alpha3.PurposeTraffic
 		}
+		known := r.Established()
+		r.Status.Ownership = &known
 		if i < 12 {
+			known.WithdrawnTime = &stamp
 			f.world.zone.Remove(label(r.Name))
 			gone = append(gone, r.Name)
 		} else {

@@ -62,7 +62,7 @@ type model struct {
 	silent atomic.Bool // no name server answers
 	// tellNobody: the controller hears of no change any more.
 	tellNobody atomic.Bool
-	steps  []string
+	steps      []string
 
 	mu     sync.Mutex
 	dns    map[string]string // name: CNAME target

@@ -119,7 +119,8 @@ func (s *Server) scan(ctx context.Context, prefix string, fn func(*store.Entry) 
 
 // freed removes what stands in the way of a hostname and belongs to no record:
 // an entry that names one which does not exist, as damage to a record's key
-// leaves it, or one that is damaged while no record has the hostname. It reports
+// leaves it, or one that is damaged while no record has the hostname. Who held it
+// stays as it was remembered when the lost record was verified. It reports
 // whether the hostname is free now.
 func (s *Server) freed(ctx context.Context, hostname string) bool {
 	e, _, err := s.cfg.Store.Get(ctx, hostnameKey(hostname))

@@ -9,6 +9,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/apoxy-dev/caddy-apoxy/api/v1alpha3"
+	"github.com/apoxy-dev/caddy-apoxy/ownership"
 	"github.com/apoxy-dev/caddy-apoxy/store"
 	"github.com/apoxy-dev/caddy-apoxy/store/boltstore"
 	"github.com/apoxy-dev/caddy-apoxy/store/storetest"
@@ -202,6 +203,27 @@ func TestAHostnameOfNoRecordIsFreeAgain(t *testing.T) {
 	w.call("POST", base, manifest("lost.example.com")).status(409, metav1.StatusReasonAlreadyExists)
 	w.call("DELETE", base+"/spoilt", "").want(200)
 	w.create("lost.example.com")
+}
+
+// The entry of a hostname outlived its record, which may have been verified: then
+// it was remembered at that moment, and still is.
+func TestWhoHeldALostRecordIsNotForgotten(t *testing.T) {
+	w := newWorld(t)
+	h := ownership.Holder{Owner: "alice", UID: "lost"}
+	holder, err := h.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.raw(releasedKey("orphan.example.com"), string(holder))
+	w.raw(hostnameKey("orphan.example.com"), "nobody")
+	w.raw(hostnameKey("spoilt.example.com"), "spoilt below")
+	w.spoil("spoilt below")
+	for host, want := range map[string]string{"orphan.example.com": "alice", "spoilt.example.com": "-"} {
+		w.create(host)
+		if got := w.holder(host); got != want {
+			t.Errorf("%s: the holder remembered is %q, want %q", host, got, want)
+		}
+	}
 }
 
 // Who held a hostname cannot be read: the record is deleted all the same, and

@@ -26,6 +26,12 @@ func replacing(name string) string {
 // establish writes, as the controller does, what it has established of a record.
 func (w *world) establish(name string, change func(o *v1alpha3.OwnershipStatus)) {
 	w.t.Helper()
+	w.rewrite(name, func(r *v1alpha3.DomainRecord) { change(r.Status.Ownership) })
+}
+
+// rewrite changes a record in the store.
+func (w *world) rewrite(name string, change func(r *v1alpha3.DomainRecord)) {
+	w.t.Helper()
 	e, _, err := w.store.Get(context.Background(), recordKey(name))
 	if err != nil {
 		w.t.Fatal(err)
@@ -34,7 +40,7 @@ func (w *world) establish(name string, change func(o *v1alpha3.OwnershipStatus))
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	change(r.Status.Ownership)
+	change(r)
 	r.ResourceVersion = ""
 	data, err := json.Marshal(r)
 	if err != nil {
@@ -114,6 +120,29 @@ func TestWhoHeldAHostnameIsRemembered(t *testing.T) {
 	is("bob")
 	w.merge(host, `{"metadata":{"finalizers":null}}`).want(200)
 	is("dave")
+}
+
+// A status of before the controller kept apart what it establishes is taken at
+// its word when the label changes, not after.
+func TestWhoHeldARecordOfBeforeIsRemembered(t *testing.T) {
+	for _, c := range []struct{ status, reason, want string }{
+		{"False", v1alpha3.ReasonProofWithdrawn, "alice"},
+		{"True", v1alpha3.ReasonCNAMEConfigured, "bob"},
+		{"False", v1alpha3.ReasonOwnershipNotVerified, "-"},
+	} {
+		w := newWorld(t)
+		w.create("a.example.com", owner("alice"))
+		w.rewrite("a.example.com", func(r *v1alpha3.DomainRecord) {
+			r.Status.Ownership = nil
+			r.Status.Conditions = []metav1.Condition{{Type: v1alpha3.ConditionOwnershipVerified,
+				Status: metav1.ConditionStatus(c.status), Reason: c.reason, LastTransitionTime: metav1.Now()}}
+		})
+		w.merge("a.example.com", `{"metadata":{`+owner("bob")+`}}`).want(200)
+		w.call("DELETE", base+"/a.example.com", "").want(200)
+		if got := w.holder("a.example.com"); got != c.want {
+			t.Errorf("%s %s: the holder remembered is %q, want %q", c.status, c.reason, got, c.want)
+		}
+	}
 }
 
 // Every way that a client has of writing a status.

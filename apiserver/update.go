@@ -116,14 +116,17 @@ func controllers(s v1alpha3.DomainRecordStatus) v1alpha3.DomainRecordStatus {
 }
 
 // handOver makes the new owner of a verified record, whose label has changed,
-// the holder of its hostname.
+// the holder of its hostname. One that is verified no more is still held by the
+// owner of before, also where its status does not say so yet.
 func handOver(live, next *v1alpha3.DomainRecord) {
-	if !live.Verified() || live.Owner() == next.Owner() {
+	if !live.Proven() || live.Owner() == next.Owner() {
 		return
 	}
 	known := live.Established()
 	next.Status.Ownership = known.DeepCopy()
-	next.Status.Ownership.Owner = next.Owner()
+	if known.Verified {
+		next.Status.Ownership.Owner = next.Owner()
+	}
 }
 
 // checkPreconditions are the revision and the uid that a client may have put

@@ -17,6 +17,9 @@ func (a *App) Shows(ctx context.Context, hostname string) issuance.Shown {
 		return issuance.ShowAny
 	}
 	own, wild := rt.table.Candidates(hostname)
+	if own != nil && own.Verified && own.TLS && rt.scheduler.Foreign(own.Hostname, own.UID, own.Owner) {
+		return issuance.HideOwn // the certificate of another owner serves nobody
+	}
 	return shown(strings.HasPrefix(hostname, "*."), own, wild)
 }
 

@@ -62,7 +62,7 @@ func TestShowsReadsTheTable(t *testing.T) {
 }
 
 func BenchmarkShows(b *testing.B) {
-	rt := &runtime{table: hosts.New()}
+	rt := &runtime{table: hosts.New(), scheduler: issuance.New(issuance.Config{})}
 	a := new(App)
 	a.rt.Store(rt)
 	rt.table.Set(&hosts.Host{Hostname: "shop.example.com", TLS: true, Verified: true, TLSReady: true})

@@ -75,6 +75,14 @@ func (c *Controller) recall(e *entry, r *v1alpha3.DomainRecord, now time.Time) {
 	if known.Overwritten {
 		return // what the rest of the status says is a client's word
 	}
+	if !known.Verified { // it may be contested by now
+		if r.WantsTLS() && s.Phase == v1alpha3.PhaseIssuing {
+			c.mu.Lock()
+			c.queue.demand(e, workJudge)
+			c.mu.Unlock()
+		}
+		return
+	}
 	if r.WantsTLS() && (s.Phase == v1alpha3.PhaseIssuing || s.Phase == v1alpha3.PhaseActive) {
 		wildcard := v1alpha3.IsWildcard(r.Spec.Name)
 		c.cfg.Issuance.Want(wantOf(e, r, isTrue(s, v1alpha3.ConditionACMEChallengeDelegationReady),

@@ -3,11 +3,14 @@ package controller
 import (
 	"context"
 	"fmt"
+	"slices"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/apoxy-dev/caddy-apoxy/api/v1alpha3"
 	"github.com/apoxy-dev/caddy-apoxy/hosts"
+	"github.com/apoxy-dev/caddy-apoxy/issuance"
 	"github.com/apoxy-dev/caddy-apoxy/ownership"
 	"github.com/apoxy-dev/caddy-apoxy/store"
 )
@@ -107,5 +110,62 @@ func TestAClockThatIsSetBackDelaysNoLook(t *testing.T) {
 	b.setBack(24 * time.Hour)
 	if at := b.NextLook(host); !at.Equal(now.Round(0).Add(time.Minute)) {
 		t.Errorf("the next look is at %v", at)
+	}
+}
+
+// muteDNS is DNS that cannot be told.
+type muteDNS struct{ idleDNS }
+
+func (*muteDNS) Observe(context.Context, string, Kind) ownership.DNSObservation {
+	return ownership.DNSObservation{Err: "no answer"}
+}
+
+// wishes notes every Want.
+type wishes struct {
+	*authority
+	mu  sync.Mutex
+	all []string
+}
+
+func (w *wishes) Want(x issuance.Want) {
+	w.mu.Lock()
+	w.all = append(w.all, x.Hostname)
+	w.mu.Unlock()
+	w.authority.Want(x)
+}
+
+// What was true of a record when its status was written may not be so any more
+// at the start: the process ended before the next look.
+func TestAStartOrdersNothingForWhatIsContestedByNow(t *testing.T) {
+	var w *wishes
+	b := newBench(t, &muteDNS{}, func(c *Config) {
+		w = &wishes{authority: c.Issuance.(*authority)}
+		c.Issuance = w
+	})
+	for _, host := range []string{"example.com", "example.org"} {
+		r := tlsRecord(host)
+		r.Labels = map[string]string{v1alpha3.OwnerLabel: "bob"}
+		at := time.Now()
+		r.Status = ownership.Initial(r, ownership.Contest{}, b.settings, at)
+		r.Status = ownership.Evaluate(ownership.Input{Record: r, Settings: b.settings, Now: at, Observations: ownership.Observations{
+			Traffic: ownership.DNSObservation{Outcome: ownership.Absent}, Ownership: ownership.DNSObservation{Outcome: ownership.Absent},
+			ACMEChallenge: ownership.DNSObservation{Outcome: ownership.Seen, Chain: []string{v1alpha3.ChallengeName(host, ownZone)}},
+			Certificate:   ownership.CertificateObservation{Outcome: ownership.Absent},
+		}}).Status
+		if r.Status.Phase != v1alpha3.PhaseIssuing {
+			t.Fatalf("%s is in phase %s", host, r.Status.Phase)
+		}
+		b.put(r)
+	}
+	wild := tlsRecord("*.example.com")
+	wild.Labels = map[string]string{v1alpha3.OwnerLabel: "alice"}
+	b.put(wild)
+	b.start()
+	b.until("the other order goes on", func() bool { _, ok := b.ca.wanted("example.org"); return ok })
+	b.check("example.com")
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if slices.Contains(w.all, "example.com") {
+		t.Error("a certificate was wanted for a record that is contested and unproven")
 	}
 }

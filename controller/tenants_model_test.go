@@ -6,10 +6,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -58,7 +60,9 @@ type model struct {
 	stop   func()
 	ahead  atomic.Int64
 	silent atomic.Bool // no name server answers
-	steps  []string
+	// tellNobody: the controller hears of no change any more.
+	tellNobody atomic.Bool
+	steps      []string
 
 	mu     sync.Mutex
 	dns    map[string]string // name: CNAME target
@@ -250,7 +254,11 @@ func (m *model) start() {
 	var work sync.WaitGroup
 	loaded := make(chan struct{})
 	work.Go(func() {
-		hosts.Follow(ctx, m.inner, hosts.Follower{Table: m.table, OnChange: ctl.Changed, OnLoaded: func() { close(loaded) }})
+		hosts.Follow(ctx, m.inner, hosts.Follower{Table: m.table, OnChange: func(c hosts.Change) {
+			if !m.tellNobody.Load() {
+				ctl.Changed(c)
+			}
+		}, OnLoaded: func() { close(loaded) }})
 	})
 	<-loaded
 	work.Go(func() { ctl.Run(ctx) })
@@ -283,18 +291,23 @@ func (m *model) call(method, path string, body any) int {
 	return w.Code
 }
 
-// record picks a live record, nil if there is none.
-func (m *model) record() *v1alpha3.DomainRecord {
+// records are the live ones, in an order that the seed decides alone.
+func (m *model) records() (all []*v1alpha3.DomainRecord) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	var all []*v1alpha3.DomainRecord
-	for _, host := range modelHosts { // in an order that the seed decides alone
+	for _, host := range modelHosts {
 		for _, r := range m.live {
 			if r.Spec.Name == host {
 				all = append(all, r)
 			}
 		}
 	}
+	return all
+}
+
+// record picks a live record, nil if there is none.
+func (m *model) record() *v1alpha3.DomainRecord {
+	all := m.records()
 	if len(all) == 0 {
 		return nil
 	}
@@ -380,14 +393,21 @@ func (m *model) tenant(actor string, act func()) {
 func (m *model) quiet() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.orderly()
 	for _, r := range m.live {
 		host := r.Spec.Name
-		w, isWanted := m.wants[host]
-		if !r.Verified() && m.contested(r) && isWanted {
-			m.fail("a certificate is wanted for %s, which is contested and unproven: %+v", host, w)
-		}
 		if c := m.certs[host]; r.Verified() && isReady(r) && c.RecordUID != string(r.UID) && c.RecordOwner != r.Owner() {
 			m.fail("%s of %q has the certificate of %q", host, r.Owner(), c.RecordOwner)
+		}
+	}
+}
+
+// orderly holds what is true at a start already. m.mu is held.
+func (m *model) orderly() {
+	for _, r := range m.live {
+		w, isWanted := m.wants[r.Spec.Name]
+		if !r.Verified() && m.contested(r) && isWanted {
+			m.fail("a certificate is wanted for %s, which is contested and unproven: %+v", r.Spec.Name, w)
 		}
 	}
 }
@@ -400,34 +420,13 @@ func isReady(r *v1alpha3.DomainRecord) bool {
 func (m *model) step() {
 	note := func(format string, args ...any) { m.steps = append(m.steps, fmt.Sprintf(format, args...)) }
 	r := m.record()
-	action := m.rng.IntN(16)
+	action := m.rng.IntN(17)
 	if r == nil {
 		action = 0
 	}
 	switch action {
 	case 0, 1, 2:
-		owner, host := pick(m.rng, modelOwners), modelHosts[min(m.rng.IntN(6), m.rng.IntN(4), len(modelHosts)-1)]
-		next := map[string]any{"name": fmt.Sprintf("r%d", len(m.steps))}
-		if owner != "" {
-			next["labels"] = map[string]string{v1alpha3.OwnerLabel: owner}
-		}
-		if m.rng.IntN(2) == 0 {
-			m.mu.Lock()
-			for name, x := range m.live {
-				if x.Spec.Name == host {
-					next["annotations"] = map[string]string{v1alpha3.ReplacesAnnotation: name}
-				}
-			}
-			m.mu.Unlock()
-		}
-		spec := map[string]any{"name": host, "target": map[string]any{"ref": map[string]any{"kind": "Gateway", "name": "g"}}}
-		if m.rng.IntN(3) > 0 {
-			spec["tls"] = map[string]any{}
-		}
-		m.tenant(owner, func() {
-			code := m.call("POST", "", map[string]any{"metadata": next, "spec": spec})
-			note("%q creates %v for %s, replacing %v, tls %v: %d", owner, next["name"], host, next["annotations"], spec["tls"] != nil, code)
-		})
+		m.create(pick(m.rng, modelOwners), modelHosts[min(m.rng.IntN(6), m.rng.IntN(4), len(modelHosts)-1)], note)
 	case 3, 4:
 		m.tenant(r.Owner(), func() {
 			note("%q deletes %s (%s)", r.Owner(), r.Name, r.Spec.Name)
@@ -453,13 +452,7 @@ func (m *model) step() {
 		}
 		m.mu.Unlock()
 	case 9:
-		m.mu.Lock()
-		for name := range m.dns {
-			note("a customer removes %s", name)
-			delete(m.dns, name)
-			break
-		}
-		m.mu.Unlock()
+		m.remove(note)
 	case 10, 11:
 		m.mu.Lock()
 		for _, host := range modelHosts {
@@ -483,21 +476,127 @@ func (m *model) step() {
 			note("silence: %v", m.silent.Load())
 		}
 	case 14:
-		note("the node restarts")
-		m.stop()
-		m.mu.Lock()
-		clear(m.wants)
-		m.mu.Unlock()
-		m.start()
+		m.crash(note)
 	case 15:
 		note("a client forges the status of %s (%s)", r.Name, r.Spec.Name)
 		m.call("PATCH", "/"+r.Name+"/status", m.forged(r))
+	case 16:
+		m.rivalry(note)
 	}
 	if m.rng.IntN(3) == 0 {
 		note("everything is looked at")
 		m.look()
 		m.quiet()
 	}
+}
+
+// rivalry has a claim beside a verified record go and another one come, while the
+// customer removes what is not asked for any more.
+func (m *model) rivalry(note func(string, ...any)) {
+	for _, r := range m.records() {
+		if !r.Verified() || r.WantsTLS() {
+			continue
+		}
+		for _, rival := range m.records() {
+			if rival.Spec.Name == ownership.Neighbour(r.Spec.Name) {
+				m.tenant(rival.Owner(), func() {
+					note("%q deletes %s (%s), beside %s", rival.Owner(), rival.Name, rival.Spec.Name, r.Spec.Name)
+					m.call("DELETE", "/"+rival.Name, nil)
+				})
+			}
+		}
+		m.mu.Lock()
+		for _, d := range r.Status.DNSRecords {
+			if d.Purpose == v1alpha3.PurposeTraffic {
+				note("a customer follows %q: %s CNAME %s", r.Owner(), d.Name, d.Value)
+				m.dns[d.Name] = d.Value
+				m.followed[held{r.Owner(), r.Spec.Name}], m.followedUID[r.UID], m.published[d.Name+" "+d.Value] = true, true, true
+			}
+		}
+		m.mu.Unlock()
+		m.look()
+		m.remove(note)
+		m.look()
+		m.create(pick(m.rng, modelOwners), ownership.Neighbour(r.Spec.Name), note)
+		return
+	}
+}
+
+// create has a tenant create a record, which may replace the one that is there.
+func (m *model) create(owner, host string, note func(string, ...any)) {
+	next := map[string]any{"name": fmt.Sprintf("r%d", len(m.steps))}
+	if owner != "" {
+		next["labels"] = map[string]string{v1alpha3.OwnerLabel: owner}
+	}
+	if m.rng.IntN(2) == 0 {
+		m.mu.Lock()
+		for name, x := range m.live {
+			if x.Spec.Name == host {
+				next["annotations"] = map[string]string{v1alpha3.ReplacesAnnotation: name}
+			}
+		}
+		m.mu.Unlock()
+	}
+	spec := map[string]any{"name": host, "target": map[string]any{"ref": map[string]any{"kind": "Gateway", "name": "g"}}}
+	if m.rng.IntN(3) > 0 {
+		spec["tls"] = map[string]any{}
+	}
+	m.tenant(owner, func() {
+		code := m.call("POST", "", map[string]any{"metadata": next, "spec": spec})
+		note("%q creates %v for %s, replacing %v, tls %v: %d", owner, next["name"], host, next["annotations"], spec["tls"] != nil, code)
+	})
+}
+
+// remove has a customer remove something: what a verified record does not ask for
+// any more, where there is such, or else anything.
+func (m *model) remove(note func(string, ...any)) {
+	all := m.records()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, r := range all {
+		d, traffic := r.Status.DNSRecord(v1alpha3.PurposeOwnership), r.Status.DNSRecord(v1alpha3.PurposeTraffic)
+		if d != nil && !d.Required && r.Verified() && traffic.Configured && m.dns[d.Name] != "" {
+			note("the customer of %s tidies up %s", r.Spec.Name, d.Name)
+			delete(m.dns, d.Name)
+			return
+		}
+	}
+	names := slices.Sorted(maps.Keys(m.dns))
+	if len(names) > 0 {
+		name := pick(m.rng, names)
+		note("a customer removes %s", name)
+		delete(m.dns, name)
+	}
+}
+
+// crash ends the node, sometimes with the last thing that a client did not yet
+// looked at, and starts it again.
+func (m *model) crash(note func(string, ...any)) {
+	for _, r := range m.records() {
+		if r.Verified() || r.Status.Phase != v1alpha3.PhaseIssuing {
+			continue
+		}
+		host, owner := ownership.Neighbour(r.Spec.Name), pick(m.rng, modelOwners)
+		metadata := map[string]any{"name": fmt.Sprintf("r%d-%s", len(m.steps), r.Name)}
+		if owner != "" {
+			metadata["labels"] = map[string]string{v1alpha3.OwnerLabel: owner}
+		}
+		m.tellNobody.Store(true)
+		code := m.call("POST", "", map[string]any{"metadata": metadata,
+			"spec": map[string]any{"name": host, "target": map[string]any{"ref": map[string]any{"kind": "Gateway", "name": "g"}}}})
+		note("%q creates %v for %s in the last moment: %d", owner, metadata["name"], host, code)
+		break
+	}
+	note("the node restarts")
+	m.stop()
+	m.tellNobody.Store(false)
+	m.mu.Lock()
+	clear(m.wants)
+	m.mu.Unlock()
+	m.start()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.orderly()
 }
 
 // validates is what a CA sees of a hostname. m.mu is held.

@@ -91,6 +91,12 @@ func TestTenantsCertificatePassesOnlyWithinAnOwner(t *testing.T) {
 	if err := is("OwnershipVerified=True/ApoxyChallengeConfigured", "TLSReady=False/WaitingForDNS")(r); err != nil || r.Status.Certificate != nil {
 		t.Errorf("with the token alone: %v, certificate %+v", err, r.Status.Certificate)
 	}
+	eventually(t, 5*time.Second, "Alice's certificate is shown no more", func() error {
+		if shown, err := p.handshake(host); err == nil {
+			return fmt.Errorf("a handshake is shown the certificate with serial number %x", shown.PeerCertificates[0].SerialNumber)
+		}
+		return nil
+	})
 	d.set(t, token, delegation)
 	p.check(t, host)
 	bobs := p.await(t, host, 30*time.Second, "Bob's own certificate", is("TLSReady=True", "phase=Active"))

@@ -33,6 +33,26 @@ func (s *Scheduler) observe(e *entry, now time.Time) ownership.CertificateObserv
 	return o
 }
 
+// Foreign reports whether the certificate that there is for a hostname was issued
+// for a record of another owner than the one with this uid. It is to be shown to
+// nobody then, whether or not it is already removed. It does not allocate.
+func (s *Scheduler) Foreign(hostname, uid, owner string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e := s.entries[hostname]
+	if e == nil || !e.has() {
+		return false
+	}
+	if l := e.loose; l != nil {
+		return !l.rec.proves(Want{UID: uid, Owner: owner})
+	}
+	var own [16]byte
+	if unshared(e.packed.owner) == owner {
+		return e.packed.bits&bitUID == 0
+	}
+	return !parseUID(&own, uid) || own != e.packed.uid || e.packed.bits&bitUID == 0
+}
+
 // work says what is being done about an entry.
 func (s *Scheduler) work(e *entry, now time.Time) (ownership.Work, string, time.Time) {
 	if f := e.flight; f != nil && f.order {

@@ -185,3 +185,26 @@ func TestWhatIsSettledDoesNotWakeTheDispatcher(t *testing.T) {
 	s.Want(w("new.example.com"))
 	asleep("a first issuance", false)
 }
+
+func TestForeignIsWhatProvenanceSays(t *testing.T) {
+	same := lasting("5a3f", "")
+	for name, rec := range map[string]record{
+		"packed": same, "loose": func() record { r := same; r.Trouble = &trouble{Class: ClassDNS, Message: "x"}; return r }(),
+		"without uid": func() record { r := same; r.UID = ""; return r }(), "none": {},
+	} {
+		e := &entry{hostname: "a.example.com", index: -1}
+		e.set(Want{}, rec)
+		s := &Scheduler{entries: map[string]*entry{e.hostname: e}}
+		for _, uid := range []string{someUID, otherUID, "", "u1"} {
+			for _, owner := range []string{"tenant", "other", ""} {
+				want := rec.has() && ownership.ProvenanceOf(rec.UID, rec.Owner, uid, owner) == ownership.ForeignCertificate
+				if got := s.Foreign(e.hostname, uid, owner); got != want {
+					t.Errorf("%s, to %q of %q: %v, want %v", name, uid, owner, got, want)
+				}
+				if n := testing.AllocsPerRun(10, func() { s.Foreign(e.hostname, uid, owner) }); n != 0 {
+					t.Errorf("%s: %v allocations", name, n)
+				}
+			}
+		}
+	}
+}

@@ -220,6 +220,30 @@ func TestATokenProofIsKeptByItselfAlone(t *testing.T) {
 	}
 }
 
+// Once nobody contests it any more a record is verified by what would verify any
+// other. A neighbour that comes later, and may never be proven, changes nothing
+// about that.
+func TestAnUnprovenNeighbourDetachesNobodyWhoOnceShowedAToken(t *testing.T) {
+	for _, tls := range []bool{false, true} {
+		w := newWorld(t, testHost, tls)
+		w.token = v1alpha3.VerifyToken(w.r.UID)
+		w.obs.Traffic = right(w.r, v1alpha3.PurposeTraffic, "")
+		w.obs.Ownership = right(w.r, v1alpha3.PurposeOwnership, w.token)
+		w.look()
+		w.is(own, tru, v1alpha3.ReasonApoxyChallengeConfigured)
+		w.token = "" // the neighbour has gone, and the customer tidies up
+		w.obs.Ownership = absent
+		w.look()
+		w.token = v1alpha3.VerifyToken(w.r.UID) // another one comes
+		for range 3 {
+			if v := w.look(); v.Withdrawing || v.Falls {
+				t.Errorf("tls %v: a neighbour's claim takes the proof away: %+v", tls, w.r.Status.Condition(own))
+			}
+			w.now = w.now.Add(10 * time.Minute)
+		}
+	}
+}
+
 // The status keeps whole seconds. Whatever fraction of one the proof went in,
 // the whole wait is over before ownership falls.
 func TestTheWaitIsNeverCutShort(t *testing.T) {

@@ -79,6 +79,7 @@ func (e *evaluation) decideOwnership() {
 	}
 	if e.own.Verified {
 		e.own.Owner = e.r.Owner()
+		e.own.Token = e.token != "" // what nobody contests, no later claim makes depend on a token
 	}
 	e.verdict.Opens = e.own.Verified && !e.known.Verified
 	e.verdict.OpensByDNS = e.verdict.Opens && (e.needsToken() || !e.tls || !e.cert.valid || e.cert.whose != OwnCertificate)
@@ -87,9 +88,6 @@ func (e *evaluation) decideOwnership() {
 
 // verify notes that there is proof.
 func (e *evaluation) verify(reason string) {
-	if !e.known.Verified {
-		e.own.Token = e.token != ""
-	}
 	if e.own.VerifiedTime == nil {
 		now := metav1.NewTime(e.now)
 		e.own.VerifiedTime = &now

@@ -164,7 +164,7 @@ type OwnershipStatus struct {
 	Verified bool `json:"verified"`
 	// The reason with which OwnershipVerified was last True.
 	Proof string `json:"proof,omitempty"`
-	// Whether it was this record's own token that proved it.
+	// Whether it was this record's own token that proved it, and nothing else would.
 	Token bool `json:"token,omitempty"`
 	// The label core.apoxy.dev/owner when the record was last verified.
 	Owner string `json:"owner,omitempty"`

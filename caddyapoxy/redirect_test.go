@@ -1,6 +1,11 @@
 package caddyapoxy
 
-import "testing"
+import (
+	"net/http/httptest"
+	"testing"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+)
 
 func TestRedirectPort(t *testing.T) {
 	for _, c := range []struct {
@@ -28,6 +33,20 @@ func TestRedirectPort(t *testing.T) {
 	} {
 		if got := redirectPort(portOf(c.host), c.http, c.https); got != c.want {
 			t.Errorf("%s: http://%s/ with http_port %d and https_port %d leads to port %q, want %q", c.name, c.host, c.http, c.https, got, c.want)
+		}
+	}
+}
+
+// The story of examples/Caddyfile: its ports are told by nobody but the client.
+func TestRedirectGoesToThePortsOfTheConfiguration(t *testing.T) {
+	h := &Handler{app: new(App)}
+	h.app.http.Store(&caddyhttp.App{HTTPPort: 8080, HTTPSPort: 8443})
+	for url, want := range map[string]string{
+		"http://shop.customer.test:8080/a?b=c": "https://shop.customer.test:8443/a?b=c",
+		"http://shop.customer.test/a?b=c":      "https://shop.customer.test/a?b=c",
+	} {
+		if got := h.httpsURL(httptest.NewRequest("GET", url, nil), "shop.customer.test"); got != want {
+			t.Errorf("%s leads to %s, want %s", url, got, want)
 		}
 	}
 }

@@ -33,8 +33,9 @@ var knownHostDecisions = []decision{
 }
 
 // admit is the whole policy of the data plane. host is the record of the
-// request's host, nil if it has none; sameName whether the TLS handshake named
-// that record.
+// request's host, nil if it has none; overTLS whether the client came by TLS,
+// which a trusted proxy may have ended; sameName whether the client's TLS
+// handshake named that record, true where none of the client's is known.
 func admit(host *hosts.Host, overTLS, sameName bool) decision {
 	switch {
 	case host == nil:

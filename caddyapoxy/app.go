@@ -11,6 +11,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyevents"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/caddyserver/caddy/v2/modules/caddytls"
 	"go.uber.org/zap"
 
 	"github.com/apoxy-dev/caddy-apoxy/controller"
@@ -95,6 +96,7 @@ type App struct {
 	logger    *zap.Logger
 	events    *caddyevents.App
 	http      atomic.Pointer[caddyhttp.App]
+	tls       atomic.Pointer[caddytls.TLS]
 	store     StoreModule
 	zone      dnsprovider.Config
 	settings  ownership.Settings
@@ -283,6 +285,9 @@ func (a *App) Start() error {
 	// for this one is half loaded, would fail.
 	if httpApp, err := a.ctx.AppIfConfigured("http"); err == nil {
 		a.http.Store(httpApp.(*caddyhttp.App))
+	}
+	if tlsApp, err := a.ctx.AppIfConfigured("tls"); err == nil {
+		a.tls.Store(tlsApp.(*caddytls.TLS))
 	}
 	a.reserved = reservedHosts(a.http.Load())
 	a.held.apps.Push(a)

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"strconv"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2"
@@ -86,7 +85,15 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	}
 	hostname := requestHost(r)
 	host, _ := rt.table.Match(hostname)
-	switch d := admit(host, r.TLS != nil, sameServerName(rt.table, r, host)); d {
+	if host != nil {
+		setPlaceholders(r, host) // here, so that handle_errors has them, too
+		if h.answersChallenge(w, r, hostname) {
+			return nil
+		}
+		withoutFinalDot(r)
+	}
+	trusted := fromTrustedProxy(r)
+	switch d := admit(host, overTLS(r, trusted), trusted || sameServerName(rt.table, r, host)); d {
 	case serve:
 	case redirectPermanent, redirectTemporary:
 		if d == redirectTemporary {
@@ -108,7 +115,6 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		w.Header().Set("Retry-After", "30")
 		return caddyhttp.Error(noTarget.status(), fmt.Errorf("record %s: %s %q is not in the configuration", host.Name, host.Target.Kind, host.Target.Name))
 	}
-	setPlaceholders(r, host)
 	return serveCounted(t, host, w, r, next)
 }
 
@@ -146,29 +152,15 @@ func requestHost(r *http.Request) string {
 
 // sameServerName reports whether the TLS handshake named this request's host,
 // or another one of the same record, as under a wildcard. True without TLS and
-// for clients that sent no server name.
+// for clients that sent no server name. It is not asked of a trusted proxy, whose
+// handshake names what the proxy calls us, and whose connection carries every
+// client's requests.
 func sameServerName(table *hosts.Table, r *http.Request, host *hosts.Host) bool {
 	if r.TLS == nil || r.TLS.ServerName == "" || host == nil {
 		return true
 	}
 	named, _ := table.Match(canonical(r.TLS.ServerName))
 	return named != nil && named.Hostname == host.Hostname
-}
-
-// httpsURL is where a plain HTTP request is sent.
-func (h *Handler) httpsURL(r *http.Request, hostname string) string {
-	port := caddyhttp.DefaultHTTPSPort
-	if app := h.app.http.Load(); app != nil && app.HTTPSPort != 0 {
-		port = app.HTTPSPort
-	}
-	if port != caddyhttp.DefaultHTTPSPort {
-		hostname = net.JoinHostPort(hostname, strconv.Itoa(port))
-	}
-	uri := r.URL.RequestURI()
-	if !strings.HasPrefix(uri, "/") {
-		uri = "/" // "*", or what would lead to another host
-	}
-	return "https://" + hostname + uri
 }
 
 // setPlaceholders offers the record to the handlers below.

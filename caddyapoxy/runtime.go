@@ -313,7 +313,7 @@ func (rt *runtime) prepare(r, replaced *v1alpha3.DomainRecord) {
 
 func (rt *runtime) targetHealth(ref v1alpha3.TargetRef) ownership.TargetObservation {
 	h, found := rt.apps.Current().targets.Health(target.Ref{Kind: ref.Kind, Name: ref.Name})
-	return ownership.TargetObservation{Found: found, Healthy: h.Healthy, Message: h.Message}
+	return ownership.TargetObservation{Found: found, Healthy: h.Healthy, Unchecked: h.Unchecked, Message: h.Message}
 }
 
 // reserved tells whether the configuration in force serves hostname itself.

@@ -19,6 +19,8 @@ need openssl openssl
 need curl curl
 need chromium chromium
 need certutil libnss3-tools
+need nginx nginx-light
+need haproxy haproxy
 [ -e /usr/include/stdlib.h ] || missing+=(libc6-dev)
 [ -e /etc/ssl/certs/ca-certificates.crt ] || missing+=(ca-certificates)
 

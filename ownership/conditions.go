@@ -94,6 +94,8 @@ func (e *evaluation) decideTarget() {
 	case !o.Healthy:
 		e.set(kind, metav1.ConditionFalse, v1alpha3.ReasonTargetUnhealthy,
 			"The backend of "+name+" is unhealthy"+said+". The operator mends the backend; ownership and certificate are not affected.")
+	case o.Unchecked:
+		e.set(kind, metav1.ConditionTrue, v1alpha3.ReasonTargetHealthy, capital(name)+" is configured; nothing checks it.")
 	default:
 		e.set(kind, metav1.ConditionTrue, v1alpha3.ReasonTargetHealthy, "The backend of "+name+" is healthy.")
 	}

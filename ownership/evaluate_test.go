@@ -170,6 +170,18 @@ func TestReadyNeedsEverythingButTheDelegation(t *testing.T) {
 	w.is(ready, fls, v1alpha3.ReasonTargetNotFound)
 }
 
+func TestTargetThatNothingChecksIsNotCalledHealthy(t *testing.T) {
+	w := newWorld(t, testHost, true)
+	for unchecked, want := range map[bool]string{true: `Gateway "default" is configured; nothing checks it.`, false: `The backend of Gateway "default" is healthy.`} {
+		w.obs.Target.Unchecked = unchecked
+		w.look()
+		w.is(targ, tru, v1alpha3.ReasonTargetHealthy)
+		if got := w.r.Status.Condition(targ).Message; got != want {
+			t.Errorf("the message is %q, want %q", got, want)
+		}
+	}
+}
+
 // Issuance, which knows the account and the methods, may tell the line to add;
 // only where it does not the plain one is told.
 func TestACAARefusalIsMendedOnce(t *testing.T) {

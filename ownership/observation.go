@@ -134,6 +134,8 @@ type TargetObservation struct {
 	Found bool
 	// Healthy: it can serve.
 	Healthy bool
+	// Unchecked: it counts as healthy because nothing checks whether it is.
+	Unchecked bool
 	// Message says why not.
 	Message string
 }

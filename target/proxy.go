@@ -31,16 +31,26 @@ func (p Proxy) Healthy() bool {
 	return len(ups) == 0
 }
 
-// Health is Healthy, and which upstreams are not.
+// Health is Healthy, whether anything checks that, and which upstreams are not.
 func (p Proxy) Health() Health {
 	if p.Healthy() {
-		return Health{Healthy: true}
+		return Health{Healthy: true, Unchecked: !p.checked()}
 	}
 	var ill []string
 	for _, u := range p.Handler.Upstreams {
 		ill = append(ill, u.Dial)
 	}
 	return Health{Message: fmt.Sprintf("health checks fail for all upstreams (%s)", strings.Join(ill, ", "))}
+}
+
+// checked reports whether an active or a passive health check looks at the
+// upstreams that Healthy goes by.
+func (p Proxy) checked() bool {
+	checks := p.Handler.HealthChecks
+	if checks == nil || len(p.Handler.Upstreams) == 0 {
+		return false
+	}
+	return checks.Active != nil && checks.Active.IsEnabled() || checks.Passive != nil && checks.Passive.FailDuration > 0
 }
 
 var _ Target = Proxy{}

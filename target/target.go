@@ -29,6 +29,8 @@ type Next interface {
 // Health is whether a target can serve, and why not.
 type Health struct {
 	Healthy bool
+	// Unchecked: the target counts as healthy because nothing checks it.
+	Unchecked bool
 	// Message is a sentence without a final full stop: what was seen. Empty
 	// for a target that cannot be ill.
 	Message string

@@ -97,3 +97,27 @@ func TestGetDoesNotAllocate(t *testing.T) {
 		t.Errorf("Get allocates %v times", n)
 	}
 }
+
+// Healthy is said of what something checks; of the rest, that nothing does.
+func TestHealthSaysWhetherAnythingChecks(t *testing.T) {
+	static := reverseproxy.UpstreamPool{{Dial: "10.0.0.5:8080", Host: new(reverseproxy.Host)}}
+	active := &reverseproxy.HealthChecks{Active: &reverseproxy.ActiveHealthChecks{URI: "/healthz"}}
+	passive := &reverseproxy.HealthChecks{Passive: &reverseproxy.PassiveHealthChecks{FailDuration: 1}}
+	for _, c := range []struct {
+		name    string
+		target  Target
+		checked bool
+	}{
+		{"a gateway", Gateway{}, false},
+		{"a proxy without health checks", Proxy{&reverseproxy.Handler{Upstreams: static}}, false},
+		{"a proxy with active ones", Proxy{&reverseproxy.Handler{Upstreams: static, HealthChecks: active}}, true},
+		{"a proxy with passive ones", Proxy{&reverseproxy.Handler{Upstreams: static, HealthChecks: passive}}, true},
+		{"a proxy whose health checks look at nothing", Proxy{&reverseproxy.Handler{Upstreams: static, HealthChecks: &reverseproxy.HealthChecks{
+			Active: new(reverseproxy.ActiveHealthChecks), Passive: new(reverseproxy.PassiveHealthChecks)}}}, false},
+		{"a proxy with dynamic upstreams alone", Proxy{&reverseproxy.Handler{HealthChecks: active}}, false},
+	} {
+		if h := c.target.Health(); !h.Healthy || h.Unchecked == c.checked {
+			t.Errorf("%s: Health = %+v, want healthy and checked %v", c.name, h, c.checked)
+		}
+	}
+}

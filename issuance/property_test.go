@@ -145,15 +145,19 @@ func (m *moody) judge(sent time.Time, host, kind string, counted bool) {
 // left alone, no span sees more orders than the budget allows, and once the CA
 // is quiet everyone has a certificate, in time, and keeps it.
 func TestSchedulerUnderRandomLimits(t *testing.T) {
+	limits := map[scope]int{} // in all runs: one alone may be spared a kind
 	for seed := range uint64(3) {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 			ca, dir := newTestCA(t), t.TempDir()
-			synctest.Test(t, func(t *testing.T) { underRandomLimits(t, seed, ca, dir) })
+			synctest.Test(t, func(t *testing.T) { underRandomLimits(t, seed, ca, dir, limits) })
 		})
+	}
+	if len(limits) < 3 && !t.Failed() {
+		t.Errorf("the test has lost its bite: limits %v", limits)
 	}
 }
 
-func underRandomLimits(t *testing.T, seed uint64, ca *testCA, dir string) {
+func underRandomLimits(t *testing.T, seed uint64, ca *testCA, dir string, limits map[scope]int) {
 	const hostnames = 36
 	budget := Budget{Orders: 12, Per: time.Hour}
 	rng := rand.New(rand.NewPCG(seed, 7))
@@ -173,7 +177,7 @@ func underRandomLimits(t *testing.T, seed uint64, ca *testCA, dir string) {
 	cfg := certmagic.New(magic, certmagic.Config{Storage: &certmagic.FileStorage{Path: filepath.Join(dir, "storage")}, Logger: zap.NewNop()})
 	is := &Issuers{}
 	is.Set("one", Authority{Directory: ca.directory(), Email: "ops@example.net", Budget: budget}, cfg, nil)
-	way := &moody{t: t, ca: ca, rng: rand.New(rand.NewPCG(seed, 9)), held: map[string][2]time.Time{}, gone: map[string]time.Time{}, limits: map[scope]int{}}
+	way := &moody{t: t, ca: ca, rng: rand.New(rand.NewPCG(seed, 9)), held: map[string][2]time.Time{}, gone: map[string]time.Time{}, limits: limits}
 	is.cas()[0].client.HTTPClient.Transport = transport{way}
 	s.SetIssuers(is)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -232,7 +236,7 @@ func underRandomLimits(t *testing.T, seed uint64, ca *testCA, dir string) {
 			t.Fatalf("%d orders within %s of %s, allowed are %d", n, budget.Per, at, budget.Orders)
 		}
 	}
-	if len(way.limits) < 3 || len(way.orders) < hostnames {
-		t.Errorf("the test has lost its bite: limits %v, %d orders", way.limits, len(way.orders))
+	if len(way.orders) < hostnames {
+		t.Errorf("the test has lost its bite: %d orders", len(way.orders))
 	}
 }

@@ -25,8 +25,8 @@ func full() *v1alpha3.DomainRecord {
 		{Manager: "n"},
 	}
 	r.ManagedFields[0].FieldsV1.SetRawBytes([]byte(`{"f:spec":{"f:name":{},"k:{\"type\":\"}{\"}":[1,-2.5e3,null]}}`))
-	r.Spec.TTL, r.Spec.TLS.CertificateAuthority = &ttl, "letsencrypt"
-	r.Spec.Target.Ref.Group = "gateway.apoxy.dev"
+	r.Spec.TTL, r.Spec.TLS.CertificateAuthority, r.Spec.TLS.Disabled = &ttl, new("letsencrypt"), new(false)
+	r.Spec.Target.Ref.Group = new("gateway.apoxy.dev")
 	r.Status.ObservedGeneration, r.Status.Type = 3, "Ref"
 	r.Status.ResolvedValues = []string{"x."}
 	r.Status.DNSRecords = []v1alpha3.DNSRecord{

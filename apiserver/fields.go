@@ -21,7 +21,11 @@ type fieldManagers struct {
 }
 
 func newFieldManagers() (*fieldManagers, error) {
-	converter, err := managedfields.NewTypeConverter(v1alpha3.OpenAPISchemas(), false)
+	schemas, err := markedSchemas()
+	if err != nil {
+		return nil, err
+	}
+	converter, err := managedfields.NewTypeConverter(schemas, false)
 	if err != nil {
 		return nil, fmt.Errorf("reading the schemas for server-side apply: %w", err)
 	}
@@ -77,10 +81,17 @@ func (m *fieldManagers) track(live, next *v1alpha3.DomainRecord, sub, manager st
 	if err != nil {
 		return err
 	}
+	if sub == "" {
+		there := setMarks(liveU.Object)
+		setMarks(nextU.Object)
+		setOwners(liveU, there)
+		setOwners(nextU, there)
+	}
 	out, ok := m.of(sub).UpdateNoErrors(liveU, nextU, manager).(*unstructured.Unstructured)
 	if !ok {
 		return fmt.Errorf("tracking the fields of record %q: no object came back", next.Name)
 	}
+	dropOwners(out)
 	next.ManagedFields = out.GetManagedFields()
 	return nil
 }
@@ -93,6 +104,10 @@ func (m *fieldManagers) apply(live *v1alpha3.DomainRecord, config map[string]any
 		return nil, err
 	}
 	patch := &unstructured.Unstructured{Object: runtime.DeepCopyJSON(config)}
+	if sub == "" {
+		setOwners(liveU, setMarks(liveU.Object))
+		setMarks(patch.Object)
+	}
 	merged, err := m.of(sub).Apply(liveU, patch, manager, force)
 	if err != nil {
 		return nil, err
@@ -100,6 +115,11 @@ func (m *fieldManagers) apply(live *v1alpha3.DomainRecord, config map[string]any
 	out, ok := merged.(*unstructured.Unstructured)
 	if !ok {
 		return nil, fmt.Errorf("applying to record %q: no object came back", patch.GetName())
+	}
+	dropOwners(out)
+	dropMarks(out.Object)
+	if err := dropMarksApplied(out); err != nil {
+		return nil, fmt.Errorf("applying to record %q: %w", patch.GetName(), err)
 	}
 	next := new(v1alpha3.DomainRecord)
 	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(out.Object, next); err != nil {
@@ -175,7 +195,7 @@ func pruneBy(v any, s *spec.Schema, all map[string]*spec.Schema) {
 		}
 		for k, e := range v {
 			p, known := s.Properties[k]
-			if !known {
+			if !known || e == nil {
 				delete(v, k)
 				continue
 			}

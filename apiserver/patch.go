@@ -46,10 +46,13 @@ func (c *call) patch() error {
 	if typ == typeJSONP {
 		apply, duplicates, err = c.s.jsonPatch(body)
 	} else {
-		apply, duplicates, err = c.s.mergePatch(body)
+		apply, duplicates, err = c.mergePatch(body)
 	}
 	if err != nil {
 		return err
+	}
+	if c.sub == "" {
+		apply = c.withoutNulls(apply)
 	}
 	return c.patchWith(apply, duplicates, o)
 }
@@ -144,13 +147,17 @@ func errPatch(err error) error {
 }
 
 // mergePatch reads a patch by RFC 7396.
-func (s *Server) mergePatch(body []byte) (patcher, []error, error) {
-	patch, duplicates, err := decodePatch(body, s.objectBounds())
+func (c *call) mergePatch(body []byte) (patcher, []error, error) {
+	patch, duplicates, err := decodePatch(body, c.s.objectBounds())
 	if err != nil {
 		return nil, nil, err
 	}
-	if _, ok := patch.(map[string]any); !ok {
+	members, ok := patch.(map[string]any)
+	if !ok {
 		return nil, nil, apierrors.NewBadRequest("decoding the merge patch: it must be a JSON object")
+	}
+	if err := c.refuseNullManifest(members); err != nil {
+		return nil, nil, err
 	}
 	return func(_ context.Context, live []byte) ([]byte, error) {
 		return changed(live, func(root any) (any, error) { return mergeJSON(root, patch), nil })

@@ -3,7 +3,7 @@ package apiserver
 import (
 	"context"
 
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"github.com/apoxy-dev/caddy-apoxy/api/v1alpha3"
 )
@@ -33,13 +33,18 @@ func (c *call) withoutNulls(apply patcher) patcher {
 	}
 }
 
-// refuseNullManifest refuses the merge patch that kubectl makes of a manifest with
-// such a null. In the patch itself null removes, as it may; but kubectl sends the
-// manifest along, in its annotation, and there null is what somebody wrote.
-func (c *call) refuseNullManifest(patch map[string]any) error {
-	text, _, err := unstructured.NestedString(patch, "metadata", "annotations", lastApplied)
-	if err != nil {
-		return nil // of another type, for the decoder to name
+// validateManifest refuses an annotation of kubectl's, if it is not was already,
+// in which a manifest has such a null. kubectl's client-side apply leaves null out
+// of what it creates, and its patches remove with it, as they may; but it sends the
+// manifest along, and there null is what somebody wrote.
+func validateManifest(annotations map[string]string, was string) field.ErrorList {
+	text := annotations[lastApplied]
+	if text == was {
+		return nil
 	}
-	return refuseNulls(c.name, []byte(text))
+	errs := v1alpha3.NullSwitches([]byte(text))
+	for _, err := range errs {
+		err.Detail += " (it is null in the manifest that is applied, which the annotation " + lastApplied + " holds)"
+	}
+	return errs
 }

@@ -46,7 +46,7 @@ func (c *call) patch() error {
 	if typ == typeJSONP {
 		apply, duplicates, err = c.s.jsonPatch(body)
 	} else {
-		apply, duplicates, err = c.mergePatch(body)
+		apply, duplicates, err = c.s.mergePatch(body)
 	}
 	if err != nil {
 		return err
@@ -147,17 +147,13 @@ func errPatch(err error) error {
 }
 
 // mergePatch reads a patch by RFC 7396.
-func (c *call) mergePatch(body []byte) (patcher, []error, error) {
-	patch, duplicates, err := decodePatch(body, c.s.objectBounds())
+func (s *Server) mergePatch(body []byte) (patcher, []error, error) {
+	patch, duplicates, err := decodePatch(body, s.objectBounds())
 	if err != nil {
 		return nil, nil, err
 	}
-	members, ok := patch.(map[string]any)
-	if !ok {
+	if _, ok := patch.(map[string]any); !ok {
 		return nil, nil, apierrors.NewBadRequest("decoding the merge patch: it must be a JSON object")
-	}
-	if err := c.refuseNullManifest(members); err != nil {
-		return nil, nil, err
 	}
 	return func(_ context.Context, live []byte) ([]byte, error) {
 		return changed(live, func(root any) (any, error) { return mergeJSON(root, patch), nil })

@@ -77,35 +77,42 @@ func (m *fieldManagers) track(live, next *v1alpha3.DomainRecord, sub, manager st
 	if err != nil {
 		return err
 	}
-	nextU, err := toUnstructured(next)
+	sent := *next
+	if sub == "" {
+		there := setMarks(liveU.Object)
+		if len(there) > 0 {
+			liveU.SetManagedFields(setOwners(live.ManagedFields, there))
+		}
+		sent.ManagedFields = setOwners(next.ManagedFields, there)
+	}
+	nextU, err := toUnstructured(&sent)
 	if err != nil {
 		return err
 	}
 	if sub == "" {
-		there := setMarks(liveU.Object)
 		setMarks(nextU.Object)
-		setOwners(liveU, there)
-		setOwners(nextU, there)
 	}
 	out, ok := m.of(sub).UpdateNoErrors(liveU, nextU, manager).(*unstructured.Unstructured)
 	if !ok {
 		return fmt.Errorf("tracking the fields of record %q: no object came back", next.Name)
 	}
-	dropOwners(out)
-	next.ManagedFields = out.GetManagedFields()
+	next.ManagedFields = dropOwners(out.GetManagedFields())
 	return nil
 }
 
 // apply merges an applied configuration into live, which is nil for a new
 // record. Conflicts with other managers are an *apierrors.StatusError.
 func (m *fieldManagers) apply(live *v1alpha3.DomainRecord, config map[string]any, sub, manager string, force bool) (*v1alpha3.DomainRecord, error) {
-	liveU, err := toUnstructured(withReadable(live))
+	live = withReadable(live)
+	liveU, err := toUnstructured(live)
 	if err != nil {
 		return nil, err
 	}
 	patch := &unstructured.Unstructured{Object: runtime.DeepCopyJSON(config)}
 	if sub == "" {
-		setOwners(liveU, setMarks(liveU.Object))
+		if there := setMarks(liveU.Object); len(there) > 0 {
+			liveU.SetManagedFields(setOwners(live.ManagedFields, there))
+		}
 		setMarks(patch.Object)
 	}
 	merged, err := m.of(sub).Apply(liveU, patch, manager, force)
@@ -116,7 +123,6 @@ func (m *fieldManagers) apply(live *v1alpha3.DomainRecord, config map[string]any
 	if !ok {
 		return nil, fmt.Errorf("applying to record %q: no object came back", patch.GetName())
 	}
-	dropOwners(out)
 	dropMarks(out.Object)
 	if err := dropMarksApplied(out); err != nil {
 		return nil, fmt.Errorf("applying to record %q: %w", patch.GetName(), err)
@@ -125,6 +131,7 @@ func (m *fieldManagers) apply(live *v1alpha3.DomainRecord, config map[string]any
 	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(out.Object, next); err != nil {
 		return nil, fmt.Errorf("applying to record %q: %w", patch.GetName(), err)
 	}
+	next.ManagedFields = dropOwners(next.ManagedFields)
 	return next, nil
 }
 

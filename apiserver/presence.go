@@ -97,8 +97,8 @@ func dropMarks(tree map[string]any) {
 
 // setOwners makes managed fields those of a tree with marks at paths: whoever
 // applied such an object, or made it by an update, owns its mark.
-func setOwners(u *unstructured.Unstructured, paths [][]string) {
-	rewrite(u, paths, func(set *fieldpath.Set, object fieldpath.Path, applied bool) *fieldpath.Set {
+func setOwners(entries []metav1.ManagedFieldsEntry, paths [][]string) []metav1.ManagedFieldsEntry {
+	return rewrite(entries, paths, func(set *fieldpath.Set, object fieldpath.Path, applied bool) *fieldpath.Set {
 		inside := !below(set, object).Empty()
 		if !set.Has(object) && (!applied || !inside) {
 			return set
@@ -113,8 +113,8 @@ func setOwners(u *unstructured.Unstructured, paths [][]string) {
 // dropOwners makes managed fields with marks those of the tree without. Who owns a
 // mark owns the object itself; that is left unsaid of a manager that applied it
 // with something in it, as it always is.
-func dropOwners(u *unstructured.Unstructured) {
-	rewrite(u, markedPaths, func(set *fieldpath.Set, object fieldpath.Path, applied bool) *fieldpath.Set {
+func dropOwners(entries []metav1.ManagedFieldsEntry) []metav1.ManagedFieldsEntry {
+	return rewrite(entries, markedPaths, func(set *fieldpath.Set, object fieldpath.Path, applied bool) *fieldpath.Set {
 		if !set.Has(marked(object)) {
 			return set
 		}
@@ -138,26 +138,31 @@ func below(set *fieldpath.Set, object fieldpath.Path) *fieldpath.Set {
 	return set
 }
 
-// rewrite changes the managed fields of a record itself, not those of its
-// subresources. What does not decode stays as it is, for its reader to judge.
-func rewrite(u *unstructured.Unstructured, paths [][]string, change func(set *fieldpath.Set, object fieldpath.Path, applied bool) *fieldpath.Set) {
-	entries := u.GetManagedFields()
+// rewrite returns the managed fields of a record with a change made to those of
+// the record itself, not of its subresources. What does not decode stays as it is,
+// for its reader to judge.
+func rewrite(entries []metav1.ManagedFieldsEntry, paths [][]string, change func(set *fieldpath.Set, object fieldpath.Path, applied bool) *fieldpath.Set) []metav1.ManagedFieldsEntry {
 	if len(entries) == 0 || len(paths) == 0 {
-		return
+		return entries
 	}
 	entries = slices.Clone(entries)
 	for i := range entries {
-		if e := &entries[i]; e.Subresource == "" {
+		if e := &entries[i]; e.Subresource == "" && mentions(e, paths) {
 			rewriteEntry(e, paths, change)
 		}
 	}
-	u.SetManagedFields(entries)
+	return entries
+}
+
+// mentions tells whether an entry can own anything at the paths, so that most are
+// not decoded for nothing.
+func mentions(e *metav1.ManagedFieldsEntry, paths [][]string) bool {
+	return e.FieldsV1 != nil && slices.ContainsFunc(paths, func(path []string) bool {
+		return strings.Contains(e.FieldsV1.GetRawString(), `"f:`+path[len(path)-1]+`"`)
+	})
 }
 
 func rewriteEntry(e *metav1.ManagedFieldsEntry, paths [][]string, change func(set *fieldpath.Set, object fieldpath.Path, applied bool) *fieldpath.Set) {
-	if e.FieldsV1 == nil {
-		return
-	}
 	set := new(fieldpath.Set)
 	if err := set.FromJSON(bytes.NewReader(e.FieldsV1.GetRawBytes())); err != nil {
 		return

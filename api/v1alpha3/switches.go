@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"slices"
-	"strings"
 
 	"k8s.io/apimachinery/pkg/util/validation/field"
 )
@@ -41,27 +40,35 @@ func NullSwitches(record []byte) field.ErrorList {
 	if !bytes.Contains(record, []byte("null")) {
 		return nil
 	}
+	return nullsIn(record, 0, switches)
+}
+
+// nullsIn returns the errors for an object, depth members down, that lies on the
+// paths of some switches. Each object is decoded once.
+func nullsIn(object []byte, depth int, through []Switch) field.ErrorList {
+	var members map[string]json.RawMessage
+	if json.Unmarshal(object, &members) != nil {
+		return nil
+	}
 	var errs field.ErrorList
-	for _, s := range switches {
-		if nullAt(record, s.Path) {
+	for i, s := range through {
+		key := s.Path[depth]
+		first := slices.IndexFunc(through, func(s Switch) bool { return s.Path[depth] == key }) == i
+		value, there := members[key]
+		switch {
+		case !there:
+		case len(s.Path) == depth+1 && string(value) == "null":
 			errs = append(errs, field.Invalid(field.NewPath(s.Path[0], s.Path[1:]...), nil,
 				"must not be null, which says neither that it is wanted nor that it is not: "+s.Mend))
+		case first:
+			var deeper []Switch
+			for _, s := range through {
+				if s.Path[depth] == key && len(s.Path) > depth+1 {
+					deeper = append(deeper, s)
+				}
+			}
+			errs = append(errs, nullsIn(value, depth+1, deeper)...)
 		}
 	}
 	return errs
-}
-
-// nullAt reports whether null stands at a path of object members.
-func nullAt(raw json.RawMessage, path []string) bool {
-	for _, key := range path {
-		var members map[string]json.RawMessage
-		if json.Unmarshal(raw, &members) != nil {
-			return false
-		}
-		var there bool
-		if raw, there = members[key]; !there {
-			return false
-		}
-	}
-	return strings.TrimSpace(string(raw)) == "null"
 }

@@ -62,6 +62,11 @@ func (c *call) readConfiguration(body []byte, validation string) (map[string]any
 	if err := checkName(&typed.Name, c.name); err != nil {
 		return nil, err
 	}
+	if c.sub == "" {
+		if err := refuseNulls(c.name, data); err != nil {
+			return nil, err
+		}
+	}
 	var config map[string]any
 	if err := kjson.UnmarshalCaseSensitivePreserveInts(data, &config); err != nil || config == nil {
 		return nil, apierrors.NewBadRequest("decoding the apply configuration: it must be an object")

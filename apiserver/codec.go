@@ -98,6 +98,11 @@ func (c *call) readObject(validation string) (*v1alpha3.DomainRecord, error) {
 	if err := checkType(r.TypeMeta); err != nil {
 		return nil, err
 	}
+	if c.sub == "" {
+		if err := refuseNulls(r.Name, data); err != nil {
+			return nil, err
+		}
+	}
 	return r, c.alive()
 }
 

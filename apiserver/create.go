@@ -85,7 +85,7 @@ func (s *Server) insert(ctx context.Context, r *v1alpha3.DomainRecord, o writeOp
 	r.UID = types.UID(uuid.NewString())
 	r.CreationTimestamp = metav1.NewTime(s.cfg.Now().UTC()).Rfc3339Copy()
 	r.Generation = 1
-	errs := v1alpha3.Validate(r, s.validation())
+	errs := append(v1alpha3.Validate(r, s.validation()), validateManifest(r.Annotations, "")...)
 	nameless := r.Name == "" && len(errs) > 0 // the name would have come from spec.name, which is named already
 	for _, err := range validateMetadata(r) {
 		if !nameless || err.Field != "metadata.name" {

@@ -21,7 +21,11 @@ type fieldManagers struct {
 }
 
 func newFieldManagers() (*fieldManagers, error) {
-	converter, err := managedfields.NewTypeConverter(v1alpha3.OpenAPISchemas(), false)
+	schemas, err := markedSchemas()
+	if err != nil {
+		return nil, err
+	}
+	converter, err := managedfields.NewTypeConverter(schemas, false)
 	if err != nil {
 		return nil, fmt.Errorf("reading the schemas for server-side apply: %w", err)
 	}
@@ -73,26 +77,44 @@ func (m *fieldManagers) track(live, next *v1alpha3.DomainRecord, sub, manager st
 	if err != nil {
 		return err
 	}
-	nextU, err := toUnstructured(next)
+	sent := *next
+	if sub == "" {
+		there := setMarks(liveU.Object)
+		if len(there) > 0 {
+			liveU.SetManagedFields(setOwners(live.ManagedFields, there))
+		}
+		sent.ManagedFields = setOwners(next.ManagedFields, there)
+	}
+	nextU, err := toUnstructured(&sent)
 	if err != nil {
 		return err
+	}
+	if sub == "" {
+		setMarks(nextU.Object)
 	}
 	out, ok := m.of(sub).UpdateNoErrors(liveU, nextU, manager).(*unstructured.Unstructured)
 	if !ok {
 		return fmt.Errorf("tracking the fields of record %q: no object came back", next.Name)
 	}
-	next.ManagedFields = out.GetManagedFields()
+	next.ManagedFields = dropOwners(out.GetManagedFields())
 	return nil
 }
 
 // apply merges an applied configuration into live, which is nil for a new
 // record. Conflicts with other managers are an *apierrors.StatusError.
 func (m *fieldManagers) apply(live *v1alpha3.DomainRecord, config map[string]any, sub, manager string, force bool) (*v1alpha3.DomainRecord, error) {
-	liveU, err := toUnstructured(withReadable(live))
+	live = withReadable(live)
+	liveU, err := toUnstructured(live)
 	if err != nil {
 		return nil, err
 	}
 	patch := &unstructured.Unstructured{Object: runtime.DeepCopyJSON(config)}
+	if sub == "" {
+		if there := setMarks(liveU.Object); len(there) > 0 {
+			liveU.SetManagedFields(setOwners(live.ManagedFields, there))
+		}
+		setMarks(patch.Object)
+	}
 	merged, err := m.of(sub).Apply(liveU, patch, manager, force)
 	if err != nil {
 		return nil, err
@@ -101,10 +123,15 @@ func (m *fieldManagers) apply(live *v1alpha3.DomainRecord, config map[string]any
 	if !ok {
 		return nil, fmt.Errorf("applying to record %q: no object came back", patch.GetName())
 	}
+	dropMarks(out.Object)
+	if err := dropMarksApplied(out); err != nil {
+		return nil, fmt.Errorf("applying to record %q: %w", patch.GetName(), err)
+	}
 	next := new(v1alpha3.DomainRecord)
 	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(out.Object, next); err != nil {
 		return nil, fmt.Errorf("applying to record %q: %w", patch.GetName(), err)
 	}
+	next.ManagedFields = dropOwners(next.ManagedFields)
 	return next, nil
 }
 
@@ -175,7 +202,7 @@ func pruneBy(v any, s *spec.Schema, all map[string]*spec.Schema) {
 		}
 		for k, e := range v {
 			p, known := s.Properties[k]
-			if !known {
+			if !known || e == nil {
 				delete(v, k)
 				continue
 			}

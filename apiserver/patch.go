@@ -51,6 +51,9 @@ func (c *call) patch() error {
 	if err != nil {
 		return err
 	}
+	if c.sub == "" {
+		apply = c.withoutNulls(apply)
+	}
 	return c.patchWith(apply, duplicates, o)
 }
 

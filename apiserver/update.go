@@ -168,6 +168,7 @@ func (s *Server) validateUpdate(live, next *v1alpha3.DomainRecord, sub string) f
 	errs := apivalidation.ValidateObjectMetaUpdate(&next.ObjectMeta, &live.ObjectMeta, metadata)
 	errs = append(errs, apivalidation.ValidateFinalizers(next.Finalizers, metadata.Child("finalizers"))...)
 	errs = append(errs, validateLabelsSize(next.Labels)...)
+	errs = append(errs, validateManifest(next.Annotations, live.Annotations[lastApplied])...)
 	// What stands unchanged is not judged again: a record that rules made
 	// later would refuse can still be labelled, released and deleted.
 	if !apiequality.Semantic.DeepEqual(live.Spec, next.Spec) {

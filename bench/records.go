@@ -41,7 +41,7 @@ func Record(i int) *v1alpha3.DomainRecord {
 		},
 		Spec: v1alpha3.DomainRecordSpec{
 			Name: hostname, TLS: &v1alpha3.DomainRecordTLS{},
-			Target: v1alpha3.DomainRecordTarget{Ref: &v1alpha3.TargetRef{Group: "gateway.apoxy.dev", Kind: v1alpha3.KindGateway, Name: "default"}},
+			Target: v1alpha3.DomainRecordTarget{Ref: v1alpha3.TargetKey{Group: "gateway.apoxy.dev", Kind: v1alpha3.KindGateway, Name: "default"}.Ref()},
 		},
 	}
 	r.Status = v1alpha3.DomainRecordStatus{

@@ -77,7 +77,7 @@ func TestOutcomeOfATarget(t *testing.T) {
 func TestPlaceholders(t *testing.T) {
 	h := &hosts.Host{
 		Name: "shop", Hostname: "shop.example.com", UID: "u-1",
-		Target:      v1alpha3.TargetRef{Kind: "Gateway", Name: "default"},
+		Target:      v1alpha3.TargetKey{Kind: "Gateway", Name: "default"},
 		Labels:      map[string]string{"core.apoxy.dev/owner": "acme"},
 		Annotations: map[string]string{"note": "vip"},
 	}

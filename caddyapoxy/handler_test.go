@@ -32,7 +32,7 @@ func newTestHandler(hostnames int, definitions ...target.Target) *Handler {
 	for i := range hostnames {
 		host := fmt.Sprintf("host%d.example.com", i)
 		rt.table.Set(&hosts.Host{Hostname: host, Name: host, Phase: v1alpha3.PhaseActive, Verified: true,
-			Target: v1alpha3.TargetRef{Kind: v1alpha3.KindGateway, Name: "default"}})
+			Target: v1alpha3.TargetKey{Kind: v1alpha3.KindGateway, Name: "default"}})
 	}
 	app.rt.Store(rt)
 	return &Handler{app: app}
@@ -81,7 +81,7 @@ func TestPanicsAreCounted(t *testing.T) {
 // Every outcome of a request of every kind has its counter in advance.
 func TestCountingARequestDoesNotAllocate(t *testing.T) {
 	for _, kind := range v1alpha3.TargetKinds() {
-		host := &hosts.Host{Target: v1alpha3.TargetRef{Kind: kind}}
+		host := &hosts.Host{Target: v1alpha3.TargetKey{Kind: kind}}
 		for _, d := range knownHostDecisions {
 			if n := testing.AllocsPerRun(10, func() { requests.count(host, d) }); n != 0 {
 				t.Errorf("counting %s of a %s allocates %v times", d, kind, n)

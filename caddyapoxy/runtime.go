@@ -311,7 +311,7 @@ func (rt *runtime) prepare(r, replaced *v1alpha3.DomainRecord) {
 	r.Status = ownership.Initial(r, contest, rt.settings(), time.Now())
 }
 
-func (rt *runtime) targetHealth(ref v1alpha3.TargetRef) ownership.TargetObservation {
+func (rt *runtime) targetHealth(ref v1alpha3.TargetKey) ownership.TargetObservation {
 	h, found := rt.apps.Current().targets.Health(target.Ref{Kind: ref.Kind, Name: ref.Name})
 	return ownership.TargetObservation{Found: found, Healthy: h.Healthy, Unchecked: h.Unchecked, Message: h.Message}
 }

@@ -16,6 +16,8 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/yaml"
+
+	"github.com/apoxy-dev/caddy-apoxy/api/v1alpha3"
 )
 
 const editHead = `# Edit the record and save it. Lines that begin with # are ignored, and an empty
@@ -145,6 +147,10 @@ func (e *editing) save(ctx context.Context, before *unstructured.Unstructured, t
 	after, err := yaml.YAMLToJSONStrict(text)
 	if err != nil {
 		return "", fmt.Errorf("%w: %w", errEdit, err)
+	}
+	// As a merge patch, null would remove what nobody said to remove.
+	if errs := v1alpha3.NullSwitches(after); len(errs) > 0 {
+		return "", fmt.Errorf("%w: %w", errEdit, errs.ToAggregate())
 	}
 	old, err := before.MarshalJSON()
 	if err != nil {

@@ -95,8 +95,8 @@ func targetWords(ref *v1alpha3.TargetRef) string {
 		return none
 	}
 	s := ref.Kind + "/" + ref.Name
-	if ref.Group != "" {
-		s += " (" + ref.Group + ")"
+	if group := ref.Key().Group; group != "" {
+		s += " (" + group + ")"
 	}
 	return s
 }
@@ -105,8 +105,8 @@ func tlsWords(r *v1alpha3.DomainRecord) string {
 	switch {
 	case !r.WantsTLS():
 		return "off: served over plain HTTP only"
-	case r.Spec.TLS.CertificateAuthority != "":
-		return "on, by " + r.Spec.TLS.CertificateAuthority
+	case r.Authority() != "":
+		return "on, by " + r.Authority()
 	}
 	return "on, by the configured certificate authorities in their order"
 }

@@ -121,7 +121,7 @@ func newBench(t testing.TB, dns DNS, change ...func(*Config)) *bench {
 	}
 	cfg := Config{
 		Store: st, Table: b.table, Resolver: dns, Issuance: b.ca,
-		Target: func(v1alpha3.TargetRef) ownership.TargetObservation {
+		Target: func(v1alpha3.TargetKey) ownership.TargetObservation {
 			b.mu.Lock()
 			defer b.mu.Unlock()
 			return ownership.TargetObservation{Found: true, Healthy: b.healthy}

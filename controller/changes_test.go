@@ -82,10 +82,10 @@ func TestTargetsThatNoRecordNamesAreForgotten(t *testing.T) {
 	b := newBench(t, &idleDNS{looks: map[string]int{}})
 	t.Cleanup(func() { _ = b.store.Close() })
 	b.table.Set(hosts.FromRecord(plainRecord("api.example.com"), 1))
-	kept := *plainRecord("api.example.com").Spec.Target.Ref
+	kept := plainRecord("api.example.com").Spec.Target.Ref.Key()
 	b.target(kept)
 	for i := range 10 * targetsLeast {
-		b.target(v1alpha3.TargetRef{Kind: v1alpha3.KindGateway, Name: fmt.Sprint("gone-", i)})
+		b.target(v1alpha3.TargetKey{Kind: v1alpha3.KindGateway, Name: fmt.Sprint("gone-", i)})
 	}
 	if n := len(b.targets); n > targetsLeast+1 {
 		t.Errorf("%d targets are remembered, and one is named", n)

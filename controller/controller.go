@@ -39,7 +39,7 @@ type Config struct {
 	// Issuance obtains certificates and tells of them.
 	Issuance issuance.Observer
 	// Target tells of a target, from memory.
-	Target func(v1alpha3.TargetRef) ownership.TargetObservation
+	Target func(v1alpha3.TargetKey) ownership.TargetObservation
 	// Settings returns the operator's choices in force.
 	Settings func() ownership.Settings
 	// Delete deletes the named record if it has this uid and was never verified,
@@ -86,7 +86,7 @@ type Controller struct {
 	heeded  time.Time // when the clock was last looked at
 
 	targetsMu   sync.Mutex
-	targets     map[v1alpha3.TargetRef]ownership.TargetObservation
+	targets     map[v1alpha3.TargetKey]ownership.TargetObservation
 	targetsMost int // more are worth forgetting those that no record names
 	targetsKick chan struct{}
 }

@@ -101,7 +101,7 @@ func (c *Controller) decide(ctx context.Context, v *version, s *sighting) (*deci
 		in.Observations.Certificate = c.cfg.Issuance.Observe(r.Spec.Name)
 	}
 	if ref := r.Spec.Target.Ref; ref != nil {
-		in.Observations.Target = c.target(*ref)
+		in.Observations.Target = c.target(ref.Key())
 	}
 	d := &decision{verdict: ownership.Evaluate(in)}
 	if d.verdict.Falls && doubtLoneResolver(&in.Observations) {
@@ -195,10 +195,7 @@ func wantOf(e *entry, r *v1alpha3.DomainRecord, dns01, http01 bool) issuance.Wan
 	if host == e.hostname {
 		host = e.hostname // one copy in memory
 	}
-	w := issuance.Want{Hostname: host, UID: string(r.UID), Owner: r.Owner(), DNS01: dns01, HTTP01: http01}
-	if r.Spec.TLS != nil {
-		w.CertificateAuthority = r.Spec.TLS.CertificateAuthority
-	}
+	w := issuance.Want{Hostname: host, UID: string(r.UID), Owner: r.Owner(), CertificateAuthority: r.Authority(), DNS01: dns01, HTTP01: http01}
 	for _, kind := range []string{v1alpha3.ConditionACMEChallengeDelegationReady, v1alpha3.ConditionCNAMEConfigured} {
 		c := r.Status.Condition(kind)
 		if c == nil || c.Status != metav1.ConditionTrue {

@@ -72,11 +72,11 @@ func (c *Controller) lookAtAll() {
 }
 
 // Target observes a target, and remembers it among those that records name.
-func (c *Controller) target(ref v1alpha3.TargetRef) ownership.TargetObservation {
+func (c *Controller) target(ref v1alpha3.TargetKey) ownership.TargetObservation {
 	o := c.cfg.Target(ref)
 	c.targetsMu.Lock()
 	if c.targets == nil {
-		c.targets = make(map[v1alpha3.TargetRef]ownership.TargetObservation)
+		c.targets = make(map[v1alpha3.TargetKey]ownership.TargetObservation)
 		c.targetsMost = targetsLeast
 	}
 	if _, ok := c.targets[ref]; !ok {
@@ -98,22 +98,22 @@ func (c *Controller) target(ref v1alpha3.TargetRef) ownership.TargetObservation 
 const targetsLeast = 1024
 
 // PruneTargets forgets the targets that no record names, but for one.
-func (c *Controller) pruneTargets(but v1alpha3.TargetRef) {
-	named := map[v1alpha3.TargetRef]bool{but: true}
+func (c *Controller) pruneTargets(but v1alpha3.TargetKey) {
+	named := map[v1alpha3.TargetKey]bool{but: true}
 	for h := range c.cfg.Table.All() {
 		named[h.Target] = true
 	}
 	c.targetsMu.Lock()
 	defer c.targetsMu.Unlock()
-	maps.DeleteFunc(c.targets, func(ref v1alpha3.TargetRef, _ ownership.TargetObservation) bool { return !named[ref] })
+	maps.DeleteFunc(c.targets, func(ref v1alpha3.TargetKey, _ ownership.TargetObservation) bool { return !named[ref] })
 	c.targetsMost = max(targetsLeast, 2*len(c.targets))
 }
 
 // TargetNews returns the targets that are not as they were when last compared.
-func (c *Controller) targetNews() map[v1alpha3.TargetRef]bool {
+func (c *Controller) targetNews() map[v1alpha3.TargetKey]bool {
 	c.targetsMu.Lock()
 	defer c.targetsMu.Unlock()
-	changed := make(map[v1alpha3.TargetRef]bool)
+	changed := make(map[v1alpha3.TargetKey]bool)
 	for ref, before := range c.targets {
 		if o := c.cfg.Target(ref); o != before {
 			c.targets[ref] = o
@@ -125,8 +125,8 @@ func (c *Controller) targetNews() map[v1alpha3.TargetRef]bool {
 
 // CompareTargets finds the records to whom their target's state is news: those of
 // the changed ones, or, with nil, those that say otherwise than it is.
-func (c *Controller) compareTargets(changed map[v1alpha3.TargetRef]bool) {
-	seen := make(map[v1alpha3.TargetRef]ownership.TargetObservation)
+func (c *Controller) compareTargets(changed map[v1alpha3.TargetKey]bool) {
+	seen := make(map[v1alpha3.TargetKey]ownership.TargetObservation)
 	var batch []string
 	flush := func() {
 		c.mu.Lock()

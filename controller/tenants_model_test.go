@@ -230,7 +230,7 @@ func (m *model) start() {
 	m.table = hosts.New()
 	m.ctl = controller.New(controller.Config{
 		Store: spy{m.inner, m}, Table: m.table, Resolver: m, Issuance: wanted{m}, Now: m.now,
-		Target: func(v1alpha3.TargetRef) ownership.TargetObservation {
+		Target: func(v1alpha3.TargetKey) ownership.TargetObservation {
 			return ownership.TargetObservation{Found: true, Healthy: true}
 		},
 		Settings: m.settings,

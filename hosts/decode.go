@@ -171,9 +171,9 @@ func (s *scanner) tls() *v1alpha3.DomainRecordTLS {
 	s.object(func(key []byte) {
 		switch string(key) {
 		case "certificateAuthority":
-			tls.CertificateAuthority = s.text()
+			tls.CertificateAuthority = optional(s, s.text)
 		case "disabled":
-			tls.Disabled = s.boolean()
+			tls.Disabled = optional(s, s.boolean)
 		default:
 			s.fail()
 		}
@@ -189,7 +189,7 @@ func (s *scanner) ref() *v1alpha3.TargetRef {
 	s.object(func(key []byte) {
 		switch string(key) {
 		case "group":
-			ref.Group = s.text()
+			ref.Group = optional(s, s.text)
 		case "kind":
 			ref.Kind = s.text()
 		case "name":

@@ -25,8 +25,8 @@ func full() *v1alpha3.DomainRecord {
 		{Manager: "n"},
 	}
 	r.ManagedFields[0].FieldsV1.SetRawBytes([]byte(`{"f:spec":{"f:name":{},"k:{\"type\":\"}{\"}":[1,-2.5e3,null]}}`))
-	r.Spec.TTL, r.Spec.TLS.CertificateAuthority = &ttl, "letsencrypt"
-	r.Spec.Target.Ref.Group = "gateway.apoxy.dev"
+	r.Spec.TTL, r.Spec.TLS.CertificateAuthority, r.Spec.TLS.Disabled = &ttl, new("letsencrypt"), new(false)
+	r.Spec.Target.Ref.Group = new("gateway.apoxy.dev")
 	r.Status.ObservedGeneration, r.Status.Type = 3, "Ref"
 	r.Status.ResolvedValues = []string{"x."}
 	r.Status.DNSRecords = []v1alpha3.DNSRecord{
@@ -50,11 +50,13 @@ func samples(t testing.TB) map[string]bool {
 		`{"metadata":null,"spec":{"name":"a","tls":null,"target":{"ref":null}},"status":null}`:           true,
 		`{"status":{"conditions":null,"dnsRecords":[],"resolvedValues":null,"certificate":null}}`:        true,
 		`{"status":{"dnsRecords":[{"observed":null,"problem":null,"lastTransitionTime":null}]}}`:         true,
-		`{"status":{"ownership":null}}`:                                    true,
-		`{"status":{"ownership":{"verified":false,"verifiedTime":null}}}`:  true,
-		`{"metadata":{"labels":{},"annotations":null,"managedFields":[]}}`: true,
-		`{"spec":{"ttl":null}}`:                                            true,
-		`{"spec":{"ttl":1,"ttl":null}}`:                                    false, `{"metadata":{"labels":{"a":"b"},"labels":{"c":"d"}}}`: false,
+		`{"status":{"ownership":null}}`:                                                                  true,
+		`{"status":{"ownership":{"verified":false,"verifiedTime":null}}}`:                                true,
+		`{"metadata":{"labels":{},"annotations":null,"managedFields":[]}}`:                               true,
+		`{"spec":{"ttl":null}}`:                                                                          true,
+		`{"spec":{"tls":{"certificateAuthority":null,"disabled":null},"target":{"ref":{"group":null}}}}`: true,
+		`{"spec":{"tls":{"certificateAuthority":"","disabled":false},"target":{"ref":{"group":""}}}}`:    true,
+		`{"spec":{"ttl":1,"ttl":null}}`:                                                                  false, `{"metadata":{"labels":{"a":"b"},"labels":{"c":"d"}}}`: false,
 		"{\"metadata\":{\"name\":\"a\tb\"}}":                        false,
 		`{ "metadata":{"name":"a"}}`:                                false,
 		`{"Metadata":{"name":"a"}}`:                                 false,

@@ -178,8 +178,8 @@ func remembered(h *Host) *v1alpha3.DomainRecord {
 	r := &v1alpha3.DomainRecord{}
 	r.Name, r.UID = h.Name, types.UID(h.UID)
 	r.Labels, r.Annotations = h.Labels, h.Annotations
-	ttl, ref := int32(h.TTL), h.Target
-	r.Spec.Name, r.Spec.TTL, r.Spec.Target.Ref = h.Hostname, &ttl, &ref
+	ttl := int32(h.TTL)
+	r.Spec.Name, r.Spec.TTL, r.Spec.Target.Ref = h.Hostname, &ttl, h.Target.Ref()
 	if h.TLS {
 		r.Spec.TLS = &v1alpha3.DomainRecordTLS{}
 	}

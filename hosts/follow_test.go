@@ -368,7 +368,7 @@ func TestFromRecord(t *testing.T) {
 		Hostname: "api.example.com", Name: "api", UID: "uid of api", Owner: "tenant", Revision: 42, TTL: 60,
 		Phase: v1alpha3.PhaseActive, TLS: true, Verified: true,
 		Conditions: Conditions(0).with(v1alpha3.ConditionOwnershipVerified, "True").with(v1alpha3.ConditionReady, "Unknown"),
-		Target:     v1alpha3.TargetRef{Kind: "Gateway", Name: "default"},
+		Target:     v1alpha3.TargetKey{Kind: "Gateway", Name: "default"},
 		Labels:     map[string]string{v1alpha3.OwnerLabel: "tenant", "plan": "gold"},
 	}
 	if d := cmp.Diff(want, h, cmpopts.IgnoreUnexported(Host{})); d != "" {
@@ -377,7 +377,7 @@ func TestFromRecord(t *testing.T) {
 	if size := unsafe.Sizeof(*h); unsafe.Sizeof(uintptr(0)) == 8 && size != 256 {
 		t.Errorf("a Host has %d bytes: it no longer begins at the beginning of a cache line", size)
 	}
-	r.Spec.TLS.Disabled, r.Spec.Target.Ref, r.Labels, r.Spec.TTL, r.Status = true, nil, nil, nil, v1alpha3.DomainRecordStatus{}
+	r.Spec.TLS.Disabled, r.Spec.Target.Ref, r.Labels, r.Spec.TTL, r.Status = new(true), nil, nil, nil, v1alpha3.DomainRecordStatus{}
 	h = FromRecord(r, 43)
 	if h.TLS || h.Verified || h.TTL != 300 || h.Phase != v1alpha3.PhasePending || h.Labels != nil || h.Settled() {
 		t.Errorf("a bare record gives %+v", h)

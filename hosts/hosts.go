@@ -39,7 +39,7 @@ type Host struct {
 	// Owner is the tenant of the record, empty without the label.
 	Owner string
 	// Target is what the record points at.
-	Target v1alpha3.TargetRef
+	Target v1alpha3.TargetKey
 	// Labels and Annotations of the record, nil if it has none.
 	Labels, Annotations map[string]string
 	// uid holds UID's bytes if they fit.

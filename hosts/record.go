@@ -33,9 +33,8 @@ func FromRecord(r *v1alpha3.DomainRecord, revision int64) *Host {
 	if h.Name == h.Hostname {
 		h.Name = h.Hostname // one copy in memory
 	}
-	if ref := r.Spec.Target.Ref; ref != nil {
-		h.Target = v1alpha3.TargetRef{Group: intern(ref.Group), Kind: intern(ref.Kind), Name: intern(ref.Name)}
-	}
+	ref := r.Spec.Target.Ref.Key()
+	h.Target = v1alpha3.TargetKey{Group: intern(ref.Group), Kind: intern(ref.Kind), Name: intern(ref.Name)}
 	return h
 }
 

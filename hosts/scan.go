@@ -218,6 +218,15 @@ func (s *scanner) boolean() bool {
 	return false
 }
 
+// optional returns what read finds; null is none.
+func optional[T any](s *scanner, read func() T) *T {
+	if s.word("null") {
+		return nil
+	}
+	v := read()
+	return &v
+}
+
 // time returns a time as metav1.Time decodes it; null is none.
 func (s *scanner) time() *metav1.Time {
 	if s.word("null") {

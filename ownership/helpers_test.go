@@ -49,7 +49,7 @@ func newRecord(host string, tls bool) *v1alpha3.DomainRecord {
 		},
 		Spec: v1alpha3.DomainRecordSpec{
 			Name:   host,
-			Target: v1alpha3.DomainRecordTarget{Ref: &v1alpha3.TargetRef{Group: "gateway.apoxy.dev", Kind: v1alpha3.KindGateway, Name: "default"}},
+			Target: v1alpha3.DomainRecordTarget{Ref: v1alpha3.TargetKey{Group: "gateway.apoxy.dev", Kind: v1alpha3.KindGateway, Name: "default"}.Ref()},
 		},
 	}
 	if tls {

@@ -71,7 +71,10 @@ func (in *DomainRecordList) DeepCopyObject() runtime.Object {
 func (in *DomainRecordSpec) DeepCopyInto(out *DomainRecordSpec) {
 	*out = *in
 	out.TTL = copyPointer(in.TTL)
-	out.TLS = copyPointer(in.TLS)
+	if in.TLS != nil {
+		out.TLS = new(DomainRecordTLS)
+		in.TLS.DeepCopyInto(out.TLS)
+	}
 	in.Target.DeepCopyInto(&out.Target)
 }
 
@@ -88,7 +91,23 @@ func (in *DomainRecordSpec) DeepCopy() *DomainRecordSpec {
 // DeepCopyInto copies the receiver into out, sharing nothing.
 func (in *DomainRecordTarget) DeepCopyInto(out *DomainRecordTarget) {
 	*out = *in
-	out.Ref = copyPointer(in.Ref)
+	if in.Ref != nil {
+		out.Ref = new(TargetRef)
+		in.Ref.DeepCopyInto(out.Ref)
+	}
+}
+
+// DeepCopyInto copies the receiver into out, sharing nothing.
+func (in *DomainRecordTLS) DeepCopyInto(out *DomainRecordTLS) {
+	*out = *in
+	out.CertificateAuthority = copyPointer(in.CertificateAuthority)
+	out.Disabled = copyPointer(in.Disabled)
+}
+
+// DeepCopyInto copies the receiver into out, sharing nothing.
+func (in *TargetRef) DeepCopyInto(out *TargetRef) {
+	*out = *in
+	out.Group = copyPointer(in.Group)
 }
 
 // DeepCopyInto copies the receiver into out, sharing nothing.

@@ -29,7 +29,17 @@ func (r *DomainRecord) EffectiveTTL() uint32 {
 // WantsTLS reports whether a certificate is to be obtained; otherwise the
 // record is HTTP-only.
 func (r *DomainRecord) WantsTLS() bool {
-	return r.Spec.TLS != nil && !r.Spec.TLS.Disabled
+	tls := r.Spec.TLS
+	return tls != nil && (tls.Disabled == nil || !*tls.Disabled)
+}
+
+// Authority is the configured certificate authority that the record asks for,
+// empty if it asks for none.
+func (r *DomainRecord) Authority() string {
+	if tls := r.Spec.TLS; tls != nil && tls.CertificateAuthority != nil {
+		return *tls.CertificateAuthority
+	}
+	return ""
 }
 
 // Owner is the tenant that the record belongs to, empty if it names none.

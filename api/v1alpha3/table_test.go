@@ -21,7 +21,7 @@ func TestTable(t *testing.T) {
 	}
 	full.Status.Conditions = append(full.Status.Conditions, metav1.Condition{Type: ConditionCNAMEConfigured, Status: metav1.ConditionFalse})
 	plain := full.DeepCopy()
-	plain.Spec.TLS.Disabled = true
+	plain.Spec.TLS.Disabled = new(true)
 	expired := full.DeepCopy()
 	expired.Status.Certificate.NotAfter = &metav1.Time{Time: now.Add(-time.Hour)}
 

@@ -76,9 +76,9 @@ type DomainRecordSpec struct {
 type DomainRecordTLS struct {
 	// The configured certificate authority to use. Default: the configured
 	// ones in their order.
-	CertificateAuthority string `json:"certificateAuthority,omitempty"`
+	CertificateAuthority *string `json:"certificateAuthority,omitempty"`
 	// True is the same as no tls at all: HTTP only.
-	Disabled bool `json:"disabled,omitempty"`
+	Disabled *bool `json:"disabled,omitempty"`
 }
 
 // DomainRecordTarget is where requests for a hostname go.
@@ -91,7 +91,7 @@ type DomainRecordTarget struct {
 // TargetRef names a target that the Caddy configuration defines.
 type TargetRef struct {
 	// The API group of the target; any valid group, may be empty.
-	Group string `json:"group,omitempty"`
+	Group *string `json:"group,omitempty"`
 	// Gateway, Proxy, Tunnel or EdgeFunction.
 	// +kubebuilder:validation:Enum=Gateway;Proxy;Tunnel;EdgeFunction
 	Kind string `json:"kind"`

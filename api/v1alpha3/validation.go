@@ -143,8 +143,8 @@ func validateRest(s *DomainRecordSpec) field.ErrorList {
 	if t := s.TTL; t != nil && (*t < 0 || *t > MaxTTL) {
 		errs = append(errs, field.Invalid(spec.Child("ttl"), *t, fmt.Sprintf("must be 0 to %d seconds: leave it out for %d", MaxTTL, DefaultTTL)))
 	}
-	if s.TLS != nil {
-		errs = append(errs, validateText(spec.Child("tls", "certificateAuthority"), s.TLS.CertificateAuthority, "the name of a configured certificate authority")...)
+	if s.TLS != nil && s.TLS.CertificateAuthority != nil {
+		errs = append(errs, validateText(spec.Child("tls", "certificateAuthority"), *s.TLS.CertificateAuthority, "the name of a configured certificate authority")...)
 	}
 	return append(errs, validateRef(spec.Child("target", "ref"), s.Target.Ref)...)
 }
@@ -154,9 +154,9 @@ func validateRef(path *field.Path, ref *TargetRef) field.ErrorList {
 		return field.ErrorList{field.Required(path, "name the target, such as {kind: Gateway, name: default}")}
 	}
 	var errs field.ErrorList
-	if ref.Group != "" {
-		if len(validation.IsDNS1123Subdomain(ref.Group)) > 0 {
-			errs = append(errs, field.Invalid(path.Child("group"), cut(ref.Group), "must be a DNS name in lower case, such as gateway.apoxy.dev, or empty"))
+	if group := ref.Key().Group; group != "" {
+		if len(validation.IsDNS1123Subdomain(group)) > 0 {
+			errs = append(errs, field.Invalid(path.Child("group"), cut(group), "must be a DNS name in lower case, such as gateway.apoxy.dev, or empty"))
 		}
 	}
 	switch ref.Kind {

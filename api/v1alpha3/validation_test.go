@@ -14,7 +14,7 @@ func record(hostname string, change ...func(*DomainRecord)) *DomainRecord {
 	r := &DomainRecord{Spec: DomainRecordSpec{
 		Name:   hostname,
 		TLS:    &DomainRecordTLS{},
-		Target: DomainRecordTarget{Ref: &TargetRef{Group: "gateway.apoxy.dev", Kind: KindGateway, Name: "default"}},
+		Target: DomainRecordTarget{Ref: TargetKey{"gateway.apoxy.dev", KindGateway, "default"}.Ref()},
 	}}
 	for _, f := range change {
 		f(r)
@@ -28,7 +28,7 @@ func ttl(seconds int32) func(*DomainRecord) {
 }
 
 func ref(group, kind, name string) func(*DomainRecord) {
-	return func(r *DomainRecord) { r.Spec.Target.Ref = &TargetRef{Group: group, Kind: kind, Name: name} }
+	return func(r *DomainRecord) { r.Spec.Target.Ref = TargetKey{group, kind, name}.Ref() }
 }
 
 func httpOnly(r *DomainRecord) { r.Spec.TLS = nil }
@@ -128,8 +128,8 @@ func TestValidateRefuses(t *testing.T) {
 		{"a target name with spaces", record("api.example.com", ref("", KindProxy, "a b")), field.ErrorTypeInvalid, "spec.target.ref.name", "without spaces"},
 		{"an endless target name", record("api.example.com", ref("", KindProxy, long)), field.ErrorTypeTooLong, "spec.target.ref.name", "253"},
 		{"a group that is no DNS name", record("api.example.com", ref("Gateway API", KindProxy, "x")), field.ErrorTypeInvalid, "spec.target.ref.group", "DNS name"},
-		{"an endless authority", record("api.example.com", func(r *DomainRecord) { r.Spec.TLS.CertificateAuthority = long }), field.ErrorTypeTooLong, "spec.tls.certificateAuthority", "253"},
-		{"an authority with control characters", record("api.example.com", func(r *DomainRecord) { r.Spec.TLS.CertificateAuthority = "a\nb" }), field.ErrorTypeInvalid, "spec.tls.certificateAuthority", "configured certificate authority"},
+		{"an endless authority", record("api.example.com", func(r *DomainRecord) { r.Spec.TLS.CertificateAuthority = &long }), field.ErrorTypeTooLong, "spec.tls.certificateAuthority", "253"},
+		{"an authority with control characters", record("api.example.com", func(r *DomainRecord) { r.Spec.TLS.CertificateAuthority = new("a\nb") }), field.ErrorTypeInvalid, "spec.tls.certificateAuthority", "configured certificate authority"},
 	} {
 		t.Run(c.is, func(t *testing.T) {
 			errs := Validate(c.r, options)
@@ -258,8 +258,8 @@ func TestWantsTLS(t *testing.T) {
 	}{
 		{"absent", nil, false},
 		{"empty", &DomainRecordTLS{}, true},
-		{"with an authority", &DomainRecordTLS{CertificateAuthority: "x"}, true},
-		{"disabled", &DomainRecordTLS{Disabled: true}, false},
+		{"with an authority", &DomainRecordTLS{CertificateAuthority: new("x")}, true},
+		{"disabled", &DomainRecordTLS{Disabled: new(true)}, false},
 	} {
 		r := DomainRecord{Spec: DomainRecordSpec{TLS: c.tls}}
 		if r.WantsTLS() != c.want {

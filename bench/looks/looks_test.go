@@ -141,7 +141,7 @@ func start(b *testing.B, dead func(int) bool, all []*v1alpha3.DomainRecord) *nod
 	table := hosts.New()
 	n.Controller = controller.New(controller.Config{
 		Store: st, Table: table, Resolver: dns, Issuance: noCA{},
-		Target: func(v1alpha3.TargetRef) ownership.TargetObservation {
+		Target: func(v1alpha3.TargetKey) ownership.TargetObservation {
 			return ownership.TargetObservation{Found: true, Healthy: true}
 		},
 		Settings: func() ownership.Settings { return settings },

@@ -135,7 +135,7 @@ func TestPlaceholdersAreThereForErrors(t *testing.T) {
 	} {
 		h := newTestHandler(0, c.defs...)
 		c.host.Hostname, c.host.Name, c.host.UID = "shop.example.com", "shop", "u-1"
-		c.host.Target = v1alpha3.TargetRef{Kind: v1alpha3.KindGateway, Name: "default"}
+		c.host.Target = v1alpha3.TargetKey{Kind: v1alpha3.KindGateway, Name: "default"}
 		rt := openTestRuntime(t, zap.NewNop())
 		rt.table.Set(&c.host)
 		h.app.rt.Store(rt)

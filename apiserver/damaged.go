@@ -26,7 +26,6 @@ var errUndecodable = errors.New("a stored record does not decode")
 // errDamaged is the answer to a call that needs a record which cannot be read.
 // It wraps store.ErrDamaged and tells nothing of what is stored.
 func errDamaged(name, reason string) error {
-	//lint:ignore ST1005 a client reads it after Kubernetes' words
 	e := apierrors.NewInternalError(fmt.Errorf("the stored value of %s %q is damaged: %s. "+
 		"Delete the record by its name and create it again, or restore a backup; `caddy apoxy store verify` tells of all that is damaged",
 		v1alpha3.GroupResource, name, reason))

@@ -94,7 +94,7 @@ func (a *AdminAPI) serve(w http.ResponseWriter, r *http.Request) error {
 func runtimeInForce(ctx context.Context) (*runtime, error) {
 	active := caddy.ActiveContext()
 	if active.Context == nil {
-		return nil, errors.New("Caddy is starting: its first configuration is not in force yet")
+		return nil, errors.New("the first configuration is not in force yet: Caddy is starting")
 	}
 	v, err := active.AppIfConfigured("apoxy")
 	if err != nil {

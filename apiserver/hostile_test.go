@@ -28,9 +28,9 @@ func allocated(call func()) uint64 {
 // the answer by less: no crash, no echo.
 func TestHostileRequestsCostLittle(t *testing.T) {
 	const (
-		size = 3<<20 - 4096
+		size = hostileBody - 4096
 		// mostWork is fifteen bodies: reading one as it grows takes five of them.
-		mostWork   = 15 * 3 << 20 * raceAllocates
+		mostWork   = 15 * hostileBody * raceAllocates
 		mostAnswer = 48 << 10
 	)
 	w := newWorld(t)

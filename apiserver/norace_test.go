@@ -2,4 +2,7 @@
 
 package apiserver
 
-const raceAllocates = 1
+const (
+	hostileBody   = 3 << 20
+	raceAllocates = 1
+)

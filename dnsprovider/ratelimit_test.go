@@ -77,8 +77,11 @@ func TestLimiterCollision(t *testing.T) {
 	l := &limiter{seed: maphash.MakeSeed()}
 	one := netip.MustParseAddr("10.0.0.1")
 	other, want := one, l.bucket(one, kindAnswer)
-	for i := 1; l.bucket(other, kindAnswer) != want || i == 1; i++ {
-		other = netip.AddrFrom4([4]byte{11, byte(i >> 16), byte(i >> 8), byte(i)})
+	for i := range 1 << 24 { // all networks, of which some 256 share a bucket
+		other = netip.AddrFrom4([4]byte{byte(i >> 16), byte(i >> 8), byte(i), 1})
+		if l.bucket(other, kindAnswer) == want && other.As4()[0] != 10 {
+			break
+		}
 	}
 	for range 5 {
 		l.take(one, kindAnswer, time.Second/10, time.Minute)

@@ -226,6 +226,13 @@ func TestAFileOfTheFormatBeforeGetsChecksums(t *testing.T) {
 	rounds := 0
 	for said := false; !said; rounds++ {
 		s := openAt(t, path, boltstore.Options{})
+		if rounds < 2 { // before much is done, however slow the machine is
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+			_, said = unsealed(t, path)
+			continue
+		}
 		if got := wholeOf(t, s); !slices.Equal(got, want) {
 			t.Fatalf("round %d: other entries than before", rounds)
 		}

@@ -46,7 +46,7 @@ e2e:
 	cd e2e && \
 	go build -o "$$dir/pebble" github.com/letsencrypt/pebble/v2/cmd/pebble && \
 	go build -ldflags='-s -w' -o "$$dir/kubectl" ./kubectl && \
-	run() { go test -exec "$(AS_ROOT) E2E_BIN=$$dir PATH=$$PATH" -count=1 -timeout 25m "$$@" ./...; } && \
+	run() { go test -exec "$(AS_ROOT) E2E_BIN=$$dir PATH=$$PATH" -count=1 -timeout 45m "$$@" ./...; } && \
 	{ run -run '^TestIssuance' & issuance=$$!; run -skip '^TestIssuance'; rest=$$?; wait $$issuance && exit $$rest; }
 
 bench:

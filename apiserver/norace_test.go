@@ -3,6 +3,6 @@
 package apiserver
 
 const (
-	hostileBody   = 3 << 20
-	raceAllocates = 1
+	hostileBody  = 3 << 20
+	raceDetector = false
 )

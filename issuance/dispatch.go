@@ -177,6 +177,7 @@ func (s *Scheduler) takeUp(ctx context.Context, e *entry, st step, l *lane, now 
 	ctx, cancel := context.WithCancel(ctx)
 	f := &flight{began: now, order: st == stepOrder, ocsp: st == stepOCSP, cancel: cancel, done: make(chan struct{})}
 	e.flight, e.soon = f, false
+	told := e.working() != nil
 	if f.order {
 		s.flying++
 		f.ca = c.auth.host()
@@ -199,7 +200,7 @@ func (s *Scheduler) takeUp(ctx context.Context, e *entry, st step, l *lane, now 
 	}
 	return func() {
 		defer cancel()
-		if f.order {
+		if f.order && !told {
 			s.cfg.OnChange(job.hostname)
 		}
 		s.land(ctx, e, job.run(ctx))

@@ -32,6 +32,8 @@ const (
 	ClassCAA Class = "caa"
 	// ClassLimited: the CA asked to wait.
 	ClassLimited Class = "limited"
+	// ClassWorking: the CA has not decided yet and is asked again.
+	ClassWorking Class = "working"
 	// ClassRefused: the CA refuses this name for good.
 	ClassRefused Class = "refused"
 )
@@ -55,6 +57,10 @@ type failure struct {
 	err     error
 	// down: the CA gave no proper answer.
 	down bool
+	// spent: the order is of no use any more.
+	spent bool
+	// working is set for ClassWorking; until then is when the CA wants to be asked.
+	working *progress
 }
 
 func (f *failure) Error() string { return f.message }
@@ -63,7 +69,7 @@ func (f *failure) Unwrap() error { return f.err }
 // elsewhere reports whether another CA may well succeed.
 func (f *failure) elsewhere() bool {
 	switch f.class {
-	case ClassCustomer, ClassDNS, ClassEdge:
+	case ClassCustomer, ClassDNS, ClassEdge, ClassWorking:
 		return false
 	}
 	return true

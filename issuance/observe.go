@@ -35,6 +35,13 @@ func (s *Scheduler) observe(e *entry, now time.Time) ownership.CertificateObserv
 
 // work says what is being done about an entry.
 func (s *Scheduler) work(e *entry, now time.Time) (ownership.Work, string, time.Time) {
+	if o := e.working(); o != nil && e.wanted && troubleOf(e) == nil {
+		if c := s.authorityOf(o.CA); c != nil {
+			if _, held := s.ledger.held(c, e.hostname, now); !held {
+				return ownership.WorkIssuing, o.told(c.auth.host()), time.Time{}
+			}
+		}
+	}
 	if f := e.flight; f != nil && f.order {
 		// The challenge is left out: a status that changed with every step would
 		// cost a write each.
@@ -80,6 +87,16 @@ func (s *Scheduler) work(e *entry, now time.Time) (ownership.Work, string, time.
 		return ownership.WorkRateLimited, msg, unix(t.Until)
 	}
 	return ownership.WorkFailed, msg, unix(t.Until)
+}
+
+// authorityOf is the configured CA of a key, nil if there is none. s.mu must be held.
+func (s *Scheduler) authorityOf(key string) *ca {
+	for _, c := range s.cas() {
+		if c.key == key {
+			return c
+		}
+	}
+	return nil
 }
 
 // troubleOf is the trouble that an entry is in, nil if none.

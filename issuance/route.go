@@ -67,6 +67,14 @@ func (s *Scheduler) route(e *entry, st step, now time.Time) {
 		s.enter(e, s.parked, now)
 		return
 	}
+	if o := e.working(); o != nil { // its CA goes first, and what it needs of the budget is spent
+		for _, c := range cas {
+			if _, held := s.ledger.held(c, e.hostname, now); o.at(c.key) && !held {
+				s.queue(e, c.key, c, true, now)
+				return
+			}
+		}
+	}
 	var release time.Time
 	for _, c := range cas {
 		h, held := s.ledger.held(c, e.hostname, now)

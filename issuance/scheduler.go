@@ -61,6 +61,8 @@ type Scheduler struct {
 	// handshakes bounds the issuances that handshakes wait for.
 	handshakes chan struct{}
 	responders responders
+	// patience is how long an order waits in its slot for its CA.
+	patience time.Duration
 
 	mu      sync.Mutex
 	gens    []*Issuers // live configurations, the current one last
@@ -97,7 +99,7 @@ func New(cfg Config) *Scheduler {
 		cfg.OnChange = func(string) {}
 	}
 	s := &Scheduler{
-		cfg: cfg, log: cfg.Logger, now: cfg.Now, ledger: newLedger(cfg.Store), reach: newReach(cfg.Now),
+		cfg: cfg, log: cfg.Logger, now: cfg.Now, patience: defaultPatience, ledger: newLedger(cfg.Store), reach: newReach(cfg.Now),
 		wake: make(chan struct{}, 1), known: make(chan struct{}), handshakes: make(chan struct{}, 8),
 		entries: map[string]*entry{}, lanes: map[string]*lane{}, booked: map[string]int{}, parked: &lane{parked: true},
 	}

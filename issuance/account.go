@@ -75,20 +75,6 @@ func (c *ca) account(ctx context.Context) (acme.Account, error) {
 	return acct, nil
 }
 
-// accountFor is the account's URL where one of the CAA records binds any of the
-// CA's identities to an account, empty where none does. The account is read from
-// storage, or registered, for it: which one a record means cannot be told before.
-func (c *ca) accountFor(ctx context.Context, set []CAA, identities []string) (string, error) {
-	for _, r := range set {
-		domain, params := parseIssue(r.Value)
-		if _, bound := params["accounturi"]; bound && names(identities, domain) {
-			acct, err := c.account(ctx)
-			return acct.Location, err
-		}
-	}
-	return "", nil
-}
-
 // forgetAccount drops an account that the CA no longer has, so that the next
 // use registers a new one.
 func (c *ca) forgetAccount(ctx context.Context, gone acme.Account) error {
@@ -185,7 +171,8 @@ func (c *ca) saveAccount(ctx context.Context, acct acme.Account) error {
 func (c *ca) lookUpAccount(ctx context.Context) (acme.Account, error) {
 	key, err := certmagic.PEMDecodePrivateKey([]byte(c.auth.AccountKeyPEM))
 	if err != nil {
-		return acme.Account{}, &failure{class: ClassOperator, err: err, message: "account_key is not a private key in PEM: " + cut(err.Error(), 200)}
+		return acme.Account{}, &failure{class: ClassOperator, err: err, account: true, message: "account_key is not a private key in PEM: " + cut(err.Error(), 200),
+			mend: "The operator sets `account_key` to one and reloads"}
 	}
 	asked, cancel, err := c.within(ctx)
 	if err != nil {
@@ -195,6 +182,9 @@ func (c *ca) lookUpAccount(ctx context.Context) (acme.Account, error) {
 	acct, err := c.client.GetAccount(asked, acme.Account{PrivateKey: key})
 	if err != nil {
 		return acct, fmt.Errorf("looking up account: %w", err)
+	}
+	if acct.Status != acme.StatusValid {
+		return acct, acme.Problem{Type: acme.ProblemTypeUnauthorized, Status: 403, Detail: "the account is " + cut(acct.Status, 40)}
 	}
 	return acct, c.saveAccount(context.WithoutCancel(ctx), acct)
 }
@@ -234,7 +224,8 @@ func (c *ca) register(ctx context.Context, email string) (acme.Account, error) {
 	}
 	if eab != nil {
 		if err := acct.SetExternalAccountBinding(asked, c.client, *eab); err != nil {
-			return acct, &failure{class: ClassOperator, err: err, message: "binding the external account (eab) failed: " + cut(err.Error(), 200)}
+			return acct, &failure{class: ClassOperator, err: err, account: true, message: "binding the external account (eab) failed: " + cut(err.Error(), 200),
+				mend: c.mend("eab", acme.Problem{})}
 		}
 	}
 	acct, err = c.client.NewAccount(asked, acct)

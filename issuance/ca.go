@@ -34,6 +34,9 @@ type ca struct {
 	naming     sync.Once
 	named      string                   // ledgerKey, once it was asked for
 	identities atomic.Pointer[[]string] // as the directory told them
+	identity   string                   // of the account, as the issuer line says
+	accepted   atomic.Bool              // the CA has taken the account, and not refused it since
+	turn       chan struct{}            // held by who finds that out
 	accountMu  sync.Mutex
 	acct       acme.Account
 }
@@ -70,6 +73,9 @@ func newCA(a Authority, cfg *certmagic.Config, ratio float64, log *zap.Logger) *
 		cfg:   cfg,
 		ratio: ratio,
 		log:   log,
+
+		identity: a.identity(),
+		turn:     make(chan struct{}, 1),
 		client: &acme.Client{
 			Directory:   a.directory(),
 			HTTPClient:  &http.Client{Transport: transport{next}, Timeout: certmagic.HTTPTimeout},

@@ -58,6 +58,17 @@ func (s *Scheduler) sort() bool {
 	if now.Sub(s.sorted) > resortInterval {
 		s.reroute() // what waited long may have become pressing
 	}
+	moved := 0
+	for e := range s.freed {
+		if moved == batch {
+			return true
+		}
+		moved++
+		delete(s.freed, e)
+		if e.flight == nil {
+			s.place(e, now)
+		}
+	}
 	for range batch {
 		if n := len(s.stale); n > 0 {
 			if it := s.stale[n-1].plan.pop(); it != nil {

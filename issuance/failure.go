@@ -45,6 +45,8 @@ const (
 	scopeName   scope = "name"   // one hostname
 	scopeDomain scope = "domain" // the hostnames of a registered domain
 	scopeCA     scope = "ca"     // everything asked of the CA with this account
+	// scopeAccount is scopeCA for a fault of the account, while it is that one.
+	scopeAccount scope = "account"
 )
 
 // failure is an error with what follows from it.
@@ -54,7 +56,11 @@ type failure struct {
 	scope   scope
 	until   time.Time
 	message string
-	err     error
+	// mend says, in a sentence, who must act and how; empty: as the class says.
+	mend string
+	err  error
+	// account: our account at the CA is at fault, and kept: that is in the ledger.
+	account, kept bool
 	// down: the CA gave no proper answer.
 	down bool
 	// spent: the order is of no use any more.

@@ -48,6 +48,8 @@ type flow struct {
 	// key of an order of before is still there.
 	csr   func(ctx context.Context) ([]byte, error)
 	known bool
+	// alone runs what shows whether the CA accepts the account.
+	alone func(ctx context.Context, do func() (accepted bool, err error)) error
 	// allow is asked before a new order is placed, placed told once it is.
 	allow  func(replaces bool) error
 	placed func(ctx context.Context, ref orderRef) error
@@ -71,36 +73,55 @@ type result struct {
 // run obtains the certificate. Errors carry acme.Problem, *heldError or *failure.
 func (f *flow) run(ctx context.Context) (result, error) {
 	for attempt := 0; ; attempt++ {
-		acct, err := f.ca.account(ctx)
-		if err != nil {
-			return result{}, err
+		var acct acme.Account
+		var order acme.Order
+		err := f.alone(ctx, func() (accepted bool, err error) {
+			acct, order, err = f.begin(ctx, attempt > 1)
+			return err == nil, err
+		})
+		var res result
+		if err == nil {
+			res, err = f.once(ctx, acct, order)
 		}
-		res, err := f.once(ctx, acct)
 		var p acme.Problem
-		if err == nil || attempt > 1 || !errors.As(err, &p) {
+		if err == nil || attempt > 1 || !errors.As(err, &p) || p.Type != acme.ProblemTypeAccountDoesNotExist || errors.As(err, new(*failure)) {
 			return res, err
 		}
-		switch p.Type {
-		case acme.ProblemTypeAccountDoesNotExist:
-			if err := f.ca.forgetAccount(ctx, acct); err != nil {
-				return res, &failure{class: ClassOperator, message: cut(err.Error(), 200), err: err}
-			}
-			if f.repeated {
-				return res, gone("the certificate authority does not know the account any more")
-			}
-			f.resume = nil
-		default:
-			return res, err
+		if err := f.ca.forgetAccount(ctx, acct); err != nil {
+			return res, &failure{class: ClassOperator, message: cut(err.Error(), 200), err: err}
 		}
+		if f.repeated {
+			return res, gone("the certificate authority does not know the account any more")
+		}
+		f.resume = nil
 	}
 }
 
-func (f *flow) once(ctx context.Context, acct acme.Account) (result, error) {
-	var res result
-	order, err := f.order(ctx, acct)
+// begin finds or registers the account and takes up, or places, the order with
+// it. A fault of the account comes back as such; last: an account that the CA does
+// not know is one, though it could be registered anew.
+func (f *flow) begin(ctx context.Context, last bool) (acme.Account, acme.Order, error) {
+	acct, err := f.ca.account(ctx)
 	if err != nil {
-		return res, err
+		if fault := f.ca.faulty(err, acct, f.hostname, true); fault != nil {
+			err = fault
+		}
+		return acct, acme.Order{}, err
 	}
+	order, err := f.order(ctx, acct)
+	var p acme.Problem
+	if unknown := errors.As(err, &p) && p.Type == acme.ProblemTypeAccountDoesNotExist; unknown && !last && f.ca.auth.AccountKeyPEM == "" {
+		return acct, order, err
+	}
+	if fault := f.ca.faulty(err, acct, f.hostname, false); fault != nil {
+		err = fault
+	}
+	return acct, order, err
+}
+
+func (f *flow) once(ctx context.Context, acct acme.Account, order acme.Order) (result, error) {
+	var res result
+	var err error
 	res.method = f.proven
 	if order.Status == acme.StatusPending {
 		for _, url := range order.Authorizations {

@@ -149,6 +149,7 @@ func (j *job) obtain(ctx context.Context, c *ca, keys requester) (result, *failu
 		replaces: j.rec.replaces(j.want, c), resume: j.rec.Order,
 		csr: keys.csr, known: keys.known(ctx),
 		patience: j.s.patience, now: j.s.now,
+		alone: func(ctx context.Context, do func() (bool, error)) error { return j.s.alone(ctx, c, do) },
 		began: func(method string) {
 			j.s.mu.Lock()
 			j.flight.challenge = method
@@ -186,6 +187,9 @@ func (j *job) obtain(ctx context.Context, c *ca, keys requester) (result, *failu
 	}
 	var p acme.Problem
 	f = classify(err, j.hostname)
+	if fault := c.faultLater(err, j.hostname); fault != nil {
+		f = fault
+	}
 	if err == nil || errors.As(err, &p) || f.class == ClassWorking || f.down && ctx.Err() == nil { // else nothing was learnt
 		j.s.ledger.answered(c, err == nil || !f.down, f.message, j.s.now())
 	}
@@ -303,13 +307,18 @@ func (j *job) failed(ctx context.Context, c *ca, method string, f *failure) land
 	count(c.key, method, outcome)
 	j.s.log.Warn("no certificate was obtained", zap.String("hostname", j.hostname), zap.String("ca", c.key),
 		zap.String("challenge", method), zap.String("class", string(f.class)), zap.String("reason", f.message), zap.Error(f.err))
-	if f.class == ClassLimited {
-		if !errors.Is(f.err, errHeld) {
+	if f.class == ClassLimited || f.account {
+		switch {
+		case f.account:
+			j.s.fault(ctx, c, f)
+			j.rec.Order = nil // it is that account's
+			return landing{rec: j.rec, save: true, looked: true}
+		case !errors.Is(f.err, errHeld):
 			j.s.limited(ctx, c, f, j.hostname)
 		}
 		return landing{rec: j.rec, save: j.rec.Order != nil, looked: true}
 	}
-	t := &trouble{Class: f.class, Count: 1, Message: f.message, Method: method, UID: j.want.UID, Facts: factsOf(j.want)}
+	t := &trouble{Class: f.class, Count: 1, Message: f.message, Mend: f.mend, Method: method, UID: j.want.UID, Facts: factsOf(j.want)}
 	if old := j.rec.Trouble; old != nil {
 		t.Failed, t.Refused = old.Failed, old.Refused
 		if old.Class == f.class {

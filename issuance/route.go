@@ -1,6 +1,7 @@
 package issuance
 
 import (
+	"maps"
 	"time"
 )
 
@@ -40,6 +41,8 @@ func (s *Scheduler) place(e *entry, now time.Time) {
 
 func (s *Scheduler) unplace(e *entry) {
 	s.due.at(e, time.Time{})
+	delete(s.putOff, e)
+	delete(s.freed, e)
 	if e.ready != nil {
 		e.ready.lane.plan.drop(e.ready)
 		e.ready = nil
@@ -86,6 +89,7 @@ func (s *Scheduler) route(e *entry, st step, now time.Time) {
 			release = h.Until
 		}
 	}
+	s.putOff[e] = true
 	s.due.at(e, release.Add(resumeJitter(release.Sub(now), fraction(e.hostname+release.String()))))
 }
 
@@ -151,4 +155,10 @@ func (s *Scheduler) reroute() {
 		l.stale = true
 	}
 	s.parked = &lane{parked: true}
+	if len(s.freed) == 0 {
+		s.freed, s.putOff = s.putOff, s.freed
+	} else {
+		maps.Copy(s.freed, s.putOff)
+		clear(s.putOff)
+	}
 }

@@ -49,6 +49,7 @@ type testCA struct {
 	windows    func(notBefore, notAfter time.Time) (start, end time.Time)
 	nonces     map[string]bool
 	accounts   map[string]*ecdsa.PublicKey
+	faults     map[string]acme.Problem // of accounts
 	orders     []*testOrder
 	requests   map[string]int // by first path segment
 	serial     int64
@@ -110,7 +111,7 @@ func newTestCA(t *testing.T) *testCA {
 		t.Fatal(err)
 	}
 	ca := &testCA{t: t, key: key, crt: crt, lifetime: 90 * 24 * time.Hour, nonces: map[string]bool{},
-		accounts: map[string]*ecdsa.PublicKey{}, requests: map[string]int{}, serial: 100,
+		accounts: map[string]*ecdsa.PublicKey{}, faults: map[string]acme.Problem{}, requests: map[string]int{}, serial: 100,
 		offer:    []string{"http-01", "dns-01", "tls-alpn-01"},
 		validate: func(string, string, string, string) *acme.Problem { return nil }}
 	ca.srv = httptest.NewServer(http.HandlerFunc(ca.serve))
@@ -256,6 +257,10 @@ func (ca *testCA) verify(w http.ResponseWriter, r *http.Request) (payload []byte
 	var pub *ecdsa.PublicKey
 	if head.KID != "" {
 		account = head.KID[strings.LastIndex(head.KID, "/")+1:]
+		if p, bad := ca.faults[account]; bad {
+			ca.problem(w, p)
+			return nil, "", false
+		}
 		if pub = ca.accounts[account]; pub == nil {
 			return fail(acme.ProblemTypeAccountDoesNotExist, "no such account")
 		}

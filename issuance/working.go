@@ -300,7 +300,7 @@ func (t *trouble) calmed(now time.Time) *trouble {
 		return nil
 	}
 	calm := *t
-	calm.Message, calm.Until = "", now.Unix()
+	calm.Message, calm.Mend, calm.Until = "", "", now.Unix()
 	return &calm
 }
 
@@ -318,6 +318,8 @@ func (o *orderRef) told(host string) string {
 	if o.Method != "" {
 		doing = "checking the " + o.Method + " challenge"
 	}
-	return fmt.Sprintf("%s has been %s since %s and is asked again at least every two minutes; if it stays so, the operator asks that certificate authority or adds another `issuer`",
-		host, doing, stamp(unix(o.Since)))
+	return fmt.Sprintf("%s has been %s since %s and is asked again at least every two minutes", host, doing, stamp(unix(o.Since)))
 }
+
+// workingMend is what there is to do about an order that its CA works on.
+const workingMend = "Nobody needs to do anything; if it stays so for hours, the operator asks that certificate authority, or adds another `issuer apoxy` line"

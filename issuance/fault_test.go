@@ -2,6 +2,7 @@ package issuance
 
 import (
 	"fmt"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -78,8 +79,8 @@ func TestAFaultOfTheAccountHoldsTheAccount(t *testing.T) {
 
 // reload makes a load with another issuer line take the place of the present one.
 func reload(w *world, a Authority) {
-	next := &Issuers{}
-	next.Set(w.magic.Issuers[0], a, w.magic, nil)
+	next, magic := &Issuers{}, newMagic(w.t, filepath.Join(w.dir, "storage"))
+	next.Set(w.magic.Issuers[0], a, magic, nil)
 	w.s.SetIssuers(next)
 	w.s.DropIssuers(w.is)
 	w.is = next

@@ -43,10 +43,16 @@ func usersPrefix(issuerKey string) string {
 // account returns the CA's account, from memory, from storage, or registered
 // now. Registrations of one process and of a cluster wait for one another.
 func (c *ca) account(ctx context.Context) (acme.Account, error) {
+	// The time runs for those who wait for one another, too.
+	ctx, cancel := context.WithTimeout(ctx, directoryTimeout+callTimeout)
+	defer cancel()
 	c.accountMu.Lock()
 	defer c.accountMu.Unlock()
 	if c.acct.Status != "" {
 		return c.acct, nil
+	}
+	if err := ctx.Err(); err != nil {
+		return acme.Account{}, fmt.Errorf("waiting for the account: %w", context.Cause(ctx))
 	}
 	email := c.email(ctx)
 	acct, err := c.loadAccount(ctx, email)
@@ -67,20 +73,6 @@ func (c *ca) account(ctx context.Context) (acme.Account, error) {
 	}
 	c.acct = acct
 	return acct, nil
-}
-
-// accountFor is the account's URL where one of the CAA records binds any of the
-// CA's identities to an account, empty where none does. The account is read from
-// storage, or registered, for it: which one a record means cannot be told before.
-func (c *ca) accountFor(ctx context.Context, set []CAA, identities []string) (string, error) {
-	for _, r := range set {
-		domain, params := parseIssue(r.Value)
-		if _, bound := params["accounturi"]; bound && names(identities, domain) {
-			acct, err := c.account(ctx)
-			return acct.Location, err
-		}
-	}
-	return "", nil
 }
 
 // forgetAccount drops an account that the CA no longer has, so that the next
@@ -179,13 +171,22 @@ func (c *ca) saveAccount(ctx context.Context, acct acme.Account) error {
 func (c *ca) lookUpAccount(ctx context.Context) (acme.Account, error) {
 	key, err := certmagic.PEMDecodePrivateKey([]byte(c.auth.AccountKeyPEM))
 	if err != nil {
-		return acme.Account{}, &failure{class: ClassOperator, err: err, message: "account_key is not a private key in PEM: " + cut(err.Error(), 200)}
+		return acme.Account{}, &failure{class: ClassOperator, err: err, account: true, message: "account_key is not a private key in PEM: " + cut(err.Error(), 200),
+			mend: "The operator sets `account_key` to one and reloads"}
 	}
-	acct, err := c.client.GetAccount(ctx, acme.Account{PrivateKey: key})
+	asked, cancel, err := c.within(ctx)
+	if err != nil {
+		return acme.Account{}, err
+	}
+	defer cancel()
+	acct, err := c.client.GetAccount(asked, acme.Account{PrivateKey: key})
 	if err != nil {
 		return acct, fmt.Errorf("looking up account: %w", err)
 	}
-	return acct, c.saveAccount(ctx, acct)
+	if acct.Status != acme.StatusValid {
+		return acct, acme.Problem{Type: acme.ProblemTypeUnauthorized, Status: 403, Detail: "the account is " + cut(acct.Status, 40)}
+	}
+	return acct, c.saveAccount(context.WithoutCancel(ctx), acct)
 }
 
 func (c *ca) register(ctx context.Context, email string) (acme.Account, error) {
@@ -212,21 +213,27 @@ func (c *ca) register(ctx context.Context, email string) (acme.Account, error) {
 	if email != "" {
 		acct.Contact = []string{"mailto:" + email}
 	}
-	eab, err := c.binding(ctx, email)
+	asked, cancel, err := c.within(ctx)
+	if err != nil {
+		return acct, err
+	}
+	defer cancel()
+	eab, err := c.binding(asked, email)
 	if err != nil {
 		return acct, err
 	}
 	if eab != nil {
-		if err := acct.SetExternalAccountBinding(ctx, c.client, *eab); err != nil {
-			return acct, &failure{class: ClassOperator, err: err, message: "binding the external account (eab) failed: " + cut(err.Error(), 200)}
+		if err := acct.SetExternalAccountBinding(asked, c.client, *eab); err != nil {
+			return acct, &failure{class: ClassOperator, err: err, account: true, message: "binding the external account (eab) failed: " + cut(err.Error(), 200),
+				mend: c.mend("eab", acme.Problem{})}
 		}
 	}
-	acct, err = c.client.NewAccount(ctx, acct)
+	acct, err = c.client.NewAccount(asked, acct)
 	if err != nil {
 		return acct, fmt.Errorf("registering account: %w", err)
 	}
 	c.log.Info("account registered", zap.String("ca", c.key), zap.Strings("contact", acct.Contact))
-	return acct, c.saveAccount(ctx, acct)
+	return acct, c.saveAccount(context.WithoutCancel(ctx), acct)
 }
 
 // contactOf is the address under which certmagic files an account.

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
@@ -33,6 +34,9 @@ type ca struct {
 	naming     sync.Once
 	named      string                   // ledgerKey, once it was asked for
 	identities atomic.Pointer[[]string] // as the directory told them
+	identity   string                   // of the account, as the issuer line says
+	accepted   atomic.Bool              // the CA has taken the account, and not refused it since
+	turn       chan struct{}            // held by who finds that out
 	accountMu  sync.Mutex
 	acct       acme.Account
 }
@@ -69,12 +73,14 @@ func newCA(a Authority, cfg *certmagic.Config, ratio float64, log *zap.Logger) *
 		cfg:   cfg,
 		ratio: ratio,
 		log:   log,
+
+		identity: a.identity(),
+		turn:     make(chan struct{}, 1),
 		client: &acme.Client{
-			Directory:    a.directory(),
-			HTTPClient:   &http.Client{Transport: transport{next}, Timeout: certmagic.HTTPTimeout},
-			UserAgent:    agent,
-			PollInterval: firstPoll, // and paced from there
-			PollTimeout:  a.timeout(),
+			Directory:   a.directory(),
+			HTTPClient:  &http.Client{Transport: transport{next}, Timeout: certmagic.HTTPTimeout},
+			UserAgent:   agent,
+			PollTimeout: -1, // acmez does not wait for an order: it would for as long as the CA says
 			Logger: slog.New(zapslog.NewHandler(log.Core(), zapslog.WithName("acme"),
 				zapslog.AddStacktraceAt(slog.Level(127)))),
 		},
@@ -89,6 +95,19 @@ func (a Authority) timeout() time.Duration {
 }
 
 func (c *ca) storage() certmagic.Storage { return c.cfg.Storage }
+
+// within bounds a call to the CA. What acmez fetches first, the directory, is
+// fetched here in a shorter time, because it keeps every other CA's waiting.
+func (c *ca) within(ctx context.Context) (context.Context, context.CancelFunc, error) {
+	first, cancel := context.WithTimeout(ctx, directoryTimeout)
+	_, err := c.client.GetDirectory(first)
+	cancel()
+	if err != nil {
+		return nil, nil, fmt.Errorf("reading the directory: %w", err)
+	}
+	ctx, cancel = context.WithTimeout(ctx, callTimeout)
+	return ctx, cancel, nil
+}
 
 // ledgerKey names CA and account in the ledger, without asking anyone.
 func (c *ca) ledgerKey() string {
@@ -105,6 +124,8 @@ func (c *ca) ledgerKey() string {
 // caaIdentities are the CAA issuer domain names that the CA answers to: as its
 // directory says, else as is known of it.
 func (c *ca) caaIdentities(ctx context.Context) ([]string, error) {
+	ctx, cancel := context.WithTimeout(ctx, directoryTimeout)
+	defer cancel()
 	dir, err := c.client.GetDirectory(ctx)
 	if err != nil {
 		return nil, err

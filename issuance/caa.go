@@ -12,8 +12,8 @@ type caaVerdict struct {
 	// methods are the challenge types that are permitted (RFC 8657 section 4);
 	// nil: any.
 	methods []string
-	// message says what forbids it and which line to add.
-	message string
+	// message says what forbids it, mend who changes what.
+	message, mend string
 }
 
 // permits reports whether a challenge type may be used.
@@ -41,7 +41,8 @@ func evaluateCAA(hostname string, set []CAA, identities []string, accountURI str
 			}
 		default:
 			if c.Flag&128 != 0 {
-				return caaVerdict{message: fmt.Sprintf("the CAA record %s is critical and of a kind that CAs do not know; remove it or its critical flag", caaLine(c))}
+				return caaVerdict{message: fmt.Sprintf("the CAA record %s is critical and of a kind that CAs do not know", caaLine(c)),
+					mend: "Whoever runs that zone removes it, or its critical flag"}
 			}
 		}
 	}
@@ -77,9 +78,8 @@ func evaluateCAA(hostname string, set []CAA, identities []string, accountURI str
 		return caaVerdict{allowed: true} // no issue property restricts nothing (section 4.2)
 	}
 	if !verdict.allowed {
-		verdict.message = fmt.Sprintf("found %s; add: %s",
-			cut(strings.Join(present, ", "), 200),
-			caaLine(CAA{Domain: set[0].Domain, Tag: tag, Value: value}))
+		verdict.message = "found " + cut(strings.Join(present, ", "), 200)
+		verdict.mend = "Whoever runs that zone has to add: " + caaLine(CAA{Domain: set[0].Domain, Tag: tag, Value: value})
 	}
 	return verdict
 }

@@ -25,8 +25,8 @@ func TestCAAOfAnotherAccountCausesNoOrder(t *testing.T) {
 		if !o.Mended {
 			t.Error("the mend is told, and not said to be")
 		}
-		if want := `add: example.com. CAA 0 issue "ca.test; accounturi=` + w.ca.srv.URL + "/account/"; !strings.Contains(o.Message, want) {
-			t.Errorf("message %q lacks %q", o.Message, want)
+		if want := `add: example.com. CAA 0 issue "ca.test; accounturi=` + w.ca.srv.URL + "/account/"; !strings.Contains(o.Mend, want) {
+			t.Errorf("mend %q lacks %q", o.Mend, want)
 		}
 	}
 	forbidden("a.example.com", "ca.test; accounturi="+w.ca.srv.URL+"/account/another")

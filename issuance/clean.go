@@ -39,7 +39,11 @@ func (j *job) clean(ctx context.Context, before, after *record) {
 	}
 	for _, key := range ordered {
 		if after.Order == nil || after.Order.CA != key {
-			j.removed(j.delete(ctx, key, orderKey(key, j.hostname)))
+			keys := []string{orderKey(key, j.hostname)}
+			if o := before.Order; o.at(key) && o.Method != "" { // its challenge was left in place
+				keys = append(keys, challengeKey(key, j.hostname))
+			}
+			j.removed(j.delete(ctx, key, keys...))
 		}
 	}
 	if before.has() && after.has() && before.CA != after.CA {

@@ -58,6 +58,17 @@ func (s *Scheduler) sort() bool {
 	if now.Sub(s.sorted) > resortInterval {
 		s.reroute() // what waited long may have become pressing
 	}
+	moved := 0
+	for e := range s.freed {
+		if moved == batch {
+			return true
+		}
+		moved++
+		delete(s.freed, e)
+		if e.flight == nil {
+			s.place(e, now)
+		}
+	}
 	for range batch {
 		if n := len(s.stale); n > 0 {
 			if it := s.stale[n-1].plan.pop(); it != nil {
@@ -177,6 +188,7 @@ func (s *Scheduler) takeUp(ctx context.Context, e *entry, st step, l *lane, now 
 	ctx, cancel := context.WithCancel(ctx)
 	f := &flight{began: now, order: st == stepOrder, ocsp: st == stepOCSP, cancel: cancel, done: make(chan struct{})}
 	e.flight, e.soon = f, false
+	told := e.working() != nil
 	if f.order {
 		s.flying++
 		f.ca = c.auth.host()
@@ -199,7 +211,7 @@ func (s *Scheduler) takeUp(ctx context.Context, e *entry, st step, l *lane, now 
 	}
 	return func() {
 		defer cancel()
-		if f.order {
+		if f.order && !told {
 			s.cfg.OnChange(job.hostname)
 		}
 		s.land(ctx, e, job.run(ctx))

@@ -32,6 +32,8 @@ const (
 	ClassCAA Class = "caa"
 	// ClassLimited: the CA asked to wait.
 	ClassLimited Class = "limited"
+	// ClassWorking: the CA has not decided yet and is asked again.
+	ClassWorking Class = "working"
 	// ClassRefused: the CA refuses this name for good.
 	ClassRefused Class = "refused"
 )
@@ -43,6 +45,8 @@ const (
 	scopeName   scope = "name"   // one hostname
 	scopeDomain scope = "domain" // the hostnames of a registered domain
 	scopeCA     scope = "ca"     // everything asked of the CA with this account
+	// scopeAccount is scopeCA for a fault of the account, while it is that one.
+	scopeAccount scope = "account"
 )
 
 // failure is an error with what follows from it.
@@ -52,9 +56,17 @@ type failure struct {
 	scope   scope
 	until   time.Time
 	message string
-	err     error
+	// mend says, in a sentence, who must act and how; empty: as the class says.
+	mend string
+	err  error
+	// account: our account at the CA is at fault, and kept: that is in the ledger.
+	account, kept bool
 	// down: the CA gave no proper answer.
 	down bool
+	// spent: the order is of no use any more.
+	spent bool
+	// working is set for ClassWorking; until then is when the CA wants to be asked.
+	working *progress
 }
 
 func (f *failure) Error() string { return f.message }
@@ -63,7 +75,7 @@ func (f *failure) Unwrap() error { return f.err }
 // elsewhere reports whether another CA may well succeed.
 func (f *failure) elsewhere() bool {
 	switch f.class {
-	case ClassCustomer, ClassDNS, ClassEdge:
+	case ClassCustomer, ClassDNS, ClassEdge, ClassWorking:
 		return false
 	}
 	return true

@@ -17,8 +17,19 @@ type orderRef struct {
 	CA      string `json:"ca"`
 	Account string `json:"account"`
 	URL     string `json:"url"`
-	// Placed is when, in Unix seconds.
+	// Placed is when, in Unix seconds, as all times here.
 	Placed int64 `json:"placed"`
+	// Since is when the CA was first found to be still at work; 0: it was not.
+	Since int64 `json:"since,omitempty"`
+	// Next is when it is asked again, after Asked times.
+	Next  int64 `json:"next,omitempty"`
+	Asked int   `json:"asked,omitempty"`
+	// Method is the challenge that it validates, last begun at Begun; empty while
+	// it signs.
+	Method string `json:"method,omitempty"`
+	Begun  int64  `json:"begun,omitempty"`
+	// Elsewhere: the other CAs were asked meanwhile.
+	Elsewhere bool `json:"elsewhere,omitempty"`
 }
 
 // flow is one run through RFC 8555 section 7.1 for one hostname.
@@ -37,11 +48,18 @@ type flow struct {
 	// key of an order of before is still there.
 	csr   func(ctx context.Context) ([]byte, error)
 	known bool
+	// alone runs what shows whether the CA accepts the account.
+	alone func(ctx context.Context, do func() (accepted bool, err error)) error
 	// allow is asked before a new order is placed, placed told once it is.
 	allow  func(replaces bool) error
 	placed func(ctx context.Context, ref orderRef) error
 	// began is told which challenge is being tried.
 	began func(method string)
+	// patience is how long the CA is waited for here; repeated: it was found at
+	// work before, so it is asked once.
+	patience time.Duration
+	repeated bool
+	now      func() time.Time
 	// proven is the challenge type of an order of before that needs no more.
 	proven string
 }
@@ -55,33 +73,55 @@ type result struct {
 // run obtains the certificate. Errors carry acme.Problem, *heldError or *failure.
 func (f *flow) run(ctx context.Context) (result, error) {
 	for attempt := 0; ; attempt++ {
-		acct, err := f.ca.account(ctx)
-		if err != nil {
-			return result{}, err
+		var acct acme.Account
+		var order acme.Order
+		err := f.alone(ctx, func() (accepted bool, err error) {
+			acct, order, err = f.begin(ctx, attempt > 1)
+			return err == nil, err
+		})
+		var res result
+		if err == nil {
+			res, err = f.once(ctx, acct, order)
 		}
-		res, err := f.once(ctx, acct)
 		var p acme.Problem
-		if err == nil || attempt > 1 || !errors.As(err, &p) {
+		if err == nil || attempt > 1 || !errors.As(err, &p) || p.Type != acme.ProblemTypeAccountDoesNotExist || errors.As(err, new(*failure)) {
 			return res, err
 		}
-		switch p.Type {
-		case acme.ProblemTypeAccountDoesNotExist:
-			if err := f.ca.forgetAccount(ctx, acct); err != nil {
-				return res, &failure{class: ClassOperator, message: cut(err.Error(), 200), err: err}
-			}
-			f.resume = nil
-		default:
-			return res, err
+		if err := f.ca.forgetAccount(ctx, acct); err != nil {
+			return res, &failure{class: ClassOperator, message: cut(err.Error(), 200), err: err}
 		}
+		if f.repeated {
+			return res, gone("the certificate authority does not know the account any more")
+		}
+		f.resume = nil
 	}
 }
 
-func (f *flow) once(ctx context.Context, acct acme.Account) (result, error) {
-	var res result
-	order, err := f.order(ctx, acct)
+// begin finds or registers the account and takes up, or places, the order with
+// it. A fault of the account comes back as such; last: an account that the CA does
+// not know is one, though it could be registered anew.
+func (f *flow) begin(ctx context.Context, last bool) (acme.Account, acme.Order, error) {
+	acct, err := f.ca.account(ctx)
 	if err != nil {
-		return res, err
+		if fault := f.ca.faulty(err, acct, f.hostname, true); fault != nil {
+			err = fault
+		}
+		return acct, acme.Order{}, err
 	}
+	order, err := f.order(ctx, acct)
+	var p acme.Problem
+	if unknown := errors.As(err, &p) && p.Type == acme.ProblemTypeAccountDoesNotExist; unknown && !last && f.ca.auth.AccountKeyPEM == "" {
+		return acct, order, err
+	}
+	if fault := f.ca.faulty(err, acct, f.hostname, false); fault != nil {
+		err = fault
+	}
+	return acct, order, err
+}
+
+func (f *flow) once(ctx context.Context, acct acme.Account, order acme.Order) (result, error) {
+	var res result
+	var err error
 	res.method = f.proven
 	if order.Status == acme.StatusPending {
 		for _, url := range order.Authorizations {
@@ -95,17 +135,13 @@ func (f *flow) once(ctx context.Context, acct acme.Account) (result, error) {
 		}
 	}
 	if order.Status != acme.StatusValid {
-		der, err := f.csr(ctx)
-		if err != nil {
+		if order, err = f.finish(ctx, acct, order); err != nil {
 			return res, err
 		}
-		if order, err = f.ca.client.FinalizeOrder(paced(ctx), acct, order, der); err != nil {
-			return res, fmt.Errorf("finalizing order: %w", err)
-		}
 	}
-	chains, err := f.ca.client.GetCertificateChain(ctx, acct, order.Certificate)
+	chains, err := f.download(ctx, acct, order)
 	if err != nil {
-		return res, fmt.Errorf("downloading certificate: %w", err)
+		return res, err
 	}
 	if len(chains) == 0 {
 		return res, errors.New("downloading certificate: the certificate authority sent none")
@@ -114,10 +150,26 @@ func (f *flow) once(ctx context.Context, acct acme.Account) (result, error) {
 	return res, nil
 }
 
+func (f *flow) download(ctx context.Context, acct acme.Account, order acme.Order) ([]acme.Certificate, error) {
+	ctx, cancel, err := f.ca.within(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer cancel()
+	chains, err := f.ca.client.GetCertificateChain(ctx, acct, order.Certificate)
+	if err != nil {
+		return nil, fmt.Errorf("downloading certificate: %w", err)
+	}
+	return chains, nil
+}
+
 // order takes up the order of before, if it is still of use, or places one.
 func (f *flow) order(ctx context.Context, acct acme.Account) (acme.Order, error) {
+	if f.repeated {
+		return f.again(ctx, acct)
+	}
 	if r := f.resume; r != nil && r.CA == f.ca.key && r.Account == acct.Location {
-		order, err := f.recall(ctx, acct, r.URL)
+		order, err := f.look(ctx, acct, r.URL)
 		var p acme.Problem
 		switch {
 		case err != nil && !errors.As(err, &p):
@@ -129,7 +181,7 @@ func (f *flow) order(ctx context.Context, acct acme.Account) (acme.Order, error)
 			return order, nil
 		default:
 			f.proven = f.tidy(ctx, acct, order.Authorizations)
-			if order.Status == acme.StatusReady || order.Status == acme.StatusValid && f.known {
+			if order.Status == acme.StatusReady || (order.Status == acme.StatusValid || order.Status == acme.StatusProcessing) && f.known {
 				return order, nil
 			}
 		}
@@ -148,7 +200,12 @@ func (f *flow) order(ctx context.Context, acct acme.Account) (acme.Order, error)
 		until := time.Now().Add(f.ca.auth.Lifetime).Truncate(time.Second)
 		want.NotAfter = &until
 	}
-	order, err := f.ca.client.NewOrder(ctx, acct, want)
+	call, cancel, err := f.ca.within(ctx)
+	if err != nil {
+		return acme.Order{}, err
+	}
+	order, err := f.ca.client.NewOrder(call, acct, want)
+	cancel()
 	if f.replaces != "" && refusesReplaces(err) {
 		f.ca.log.Warn("the certificate authority does not take an order that names the certificate it replaces; it is placed without",
 			zap.String("hostname", f.hostname), zap.String("replaces", f.replaces), zap.Error(err))
@@ -178,28 +235,12 @@ func refusesReplaces(err error) bool {
 	return false
 }
 
-// recall reads an order of before; one that the CA is signing is waited for.
-func (f *flow) recall(ctx context.Context, acct acme.Account, url string) (acme.Order, error) {
-	for end := time.Now().Add(f.ca.auth.timeout()); ; {
-		order, err := f.ca.client.GetOrder(ctx, acct, acme.Order{Location: url})
-		order.Location = url
-		if err != nil || order.Status != acme.StatusProcessing || !f.known || time.Now().After(end) {
-			return order, err
-		}
-		select {
-		case <-time.After(time.Second):
-		case <-ctx.Done():
-			return order, context.Cause(ctx)
-		}
-	}
-}
-
 // authorize proves control for one authorization and returns the challenge
 // type used; empty if it was valid already.
 func (f *flow) authorize(ctx context.Context, acct acme.Account, url string) (string, error) {
-	authz, err := f.ca.client.GetAuthorization(ctx, acct, url)
+	authz, err := f.authorization(ctx, acct, url)
 	if err != nil {
-		return "", fmt.Errorf("reading authorization: %w", err)
+		return "", err
 	}
 	switch authz.Status {
 	case acme.StatusValid:
@@ -209,6 +250,9 @@ func (f *flow) authorize(ctx context.Context, acct acme.Account, url string) (st
 		return provenBy(authz), nil
 	case acme.StatusPending:
 	default:
+		if f.resume != nil {
+			f.withdrawAll(ctx, authz)
+		}
 		return "", authzError(authz)
 	}
 	chal, err := f.pick(authz)
@@ -222,13 +266,31 @@ func (f *flow) authorize(ctx context.Context, acct acme.Account, url string) (st
 	if err != nil {
 		return "", &failure{class: ClassPassing, err: err, message: "putting the challenge in place failed: " + cut(err.Error(), 200)}
 	}
-	defer cleanUp()
-	if chal.Status != acme.StatusProcessing {
-		if _, err := f.ca.client.InitiateChallenge(ctx, acct, chal); err != nil {
-			return chal.Type, fmt.Errorf("starting challenge: %w", err)
-		}
+	at := progress{method: chal.Type, begun: f.idle(chal)}
+	if at.begun {
+		err = f.initiate(ctx, acct, chal)
 	}
-	return chal.Type, f.await(ctx, acct, url)
+	switch {
+	case err != nil:
+	case f.repeated:
+		err = f.atWork(ctx, at)
+	default:
+		err = f.await(ctx, acct, url, at)
+	}
+	var left *failure
+	if !errors.As(err, &left) || left.class != ClassWorking {
+		cleanUp() // else the CA is going to look at it
+	}
+	return chal.Type, err
+}
+
+// idle reports whether the CA must be told to validate: at first, and again
+// after a long time, because some leave a validation that failed pending.
+func (f *flow) idle(chal acme.Challenge) bool {
+	if f.repeated {
+		return f.now().Sub(unix(f.resume.Begun)) > f.ca.auth.timeout()
+	}
+	return chal.Status != acme.StatusProcessing
 }
 
 // pick chooses among the challenges that the CA offers.
@@ -269,40 +331,6 @@ func (f *flow) present(ctx context.Context, chal acme.Challenge) (cleanUp func()
 		return nil, err
 	}
 	return cleanUp, nil
-}
-
-// await polls an authorization until it is decided. The pauses grow from
-// firstPoll to lastPoll; a Retry-After of the CA lengthens them.
-func (f *flow) await(ctx context.Context, acct acme.Account, url string) error {
-	deadline := time.NewTimer(f.ca.auth.timeout())
-	defer deadline.Stop()
-	t, _ := ctx.Value(traceKey{}).(*trace)
-	for pause := firstPoll; ; pause = min(pause*2, lastPoll) {
-		wait := pause
-		if t != nil {
-			if after := t.retryAfter(); !after.IsZero() {
-				wait = max(wait, min(after.Sub(t.now()), time.Minute))
-			}
-		}
-		select {
-		case <-time.After(wait):
-		case <-deadline.C:
-			return &failure{class: ClassPassing, message: "the certificate authority did not finish validating within " + shortDuration(f.ca.auth.timeout())}
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
-		authz, err := f.ca.client.GetAuthorization(ctx, acct, url)
-		if err != nil {
-			return fmt.Errorf("reading authorization: %w", err)
-		}
-		switch authz.Status {
-		case acme.StatusValid:
-			return nil
-		case acme.StatusPending:
-		default:
-			return authzError(authz)
-		}
-	}
 }
 
 func authzError(authz acme.Authorization) error {

@@ -55,6 +55,8 @@ type trouble struct {
 	Class   Class  `json:"class"`
 	Count   int    `json:"count"`
 	Message string `json:"message"`
+	// Mend says who must act and how, empty if the class does.
+	Mend string `json:"mend,omitempty"`
 	// Method is the challenge type that failed, empty if none was tried.
 	Method string `json:"method,omitempty"`
 	// Until is when the next try is due; 0: not by itself.

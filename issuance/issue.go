@@ -179,6 +179,9 @@ func (s *Scheduler) refuses(e *entry, c *ca, hostname string) error {
 	if h, held := s.ledger.held(c, e.hostname, now); held {
 		return fmt.Errorf("issuing for %s: %s is left alone until %s: %s", e.hostname, c.auth.host(), stamp(h.Until), h.Reason)
 	}
+	if o := e.working(); o.at(c.key) {
+		return fmt.Errorf("issuing for %s: %s", e.hostname, o.told(c.auth.host()))
+	}
 	if t := troubleOf(e); t != nil && (t.Until == 0 || unix(t.Until).After(now)) {
 		return fmt.Errorf("issuing for %s: the last try failed: %s", e.hostname, t.Message)
 	}

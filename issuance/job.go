@@ -84,6 +84,7 @@ func (j *job) order(ctx context.Context) landing {
 		return landing{rec: j.rec, save: true, looked: true}
 	}
 	var last landing
+	var waited *landing // of a CA that takes its time, while others are asked
 	for i, again := 0, false; i < len(j.cas); i++ {
 		c := j.cas[i]
 		j.s.mu.Lock()
@@ -103,9 +104,20 @@ func (j *job) order(ctx context.Context) landing {
 			return landing{rec: j.rec, save: true, looked: true}
 		}
 		if errors.Is(f, errBudget) {
+			if waited != nil {
+				return *waited
+			}
 			return landing{rec: j.rec, save: j.rec.Order != nil, quiet: true}
 		}
 		last = j.failed(ctx, c, j.flight.challenge, f)
+		if f.class == ClassWorking && j.overdue(c) {
+			o := *j.rec.Order
+			o.Elsewhere = true
+			kept := last
+			kept.rec.Order, kept.save = &o, true
+			waited, j.rec.Order = &kept, nil
+			continue
+		}
 		if ctx.Err() != nil {
 			break
 		}
@@ -118,6 +130,9 @@ func (j *job) order(ctx context.Context) landing {
 			break
 		}
 	}
+	if waited != nil {
+		return *waited
+	}
 	return last
 }
 
@@ -125,26 +140,16 @@ func (j *job) order(ctx context.Context) landing {
 func (j *job) obtain(ctx context.Context, c *ca, keys requester) (result, *failure) {
 	ctx, tr, done := withTrace(ctx, j.s.now, j.gate(c))
 	defer done()
-	methods, f := j.s.methods(ctx, c, j.want, j.pressing())
-	if h := tr.hold(); h != nil {
-		return result{}, classify(h, j.hostname)
-	}
+	methods, f := j.ready(ctx, c, tr)
 	if f != nil {
 		return result{}, f
-	}
-	j.ways = len(methods)
-	if t := j.rec.Trouble; t != nil && len(methods) > 1 && methods[0] == t.Method {
-		methods = append(slices.Clone(methods[1:]), t.Method) // what failed last time is not tried first again
-	}
-	if o := j.rec.Order; o == nil || o.CA != c.key { // else the CA may be looking at its challenge right now
-		if methods, f = j.s.reach.possible(ctx, c, j.hostname, j.s.cfg.Edge(), methods); f != nil {
-			return result{}, f
-		}
 	}
 	fl := &flow{
 		ca: c, challenges: j.s.cfg.Challenges, hostname: j.hostname, methods: methods,
 		replaces: j.rec.replaces(j.want, c), resume: j.rec.Order,
 		csr: keys.csr, known: keys.known(ctx),
+		patience: j.s.patience, now: j.s.now,
+		alone: func(ctx context.Context, do func() (bool, error)) error { return j.s.alone(ctx, c, do) },
 		began: func(method string) {
 			j.s.mu.Lock()
 			j.flight.challenge = method
@@ -173,13 +178,19 @@ func (j *job) obtain(ctx context.Context, c *ca, keys requester) (result, *failu
 			return nil
 		},
 	}
+	if fl.repeated = j.rec.Order.at(c.key); fl.repeated {
+		fl.patience = 0
+	}
 	res, err := fl.run(ctx)
 	if h := tr.hold(); h != nil {
 		err = h
 	}
 	var p acme.Problem
 	f = classify(err, j.hostname)
-	if err == nil || errors.As(err, &p) || f.down && ctx.Err() == nil { // else nothing was learnt
+	if fault := c.faultLater(err, j.hostname); fault != nil {
+		f = fault
+	}
+	if err == nil || errors.As(err, &p) || f.class == ClassWorking || f.down && ctx.Err() == nil { // else nothing was learnt
 		j.s.ledger.answered(c, err == nil || !f.down, f.message, j.s.now())
 	}
 	switch {
@@ -191,6 +202,30 @@ func (j *job) obtain(ctx context.Context, c *ca, keys requester) (result, *failu
 		return res, &failure{class: ClassLimited, err: errBudget, message: errBudget.Error()}
 	}
 	return res, f
+}
+
+// ready looks whether a challenge can succeed and returns the types that can, best
+// first. Nothing is looked at for an order that the CA works on.
+func (j *job) ready(ctx context.Context, c *ca, tr *trace) ([]string, *failure) {
+	o := j.rec.Order
+	if o.at(c.key) {
+		return []string{o.Method}, nil
+	}
+	methods, f := j.s.methods(ctx, c, j.want, j.pressing())
+	if h := tr.hold(); h != nil {
+		return nil, classify(h, j.hostname)
+	}
+	if f != nil {
+		return nil, f
+	}
+	j.ways = len(methods)
+	if t := j.rec.Trouble; t != nil && len(methods) > 1 && methods[0] == t.Method {
+		methods = append(slices.Clone(methods[1:]), t.Method) // what failed last time is not tried first again
+	}
+	if o != nil && o.CA == c.key {
+		return methods, nil // the CA may be looking at its challenge right now
+	}
+	return j.s.reach.possible(ctx, c, j.hostname, j.s.cfg.Edge(), methods)
 }
 
 // pressing reports whether the certificate that is to be renewed expires soon.
@@ -256,6 +291,9 @@ func (j *job) failed(ctx context.Context, c *ca, method string, f *failure) land
 	if ctx.Err() != nil { // stopped, not failed; a placed order is taken up again
 		return landing{rec: j.rec, save: j.rec.Order != nil, looked: true, quiet: true}
 	}
+	if f.class == ClassWorking {
+		return j.stillWorking(c, f)
+	}
 	now := j.s.now()
 	outcome := outcomeFailed
 	switch f.class {
@@ -269,13 +307,18 @@ func (j *job) failed(ctx context.Context, c *ca, method string, f *failure) land
 	count(c.key, method, outcome)
 	j.s.log.Warn("no certificate was obtained", zap.String("hostname", j.hostname), zap.String("ca", c.key),
 		zap.String("challenge", method), zap.String("class", string(f.class)), zap.String("reason", f.message), zap.Error(f.err))
-	if f.class == ClassLimited {
-		if !errors.Is(f.err, errHeld) {
+	if f.class == ClassLimited || f.account {
+		switch {
+		case f.account:
+			j.s.fault(ctx, c, f)
+			j.rec.Order = nil // it is that account's
+			return landing{rec: j.rec, save: true, looked: true}
+		case !errors.Is(f.err, errHeld):
 			j.s.limited(ctx, c, f, j.hostname)
 		}
 		return landing{rec: j.rec, save: j.rec.Order != nil, looked: true}
 	}
-	t := &trouble{Class: f.class, Count: 1, Message: f.message, Method: method, UID: j.want.UID, Facts: factsOf(j.want)}
+	t := &trouble{Class: f.class, Count: 1, Message: f.message, Mend: f.mend, Method: method, UID: j.want.UID, Facts: factsOf(j.want)}
 	if old := j.rec.Trouble; old != nil {
 		t.Failed, t.Refused = old.Failed, old.Refused
 		if old.Class == f.class {
@@ -287,7 +330,7 @@ func (j *job) failed(ctx context.Context, c *ca, method string, f *failure) land
 		t.Failed = t.Failed[max(len(t.Failed)-maxFailed, 0):]
 		j.rec.Order = nil
 	}
-	if f.class == ClassRefused || f.class == ClassOperator {
+	if f.class == ClassRefused || f.class == ClassOperator || f.spent {
 		j.rec.Order = nil
 	}
 	if f.class == ClassRefused {

@@ -27,6 +27,10 @@ const (
 type hold struct {
 	Until  time.Time `json:"until"`
 	Reason string    `json:"reason"`
+	// Mend says who must act and how, empty if nobody needs to.
+	Mend string `json:"mend,omitempty"`
+	// Account is the identity of the account that is at fault; empty: the CA asked.
+	Account string `json:"account,omitempty"`
 	// Count is how many holds without a time to come came in a row.
 	Count int `json:"count,omitempty"`
 	// down: the CA did not ask, it does not answer. Kept in memory only.
@@ -56,6 +60,8 @@ func holdKey(c *ca, s scope, hostname string) string {
 		return c.ledgerKey() + "/name/" + hostname
 	case scopeDomain:
 		return c.ledgerKey() + "/domain/" + registeredDomain(hostname)
+	case scopeAccount:
+		return c.ledgerKey() + "/account"
 	}
 	return c.ledgerKey() + "/ca"
 }
@@ -68,8 +74,8 @@ func (l *ledger) held(c *ca, hostname string, now time.Time) (hold, bool) {
 	if len(l.holds) == 0 {
 		return worst, false
 	}
-	for _, s := range []scope{scopeCA, scopeDomain, scopeName} {
-		if h, ok := l.holds[holdKey(c, s, hostname)]; ok && h.Until.After(now) && h.Until.After(worst.Until) {
+	for _, s := range []scope{scopeCA, scopeAccount, scopeDomain, scopeName} {
+		if h, ok := l.holds[holdKey(c, s, hostname)]; ok && h.stops(c, now) && h.Until.After(worst.Until) {
 			worst = h
 		}
 	}
@@ -80,8 +86,12 @@ func (l *ledger) held(c *ca, hostname string, now time.Time) (hold, bool) {
 func (l *ledger) heldCA(c *ca, now time.Time) (hold, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	h, ok := l.holds[holdKey(c, scopeCA, "")]
-	return h, ok && h.Until.After(now)
+	for _, s := range []scope{scopeCA, scopeAccount} {
+		if h, ok := l.holds[holdKey(c, s, "")]; ok && h.stops(c, now) {
+			return h, true
+		}
+	}
+	return hold{}, false
 }
 
 // rowEnds is how long after a hold the next one is the first of another row.

@@ -13,6 +13,7 @@ const (
 	outcomeFailed   = "failed"
 	outcomeLimited  = "rate_limited"
 	outcomeForbids  = "caa_forbids"
+	outcomeWorking  = "working"   // the CA takes its time and is asked again
 	outcomeNotReady = "not_ready" // the probes spared an order that could not succeed
 )
 

@@ -44,10 +44,13 @@ func (e *entry) next(now time.Time) (step, time.Time) {
 	if e.has() && !have {
 		return stepDisown, now
 	}
-	at := now
-	if have {
+	at, order := now, e.working()
+	switch {
+	case order != nil:
+		at = unix(order.Next) // whatever DNS says now, and however soon a try is asked for
+	case have:
 		at = unix(renewal)
-	} else if !e.possible() {
+	case !e.possible():
 		return stepNone, time.Time{} // no challenge can succeed yet
 	}
 	if t := e.trouble(); t != nil {
@@ -58,7 +61,7 @@ func (e *entry) next(now time.Time) (step, time.Time) {
 		case until.After(at):
 			at = until
 		}
-		if spared := e.spared(now); !at.IsZero() && spared.After(at) {
+		if spared := e.spared(now); order == nil && !at.IsZero() && spared.After(at) {
 			at = spared
 		}
 	}

@@ -26,7 +26,7 @@ func (s *Scheduler) observe(e *entry, now time.Time) ownership.CertificateObserv
 	case e.looked || !e.wanted:
 		o.Outcome = ownership.Absent
 	}
-	o.Work, o.Message, o.Until = s.work(e, now)
+	o.Work, o.Message, o.Mend, o.Until = s.work(e, now)
 	if t := e.trouble(); o.Work == ownership.WorkCAAForbids && t != nil {
 		o.Mended = !strings.HasPrefix(t.Message, caSays) // what was found here comes with the line to add
 	}
@@ -53,22 +53,30 @@ func (s *Scheduler) Foreign(hostname, uid, owner string) bool {
 	return !parseUID(&own, uid) || own != e.packed.uid || e.packed.bits&bitUID == 0
 }
 
-// work says what is being done about an entry.
-func (s *Scheduler) work(e *entry, now time.Time) (ownership.Work, string, time.Time) {
+// work says what is being done about an entry, and after a failure who must act.
+func (s *Scheduler) work(e *entry, now time.Time) (w ownership.Work, message, mend string, until time.Time) {
+	if o := e.working(); o != nil && e.wanted && troubleOf(e) == nil {
+		if c := s.authorityOf(o.CA); c != nil {
+			if _, held := s.ledger.held(c, e.hostname, now); !held {
+				return ownership.WorkIssuing, o.told(c.auth.host()), workingMend, time.Time{}
+			}
+		}
+	}
 	if f := e.flight; f != nil && f.order {
 		// The challenge is left out: a status that changed with every step would
 		// cost a write each.
-		return ownership.WorkIssuing, "a certificate is being obtained from " + f.ca, time.Time{}
+		return ownership.WorkIssuing, "a certificate is being obtained from " + f.ca, "", time.Time{}
 	}
 	if !e.wanted || (e.flight != nil) {
-		return ownership.WorkNone, "", time.Time{}
+		return ownership.WorkNone, "", "", time.Time{}
 	}
 	if it := e.ready; it != nil && !it.lane.stale {
 		switch {
 		case it.lane.parked:
 			return s.unusable(e)
 		case it.lane.ca != nil:
-			return s.queued(e, it.lane, now)
+			w, message, until = s.queued(e, it.lane, now)
+			return w, message, "", until
 		}
 	}
 	st, at := e.next(now)
@@ -76,30 +84,54 @@ func (s *Scheduler) work(e *entry, now time.Time) (ownership.Work, string, time.
 		// Due, and neither in a lane nor in flight: every CA is held.
 		switch c, h := s.leastHeld(e, now); {
 		case c == nil:
+		case h.Account != "":
+			return ownership.WorkFailed, h.Reason, h.Mend, h.Until
 		case h.down:
-			return ownership.WorkFailed, fmt.Sprintf("%s does not answer: %s", c.auth.host(), h.Reason), h.Until
+			return ownership.WorkFailed, fmt.Sprintf("%s does not answer: %s", c.auth.host(), h.Reason), "", h.Until
 		default:
-			return ownership.WorkRateLimited, fmt.Sprintf("%s asked to wait until %s: %s", c.auth.host(), stamp(h.Until), h.Reason), h.Until
+			return ownership.WorkRateLimited, fmt.Sprintf("%s asked to wait until %s: %s", c.auth.host(), stamp(h.Until), h.Reason), "", h.Until
 		}
-		return ownership.WorkQueued, "waiting for its turn", time.Time{}
+		return ownership.WorkQueued, "waiting for its turn", "", time.Time{}
 	}
 	t := troubleOf(e)
 	if t == nil {
-		return ownership.WorkNone, "", time.Time{}
+		return ownership.WorkNone, "", "", time.Time{}
 	}
-	msg := t.Message
+	msg, mend, until := t.Message, t.Mend, unix(t.Until)
+	if mend == "" {
+		mend = mends[t.Class]
+	}
 	if t.Until == 0 {
 		msg += "; it is not tried again by itself"
 	}
 	switch t.Class {
 	case ClassCAA:
-		return ownership.WorkCAAForbids, msg, unix(t.Until)
+		return ownership.WorkCAAForbids, msg, mend, until
 	case ClassDNS:
-		return ownership.WorkNone, msg, unix(t.Until)
+		return ownership.WorkNone, msg, mend, until
 	case ClassLimited:
-		return ownership.WorkRateLimited, msg, unix(t.Until)
+		return ownership.WorkRateLimited, msg, mend, until
 	}
-	return ownership.WorkFailed, msg, unix(t.Until)
+	return ownership.WorkFailed, msg, mend, until
+}
+
+// mends say who must act after a failure of a class that does not say it itself;
+// where there is none nobody needs to.
+var mends = map[Class]string{
+	ClassCustomer: "The customer has what the certificate authority met put right, as the conditions of the DNS records say; a change that is seen starts the next try at once",
+	ClassEdge:     "The operator opens ports 80 and 443 at the addresses of `edge`",
+	ClassOperator: "The operator puts right what it says, in the issuer block or the storage, and reloads",
+	ClassRefused:  "The operator asks that certificate authority, or names another one in spec.tls.certificateAuthority",
+}
+
+// authorityOf is the configured CA of a key, nil if there is none. s.mu must be held.
+func (s *Scheduler) authorityOf(key string) *ca {
+	for _, c := range s.cas() {
+		if c.key == key {
+			return c
+		}
+	}
+	return nil
 }
 
 // troubleOf is the trouble that an entry is in, nil if none.
@@ -111,17 +143,17 @@ func troubleOf(e *entry) *trouble {
 }
 
 // unusable says why no configured CA can be asked.
-func (s *Scheduler) unusable(e *entry) (ownership.Work, string, time.Time) {
+func (s *Scheduler) unusable(e *entry) (w ownership.Work, message, mend string, until time.Time) {
 	cas := s.cas()
 	if len(cas) == 0 {
-		return ownership.WorkQueued, "no certificate authority is configured; add `issuer apoxy` to the site's tls block", time.Time{}
+		return ownership.WorkQueued, "no certificate authority is configured", "The operator adds `issuer apoxy` to the site's tls block", time.Time{}
 	}
 	var have []string
 	for _, c := range cas {
 		have = append(have, c.auth.host())
 	}
 	return ownership.WorkFailed, fmt.Sprintf("spec.tls.certificateAuthority %q is not configured; configured are %s",
-		cut(e.asks(), 100), strings.Join(have, ", ")), time.Time{}
+		cut(e.asks(), 100), strings.Join(have, ", ")), "The operator names one of them in the record, or adds an `issuer apoxy` line for it", time.Time{}
 }
 
 // queued tells the place in the queue and how long that takes, both to two

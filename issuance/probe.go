@@ -43,9 +43,10 @@ func (s *Scheduler) methods(ctx context.Context, c *ca, w Want, pressing bool) (
 			msg = "a wildcard needs DNS-01: delegate _acme-challenge." + strings.TrimPrefix(w.Hostname, "*.")
 		}
 		if bogus != nil {
-			msg = cut(bogus.Error(), 300) + ", so no certificate authority would believe it and none was asked. Whoever runs that zone has it signed anew, or the DS record at the registry removed"
+			return nil, &failure{class: ClassDNS, err: bogus, message: cut(bogus.Error(), 200) + ", so no certificate authority would believe it and none was asked",
+				mend: "Whoever runs that zone has it signed anew, or the DS record at the registry removed"}
 		}
-		return nil, &failure{class: ClassDNS, err: bogus, message: msg}
+		return nil, &failure{class: ClassDNS, message: msg}
 	}
 	return s.permitted(ctx, c, w, methods, pressing)
 }
@@ -103,8 +104,9 @@ func (s *Scheduler) permitted(ctx context.Context, c *ca, w Want, methods []stri
 		if names, ierr := c.caaIdentities(ctx); ierr == nil && len(names) == 0 {
 			return methods, nil
 		}
-		return nil, &failure{class: ClassDNS, err: err, message: cut(err.Error(), 300) +
-			"; without an answer no certificate authority may issue, so none was asked. Whoever runs that name server makes it answer questions of type CAA, if only that there is nothing"}
+		return nil, &failure{class: ClassDNS, err: err, message: cut(err.Error(), 200) +
+			"; without an answer no certificate authority may issue, so none was asked",
+			mend: "Whoever runs that name server makes it answer questions of type CAA, if only that there is nothing"}
 	case err != nil || len(set) == 0:
 		return methods, nil
 	}
@@ -112,19 +114,19 @@ func (s *Scheduler) permitted(ctx context.Context, c *ca, w Want, methods []stri
 	if err != nil {
 		return nil, classify(err, w.Hostname)
 	}
-	uri, err := c.accountFor(ctx, set, identities)
+	uri, err := s.accountFor(ctx, c, set, identities)
 	if err != nil {
 		return nil, classify(err, w.Hostname)
 	}
 	verdict := evaluateCAA(w.Hostname, set, identities, uri)
 	if !verdict.allowed {
-		return nil, &failure{class: ClassCAA, message: verdict.message}
+		return nil, &failure{class: ClassCAA, message: verdict.message, mend: verdict.mend}
 	}
 	left := slices.DeleteFunc(slices.Clone(methods), func(m string) bool { return !verdict.permits(m) })
 	if len(left) == 0 {
 		return nil, &failure{class: ClassCAA, message: "the CAA records at " + dotted(set[0].Domain) +
 			" permit only the validation methods " + cut(strings.Join(verdict.methods, ", "), 100) +
-			", and " + strings.Join(methods, ", ") + " is what can be used here; permit it, or remove validationmethods"}
+			", and " + strings.Join(methods, ", ") + " is what can be used here", mend: "Whoever runs that zone permits it, or removes validationmethods"}
 	}
 	return left, nil
 }

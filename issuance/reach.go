@@ -147,7 +147,7 @@ func (r *reach) possible(ctx context.Context, c *ca, hostname string, edge Edge,
 		said = append(said, m+": "+why[m])
 	}
 	return nil, &failure{class: ClassEdge, message: cut("no certificate authority would reach this server at the addresses of `edge`, so none was asked. Seen from here, "+
-		strings.Join(said, "; ")+". Open ports 80 and 443 there, or mend `edge`", 700)}
+		strings.Join(said, "; "), 700), mend: "The operator opens ports 80 and 443 there, or mends `edge`"}
 }
 
 // trusting reports whether an order may go out although nothing is reachable

@@ -98,9 +98,9 @@ func TestAnEdgeThatNoCAReachesCausesNoOrder(t *testing.T) {
 	w, e := newEdge(t)
 	w.s.Want(Want{Hostname: www, UID: "u1", HTTP01: true})
 	o := w.until(www, "failed", worked(ownership.WorkFailed))
-	for _, said := range []string{"http-01: 203.0.113.10 port 80 refuses", "tls-alpn-01: 203.0.113.10 port 443 refuses", "Open ports 80 and 443"} {
-		if !strings.Contains(o.Message, said) {
-			t.Errorf("message %q lacks %q", o.Message, said)
+	for _, said := range []string{"http-01: 203.0.113.10 port 80 refuses", "tls-alpn-01: 203.0.113.10 port 443 refuses", "opens ports 80 and 443"} {
+		if !strings.Contains(o.Message+". "+o.Mend, said) {
+			t.Errorf("message %q, mend %q: lacks %q", o.Message, o.Mend, said)
 		}
 	}
 	if n := w.ca.count(""); n != 0 {
@@ -131,8 +131,8 @@ func TestSomebodyElseAtTheEdgeIsNamed(t *testing.T) {
 	w.s.Want(Want{Hostname: www, UID: "u1", HTTP01: true})
 	o := w.until(www, "failed", worked(ownership.WorkFailed))
 	for _, said := range []string{`port 80 answers with 404 from "nginx" in place of the challenge`, "port 443 answers with another certificate"} {
-		if !strings.Contains(o.Message, said) {
-			t.Errorf("message %q lacks %q", o.Message, said)
+		if !strings.Contains(o.Message+". "+o.Mend, said) {
+			t.Errorf("message %q, mend %q: lacks %q", o.Message, o.Mend, said)
 		}
 	}
 	if n := w.ca.count(""); n != 0 {

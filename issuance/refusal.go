@@ -36,6 +36,6 @@ func (j *job) refused(t *trouble, c *ca) {
 	}
 	t.Until = j.s.now().Unix()
 	if old := j.rec.Trouble; old != nil && old.Class != ClassRefused {
-		t.Class, t.Count, t.Message, t.Method, t.Until = old.Class, old.Count, old.Message, old.Method, old.Until
+		t.Class, t.Count, t.Message, t.Mend, t.Method, t.Until = old.Class, old.Count, old.Message, old.Mend, old.Method, old.Until
 	}
 }

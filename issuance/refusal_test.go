@@ -101,7 +101,7 @@ func TestAFailureElsewhereDoesNotLengthenAHold(t *testing.T) {
 	w := newWorld(t)
 	w.ca.answering(&injected{status: 429, header: map[string]string{"Retry-After": "600"}, problem: acme.Problem{Type: acme.ProblemTypeRateLimited, Detail: "busy"}})
 	other := w.second()
-	other.answering(&injected{status: 403, problem: acme.Problem{Type: acme.ProblemTypeExternalAccountRequired}})
+	other.answering(&injected{status: 403, problem: acme.Problem{Type: acme.ProblemTypeBadCSR}})
 	w.dns.delegate("api.example.com")
 	w.s.Want(Want{Hostname: "api.example.com", UID: "u1", DNS01: true})
 	for n := range 3 {

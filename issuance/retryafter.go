@@ -19,6 +19,9 @@ import (
 // longestHold bounds what a CA can ask of us: beyond it a header is a mistake.
 const longestHold = 14 * 24 * time.Hour
 
+// longestAnswer bounds what is read of one answer of a CA, in octets.
+const longestAnswer = 1 << 20
+
 // parseRetryAfter reads a Retry-After header in both forms (RFC 9110 section
 // 10.2.3). The zero time: absent or malformed.
 func parseRetryAfter(header string, now time.Time) time.Time {
@@ -153,11 +156,7 @@ func (rt transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if t == nil {
 		return rt.next.RoundTrip(req)
 	}
-	err := pace(req.Context())
-	if err == nil {
-		err = t.before()
-	}
-	if err != nil {
+	if err := t.before(); err != nil {
 		if req.Body != nil {
 			req.Body.Close()
 		}
@@ -165,6 +164,7 @@ func (rt transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	resp, err := rt.next.RoundTrip(req)
 	if err == nil {
+		resp.Body = http.MaxBytesReader(nil, resp.Body, longestAnswer)
 		t.observed(resp)
 	}
 	return resp, err

@@ -122,7 +122,7 @@ func (j *job) revoke(ctx context.Context, reason int) error {
 	defer done()
 	asked, cancel := context.WithTimeout(asked, time.Minute)
 	defer cancel()
-	acct, err := c.account(asked)
+	acct, err := j.s.accountOf(asked, c)
 	if err == nil {
 		err = c.client.RevokeCertificate(asked, acct, st.leaf, acct.PrivateKey, reason)
 	}

@@ -1,6 +1,7 @@
 package issuance
 
 import (
+	"maps"
 	"time"
 )
 
@@ -40,6 +41,8 @@ func (s *Scheduler) place(e *entry, now time.Time) {
 
 func (s *Scheduler) unplace(e *entry) {
 	s.due.at(e, time.Time{})
+	delete(s.putOff, e)
+	delete(s.freed, e)
 	if e.ready != nil {
 		e.ready.lane.plan.drop(e.ready)
 		e.ready = nil
@@ -67,6 +70,14 @@ func (s *Scheduler) route(e *entry, st step, now time.Time) {
 		s.enter(e, s.parked, now)
 		return
 	}
+	if o := e.working(); o != nil { // its CA goes first, and what it needs of the budget is spent
+		for _, c := range cas {
+			if _, held := s.ledger.held(c, e.hostname, now); o.at(c.key) && !held {
+				s.queue(e, c.key, c, true, now)
+				return
+			}
+		}
+	}
 	var release time.Time
 	for _, c := range cas {
 		h, held := s.ledger.held(c, e.hostname, now)
@@ -78,6 +89,7 @@ func (s *Scheduler) route(e *entry, st step, now time.Time) {
 			release = h.Until
 		}
 	}
+	s.putOff[e] = true
 	s.due.at(e, release.Add(resumeJitter(release.Sub(now), fraction(e.hostname+release.String()))))
 }
 
@@ -143,4 +155,10 @@ func (s *Scheduler) reroute() {
 		l.stale = true
 	}
 	s.parked = &lane{parked: true}
+	if len(s.freed) == 0 {
+		s.freed, s.putOff = s.putOff, s.freed
+	} else {
+		maps.Copy(s.freed, s.putOff)
+		clear(s.putOff)
+	}
 }

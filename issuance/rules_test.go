@@ -118,7 +118,7 @@ func TestCAA(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			v := evaluateCAA(tt.host, tt.set, ids, tt.uri)
-			if v.allowed != tt.allowed || strings.Join(v.methods, ",") != tt.methods || !strings.Contains(v.message, tt.says) {
+			if v.allowed != tt.allowed || strings.Join(v.methods, ",") != tt.methods || !strings.Contains(v.message+". "+v.mend, tt.says) {
 				t.Errorf("got %+v", v)
 			}
 			if !v.allowed && v.message == "" {

@@ -61,6 +61,8 @@ type Scheduler struct {
 	// handshakes bounds the issuances that handshakes wait for.
 	handshakes chan struct{}
 	responders responders
+	// patience is how long an order waits in its slot for its CA.
+	patience time.Duration
 
 	mu      sync.Mutex
 	gens    []*Issuers // live configurations, the current one last
@@ -70,13 +72,15 @@ type Scheduler struct {
 	entries map[string]*entry
 	due     dueHeap
 	lanes   map[string]*lane
-	parked  *lane          // due, but no configured CA may be used
-	stale   []*lane        // of before the last reroute, being emptied
-	flying  int            // orders
-	booked  map[string]int // orders that are to be spent yet, by CA and account
-	looking int            // other steps, but
-	asking  int            // OCSP responders
-	sorted  time.Time      // when all due work was last routed
+	parked  *lane           // due, but no configured CA may be used
+	putOff  map[*entry]bool // due, but every CA is held
+	freed   map[*entry]bool // put off, being looked at anew after a change of issuers
+	stale   []*lane         // of before the last reroute, being emptied
+	flying  int             // orders
+	booked  map[string]int  // orders that are to be spent yet, by CA and account
+	looking int             // other steps, but
+	asking  int             // OCSP responders
+	sorted  time.Time       // when all due work was last routed
 }
 
 // New returns a Scheduler that does nothing before Run.
@@ -97,9 +101,9 @@ func New(cfg Config) *Scheduler {
 		cfg.OnChange = func(string) {}
 	}
 	s := &Scheduler{
-		cfg: cfg, log: cfg.Logger, now: cfg.Now, ledger: newLedger(cfg.Store), reach: newReach(cfg.Now),
+		cfg: cfg, log: cfg.Logger, now: cfg.Now, patience: defaultPatience, ledger: newLedger(cfg.Store), reach: newReach(cfg.Now),
 		wake: make(chan struct{}, 1), known: make(chan struct{}), handshakes: make(chan struct{}, 8),
-		entries: map[string]*entry{}, lanes: map[string]*lane{}, booked: map[string]int{}, parked: &lane{parked: true},
+		entries: map[string]*entry{}, lanes: map[string]*lane{}, booked: map[string]int{}, putOff: map[*entry]bool{}, freed: map[*entry]bool{}, parked: &lane{parked: true},
 	}
 	if cfg.Prober != nil {
 		s.SetProber(cfg.Prober)

@@ -216,8 +216,8 @@ func TestCAAIsCheckedBeforeAnOrder(t *testing.T) {
 	w.dns.caa["api.example.com"] = []CAA{{Domain: "example.com", Tag: "issue", Value: "other.test"}}
 	w.s.Want(Want{Hostname: "api.example.com", UID: "u1", DNS01: true})
 	o := w.until("api.example.com", "forbidden", worked(ownership.WorkCAAForbids))
-	if !strings.Contains(o.Message, `example.com. CAA 0 issue "ca.test"`) {
-		t.Errorf("message %q", o.Message)
+	if !strings.Contains(o.Mend, `example.com. CAA 0 issue "ca.test"`) {
+		t.Errorf("mend %q", o.Mend)
 	}
 	if w.ca.count("order") != 0 {
 		t.Error("an order was placed")

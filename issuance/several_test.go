@@ -242,8 +242,8 @@ func TestIssuersComeAndGo(t *testing.T) {
 	w.dns.delegate("api.example.com")
 	w.s.Want(Want{Hostname: "api.example.com", UID: "u1", DNS01: true})
 	o := w.until("api.example.com", "parked", worked(ownership.WorkQueued))
-	if !strings.Contains(o.Message, "issuer apoxy") {
-		t.Errorf("message %q", o.Message)
+	if !strings.Contains(o.Mend, "issuer apoxy") {
+		t.Errorf("mend %q", o.Mend)
 	}
 	w.s.SetIssuers(w.is)
 	w.until("api.example.com", "certified", seen)

@@ -41,6 +41,7 @@ type testCA struct {
 	replaces *acme.Problem
 
 	mu         sync.Mutex
+	slow       *slowness
 	lifetime   time.Duration
 	responder  string // URL of the OCSP responder that certificates name
 	identities []string
@@ -48,6 +49,7 @@ type testCA struct {
 	windows    func(notBefore, notAfter time.Time) (start, end time.Time)
 	nonces     map[string]bool
 	accounts   map[string]*ecdsa.PublicKey
+	faults     map[string]acme.Problem // of accounts
 	orders     []*testOrder
 	requests   map[string]int // by first path segment
 	serial     int64
@@ -60,6 +62,21 @@ type injected struct {
 	problem acme.Problem
 }
 
+// slowness is what a CA takes its time with: "validating", "signing", or "ready":
+// to find an order ready whose authorization is.
+type slowness struct{ at, retryAfter, host string }
+
+// slows reports whether the CA takes its time with an order, and says so.
+func (ca *testCA) slows(w http.ResponseWriter, o *testOrder, at string) bool {
+	if s := ca.slow; s == nil || s.at != at || !strings.HasPrefix(o.Host, s.host) {
+		return false
+	}
+	if ca.slow.retryAfter != "" {
+		w.Header().Set("Retry-After", ca.slow.retryAfter)
+	}
+	return true
+}
+
 type testOrder struct {
 	ID       int
 	Host     string
@@ -68,6 +85,7 @@ type testOrder struct {
 	Authz    string // status
 	Error    *acme.Problem
 	Kind     string // challenge tried
+	Begun    bool   // it was begun
 	Token    string
 	Chain    []byte
 	account  string
@@ -93,7 +111,7 @@ func newTestCA(t *testing.T) *testCA {
 		t.Fatal(err)
 	}
 	ca := &testCA{t: t, key: key, crt: crt, lifetime: 90 * 24 * time.Hour, nonces: map[string]bool{},
-		accounts: map[string]*ecdsa.PublicKey{}, requests: map[string]int{}, serial: 100,
+		accounts: map[string]*ecdsa.PublicKey{}, faults: map[string]acme.Problem{}, requests: map[string]int{}, serial: 100,
 		offer:    []string{"http-01", "dns-01", "tls-alpn-01"},
 		validate: func(string, string, string, string) *acme.Problem { return nil }}
 	ca.srv = httptest.NewServer(http.HandlerFunc(ca.serve))
@@ -239,6 +257,10 @@ func (ca *testCA) verify(w http.ResponseWriter, r *http.Request) (payload []byte
 	var pub *ecdsa.PublicKey
 	if head.KID != "" {
 		account = head.KID[strings.LastIndex(head.KID, "/")+1:]
+		if p, bad := ca.faults[account]; bad {
+			ca.problem(w, p)
+			return nil, "", false
+		}
 		if pub = ca.accounts[account]; pub == nil {
 			return fail(acme.ProblemTypeAccountDoesNotExist, "no such account")
 		}
@@ -289,8 +311,15 @@ func (ca *testCA) newOrder(w http.ResponseWriter, payload []byte, account string
 }
 
 func (ca *testCA) showOrder(w http.ResponseWriter, status int, o *testOrder) {
-	u := ca.srv.URL
-	out := map[string]any{"status": o.Status, "identifiers": []acme.Identifier{{Type: "dns", Value: o.Host}},
+	u, is := ca.srv.URL, o.Status
+	switch {
+	case o.Status == acme.StatusReady && ca.slows(w, o, "ready"):
+		is = acme.StatusPending
+	case o.Status == acme.StatusProcessing && !ca.slows(w, o, "signing"):
+		o.Chain = ca.sign(o.Host, o.CSR.PublicKey)
+		o.Status, is = acme.StatusValid, acme.StatusValid
+	}
+	out := map[string]any{"status": is, "identifiers": []acme.Identifier{{Type: "dns", Value: o.Host}},
 		"authorizations": []string{fmt.Sprintf("%s/authz/%d", u, o.ID)}, "finalize": fmt.Sprintf("%s/finalize/%d", u, o.ID)}
 	if o.Chain != nil {
 		out["certificate"] = fmt.Sprintf("%s/cert/%d", u, o.ID)
@@ -300,6 +329,9 @@ func (ca *testCA) showOrder(w http.ResponseWriter, status int, o *testOrder) {
 }
 
 func (ca *testCA) showAuthz(w http.ResponseWriter, o *testOrder) {
+	if o.Begun && !ca.slows(w, o, "validating") && o.Authz == acme.StatusPending {
+		ca.decide(o)
+	}
 	var chals []map[string]any
 	for _, typ := range ca.offer {
 		c := map[string]any{"type": typ, "url": fmt.Sprintf("%s/chal/%d/%s", ca.srv.URL, o.ID, typ), "token": o.Token, "status": "pending"}
@@ -316,7 +348,15 @@ func (ca *testCA) showAuthz(w http.ResponseWriter, o *testOrder) {
 }
 
 func (ca *testCA) challenge(w http.ResponseWriter, o *testOrder, typ string) {
-	o.Kind = typ
+	o.Kind, o.Begun = typ, true
+	if !ca.slows(w, o, "validating") {
+		ca.decide(o)
+	}
+	ca.json(w, 200, map[string]any{"type": typ, "url": fmt.Sprintf("%s/chal/%d/%s", ca.srv.URL, o.ID, typ), "token": o.Token, "status": "processing"})
+}
+
+// decide validates the challenge that was begun.
+func (ca *testCA) decide(o *testOrder) {
 	pub := ca.accounts[o.account]
 	point, err := pub.Bytes() // 4, x, y
 	if err != nil {
@@ -326,16 +366,15 @@ func (ca *testCA) challenge(w http.ResponseWriter, o *testOrder, typ string) {
 	thumb := sha256.Sum256(fmt.Appendf(nil, `{"crv":"P-256","kty":"EC","x":"%s","y":"%s"}`,
 		base64.RawURLEncoding.EncodeToString(point[1:33]), base64.RawURLEncoding.EncodeToString(point[33:])))
 	keyAuth := o.Token + "." + base64.RawURLEncoding.EncodeToString(thumb[:])
-	if p := ca.validate(strings.TrimPrefix(o.Host, "*."), typ, o.Token, keyAuth); p != nil {
+	if p := ca.validate(strings.TrimPrefix(o.Host, "*."), o.Kind, o.Token, keyAuth); p != nil {
 		o.Authz, o.Status, o.Error = acme.StatusInvalid, acme.StatusInvalid, p
 	} else {
 		o.Authz, o.Status = acme.StatusValid, acme.StatusReady
 	}
-	ca.json(w, 200, map[string]any{"type": typ, "url": fmt.Sprintf("%s/chal/%d/%s", ca.srv.URL, o.ID, typ), "token": o.Token, "status": "processing"})
 }
 
 func (ca *testCA) finalize(w http.ResponseWriter, o *testOrder, payload []byte) {
-	if o.Status != acme.StatusReady {
+	if o.Status != acme.StatusReady || ca.slows(w, o, "ready") {
 		ca.problem(w, acme.Problem{Type: acme.ProblemTypeOrderNotReady, Status: 403})
 		return
 	}
@@ -347,8 +386,7 @@ func (ca *testCA) finalize(w http.ResponseWriter, o *testOrder, payload []byte) 
 		ca.problem(w, acme.Problem{Type: acme.ProblemTypeBadCSR, Status: 400, Detail: fmt.Sprint(err)})
 		return
 	}
-	o.CSR, o.Chain = csr, ca.sign(o.Host, csr.PublicKey)
-	o.Status = acme.StatusValid
+	o.CSR, o.Status = csr, acme.StatusProcessing
 	ca.showOrder(w, 200, o)
 }
 

@@ -13,7 +13,7 @@ import (
 // challenge type that control was proven by, if it was.
 func (f *flow) tidy(ctx context.Context, acct acme.Account, authorizations []string) (method string) {
 	for _, url := range authorizations {
-		authz, err := f.ca.client.GetAuthorization(ctx, acct, url)
+		authz, err := f.authorization(ctx, acct, url)
 		if err != nil {
 			f.ca.log.Debug("what an order of before left in place is not known", zap.String("hostname", f.hostname), zap.Error(err))
 			return method

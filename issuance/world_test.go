@@ -203,6 +203,9 @@ func worked(k ownership.Work) func(ownership.CertificateObservation) bool {
 	return func(o ownership.CertificateObservation) bool { return o.Work == k }
 }
 
+// patient sets how long orders wait in their slots; before the first Want.
+func (w *world) patient(d time.Duration) { w.s.patience = d }
+
 // advance puts the scheduler's clock forward.
 func (w *world) advance(d time.Duration) {
 	w.ahead.Add(int64(d))

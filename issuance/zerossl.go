@@ -23,7 +23,8 @@ func (c *ca) binding(ctx context.Context, email string) (*acme.EAB, error) {
 		return c.auth.ExternalAccount, nil
 	}
 	if email == "" {
-		return nil, &failure{class: ClassOperator, message: "ZeroSSL wants an email address: set `email` or `eab` in the issuer block"}
+		return nil, &failure{class: ClassOperator, account: true, message: "ZeroSSL wants an email address",
+			mend: "The operator sets `email` or `eab` in the issuer block and reloads"}
 	}
 	return requestEAB(ctx, c.client.HTTPClient, zeroSSLCredentials, email)
 }
@@ -53,8 +54,8 @@ func requestEAB(ctx context.Context, client *http.Client, endpoint, email string
 	}
 	// Errors come with status 200 there.
 	if answer.Error.Code != 0 || resp.StatusCode != http.StatusOK || answer.KeyID == "" {
-		return nil, &failure{class: ClassOperator, message: fmt.Sprintf("ZeroSSL gave no external account credentials: HTTP %d %s (code %d)",
-			resp.StatusCode, cut(answer.Error.Type, 100), answer.Error.Code)}
+		return nil, &failure{class: ClassOperator, account: true, message: fmt.Sprintf("ZeroSSL gave no external account credentials: HTTP %d %s (code %d)",
+			resp.StatusCode, cut(answer.Error.Type, 100), answer.Error.Code), mend: "The operator makes them at ZeroSSL, sets them as `eab KEY_ID MAC_KEY` in the issuer block, and reloads"}
 	}
 	return &acme.EAB{KeyID: answer.KeyID, MACKey: answer.MACKey}, nil
 }

@@ -186,24 +186,46 @@ func (e *evaluation) waiting() string {
 	return "Waiting for the customer to create " + sentence(*e.delegation.record) + " (before the cutover) or " + sentence(*e.traffic.record) + " (the cutover itself)."
 }
 
-// workSentence says what issuance is doing, in its own words where it has some.
+// workSentence says what issuance is doing, in its own words where it has some. The
+// words may be foreign and are cut; who must act, and how, is ours and ends the text
+// of every failure.
 func workSentence(o CertificateObservation) string {
-	said := words(o.Message)
-	until := ""
+	said, again := words(o.Message), ""
 	if !o.Until.IsZero() {
-		until = " It is tried again at " + stamp(o.Until) + "; nobody needs to do anything before."
+		again = "It is tried again at " + stamp(o.Until)
+	}
+	var end string
+	switch mend := mendSentence(o.Mend); {
+	case mend != "":
+		end = join(suffixed(again, "."), mend)
+	case again != "":
+		end = again + "; nobody needs to do anything before."
 	}
 	switch o.Work {
 	case WorkQueued:
-		return "The certificate is to be ordered" + after(": ", said) + "."
+		return join("The certificate is to be ordered"+after(": ", said)+".", mendSentence(o.Mend))
 	case WorkIssuing:
-		return or(capital(said), "A certificate is being obtained") + "."
+		return join(or(capital(said), "A certificate is being obtained")+".", mendSentence(o.Mend))
 	case WorkFailed:
-		return "The last try to obtain a certificate failed" + after(": ", said) + "." + until
+		return join("The last try to obtain a certificate failed"+after(": ", said)+".", end)
 	case WorkRateLimited:
-		return or(capital(said), "The certificate authority asked to wait") + "." + until
+		return join(or(capital(said), "The certificate authority asked to wait")+".", end)
 	case WorkCAAForbids:
-		return "CAA records forbid the certificate authority" + after(": ", said) + "."
+		return join("CAA records forbid the certificate authority"+after(": ", said)+".", mendSentence(o.Mend))
 	}
-	return or(capital(said), "The certificate is about to be ordered") + "."
+	return join(or(capital(said), "The certificate is about to be ordered")+".", mendSentence(o.Mend))
+}
+
+// mendSentence writes the advice of issuance, which is ours but names foreign things.
+func mendSentence(mend string) string {
+	mend = strings.TrimRight(printable(strings.Join(strings.Fields(mend), " ")), ". ")
+	return suffixed(cut(mend, maxMend), ".")
+}
+
+// suffixed puts an end to s, unless there is no s.
+func suffixed(s, end string) string {
+	if s == "" {
+		return ""
+	}
+	return s + end
 }

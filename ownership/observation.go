@@ -110,6 +110,8 @@ type CertificateObservation struct {
 	Message string
 	// Mended: Message says how to mend it, too.
 	Mended bool
+	// Mend says in a sentence of ours who must act and how. Empty: nobody needs to.
+	Mend string
 	// Until is when a held or failed name is tried again; zero if unknown.
 	Until time.Time
 }

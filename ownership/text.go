@@ -16,6 +16,7 @@ import (
 const (
 	maxForeign  = 100  // octets of one quoted value
 	maxWords    = 300  // octets of somebody else's sentence
+	maxMend     = 700  // octets of issuance's advice, longer than any it gives
 	maxMessage  = 2000 // octets of a message
 	maxObserved = 16   // entries of dnsRecords[].observed
 	maxValue    = 255  // octets of one such entry

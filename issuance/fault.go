@@ -1,0 +1,244 @@
+package issuance
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/mholt/acmez/v3/acme"
+	"go.uber.org/zap"
+
+	"github.com/apoxy-dev/caddy-apoxy/store"
+)
+
+// This file is about faults of our account at a CA: it is deactivated, unknown,
+// must agree to new terms, or cannot be bound to an external account. They are no
+// hostname's, so they hold the account: one request at a time looks whether the
+// CA takes it again, and a changed issuer line ends the hold.
+
+// accountFault says of which kind a problem is that is the account's; empty: it is
+// not. A problem that names the hostname is that one's.
+func accountFault(p acme.Problem, hostname string) string {
+	switch p.Type {
+	case acme.ProblemTypeAccountDoesNotExist:
+		return "unknown"
+	case acme.ProblemTypeUserActionRequired:
+		return "terms"
+	case acme.ProblemTypeExternalAccountRequired:
+		return "eab"
+	case acme.ProblemTypeUnauthorized:
+		_, authz := p.Resource.(acme.Authorization)
+		bare := strings.TrimPrefix(hostname, "*.")
+		if authz || bare != "" && strings.Contains(strings.ToLower(p.Detail), bare) || len(p.Subproblems) > 0 {
+			return ""
+		}
+		return "refused"
+	}
+	return ""
+}
+
+// faulty makes the failure of an account out of an error that its registration,
+// or an order with it, came to; nil: the account is not at fault. registering:
+// whatever the CA refuses is the account's.
+func (c *ca) faulty(err error, acct acme.Account, hostname string, registering bool) *failure {
+	var f *failure
+	var p acme.Problem
+	kind, says := "", ""
+	switch {
+	case errors.As(err, &f):
+		if !f.account {
+			return nil
+		}
+		return f
+	case !errors.As(err, &p):
+		return nil
+	default:
+		kind, says = accountFault(p, hostname), saidOf(p)
+		if kind == "" && registering && p.Status >= 400 && p.Status < 500 && p.Status != 429 &&
+			p.Type != acme.ProblemTypeRateLimited && p.Type != acme.ProblemTypeBadNonce {
+			kind = "refused"
+		}
+	}
+	if kind == "" {
+		return nil
+	}
+	return &failure{class: ClassOperator, account: true, err: err,
+		message: fmt.Sprintf("%s does not accept %s: it says %q", c.auth.host(), c.whose(acct), says), mend: c.mend(kind, p)}
+}
+
+// faultLater is faulty for what comes after the order was placed, where a CA may
+// refuse for other reasons, too.
+func (c *ca) faultLater(err error, hostname string) *failure {
+	var p acme.Problem
+	if !errors.As(err, &p) || p.Type == acme.ProblemTypeUnauthorized && !strings.Contains(strings.ToLower(p.Detail), "account") {
+		return nil
+	}
+	c.accountMu.Lock()
+	acct := c.acct
+	c.accountMu.Unlock()
+	return c.faulty(err, acct, hostname, false)
+}
+
+// saidOf is what a CA says in a problem, short enough for what follows it.
+func saidOf(p acme.Problem) string {
+	says := p.Detail
+	if says == "" {
+		says = strings.TrimPrefix(p.Type, acme.ProblemTypeNamespace)
+	}
+	return strings.TrimRight(cut(says, 120), ". ")
+}
+
+// whose names an account.
+func (c *ca) whose(acct acme.Account) string {
+	who := "our account"
+	if acct.Location == "" {
+		who = "a new account"
+	}
+	email := c.auth.Email
+	if email == "" {
+		email = contactOf(acct)
+	}
+	if email != "" {
+		who += " of " + cut(email, 80)
+	}
+	if acct.Location != "" {
+		who += " (" + cut(acct.Location, 120) + ")"
+	}
+	return who
+}
+
+// mend says what the operator does about an account.
+func (c *ca) mend(kind string, p acme.Problem) string {
+	fresh := "sets another `email`, which registers a new account"
+	switch {
+	case c.auth.AccountKeyPEM != "":
+		fresh = "sets the `account_key` of an account that is valid"
+	case c.auth.ExternalAccount != nil:
+		fresh = "sets another `email` with fresh `eab` credentials, which registers a new account"
+	}
+	switch {
+	case kind == "terms" && p.Instance != "":
+		return "The operator agrees to the new terms at " + cut(p.Instance, 120) + ", or " + fresh + " in its issuer block, and reloads"
+	case kind == "terms":
+		return "The operator agrees to the new terms with that authority, or " + fresh + " in its issuer block, and reloads"
+	case kind == "eab", kind == "refused" && c.auth.ExternalAccount != nil:
+		return "The operator gets fresh credentials from that authority, which takes them once, sets them as `eab KEY_ID MAC_KEY` in its issuer block, and reloads"
+	}
+	return "The operator " + fresh + " in its issuer block, and reloads"
+}
+
+// identity stands for what an issuer line says of the account: a fault of one is
+// no fault of another.
+func (a Authority) identity() string {
+	h := sha256.New()
+	for _, part := range []string{a.Key(), strings.ToLower(a.Email), a.AccountKeyPEM} {
+		fmt.Fprintf(h, "%q\n", part)
+	}
+	if e := a.ExternalAccount; e != nil {
+		fmt.Fprintf(h, "%q %q\n", e.KeyID, e.MACKey)
+	}
+	return hex.EncodeToString(h.Sum(nil)[:8])
+}
+
+// alone runs do, which uses the account, by itself as long as the CA has not
+// accepted the account, so that a fault costs one request and not one for each
+// hostname: who waited finds the hold. do reports whether the CA has accepted it.
+func (s *Scheduler) alone(ctx context.Context, c *ca, do func() (accepted bool, err error)) error {
+	if !c.accepted.Load() {
+		select {
+		case c.turn <- struct{}{}:
+			defer func() { <-c.turn }()
+		case <-ctx.Done():
+			return fmt.Errorf("waiting for the account: %w", context.Cause(ctx))
+		}
+		if h, held := s.ledger.heldCA(c, s.now()); held {
+			return &failure{class: ClassLimited, scope: scopeCA, until: h.Until, err: errHeld, message: h.Reason}
+		}
+	}
+	accepted, err := do()
+	var f *failure
+	switch {
+	case errors.As(err, &f) && f.account:
+		c.accepted.Store(false)
+		s.fault(ctx, c, f)
+	case accepted:
+		c.accepted.Store(true)
+	}
+	return err
+}
+
+// fault holds the account for a failure, once.
+func (s *Scheduler) fault(ctx context.Context, c *ca, f *failure) {
+	if f.kept {
+		return
+	}
+	f.kept = true
+	h, err := s.ledger.fault(context.WithoutCancel(ctx), c, f, s.now())
+	if err != nil {
+		s.log.Error("keeping the fault of an account failed", zap.Error(err))
+	}
+	s.log.Error("a certificate authority does not accept the account", zap.String("ca", c.key), zap.Time("until", h.Until),
+		zap.String("reason", h.Reason), zap.String("mend", h.Mend), zap.Error(f.err))
+}
+
+// accountPauses are those between looks whether a CA takes an account again.
+var accountPauses = []time.Duration{time.Minute, 5 * time.Minute, 15 * time.Minute, 30 * time.Minute}
+
+// fault holds a CA and account for a fault of that account.
+func (l *ledger) fault(ctx context.Context, c *ca, f *failure, now time.Time) (hold, error) {
+	key := holdKey(c, scopeAccount, "")
+	l.mu.Lock()
+	h := hold{Reason: f.message, Mend: f.mend, Account: c.identity, Count: 1}
+	if old := l.holds[key]; old.Account == h.Account && now.Sub(old.Until) < rowEnds {
+		h.Count += old.Count
+	}
+	h.Until = now.Add(accountPauses[min(h.Count, len(accountPauses))-1])
+	l.holds[key] = h
+	l.mu.Unlock()
+	value, err := json.Marshal(h)
+	if err != nil {
+		return h, fmt.Errorf("encoding hold: %w", err)
+	}
+	if _, err := l.store.Write(ctx, store.Op{Key: holdPrefix + key, Value: value, If: store.Any}); err != nil {
+		return h, fmt.Errorf("keeping hold %s: %w", key, err)
+	}
+	return h, nil
+}
+
+// stops reports whether a hold is one for a CA as it is configured now.
+func (h hold) stops(c *ca, now time.Time) bool {
+	return h.Until.After(now) && (h.Account == "" || h.Account == c.identity)
+}
+
+// accountOf is the CA's account; a fault of it holds it.
+func (s *Scheduler) accountOf(ctx context.Context, c *ca) (acme.Account, error) {
+	var acct acme.Account
+	err := s.alone(ctx, c, func() (bool, error) {
+		var err error
+		acct, err = c.account(ctx)
+		if f := c.faulty(err, acme.Account{}, "", true); f != nil {
+			err = f
+		}
+		return false, err
+	})
+	return acct, err
+}
+
+// accountFor is the account's URL where one of the CAA records binds any of the
+// CA's identities to an account, empty where none does. The account is read from
+// storage, or registered, for it: which one a record means cannot be told before.
+func (s *Scheduler) accountFor(ctx context.Context, c *ca, set []CAA, identities []string) (string, error) {
+	for _, r := range set {
+		domain, params := parseIssue(r.Value)
+		if _, bound := params["accounturi"]; bound && names(identities, domain) {
+			acct, err := s.accountOf(ctx, c)
+			return acct.Location, err
+		}
+	}
+	return "", nil
+}

@@ -6,6 +6,6 @@ package apiserver
 // and a sync.Pool forgets what it holds at random, so what is allocated says
 // nothing. The test command runs the same test without it, too.
 const (
-	hostileBody  = 1 << 20
+	hostileBody  = 256 << 10
 	raceDetector = true
 )

@@ -42,7 +42,8 @@ AS_ROOT := $(if $(filter 0,$(shell id -u)),env,sudo)
 # same length share it, each in a network of its own.
 e2e:
 	dir=$$(mktemp -d) && trap 'rm -rf "$$dir"' EXIT && \
-	go build $(if $(RACE),-race) -o "$$dir/caddy" ./cmd/caddy && \
+	go build -o "$$dir/caddy-unwatched" ./cmd/caddy && \
+	$(if $(RACE),go build -race -o "$$dir/caddy" ./cmd/caddy,ln -s caddy-unwatched "$$dir/caddy") && \
 	cd e2e && \
 	go build -o "$$dir/pebble" github.com/letsencrypt/pebble/v2/cmd/pebble && \
 	go build -ldflags='-s -w' -o "$$dir/kubectl" ./kubectl && \

@@ -33,7 +33,7 @@ func TestConformanceInformerMissesNothing(t *testing.T) {
 	)
 	n := network(t)
 	// Looks are not what is tested here.
-	p := start(t, n, settings{checkInterval: time.Hour})
+	p := start(t, n, settings{checkInterval: time.Hour, program: unwatched})
 	names := make([]string, records)
 	for i := range names {
 		names[i] = fmt.Sprintf("r%d.informer.com", i)

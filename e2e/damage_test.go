@@ -31,7 +31,7 @@ func TestOneDamagedRecordHarmsItselfAlone(t *testing.T) {
 		t.Errorf("online, of a sound store: %s", sound)
 	}
 	p.stop(t)
-	spoil(t, filepath.Join(p.dir, "apoxy.db"), `"uid":"`+uid+`"`)
+	spoil(t, filepath.Join(p.dir, "apoxy.db"), `"name":"`+bad+`","uid":"`)
 
 	key := `"domainrecords/` + bad + `": its checksum does not hold; mend: `
 	for _, args := range [][]string{{"--config", p.config()}, {"--store", "bolt " + filepath.Join(p.dir, "apoxy.db")}} {

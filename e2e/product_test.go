@@ -31,6 +31,7 @@ type settings struct {
 	detachAfter   time.Duration // default 10m, the product's own
 	brakeHold     time.Duration // default 1h, the product's own
 	ca            *testnet.CA   // default the network's
+	program       string        // default "caddy"
 }
 
 // product is the product under test: one process at a time, on
@@ -54,6 +55,9 @@ func start(t *testing.T, n *testnet.Network, s settings) *product {
 	}
 	if s.brakeHold == 0 {
 		s.brakeHold = time.Hour
+	}
+	if s.program == "" {
+		s.program = "caddy"
 	}
 	if s.ca == nil {
 		s.ca = n.CA
@@ -91,7 +95,7 @@ func (p *product) run(t *testing.T) {
 	t.Helper()
 	name := strings.NewReplacer("/", "_").Replace(t.Name())
 	proc, err := testnet.Spawn(name, []string{"HOME=" + p.dir, "XDG_DATA_HOME=" + p.dir, "XDG_CONFIG_HOME=" + p.dir},
-		testnet.Program("caddy"), "run", "--config", p.config(), "--adapter", "caddyfile")
+		testnet.Program(p.settings.program), "run", "--config", p.config(), "--adapter", "caddyfile")
 	if err != nil {
 		t.Fatal(err)
 	}

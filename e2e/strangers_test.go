@@ -40,7 +40,7 @@ func TestHostileBodiesHarmNobody(t *testing.T) {
 		"deep lists":        `{"spec":` + strings.Repeat("[", 100_000) + strings.Repeat("]", 100_000) + "}",
 		"65 levels":         strings.Repeat(`{"a":`, 65) + "1" + strings.Repeat("}", 65),
 		"too large":         `{"a":"` + strings.Repeat("x", 4<<20) + `"}`,
-		"a managed field":   `{"metadata":{"managedFields":[{"manager":"` + strings.Repeat("m", 200) + `","operation":"Update","apiVersion":"core.apoxy.dev/v1alpha3","fieldsType":"FieldsV1","fieldsV1":{}}]},"spec":{"name":"a.hostile.com","target":{"ref":{"kind":"Gateway","name":"default"}}}}`,
+		"a managed field":   `{"metadata":{"managedFields":[{"manager":"` + strings.Repeat("m", 200) + `","operation":"Update","apiVersion":"core.apoxy.dev/v1alpha3","fieldsType":"FieldsV1","fieldsV1":{"f:spec":{"f:ttl":{}}}}]},"spec":{"name":"a.hostile.com","target":{"ref":{"kind":"Gateway","name":"default"}}}}`,
 		"many finalizers":   `{"metadata":{"finalizers":[` + strings.Repeat(`"a.b/c",`, 50_000) + `"a.b/c"]},"spec":{"name":"a.hostile.com"}}`,
 		"no UTF-8, no JSON": "\xff\xfe\x00",
 	} {

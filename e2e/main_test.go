@@ -31,12 +31,6 @@ func buildPrograms(bin string) error {
 		{name: "kubectl", module: ".", pkg: "./kubectl", flags: []string{"-ldflags=-s -w"}},
 	} {
 		out := filepath.Join(bin, program.name)
-		if program.name == unwatched && !race {
-			if err := os.Symlink(filepath.Join(bin, "caddy"), out); err != nil {
-				return err
-			}
-			continue
-		}
 		if built := filepath.Join(os.Getenv("E2E_BIN"), program.name); os.Getenv("E2E_BIN") != "" {
 			if _, err := os.Stat(built); err == nil {
 				if err := os.Symlink(built, out); err != nil {
@@ -44,6 +38,12 @@ func buildPrograms(bin string) error {
 				}
 				continue
 			}
+		}
+		if program.name == unwatched && !race {
+			if err := os.Symlink(filepath.Join(bin, "caddy"), out); err != nil {
+				return err
+			}
+			continue
 		}
 		if err := testnet.Build(program.module, program.pkg, out, program.race, program.flags...); err != nil {
 			return err

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/miekg/dns"
@@ -50,12 +49,7 @@ type RRSets struct {
 	logger *zap.Logger
 	*rrIndex
 
-	mu sync.Mutex
-	// applied is the revision up to which memory holds what the store does; -1
-	// until the first read.
-	applied int64
-	// moved is closed when applied moves on.
-	moved chan struct{}
+	progress store.Progress // up to where memory holds what the store does
 }
 
 // NewRRSets keeps the RRsets of the zone of that name in st. They are answered
@@ -69,7 +63,7 @@ func NewRRSets(st store.Store, zone string, logger *zap.Logger) (*RRSets, error)
 		logger = zap.NewNop()
 	}
 	return &RRSets{store: st, zone: name, prefix: RRSetsPrefix + name + "/", logger: logger,
-		rrIndex: newIndex(), applied: -1, moved: make(chan struct{})}, nil
+		rrIndex: newIndex()}, nil
 }
 
 // Zone is the name of the zone: lower case, no final dot.
@@ -85,64 +79,40 @@ func (r *RRSets) Run(ctx context.Context) error {
 		r.sweepEvery(ctx, sweepInterval)
 	}()
 	defer func() { cancel(); <-swept }()
-	for delay := 50 * time.Millisecond; ; delay = min(2*delay, 5*time.Second) {
-		before := r.revision()
-		err := r.follow(ctx)
-		switch {
-		case ctx.Err() != nil:
-			return ctx.Err()
-		case errors.Is(err, store.ErrClosed):
-			return err
-		case !errors.Is(err, store.ErrExpired):
-			r.logger.Warn("following RRsets in the store failed; trying again", zap.String("zone", r.zone),
-				zap.Duration("in", delay), zap.Error(err))
-		}
-		if r.revision() > before {
-			delay = 50 * time.Millisecond
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(delay):
-		}
-	}
+	var gone map[string]bool // what queries are answered from and the store has shown no more
+	return store.Follow(ctx, r.store, store.Follower{
+		Prefix: r.prefix,
+		Begin:  func() { gone = r.keys() },
+		Page: func(entries []store.Entry) {
+			for i := range entries {
+				e := &entries[i]
+				delete(gone, e.Key)
+				r.take(e.Key, e.Value, e.Revision, e.Err)
+			}
+		},
+		End: func(int64) {
+			for key := range gone {
+				r.take(key, nil, 0, nil)
+			}
+			gone = nil
+		},
+		Change:  func(e *store.Event) { r.take(e.Key, e.Value, e.Revision, e.Err) },
+		Reached: r.progress.Reach,
+		Failed: func(err error) {
+			r.logger.Warn("following RRsets in the store failed and is tried again", zap.String("zone", r.zone), zap.Error(err))
+		},
+	})
 }
 
-// follow reads everything, then what changes, until something fails.
-func (r *RRSets) follow(ctx context.Context) error {
-	list, err := r.store.List(ctx, r.prefix, store.ListOptions{})
-	if err != nil {
-		return fmt.Errorf("listing %s: %w", r.prefix, err)
-	}
-	gone := map[string]bool{}
+// keys are the store's keys of what is held in memory.
+func (r *RRSets) keys() map[string]bool {
+	keys := map[string]bool{}
 	r.each(func(owner string, n *node) {
 		for _, set := range n.sets {
-			gone[owner+"/"+dns.TypeToString[set.typ]] = true
+			keys[r.prefix+owner+"/"+dns.TypeToString[set.typ]] = true
 		}
 	})
-	for _, e := range list.Entries {
-		delete(gone, strings.TrimPrefix(e.Key, r.prefix))
-		r.take(e.Key, e.Value, e.Revision, e.Err)
-	}
-	for key := range gone {
-		r.take(r.prefix+key, nil, 0, nil)
-	}
-	r.reach(list.Revision)
-	w, err := r.store.Watch(ctx, r.prefix, list.Revision)
-	if err != nil {
-		return fmt.Errorf("watching %s: %w", r.prefix, err)
-	}
-	defer w.Close()
-	for {
-		batch, err := w.Next(ctx)
-		if err != nil {
-			return fmt.Errorf("watching %s: %w", r.prefix, err)
-		}
-		for _, e := range batch.Events {
-			r.take(e.Key, e.Value, e.Revision, e.Err)
-		}
-		r.reach(batch.Revision)
-	}
+	return keys
 }
 
 // take takes a key's new value, nil if it was deleted, into memory. One that is
@@ -226,39 +196,13 @@ func (s *RRSet) pack(typ uint16) (*rrset, error) {
 	return out, nil
 }
 
-func (r *RRSets) revision() int64 {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.applied
-}
-
-// reach notes that memory is as the store was at the revision.
-func (r *RRSets) reach(revision int64) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if revision > r.applied {
-		r.applied = revision
-		close(r.moved)
-		r.moved = make(chan struct{})
-	}
-}
-
 // WaitRevision returns once queries are answered from the store's state at that
 // revision or a later one; 0 waits for the first read.
 func (r *RRSets) WaitRevision(ctx context.Context, revision int64) error {
-	for {
-		r.mu.Lock()
-		applied, moved := r.applied, r.moved
-		r.mu.Unlock()
-		if applied >= revision {
-			return nil
-		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("waiting for zone %s to reach revision %d: %w", r.zone, revision, ctx.Err())
-		case <-moved:
-		}
+	if err := r.progress.WaitRevision(ctx, revision); err != nil {
+		return fmt.Errorf("zone %s: %w", r.zone, err)
 	}
+	return nil
 }
 
 // cut bounds what is logged of a foreign string.

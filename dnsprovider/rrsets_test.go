@@ -113,7 +113,7 @@ func TestChallenges(t *testing.T) {
 	if confirmed[0] != owner+". one" {
 		t.Errorf("confirmed %v", confirmed)
 	}
-	if err := other.WaitRevision(ctx, sets.revision()); err != nil {
+	if err := other.WaitRevision(ctx, sets.progress.Revision()); err != nil {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff([]string{"one", "two"}, texts(t, b, owner)); diff != "" {
@@ -304,7 +304,7 @@ func TestFallingBehindTheHistory(t *testing.T) {
 		put(fmt.Sprint("new", i), Value{Data: "192.0.2.2"})
 	}
 	close(g.open)
-	if err := reader.WaitRevision(t.Context(), writer.revision()); err != nil {
+	if err := reader.WaitRevision(t.Context(), writer.progress.Revision()); err != nil {
 		t.Fatal(err)
 	}
 	if got := ask(t, a, question(t, "old."+testZone, dns.TypeA), false); got.Rcode != dns.RcodeNameError {

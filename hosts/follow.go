@@ -2,12 +2,9 @@ package hosts
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"runtime"
 	"strings"
 	"sync"
-	"time"
 
 	"go.uber.org/zap"
 	"k8s.io/apimachinery/pkg/types"
@@ -50,9 +47,8 @@ type Follower struct {
 }
 
 // Follow fills the table with all records and keeps it up with the store until
-// the context ends or the store is closed, and returns that error, or the one
-// that kept it from reading the records the first time; after that it goes on
-// over every other error. When it has fallen behind the store's history it reads
+// the context ends or the store is closed, and returns that error; it goes on
+// over every other. When it has fallen behind the store's history it reads
 // everything again and tells the differences.
 //
 // A record that is damaged or cannot be decoded is logged and left as it was: at
@@ -60,93 +56,77 @@ type Follower struct {
 // the last state that was read stays in force until a whole one takes its place,
 // the record is deleted, or the process starts anew.
 func Follow(ctx context.Context, s store.Store, f Follower) error {
-	if f.PageSize <= 0 {
-		f.PageSize = 1000
-	}
 	if f.Logger == nil {
 		f.Logger = zap.NewNop()
 	}
 	followed.add(f.Table)
 	defer followed.remove(f.Table)
-	revision, err := f.synchronize(ctx, s)
-	if err != nil {
-		return fmt.Errorf("following %s: %w", Prefix, err)
+	r := reading{f: &f, store: s}
+	return store.Follow(ctx, s, store.Follower{
+		Prefix: Prefix, PageSize: f.PageSize,
+		Begin: r.begin, Page: r.page, End: r.end,
+		Change:  func(e *store.Event) { f.apply(s, e) },
+		Reached: r.reached,
+		Failed: func(err error) {
+			f.Logger.Error("following the records in the store failed and is tried again", zap.Error(err))
+		},
+	})
+}
+
+// reading brings the table to what the store holds at one revision.
+type reading struct {
+	f     *Follower
+	store store.Store
+	// left are the hostnames that the table has, by the names of their records,
+	// without those that the store still has.
+	left   map[string]string
+	loaded bool
+}
+
+func (r *reading) begin() {
+	if r.loaded {
+		r.f.Logger.Info("reading all records again: the store's history does not reach from what was read to now")
 	}
-	if f.OnLoaded != nil {
-		f.OnLoaded()
-	}
-	for again := false; ; {
-		if again {
-			var read int64
-			if read, err = f.synchronize(ctx, s); err == nil {
-				revision, again = read, false
-			}
-		}
-		if err == nil {
-			revision, err = f.watch(ctx, s, revision)
-		}
-		switch {
-		case ctx.Err() != nil || errors.Is(err, store.ErrClosed):
-			return fmt.Errorf("following %s: %w", Prefix, err)
-		case errors.Is(err, store.ErrExpired), errors.Is(err, store.ErrFutureRevision):
-			f.Logger.Info("reading all records again: the store's history does not reach from what was read to now")
-			again = true
-		default:
-			f.Logger.Error("following the store failed and is tried again", zap.Error(err))
-			select {
-			case <-ctx.Done():
-			case <-time.After(retryAfter):
-			}
-		}
-		err = nil
+	r.left = make(map[string]string)
+	for h := range r.f.Table.All() {
+		r.left[h.Name] = h.Hostname
 	}
 }
 
-// retryAfter is the pause after the store failed.
-const retryAfter = time.Second
+func (r *reading) page(entries []store.Entry) {
+	records := decodeAll(entries)
+	for i := range entries {
+		e := &entries[i]
+		name := strings.TrimPrefix(e.Key, Prefix)
+		hostname, known := r.left[name]
+		delete(r.left, name)
+		if records[i].err != nil {
+			r.f.unreadable(r.store, e.Key, e.Revision, records[i].err)
+			continue
+		}
+		record := records[i].record
+		if known && hostname != record.Spec.Name { // deleted meanwhile, and its name taken
+			r.f.forget(name, hostname, e.Revision)
+		}
+		r.f.synchronizeOne(record, e.Revision)
+	}
+}
 
-// synchronize reads all records at one revision and brings the table to it.
-func (f *Follower) synchronize(ctx context.Context, s store.Store) (int64, error) {
-	var revision int64
-	// The hostnames that the table has, by the names of their records; what the
-	// store still has is taken out.
-	left := make(map[string]string)
-	for h := range f.Table.All() {
-		left[h.Name] = h.Hostname
+func (r *reading) end(revision int64) {
+	for name, hostname := range r.left {
+		r.f.forget(name, hostname, revision)
 	}
-	o := store.ListOptions{Limit: f.PageSize}
-	for {
-		page, err := s.List(ctx, Prefix, o)
-		if err != nil {
-			return 0, err
+	r.left = nil
+}
+
+func (r *reading) reached(revision int64) {
+	r.f.Table.progress.Reach(revision)
+	if !r.loaded {
+		r.loaded = true
+		if r.f.OnLoaded != nil {
+			r.f.OnLoaded()
 		}
-		revision = page.Revision
-		records := decodeAll(page.Entries)
-		for i := range page.Entries {
-			e := &page.Entries[i]
-			name := strings.TrimPrefix(e.Key, Prefix)
-			hostname, known := left[name]
-			delete(left, name)
-			if records[i].err != nil {
-				f.unreadable(s, e.Key, e.Revision, records[i].err)
-				continue
-			}
-			r := records[i].record
-			if known && hostname != r.Spec.Name { // deleted meanwhile, and its name taken
-				f.forget(name, hostname, e.Revision)
-			}
-			f.synchronizeOne(r, e.Revision)
-		}
-		if !page.More {
-			break
-		}
-		o.After, o.Revision = page.Entries[len(page.Entries)-1].Key, revision
 	}
-	for name, hostname := range left {
-		f.forget(name, hostname, revision)
-	}
-	f.Table.reach(revision)
-	return revision, nil
 }
 
 func (f *Follower) synchronizeOne(r *v1alpha3.DomainRecord, revision int64) {
@@ -185,26 +165,6 @@ func remembered(h *Host) *v1alpha3.DomainRecord {
 	}
 	r.Status.Phase = h.Phase
 	return r
-}
-
-// watch applies what changes after a revision, and returns up to where it came.
-func (f *Follower) watch(ctx context.Context, s store.Store, after int64) (int64, error) {
-	w, err := s.Watch(ctx, Prefix, after)
-	if err != nil {
-		return after, err
-	}
-	defer w.Close()
-	for {
-		batch, err := w.Next(ctx)
-		if err != nil {
-			return after, err
-		}
-		for i := range batch.Events {
-			f.apply(s, &batch.Events[i])
-		}
-		after = batch.Revision
-		f.Table.reach(after)
-	}
 }
 
 // apply brings one event into the table.

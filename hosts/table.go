@@ -8,6 +8,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"unsafe"
+
+	"github.com/apoxy-dev/caddy-apoxy/store"
 )
 
 // shardCount spreads the table over locks that are each held for one map
@@ -26,9 +28,7 @@ type Table struct {
 	waiting atomic.Int64 // Waits under way
 	first   atomic.Int64 // WaitFirsts under way
 
-	reached   atomic.Int64 // the store's revision that the table has come to
-	reachMu   sync.Mutex
-	reachMore chan struct{} // closed when it comes further; nil: nobody waits
+	progress store.Progress // the store's revision that the table has come to
 }
 
 type shard struct {

@@ -110,10 +110,11 @@ var (
 		"sslcom":              hostSSLCom,
 	}
 	// https://letsencrypt.org/docs/rate-limits/: 300 new orders per account
-	// every 3 hours; staging allows 1,500.
+	// every 3 hours; staging allows 1,500. A hundredth is left, because an order
+	// may reach the CA sooner after the last than it was counted here.
 	knownBudgets = map[string]Budget{
-		hostLetsEncrypt: {Orders: 300, Per: 3 * time.Hour},
-		hostLEStaging:   {Orders: 1500, Per: 3 * time.Hour},
+		hostLetsEncrypt: {Orders: 297, Per: 3 * time.Hour},
+		hostLEStaging:   {Orders: 1485, Per: 3 * time.Hour},
 	}
 	knownIdentities = map[string][]string{
 		hostLetsEncrypt: {"letsencrypt.org"},

@@ -3,14 +3,13 @@ package issuance
 import (
 	"encoding/json"
 	"fmt"
-	"maps"
 	"math"
-	"slices"
 	"strconv"
 	"time"
 )
 
-// Budget allows so many new orders in any span of a length. The zero value
+// Budget allows so many new orders at once, and as many again in each span of a
+// length, evenly: 300 in 3 h is 300, and one more every 36 s. The zero value
 // allows any number.
 type Budget struct {
 	Orders int
@@ -24,155 +23,120 @@ func (b Budget) String() string {
 	return fmt.Sprintf("%d orders per %s", b.Orders, shortDuration(b.Per))
 }
 
-// budgetSlots is how finely spent orders are dated.
-const budgetSlots = 100
+// each is how long one spent order takes to come back.
+func (b Budget) each() time.Duration { return max(b.Per/time.Duration(max(b.Orders, 1)), 1) }
 
-// spending counts the orders of one CA and account in slots of a hundredth of
-// the budget's span. A slot is forgotten only once all of it lies outside the
-// span, so no span of that length ever sees more than the budget.
-type spending struct {
-	budget Budget
-	slots  map[int64]int
+// bucket counts the orders of one CA and account as Let's Encrypt does since
+// 2025 (letsencrypt.org/docs/rate-limits): a bucket of as many orders as the
+// budget has, from which each takes one out, and into which they come back one
+// by one, evenly over the budget's span. It is kept as one time, by the generic
+// cell rate algorithm (GCRA, ITU-T I.371). The zero value is full.
+type bucket struct {
+	// Full is when all orders will have come back.
+	Full time.Time `json:"full"`
+	// Each is what one order took to come back when Full was reckoned.
+	Each time.Duration `json:"each"`
 }
 
-func newSpending(b Budget) *spending { return &spending{budget: b, slots: map[int64]int{}} }
-
-func (s *spending) slot() time.Duration {
-	return max(s.budget.Per/budgetSlots, time.Millisecond)
-}
-
-func (s *spending) slotOf(t time.Time) int64 { return t.UnixNano() / int64(s.slot()) }
-
-// live drops slots that count no more and returns the orders that do. Slots more
-// than a span ahead are of a clock that has been set back since; they are dated
-// now.
-func (s *spending) live(now time.Time) int {
-	oldest, latest := s.slotOf(now.Add(-s.budget.Per)), s.slotOf(now.Add(s.budget.Per))
-	n, ahead := 0, 0
-	for k, c := range s.slots {
-		if k >= oldest {
-			n += c
-		}
-		if k > latest {
-			ahead += c
-		}
-		if k < oldest || k > latest {
-			delete(s.slots, k)
-		}
+// under returns the bucket as it is under a budget that may be another than
+// before: as many orders as were out are out. No more can be than the budget
+// has, whatever a clock that has been set back since said.
+func (k bucket) under(b Budget, now time.Time) bucket {
+	out := max(k.Full.Sub(now), 0)
+	most := b.each() * time.Duration(max(b.Orders, 1))
+	if k.Each > 0 && k.Each != b.each() {
+		out = time.Duration(min(float64(out)/float64(k.Each)*float64(b.each()), float64(most)))
 	}
-	if ahead > 0 {
-		s.slots[s.slotOf(now)] += ahead
-	}
-	return n
+	return bucket{Full: now.Add(min(out, most)), Each: b.each()}
 }
 
 // free returns when the next order is allowed: now or a later time.
-func (s *spending) free(now time.Time) time.Time {
-	if s.budget.Orders <= 0 {
-		return now
-	}
-	excess := s.live(now) - s.budget.Orders + 1
-	if excess <= 0 {
-		return now
-	}
-	first := s.slotOf(now.Add(-s.budget.Per))
-	for k := first; k <= s.slotOf(now); k++ {
-		if excess -= s.slots[k]; excess <= 0 {
-			return s.end(k)
-		}
-	}
-	return now.Add(s.budget.Per)
-}
-
-// end is when the orders of a slot count no more.
-func (s *spending) end(k int64) time.Time {
-	return time.Unix(0, (k+1)*int64(s.slot())).Add(s.budget.Per)
+func (k bucket) free(b Budget, now time.Time) time.Time {
+	return now.Add(k.forecast(b, now, 0))
 }
 
 // room is how many orders are allowed now.
-func (s *spending) room(now time.Time) int {
-	if s.budget.Orders <= 0 {
+func (k bucket) room(b Budget, now time.Time) int {
+	if b.Orders <= 0 {
 		return math.MaxInt
 	}
-	return max(s.budget.Orders-s.live(now), 0)
+	out := k.under(b, now).Full.Sub(now)
+	return b.Orders - int((out+b.each()-1)/b.each())
 }
 
-// take spends one order if the budget allows it.
-func (s *spending) take(now time.Time) bool {
-	if s.budget.Orders <= 0 {
-		return true
+// take spends one order; false: the budget does not allow it now.
+func (k bucket) take(b Budget, now time.Time) (bucket, bool) {
+	k = k.under(b, now)
+	if k.room(b, now) <= 0 {
+		return k, false
 	}
-	if s.free(now).After(now) {
-		return false
-	}
-	s.slots[s.slotOf(now)]++
-	return true
+	k.Full = k.Full.Add(k.Each)
+	return k, true
 }
 
-// forecast is how long the order behind so many others waits. An order that was
-// spent allows another one when it is a span old, and that one the next: what is
-// spent by now, the rest of the budget at once, is a pattern that repeats.
-func (s *spending) forecast(now time.Time, ahead int) time.Duration {
-	if s.budget.Orders <= 0 {
+// longestForecast bounds what is told of a wait.
+const longestForecast = 10 * 365 * 24 * time.Hour
+
+// forecast is how long the order behind so many others waits.
+func (k bucket) forecast(b Budget, now time.Time, ahead int) time.Duration {
+	if b.Orders <= 0 {
 		return 0
 	}
-	spent := s.live(now)
-	ahead -= max(s.budget.Orders-spent, 0)
-	if ahead < 0 {
-		return 0
+	if float64(ahead)*float64(b.each()) > float64(longestForecast) {
+		return longestForecast
 	}
-	ahead += max(spent-s.budget.Orders, 0) // a budget that was lowered waits for these, too
-	spans := time.Duration(ahead/max(s.budget.Orders, spent)) * s.budget.Per
-	nth := ahead % max(s.budget.Orders, spent)
-	for _, k := range slices.Sorted(maps.Keys(s.slots)) {
-		if nth -= s.slots[k]; nth < 0 {
-			return spans + max(s.end(k).Sub(now), 0)
-		}
-	}
-	return spans + s.budget.Per // of those that can go at once
+	return max(k.under(b, now).Full.Sub(now)+time.Duration(ahead-b.Orders+1)*b.each(), 0)
 }
 
-// spendingJSON is how spending is kept in the store.
-type spendingJSON struct {
-	SlotNanos int64          `json:"slot"`
-	Slots     map[string]int `json:"spent"`
-}
-
-func (s *spending) marshal() []byte {
-	j := spendingJSON{SlotNanos: int64(s.slot()), Slots: make(map[string]int, len(s.slots))}
-	for k, n := range s.slots {
-		if n > 0 {
-			j.Slots[strconv.FormatInt(k, 10)] = n
-		}
-	}
-	b, _ := json.Marshal(j) // cannot fail: strings and integers only
+// marshal is how a bucket is kept in the store.
+func (k bucket) marshal() []byte {
+	b, _ := json.Marshal(k) // cannot fail: a time and a number only
 	return b
 }
 
-// unmarshal takes over what was spent before, under whatever budget applied then.
-func (s *spending) unmarshal(b []byte) error {
-	var j spendingJSON
+// decodeBucket reads a bucket, or what was kept in its place before: how many orders
+// went out in each slot of a hundredth of the budget's span.
+func decodeBucket(b []byte) (bucket, error) {
+	var j struct {
+		bucket
+		SlotNanos int64          `json:"slot"`
+		Slots     map[string]int `json:"spent"`
+	}
 	if err := json.Unmarshal(b, &j); err != nil {
-		return fmt.Errorf("decoding spent orders: %w", err)
+		return bucket{}, fmt.Errorf("decoding spent orders: %w", err)
 	}
-	if j.SlotNanos <= 0 {
-		return fmt.Errorf("decoding spent orders: slot of %d ns", j.SlotNanos)
+	if j.SlotNanos != 0 || j.Slots != nil {
+		return bucketOfSlots(j.SlotNanos, j.Slots)
 	}
-	slots := make(map[int64]int, len(j.Slots))
-	for k, n := range j.Slots {
+	if j.Each <= 0 || j.Full.IsZero() {
+		return bucket{}, fmt.Errorf("decoding spent orders: full at %v, one comes back in %v", j.Full, j.Each)
+	}
+	return j.bucket, nil
+}
+
+// bucketOfSlots has the orders of all slots come back evenly over a span that
+// begins with the end of the last: late is safe.
+func bucketOfSlots(length int64, slots map[string]int) (bucket, error) {
+	if length <= 0 || length > math.MaxInt64/slotsPerSpan {
+		return bucket{}, fmt.Errorf("decoding spent orders: slot of %d ns", length)
+	}
+	spent, last := 0, int64(0)
+	for k, n := range slots {
 		i, err := strconv.ParseInt(k, 10, 64)
 		if err != nil {
-			return fmt.Errorf("decoding spent orders: %w", err)
+			return bucket{}, fmt.Errorf("decoding spent orders: %w", err)
 		}
-		if n < 0 || n > math.MaxInt32 || i < 0 || i >= math.MaxInt64/j.SlotNanos {
-			return fmt.Errorf("decoding spent orders: %d in slot %d of %d ns cannot have been", n, i, j.SlotNanos)
+		if n < 0 || n > math.MaxInt32 || i < 0 || i >= math.MaxInt64/length {
+			return bucket{}, fmt.Errorf("decoding spent orders: %d in slot %d of %d ns cannot have been", n, i, length)
 		}
-		// A slot of another length is dated by its end: late is safe.
-		slots[s.slotOf(time.Unix(0, (i+1)*j.SlotNanos-1))] += n
+		spent, last = spent+n, max(last, (i+1)*length)
 	}
-	s.slots = slots
-	return nil
+	span := time.Duration(length * slotsPerSpan)
+	return bucket{Full: time.Unix(0, last).Add(span), Each: Budget{Orders: spent, Per: span}.each()}, nil
 }
+
+// slotsPerSpan is how many slots a budget's span was cut into before.
+const slotsPerSpan = 100
 
 // shortDuration writes a duration as people do: "3h", "90s", "2h30m".
 func shortDuration(d time.Duration) string {

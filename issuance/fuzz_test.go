@@ -70,6 +70,7 @@ func FuzzLedger(f *testing.F) {
 		`{"slot":108000000000,"spent":{"16500000":2,"16500001":1}}`, `{"slot":1,"spent":{"9223372036854775807":1}}`, `{"slot":9223372036854775807,"spent":{"2":1}}`,
 		`{"slot":108000000000,"spent":{"16500000":-5}}`, `{"slot":108000000000,"spent":{"16500000":9223372036854775807,"16500001":9223372036854775807}}`,
 		`{"slot":0,"spent":{}}`, `{"slot":1000,"spent":{"x":1}}`, `null`, `{"slot":1,"spent":{"+1":1,"01":1,"1":1}}`,
+		`{"full":"2026-01-02T04:04:05Z","each":3600000000000}`, `{"full":"9999-12-31T23:59:59Z","each":1}`, `{"full":"0000-01-01T00:00:00Z","each":9223372036854775807}`,
 	} {
 		f.Add([]byte(seed), int64(0))
 	}
@@ -93,14 +94,14 @@ func FuzzLedger(f *testing.F) {
 		if d := l.forecast(c, now, 10); d < 0 {
 			t.Fatalf("%s: a wait of %v", raw, d)
 		}
-		s := l.spending(c)
-		again := newSpending(s.budget)
-		if err := again.unmarshal(s.marshal()); err != nil || again.live(now) != s.live(now) {
-			t.Fatalf("%s: %d orders are written as %s and read as %d (%v)", raw, s.live(now), s.marshal(), again.live(now), err)
+		k := l.bucket(c, now)
+		again, err := decodeBucket(k.marshal())
+		if err != nil || again.room(c.auth.Budget, now) != k.room(c.auth.Budget, now) {
+			t.Fatalf("%s: %v is written as %s and read as %v (%v)", raw, k, k.marshal(), again, err)
 		}
 		taken := 0
-		for l.spending(c).take(now) {
-			if taken++; taken > 3 {
+		for ok := true; ok; taken++ {
+			if k, ok = k.take(c.auth.Budget, now); ok && taken >= 3 {
 				t.Fatalf("%s lets more than 3 orders out", raw)
 			}
 		}
@@ -212,7 +213,8 @@ func FuzzStoredPlace(f *testing.F) {
 // What cannot be read of the ledger is written anew: an order needs it.
 func TestADamagedBudgetDoesNotStopACA(t *testing.T) {
 	c := &ca{key: "ca", auth: Authority{Directory: "https://ca.test", Budget: Budget{Orders: 2, Per: 3 * time.Hour}}}
-	for _, damaged := range []string{`{"slot":`, `{"slot":0}`, `{"slot":1000000000,"spent":{"1":-7}}`, `{"slot":9223372036854775807,"spent":{"9":1}}`} {
+	for _, damaged := range []string{`{"slot":`, `{"slot":0}`, `{"slot":1000000000,"spent":{"1":-7}}`, `{"slot":9223372036854775807,"spent":{"9":1}}`,
+		`{"full":"2026-01-02T04:04:05Z"}`, `{"full":"2026-01-02T04:04:05Z","each":-1}`} {
 		st := damagedStore(t, budgetPrefix+c.ledgerKey(), damaged)
 		l := newLedger(st)
 		if err := l.load(t.Context(), epoch); err != nil {

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"strings"
 	"sync"
 	"time"
@@ -44,14 +43,14 @@ type ledger struct {
 
 	taking sync.Mutex // one order is spent at a time
 	mu     sync.Mutex
-	holds  map[string]hold      // by key below holdPrefix
-	spent  map[string]*spending // by CA/ACCOUNT
-	stored map[string]int64     // revision of each spending
-	fails  map[string]int       // by CA/ACCOUNT: times in a row that it did not answer
+	holds  map[string]hold   // by key below holdPrefix
+	spent  map[string]bucket // by CA/ACCOUNT
+	stored map[string]int64  // revision of each bucket
+	fails  map[string]int    // by CA/ACCOUNT: times in a row that it did not answer
 }
 
 func newLedger(st store.Store) *ledger {
-	return &ledger{store: st, holds: map[string]hold{}, spent: map[string]*spending{}, stored: map[string]int64{}, fails: map[string]int{}}
+	return &ledger{store: st, holds: map[string]hold{}, spent: map[string]bucket{}, stored: map[string]int64{}, fails: map[string]int{}}
 }
 
 func holdKey(c *ca, s scope, hostname string) string {
@@ -157,43 +156,32 @@ func (l *ledger) answered(c *ca, ok bool, message string, now time.Time) {
 		Until: now.Add(min(backoff(ClassPassing, n, 0), 10*time.Minute)), Reason: cut(message, 400), down: true}
 }
 
-// spending returns what was ordered of a CA. l.mu must be held.
-func (l *ledger) spending(c *ca) *spending {
-	key, b := c.ledgerKey(), c.auth.budget()
-	s := l.spent[key]
-	if s == nil {
-		s = newSpending(b)
-		l.spent[key] = s
-	}
-	if s.budget != b { // a reload changed it: what was spent stays spent
-		old := s.marshal()
-		s.budget = b
-		if b.Orders > 0 {
-			_ = s.unmarshal(old) // our own encoding
-		}
-	}
-	return s
+// bucket returns what is left of the budget of a CA. l.mu must be held.
+func (l *ledger) bucket(c *ca, now time.Time) bucket {
+	k := l.spent[c.ledgerKey()].under(c.auth.budget(), now)
+	l.spent[c.ledgerKey()] = k
+	return k
 }
 
 // free is when the budget allows the next order, at the earliest now.
 func (l *ledger) free(c *ca, now time.Time) time.Time {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.spending(c).free(now)
+	return l.bucket(c, now).free(c.auth.budget(), now)
 }
 
 // room is how many orders the budget allows now.
 func (l *ledger) room(c *ca, now time.Time) int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.spending(c).room(now)
+	return l.bucket(c, now).room(c.auth.budget(), now)
 }
 
 // forecast is how long the order behind so many others waits for the budget.
 func (l *ledger) forecast(c *ca, now time.Time, ahead int) time.Duration {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.spending(c).forecast(now, ahead)
+	return l.bucket(c, now).forecast(c.auth.budget(), now, ahead)
 }
 
 // take spends one order, in the store first: the nodes of a cluster share the
@@ -207,15 +195,15 @@ func (l *ledger) take(ctx context.Context, c *ca, now time.Time) (bool, error) {
 	defer l.taking.Unlock()
 	for range 10 {
 		l.mu.Lock()
-		s := l.spending(c)
-		before := maps.Clone(s.slots)
-		if !s.take(now) {
-			l.mu.Unlock()
+		before := l.bucket(c, now)
+		after, ok := before.take(c.auth.budget(), now)
+		rev := l.stored[key]
+		l.spent[key] = after
+		l.mu.Unlock()
+		if !ok {
 			return false, nil
 		}
-		value, rev := s.marshal(), l.stored[key]
-		l.mu.Unlock()
-		at, err := l.store.Write(ctx, store.Op{Key: budgetPrefix + key, Value: value, If: rev})
+		at, err := l.store.Write(ctx, store.Op{Key: budgetPrefix + key, Value: after.marshal(), If: rev})
 		if err == nil {
 			l.mu.Lock()
 			l.stored[key] = max(l.stored[key], at)
@@ -229,7 +217,7 @@ func (l *ledger) take(ctx context.Context, c *ca, now time.Time) (bool, error) {
 		e, _, err := l.store.Get(ctx, budgetPrefix+key)
 		switch {
 		case errors.Is(err, store.ErrNotFound):
-			l.reset(key)
+			l.replace(key, store.Absent, bucket{})
 		case errors.Is(err, store.ErrDamaged):
 			l.replace(key, e.Revision, before)
 		case err != nil:
@@ -237,32 +225,19 @@ func (l *ledger) take(ctx context.Context, c *ca, now time.Time) (bool, error) {
 		case CheckLedger(e.Key, e.Value) != nil:
 			l.replace(key, e.Revision, before)
 		default:
-			l.reset(key)
+			l.replace(key, store.Absent, bucket{})
 			l.apply(e.Key, e.Value, e.Revision, now)
 		}
 	}
 	return false, errors.New("keeping spent orders: too many others write them at once")
 }
 
-// reset forgets what was spent; the store's word follows.
-func (l *ledger) reset(key string) {
+// replace has what is left of a budget, and the revision at which the store
+// says so, take the place of what memory holds.
+func (l *ledger) replace(key string, revision int64, left bucket) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.stored[key] = store.Absent
-	if s := l.spent[key]; s != nil {
-		clear(s.slots)
-	}
-}
-
-// replace has what memory knew to be spent before the order in hand take the
-// place of a damaged value at a revision.
-func (l *ledger) replace(key string, revision int64, before map[int64]int) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.stored[key] = revision
-	if s := l.spent[key]; s != nil {
-		s.slots = before
-	}
+	l.stored[key], l.spent[key] = revision, left
 }
 
 // CheckLedger says why the value at a key of the ledger is none; nil: it is one.
@@ -271,7 +246,8 @@ func CheckLedger(key string, value []byte) error {
 	case strings.HasPrefix(key, holdPrefix):
 		return json.Unmarshal(value, new(hold))
 	case strings.HasPrefix(key, budgetPrefix):
-		return newSpending(Budget{Orders: 1, Per: 3 * time.Hour}).unmarshal(value)
+		_, err := decodeBucket(value)
+		return err
 	}
 	return nil // of another version
 }
@@ -299,18 +275,11 @@ func (l *ledger) apply(key string, value []byte, revision int64, now time.Time) 
 	if !ok || value == nil || revision <= l.stored[k] {
 		return
 	}
-	s := l.spent[k]
-	if s == nil {
-		// The budget itself is not known before the CA is; any span will do.
-		s = newSpending(Budget{Orders: 1, Per: 3 * time.Hour})
-		l.spent[k] = s
+	left, err := decodeBucket(value)
+	if err != nil {
+		left = l.spent[k] // the next order writes over what cannot be read: else none could be taken ever again
 	}
-	if s.budget.Orders > 0 {
-		// What cannot be read is written over by the next order: else none could
-		// be taken ever again.
-		_ = s.unmarshal(value)
-		l.stored[k] = revision
-	}
+	l.spent[k], l.stored[k] = left, revision
 }
 
 // load reads the ledger from the store and deletes what is long past.

@@ -181,7 +181,7 @@ func TestTheQueueTellsEachTenantItsPlace(t *testing.T) {
 	}
 	want("only.example.org", "small")
 	for host, says := range map[string]string{
-		"only.example.org": "about 1 h 15 min: 1 before it at 2 orders per 1 h",
+		"only.example.org": "about 1 h: 1 before it at 2 orders per 1 h",
 		"h149.example.com": "d: 150 before it at 2 orders per 1 h",
 	} {
 		var o ownership.CertificateObservation

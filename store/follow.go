@@ -1,0 +1,174 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+)
+
+// Follower says what Follow tells. All of it is called by one goroutine, in
+// order; only Page and Change must be set.
+type Follower struct {
+	// Prefix is what the keys begin with.
+	Prefix string
+	// PageSize is how many entries are read at a time. Default: 1000.
+	PageSize int
+	// Begin is told that everything is read from the start: the first time, and
+	// when the history no longer reaches to what was seen last.
+	Begin func()
+	// Page is told of the next entries of such a reading, in the order of their keys.
+	Page func([]Entry)
+	// End is told that there are no others at that revision: what has been on no
+	// page since Begin does not exist.
+	End func(revision int64)
+	// Change is told of each change after that.
+	Change func(*Event)
+	// Reached is told that everything up to a revision has been told.
+	Reached func(revision int64)
+	// Failed is told of an error that following goes on after; that the history
+	// has moved on (ErrExpired) is none.
+	Failed func(error)
+}
+
+// Bounds of the pause after the store has failed: it doubles from one to the
+// other while nothing is read.
+const (
+	shortestRetry = 50 * time.Millisecond
+	longestRetry  = 5 * time.Second
+)
+
+// Follow tells of all entries under a prefix, and then of every change, until
+// the context ends or the store is closed, and returns that error. It goes on
+// over every other.
+func Follow(ctx context.Context, s Store, f Follower) error {
+	if f.PageSize <= 0 {
+		f.PageSize = 1000
+	}
+	at, read, delay := int64(0), false, shortestRetry
+	for {
+		before, err := at, error(nil)
+		if !read {
+			at, err = f.read(ctx, s, at)
+		}
+		if err == nil {
+			read = true
+			at, err = f.watch(ctx, s, at)
+		}
+		if ctx.Err() != nil || errors.Is(err, ErrClosed) {
+			return fmt.Errorf("following %s: %w", f.Prefix, err)
+		}
+		if errors.Is(err, ErrExpired) || errors.Is(err, ErrFutureRevision) {
+			read = false
+		} else if f.Failed != nil {
+			f.Failed(err)
+		}
+		if at > before {
+			delay = shortestRetry
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(delay):
+		}
+		delay = min(2*delay, longestRetry)
+	}
+}
+
+// read tells of all entries at one revision, which it returns; with an error,
+// that of before.
+func (f *Follower) read(ctx context.Context, s Store, before int64) (int64, error) {
+	if f.Begin != nil {
+		f.Begin()
+	}
+	o := ListOptions{Limit: f.PageSize}
+	for {
+		res, err := s.List(ctx, f.Prefix, o)
+		if err != nil {
+			return before, err
+		}
+		f.Page(res.Entries)
+		if !res.More {
+			if f.End != nil {
+				f.End(res.Revision)
+			}
+			f.reach(res.Revision)
+			return res.Revision, nil
+		}
+		o.After, o.Revision = res.Entries[len(res.Entries)-1].Key, res.Revision
+	}
+}
+
+// watch tells of what changes after a revision, and returns up to where it came.
+func (f *Follower) watch(ctx context.Context, s Store, after int64) (int64, error) {
+	w, err := s.Watch(ctx, f.Prefix, after)
+	if err != nil {
+		return after, err
+	}
+	defer w.Close()
+	for {
+		batch, err := w.Next(ctx)
+		if err != nil {
+			return after, err
+		}
+		for i := range batch.Events {
+			f.Change(&batch.Events[i])
+		}
+		after = batch.Revision
+		f.reach(after)
+	}
+}
+
+func (f *Follower) reach(revision int64) {
+	if f.Reached != nil {
+		f.Reached(revision)
+	}
+}
+
+// Progress is up to which revision a Follower's reader has come, for others to
+// wait for. The zero value has read nothing.
+type Progress struct {
+	mu      sync.Mutex
+	reached int64
+	further chan struct{} // closed when it comes further; nil: nobody waits
+}
+
+// Reach notes that the reader has come to a revision.
+func (p *Progress) Reach(revision int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.reached = max(p.reached, revision)
+	if p.further != nil {
+		close(p.further)
+		p.further = nil
+	}
+}
+
+// Revision is up to where the reader has come; 0: it has read nothing.
+func (p *Progress) Revision() int64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.reached
+}
+
+// WaitRevision returns once the reader has come to a revision, any at all for
+// 0, or with the context's error.
+func (p *Progress) WaitRevision(ctx context.Context, revision int64) error {
+	for {
+		p.mu.Lock()
+		if p.reached >= max(revision, FirstRevision) {
+			p.mu.Unlock()
+			return nil
+		}
+		if p.further == nil {
+			p.further = make(chan struct{})
+		}
+		further := p.further
+		p.mu.Unlock()
+		select {
+		case <-further:
+		case <-ctx.Done():
+			return fmt.Errorf("waiting for revision %d of the store: %w", revision, ctx.Err())
+		}
+	}
+}

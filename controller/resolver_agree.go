@@ -24,7 +24,7 @@ type saying struct {
 	// addresses, TXT in presentation form, CAA.
 	addrs []netip.Addr
 	texts []string
-	caa   []property
+	caa   []ownership.CAARecord
 	// Nx: the name does not exist.
 	nx bool
 	// Ttl is the least of what was found, or that of nothing.
@@ -38,11 +38,6 @@ type referral struct {
 	apex  string
 	names []string
 	glue  map[string][]netip.Addr
-}
-
-type property struct {
-	flag       uint8
-	tag, value string
 }
 
 // Ways in which a server can fail to say anything about its zone.
@@ -59,7 +54,7 @@ type answer struct {
 	alias    string
 	addrs    []netip.Addr
 	texts    []string
-	caa      []property
+	caa      []ownership.CAARecord
 	nx       bool
 	ttl      time.Duration
 	// Err says why nothing could be told, or a caveat; see DNSObservation.Err.
@@ -175,7 +170,7 @@ func view(s saying) string {
 		var b strings.Builder
 		b.WriteString("CAA")
 		for _, p := range s.caa {
-			fmt.Fprintf(&b, " %d %s %q", p.flag, p.tag, p.value)
+			fmt.Fprintf(&b, " %d %s %q", p.Flag, p.Tag, p.Value)
 		}
 		return b.String()
 	}

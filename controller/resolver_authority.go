@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -236,6 +237,9 @@ func understand(out *saying, apex, name string, in *dns.Msg) error {
 	return nil
 }
 
+// MaxCAA bounds the CAA records of one name; their values are bounded by the message.
+const maxCAA = 1000
+
 func collect(out *saying, name string, in *dns.Msg) {
 	ttl := time.Duration(-1)
 	note := func(rr dns.RR) {
@@ -264,12 +268,14 @@ func collect(out *saying, name string, in *dns.Msg) {
 				note(rr)
 			}
 		case *dns.CAA:
-			if len(out.caa) < 64 {
-				out.caa = append(out.caa, property{rr.Flag, strings.ToLower(rr.Tag), cut(rr.Value)})
+			// Whole: it is judged, and what is told of it is cut by who tells it.
+			if len(out.caa) < maxCAA {
+				out.caa = append(out.caa, ownership.CAARecord{Flag: rr.Flag, Tag: strings.ToLower(rr.Tag), Value: rr.Value})
 				note(rr)
 			}
 		}
 	}
+	slices.SortFunc(out.caa, ownership.CAARecord.Compare) // servers rotate the records of a set
 	out.nx = out.nx || (in.Rcode == dns.RcodeNameError && out.alias == "")
 	switch {
 	case ttl >= 0 && (!out.found || ttl < out.ttl):

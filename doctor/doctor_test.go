@@ -180,6 +180,15 @@ func TestEachFaultIsFoundAndHasAMend(t *testing.T) {
 		{"CAA allows one way only", func(_ *testing.T, s *site) {
 			s.zone.Set(`@ IN CAA 0 issue "ca.example; validationmethods=http-01"`)
 		}, "caa", Wrong, "dns-01"},
+		{"CAA with quotation marks inside", func(_ *testing.T, s *site) {
+			s.zone.Set(`@ IN CAA 0 issue "\"ca.example\""`)
+		}, "caa", Wrong, "quotation marks"},
+		{"CAA that is critical and unknown", func(_ *testing.T, s *site) {
+			s.zone.Set(`@ IN CAA 128 later "x"`, `@ IN CAA 0 issue "ca.example"`)
+		}, "caa", Wrong, "critical"},
+		{"CAA that is bound to an account", func(_ *testing.T, s *site) {
+			s.zone.Set(`@ IN CAA 0 issue "ca.example; accounturi=https://ca.example/1"`)
+		}, "caa", Note, "account"},
 		{"CAA of the edge host names another authority", func(_ *testing.T, s *site) {
 			s.parent.Set("edge IN A 127.0.0.1", `edge IN CAA 0 issue "other.example"`)
 			s.setup.EdgeAddresses, s.setup.EdgeHost = nil, "edge.example.net"

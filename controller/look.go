@@ -156,10 +156,12 @@ func (c *Controller) observeInTime(ctx context.Context, e *entry, r *v1alpha3.Do
 }
 
 // CAAMended reports whether the CAA records now allow what issuance was refused
-// for them. That they looked so before as well is no news: then the authority
-// knows better, and its pause counts.
+// for them, or can be looked up again where it waits for that. That they looked so
+// before as well is no news: then the authority knows better, and its pause counts.
 func (c *Controller) caaMended(r *v1alpha3.DomainRecord, before, now *sighting) bool {
-	if now.caa.Outcome == ownership.CouldNotTell || c.cfg.Issuance.Observe(r.Spec.Name).Work != ownership.WorkCAAForbids ||
+	o := c.cfg.Issuance.Observe(r.Spec.Name)
+	stopped := o.Work == ownership.WorkCAAForbids || o.Work == ownership.WorkNone && o.Message != ""
+	if !stopped || now.caa.Outcome == ownership.CouldNotTell ||
 		ownership.DiagnoseCAA(r, now.caa, c.cfg.Settings().Issuers,
 			isTrue(&r.Status, v1alpha3.ConditionACMEChallengeDelegationReady), isTrue(&r.Status, v1alpha3.ConditionCNAMEConfigured)) != nil {
 		return false

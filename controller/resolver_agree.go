@@ -45,6 +45,8 @@ var (
 	errRefused          = errors.New("refuses to answer for the zone")
 	errServFail         = errors.New("fails (SERVFAIL)")
 	errNotAuthoritative = errors.New("does not know the zone")
+	errNotImplemented   = errors.New("says NOTIMP: it does not know the type that it was asked for")
+	errFormErr          = errors.New("says FORMERR: it does not understand the question")
 )
 
 // Answer is what all servers together said about a name.
@@ -209,12 +211,15 @@ func dissent(zone string, views []sharedView, asked int) string {
 func blame(zone string, failed []saying) (ownership.ZoneProblem, string) {
 	problem := ownership.ZoneUnreachable
 	var parts []string
+	var mute int // that said nothing at all
 	for _, s := range failed {
 		err := s.err
 		if s.referral != nil {
 			err = errNotAuthoritative
 		}
 		switch {
+		case errors.Is(err, errTimeout), errors.Is(err, errClosed), errors.Is(err, errNoRoute), errors.Is(err, errMalformed):
+			mute++
 		case errors.Is(err, errServFail):
 			problem = ownership.ZoneServFail
 		case (errors.Is(err, errRefused) || errors.Is(err, errNotAuthoritative)) && problem != ownership.ZoneServFail:
@@ -224,6 +229,9 @@ func blame(zone string, failed []saying) (ownership.ZoneProblem, string) {
 	}
 	if len(parts) == 0 {
 		return problem, fmt.Sprintf("no name server of %s could be asked", zone)
+	}
+	if problem == ownership.ZoneUnreachable && mute < len(parts) {
+		problem = "" // one that is reached and says something else is not out of reach
 	}
 	return problem, fmt.Sprintf("no name server of %s answers (%s)", zone, strings.Join(parts, "; "))
 }

@@ -3,6 +3,7 @@ package controller
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
@@ -38,7 +39,7 @@ func (r *Resolver) consult(ctx context.Context, name string, types ...uint16) an
 		a.err = joined(a.err, b.err)
 		return a
 	}
-	if ctx.Err() == nil && a.barred == "" {
+	if ctx.Err() == nil && a.barred == "" && types[0] != dns.TypeCAA { // there are servers that drop these alone
 		r.mute.unheard(registeredDomain(name))
 	}
 	b.barred = a.barred
@@ -62,7 +63,7 @@ func (r *Resolver) authoritative(ctx context.Context, name string, types ...uint
 	}
 	var a answer
 	for range r.cfg.MaxReferrals {
-		if s := z.silent(); s != nil {
+		if s := z.silent(types...); s != nil {
 			return s.answer
 		}
 		if len(z.servers) == 0 && len(z.barred) > 0 {
@@ -83,7 +84,7 @@ func (r *Resolver) authoritative(ctx context.Context, name string, types ...uint
 	}
 	// A look that was called off has not heard whether the zone is silent.
 	if a.unheard && !errors.Is(ctx.Err(), context.Canceled) {
-		z.silence.Store(&silence{a, time.Now().Add(silentFor)})
+		z.silence.Store(askedFor(types), &silence{a, time.Now().Add(silentFor)})
 	}
 	if z.problem == ownership.ZoneBogus {
 		a.problem = z.problem
@@ -127,7 +128,7 @@ func (r *Resolver) probe(ctx context.Context, name string, qtype uint16) (said s
 		return said, false
 	}
 	for range r.cfg.MaxReferrals {
-		if z.silent() != nil {
+		if z.silent(qtype) != nil {
 			return said, false
 		}
 		if len(z.servers) == 0 && len(z.barred) > 0 && qtype == dns.TypeCNAME {
@@ -216,14 +217,8 @@ func (r *Resolver) hear(ctx context.Context, z *zone, s server, name string, typ
 // Understand adds what a message of an authoritative server says about name.
 // Only records of the name itself are believed.
 func understand(out *saying, apex, name string, in *dns.Msg) error {
-	switch in.Rcode {
-	case dns.RcodeSuccess, dns.RcodeNameError:
-	case dns.RcodeRefused, dns.RcodeNotAuth:
-		return errRefused
-	case dns.RcodeServerFailure:
-		return errServFail
-	default:
-		return errMalformed
+	if err := refusal(in.Rcode); err != nil {
+		return err
 	}
 	if !in.Authoritative {
 		if len(in.Answer) == 0 && in.Rcode == dns.RcodeSuccess {
@@ -235,6 +230,27 @@ func understand(out *saying, apex, name string, in *dns.Msg) error {
 	}
 	collect(out, name, in)
 	return nil
+}
+
+// Refusal is what a response code says that comes with no answer (RFC 1035 section
+// 4.1.1, RFC 2136 section 2.2); nil for the two that do.
+func refusal(rcode int) error {
+	switch rcode {
+	case dns.RcodeSuccess, dns.RcodeNameError:
+		return nil
+	case dns.RcodeRefused, dns.RcodeNotAuth:
+		return errRefused
+	case dns.RcodeServerFailure:
+		return errServFail
+	case dns.RcodeNotImplemented:
+		return errNotImplemented
+	case dns.RcodeFormatError:
+		return errFormErr
+	}
+	if name, ok := dns.RcodeToString[rcode]; ok {
+		return fmt.Errorf("answers %s", name)
+	}
+	return fmt.Errorf("answers with the response code %d", rcode)
 }
 
 // MaxCAA bounds the CAA records of one name; their values are bounded by the message.

@@ -73,7 +73,7 @@ func (r *Resolver) unanimous(ctx context.Context, name string, qtype uint16) (an
 	}
 	z, err := r.locate(ctx, name)
 	for range r.cfg.MaxReferrals {
-		if err != nil || z.silent() != nil {
+		if err != nil || z.silent(qtype) != nil {
 			return answer{}, false
 		}
 		ask := oneOfEach(z.servers)

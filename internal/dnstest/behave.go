@@ -48,6 +48,17 @@ func Fail(rcode int) Behaviour {
 	}
 }
 
+// ForType behaves by b when asked for a type, and is honest about all others.
+func ForType(qtype uint16, b Behaviour) Behaviour {
+	return func(x Exchange) {
+		if x.Request.Question[0].Qtype == qtype {
+			b(x)
+			return
+		}
+		send(x.Writer, x.Request, x.Honest)
+	}
+}
+
 // Slow answers honestly, after d.
 func Slow(d time.Duration) Behaviour {
 	return func(x Exchange) {

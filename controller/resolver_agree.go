@@ -45,8 +45,8 @@ var (
 	errRefused          = errors.New("refuses to answer for the zone")
 	errServFail         = errors.New("fails (SERVFAIL)")
 	errNotAuthoritative = errors.New("does not know the zone")
-	errNotImplemented   = errors.New("says NOTIMP: it does not know the type that it was asked for")
-	errFormErr          = errors.New("says FORMERR: it does not understand the question")
+	errNotImplemented   = errors.New("answers NOTIMP: not that type")
+	errFormErr          = errors.New("answers FORMERR")
 )
 
 // Answer is what all servers together said about a name.

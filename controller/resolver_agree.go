@@ -30,6 +30,9 @@ type saying struct {
 	// Ttl is the least of what was found, or that of nothing.
 	ttl   time.Duration
 	found bool
+	// Soa is the owner of the SOA record beside an answer that there is nothing, or
+	// in one: the top of the zone that the name is in.
+	soa string
 	// Direct: a recursive resolver said it out of a zone of its own.
 	direct bool
 }
@@ -73,6 +76,8 @@ type answer struct {
 	viaResolvers bool
 	// Zone is the zone that was asked, absolute.
 	zone string
+	// Soa is the zone that the name is in, as far as its servers told; see saying.
+	soa string
 }
 
 // Empty reports whether there is none of the records asked for.
@@ -134,8 +139,11 @@ func agree(zone string, said []saying) answer {
 		return a
 	}
 	a.affirmed = true
-	a.alias, a.ttl, a.nx = first.alias, first.ttl, true
+	a.alias, a.ttl, a.nx, a.soa = first.alias, first.ttl, true, first.soa
 	for _, s := range answered {
+		if s.soa != a.soa {
+			a.soa = ""
+		}
 		a.nx = a.nx && s.nx
 		a.ttl = min(a.ttl, s.ttl)
 		a.addrs = union(a.addrs, s.addrs)
@@ -218,7 +226,7 @@ func blame(zone string, failed []saying) (ownership.ZoneProblem, string) {
 			err = errNotAuthoritative
 		}
 		switch {
-		case errors.Is(err, errTimeout), errors.Is(err, errClosed), errors.Is(err, errNoRoute), errors.Is(err, errMalformed):
+		case unheard(err):
 			mute++
 		case errors.Is(err, errServFail):
 			problem = ownership.ZoneServFail
@@ -234,6 +242,11 @@ func blame(zone string, failed []saying) (ownership.ZoneProblem, string) {
 		problem = "" // one that is reached and says something else is not out of reach
 	}
 	return problem, fmt.Sprintf("no name server of %s answers (%s)", zone, strings.Join(parts, "; "))
+}
+
+// Unheard reports whether a failure is that no answer came that could be read.
+func unheard(err error) bool {
+	return errors.Is(err, errTimeout) || errors.Is(err, errClosed) || errors.Is(err, errNoRoute) || errors.Is(err, errMalformed)
 }
 
 // Caveat names the servers that will not answer for the zone although others do.

@@ -292,6 +292,9 @@ func collect(out *saying, name string, in *dns.Msg) {
 		}
 	}
 	slices.SortFunc(out.caa, ownership.CAARecord.Compare) // servers rotate the records of a set
+	if owner := soaOwner(append(slices.Clip(in.Answer), in.Ns...)); owner != "" && out.alias == "" && dns.IsSubDomain(owner, name) {
+		out.soa = owner
+	}
 	out.nx = out.nx || (in.Rcode == dns.RcodeNameError && out.alias == "")
 	switch {
 	case ttl >= 0 && (!out.found || ttl < out.ttl):

@@ -83,6 +83,7 @@ type Resolver struct {
 	slots     chan struct{}
 	gates     gates
 	mute      muted
+	outward   outward
 	shares    [causes]*share
 	began     time.Time
 }

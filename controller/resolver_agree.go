@@ -48,6 +48,7 @@ var (
 	errRefused          = errors.New("refuses to answer for the zone")
 	errServFail         = errors.New("fails (SERVFAIL)")
 	errNotAuthoritative = errors.New("does not know the zone")
+	errResolver         = errors.New("answers as a resolver does, not as a name server of the zone")
 	errNotImplemented   = errors.New("answers NOTIMP: not that type")
 	errFormErr          = errors.New("answers FORMERR")
 )
@@ -230,7 +231,9 @@ func blame(zone string, failed []saying) (ownership.ZoneProblem, string) {
 			mute++
 		case errors.Is(err, errServFail):
 			problem = ownership.ZoneServFail
-		case (errors.Is(err, errRefused) || errors.Is(err, errNotAuthoritative)) && problem != ownership.ZoneServFail:
+		case errors.Is(err, errResolver) && problem != ownership.ZoneServFail:
+			problem = ownership.ZoneResolver
+		case (errors.Is(err, errRefused) || errors.Is(err, errNotAuthoritative)) && problem == ownership.ZoneUnreachable:
 			problem = ownership.ZoneLame
 		}
 		parts = append(parts, fmt.Sprintf("%s: %v", s.from, err))
@@ -258,7 +261,7 @@ func caveat(zone string, failed []saying, asked int) string {
 		if s.referral != nil {
 			err = errNotAuthoritative
 		}
-		if errors.Is(err, errServFail) || errors.Is(err, errRefused) || errors.Is(err, errNotAuthoritative) {
+		if errors.Is(err, errServFail) || errors.Is(err, errRefused) || errors.Is(err, errNotAuthoritative) || errors.Is(err, errResolver) {
 			parts = append(parts, fmt.Sprintf("%s %v", s.from, err))
 		}
 	}

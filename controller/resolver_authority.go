@@ -82,6 +82,9 @@ func (r *Resolver) authoritative(ctx context.Context, name string, types ...uint
 		}
 		z = r.descend(ctx, z, ref)
 	}
+	if a.unheard && a.problem == ownership.ZoneResolver && r.outward.isIntercepted(ctx, r) {
+		a.problem, a.err = ownership.ZoneIntercepted, joined(interceptedSentence, a.err)
+	}
 	// A look that was called off has not heard whether the zone is silent.
 	if a.unheard && !errors.Is(ctx.Err(), context.Canceled) {
 		z.silence.Store(askedFor(types), &silence{a, time.Now().Add(silentFor)})
@@ -218,6 +221,9 @@ func (r *Resolver) hear(ctx context.Context, z *zone, s server, name string, typ
 // Only records of the name itself are believed.
 func understand(out *saying, apex, name string, in *dns.Msg) error {
 	if err := refusal(in.Rcode); err != nil {
+		if errors.Is(err, errRefused) && byResolver(in) {
+			return errResolver // one that gives strangers' questions no answer
+		}
 		return err
 	}
 	if !in.Authoritative {
@@ -225,6 +231,9 @@ func understand(out *saying, apex, name string, in *dns.Msg) error {
 			if out.referral = referralIn(in, apex, name); out.referral != nil {
 				return nil
 			}
+		}
+		if byResolver(in) {
+			return errResolver
 		}
 		return errNotAuthoritative
 	}

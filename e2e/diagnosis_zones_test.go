@@ -247,3 +247,26 @@ func TestDiagnosisOfAnApexOnItsParentsServers(t *testing.T) {
 		t.Errorf("addresses below the apex prove an HTTP-only record: %+v, %v", r.Status.Conditions, err)
 	}
 }
+
+// A resolver in place of the domain's name servers is not taken for one that does
+// not know the zone, and who must act is said.
+func TestDiagnosisOfAResolverAsNameServer(t *testing.T) {
+	n := network(t)
+	p := start(t, n, settings{})
+	d := customer(t, n, "resolverns")
+	const addr = "127.0.0.186"
+	zone := "sub." + d.name
+	laxZone(t, addr, zone, "ns."+zone+".", func(w dns.ResponseWriter, req *dns.Msg) bool {
+		m := new(dns.Msg).SetRcode(req, dns.RcodeRefused)
+		m.RecursionAvailable = true
+		_ = w.WriteMsg(m)
+		return true
+	})
+	d.set(t, "sub NS ns."+zone+".", "ns.sub A "+addr)
+	host := "api." + zone
+	if err := call(t.Context(), http.MethodPost, recordsPath, manifest(host, true), nil); err != nil {
+		t.Fatal(err)
+	}
+	message := p.awaitProblem(t, host, "ACMEChallenge", "ResolverAnswers", 20*time.Second)
+	contains(t, message, "the customer corrects them", "the operator", "as a resolver does")
+}

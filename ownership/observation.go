@@ -83,6 +83,12 @@ const (
 	ZoneServFail      ZoneProblem = "ServFail"
 	ZoneBogus         ZoneProblem = "DNSSECBogus" // DNSSEC validation fails
 	ZoneUnreachable   ZoneProblem = "Unreachable" // servers time out
+	// ZoneIntercepted: a resolver answers in place of every name server, because
+	// something on our way out redirects port 53.
+	ZoneIntercepted ZoneProblem = "Intercepted"
+	// ZoneResolver: a resolver answers in place of the zone's servers, and
+	// others are not intercepted.
+	ZoneResolver ZoneProblem = "Resolver"
 	// ZoneDisagrees: the zone's servers give different answers, so nothing can
 	// be told yet; Err says who answers what.
 	ZoneDisagrees ZoneProblem = "Disagrees"

@@ -158,6 +158,13 @@ func NotAuthoritative(x Exchange) {
 	send(x.Writer, x.Request, x.Honest)
 }
 
+// AsResolver answers honestly, as a recursive resolver would: with recursion
+// available and without the authority bit.
+func AsResolver(x Exchange) {
+	x.Honest.Authoritative, x.Honest.RecursionAvailable = false, true
+	send(x.Writer, x.Request, x.Honest)
+}
+
 // OtherQuestion answers a question that nobody asked.
 func OtherQuestion(x Exchange) {
 	x.Honest.Question[0].Name = "elsewhere.invalid."

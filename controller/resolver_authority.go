@@ -82,7 +82,7 @@ func (r *Resolver) authoritative(ctx context.Context, name string, types ...uint
 		}
 		z = r.descend(ctx, z, ref)
 	}
-	if a.unheard && a.problem == ownership.ZoneResolver && r.outward.isIntercepted(ctx, r) {
+	if a.unheard && a.problem == ownership.ZoneResolver && r.intercepted(ctx) {
 		a.problem, a.err = ownership.ZoneIntercepted, joined(interceptedSentence, a.err)
 	}
 	// A look that was called off has not heard whether the zone is silent.

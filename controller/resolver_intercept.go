@@ -30,30 +30,56 @@ type outward struct {
 // OutwardFor is how long the finding is believed; after that one look asks again.
 const outwardFor = time.Minute
 
-// IsIntercepted asks servers of the root zone, which never offer recursion, for the
-// root's SOA, at most every outwardFor. False as well: could not tell.
-func (o *outward) isIntercepted(ctx context.Context, r *Resolver) bool {
+func (o *outward) get() (intercepted, known bool) {
 	o.mu.Lock()
-	defer o.mu.Unlock() // others wait for the one that asks, as briefly as it
-	if time.Now().Before(o.until) {
-		return o.intercepted
+	defer o.mu.Unlock()
+	return o.intercepted, time.Now().Before(o.until)
+}
+
+func (o *outward) put(intercepted bool) {
+	o.mu.Lock()
+	o.intercepted, o.until = intercepted, time.Now().Add(outwardFor)
+	o.mu.Unlock()
+}
+
+// Intercepted reports whether a resolver answers in place of servers of the root
+// zone, which never offer recursion. They are asked at most every outwardFor, by one
+// for all. False as well: could not tell.
+func (r *Resolver) intercepted(ctx context.Context) bool {
+	if is, known := r.outward.get(); known {
+		return is
 	}
-	ctx, cancel := context.WithTimeout(ctx, 2*r.cfg.QueryTimeout)
-	defer cancel()
+	done := r.flights.DoChan(". outward", func() (any, error) { // no name begins so
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*r.cfg.QueryTimeout)
+		defer cancel()
+		is := r.askRoot(ctx)
+		r.outward.put(is)
+		return is, nil
+	})
+	select {
+	case res := <-done:
+		return res.Val.(bool)
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// AskRoot asks servers of the root zone for its SOA until one is heard.
+func (r *Resolver) askRoot(ctx context.Context) (byResolvers bool) {
 	z, err := r.locate(ctx, ".")
 	if err != nil {
 		return false
 	}
 	for _, s := range z.servers[:min(len(z.servers), 3)] {
 		in, err := r.exchange(ctx, netip.AddrPortFrom(s.addr, r.cfg.Port), dns.Question{Name: ".", Qtype: dns.TypeSOA, Qclass: dns.ClassINET}, queryFlags{}, false)
-		if err != nil || !in.Authoritative && !byResolver(in) {
-			continue
-		}
-		if o.intercepted = byResolver(in); o.intercepted {
+		switch {
+		case err != nil:
+		case byResolver(in):
 			r.cfg.Logger.Error(interceptedSentence, zap.String("asked", s.named()))
+			return true
+		case in.Authoritative:
+			return false
 		}
-		o.until = time.Now().Add(outwardFor)
-		return o.intercepted
 	}
 	return false
 }

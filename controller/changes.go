@@ -95,7 +95,7 @@ func (c *Controller) recall(e *entry, r *v1alpha3.DomainRecord, now time.Time) {
 	}
 }
 
-// Unreachable reports whether a status says that no name server of the hostname's
+// unreachable reports whether a status says that no name server of the hostname's
 // domain answered when it was last looked at.
 func unreachable(s *v1alpha3.DomainRecordStatus) bool {
 	d := s.DNSRecord(v1alpha3.PurposeTraffic)

@@ -138,7 +138,7 @@ func (p *paces) put(domain string, l lane, now time.Time) {
 	p.silent.put(domain, since, silenceFor)
 }
 
-// Recall takes a domain for silent that was so before a restart, as its records'
+// recall takes a domain for silent that was so before a restart, as its records'
 // statuses say, so that its first look, which may take seconds, is not made among
 // those of the living. For how long it was silent nobody has kept: it is left alone
 // as one that has fallen silent now.

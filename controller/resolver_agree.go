@@ -30,7 +30,7 @@ type saying struct {
 	// Ttl is the least of what was found, or that of nothing.
 	ttl   time.Duration
 	found bool
-	// Soa is the owner of the SOA record beside an answer that there is nothing, or
+	// soa is the owner of the SOA record beside an answer that there is nothing, or
 	// in one: the top of the zone that the name is in.
 	soa string
 	// Direct: a recursive resolver said it out of a zone of its own.
@@ -77,7 +77,7 @@ type answer struct {
 	viaResolvers bool
 	// Zone is the zone that was asked, absolute.
 	zone string
-	// Soa is the zone that the name is in, as far as its servers told; see saying.
+	// soa is the zone that the name is in, as far as its servers told; see saying.
 	soa string
 }
 
@@ -247,7 +247,7 @@ func blame(zone string, failed []saying) (ownership.ZoneProblem, string) {
 	return problem, fmt.Sprintf("no name server of %s answers (%s)", zone, strings.Join(parts, "; "))
 }
 
-// Unheard reports whether a failure is that no answer came that could be read.
+// unheard reports whether a failure is that no answer came that could be read.
 func unheard(err error) bool {
 	return errors.Is(err, errTimeout) || errors.Is(err, errClosed) || errors.Is(err, errNoRoute) || errors.Is(err, errMalformed)
 }

@@ -241,7 +241,7 @@ func understand(out *saying, apex, name string, in *dns.Msg) error {
 	return nil
 }
 
-// Refusal is what a response code says that comes with no answer (RFC 1035 section
+// refusal is what a response code says that comes with no answer (RFC 1035 section
 // 4.1.1, RFC 2136 section 2.2); nil for the two that do.
 func refusal(rcode int) error {
 	switch rcode {
@@ -262,7 +262,7 @@ func refusal(rcode int) error {
 	return fmt.Errorf("answers with the response code %d", rcode)
 }
 
-// MaxCAA bounds the CAA records of one name; their values are bounded by the message.
+// maxCAA bounds the CAA records of one name; their values are bounded by the message.
 const maxCAA = 1000
 
 func collect(out *saying, name string, in *dns.Msg) {

@@ -10,16 +10,16 @@ import (
 	"go.uber.org/zap"
 )
 
-// InterceptedSentence says that port 53 is intercepted and who must act, without a
+// interceptedSentence says that port 53 is intercepted and who must act, without a
 // final full stop. It begins a text that is cut at its end.
 const interceptedSentence = "port 53 outward is intercepted, so that a resolver answers in place of name servers, even the root's: the operator has it let through"
 
-// ByResolver reports whether a message is a recursive resolver's: it offers
+// byResolver reports whether a message is a recursive resolver's: it offers
 // recursion, and does not speak with authority (RFC 1035 section 4.1.1). A name
 // server that is asked for its own zone sets AA.
 func byResolver(in *dns.Msg) bool { return in.RecursionAvailable && !in.Authoritative }
 
-// Outward remembers whether what goes out to port 53 is answered by somebody else
+// outward remembers whether what goes out to port 53 is answered by somebody else
 // than it was sent to.
 type outward struct {
 	mu          sync.Mutex
@@ -27,7 +27,7 @@ type outward struct {
 	intercepted bool
 }
 
-// OutwardFor is how long the finding is believed; after that one look asks again.
+// outwardFor is how long the finding is believed; after that one look asks again.
 const outwardFor = time.Minute
 
 func (o *outward) get() (intercepted, known bool) {
@@ -42,7 +42,7 @@ func (o *outward) put(intercepted bool) {
 	o.mu.Unlock()
 }
 
-// Intercepted reports whether a resolver answers in place of servers of the root
+// intercepted reports whether a resolver answers in place of servers of the root
 // zone, which never offer recursion. They are asked at most every outwardFor, by one
 // for all. False as well: could not tell.
 func (r *Resolver) intercepted(ctx context.Context) bool {
@@ -64,7 +64,7 @@ func (r *Resolver) intercepted(ctx context.Context) bool {
 	}
 }
 
-// AskRoot asks servers of the root zone for its SOA until one is heard.
+// askRoot asks servers of the root zone for its SOA until one is heard.
 func (r *Resolver) askRoot(ctx context.Context) (byResolvers bool) {
 	z, err := r.locate(ctx, ".")
 	if err != nil {

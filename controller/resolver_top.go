@@ -9,7 +9,7 @@ import (
 	"github.com/miekg/dns"
 )
 
-// Top reports whether a name is known to be the top of its zone: it owns the zone's
+// top reports whether a name is known to be the top of its zone: it owns the zone's
 // SOA record (RFC 1034 section 4.2.1, RFC 9499 section 7). A referral that led to
 // the zone tells that; where the zone above is on the same servers none comes, and
 // the SOA beside an answer that there is nothing tells it.
@@ -17,7 +17,7 @@ func (a answer) top(name string) bool {
 	return !a.viaResolvers && a.zone == name || a.soa == name
 }
 
-// AskTop asks whether a name with addresses is the top of its zone, where the
+// askTop asks whether a name with addresses is the top of its zone, where the
 // answer did not tell: an affirmed answer of two addresses has no SOA beside it. The
 // registered domain is taken for one in any case and not asked about. It returns the
 // answer as it was, or, where nothing was heard, one that is not affirmed: what
@@ -43,7 +43,7 @@ func (r *Resolver) askTop(ctx context.Context, name string, a answer) (bool, ans
 	return said.soa == name, a
 }
 
-// AskOne asks the servers of a name's zone for one type until one answers, two at
+// askOne asks the servers of a name's zone for one type until one answers, two at
 // most, and returns what the last one said.
 func (r *Resolver) askOne(ctx context.Context, name string, qtype uint16) (saying, error) {
 	z, err := r.locate(ctx, name)

@@ -23,14 +23,14 @@ type zone struct {
 	servers []server
 	barred  []barredServer        // those that may not be contacted
 	problem ownership.ZoneProblem // learnt while the zone was searched for
-	// Silence is what came of asking when no server answered, by the types that
+	// silence is what came of asking when no server answered, by the types that
 	// were asked for: some servers fail for one type only. For silentFor it is not
 	// tried again, so that a dead zone costs one wait and not one for each of its
 	// names.
 	silence sync.Map // of asked to *silence
 }
 
-// Asked is the types of one question, in their order; an array, so that it can be
+// asked is the types of one question, in their order; an array, so that it can be
 // a key. Nothing asks for more.
 type asked [3]uint16
 
@@ -46,7 +46,7 @@ type silence struct {
 
 const silentFor = 5 * time.Second
 
-// Silent returns what came of asking for these types a moment ago, if nothing did.
+// silent returns what came of asking for these types a moment ago, if nothing did.
 func (z *zone) silent(types ...uint16) *silence {
 	if s, ok := z.silence.Load(askedFor(types)); ok && time.Now().Before(s.(*silence).until) {
 		return s.(*silence)

@@ -71,8 +71,8 @@ type stuck struct{ free chan struct{} }
 
 func (p stuck) Delegated(context.Context, string) (bool, error) { <-p.free; return false, nil }
 func (stuck) Arrives(context.Context, string) (bool, error)     { return false, nil }
-func (stuck) CAA(context.Context, string) ([]issuance.CAA, error) {
-	return nil, nil
+func (stuck) CAA(context.Context, string) (ownership.CAAObservation, error) {
+	return ownership.CAAObservation{Outcome: ownership.Absent}, nil
 }
 
 // watchful asks for an observation over and over; the longest that one took

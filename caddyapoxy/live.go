@@ -24,7 +24,7 @@ func (l liveResolver) Delegated(ctx context.Context, hostname string) (bool, err
 	return l.resolver().Delegated(ctx, hostname)
 }
 
-func (l liveResolver) CAA(ctx context.Context, hostname string) ([]issuance.CAA, error) {
+func (l liveResolver) CAA(ctx context.Context, hostname string) (ownership.CAAObservation, error) {
 	return l.resolver().CAA(ctx, hostname)
 }
 

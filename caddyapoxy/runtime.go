@@ -245,7 +245,7 @@ func (rt *runtime) settings() ownership.Settings {
 	}
 	s := a.settings
 	s.Zone = rt.edgeZone(a)
-	s.CAIssuers = rt.scheduler.CAAIdentities()
+	s.Issuers = rt.scheduler.CAAIssuers()
 	return s
 }
 

@@ -13,7 +13,6 @@ import (
 
 	"go.uber.org/zap"
 
-	"github.com/apoxy-dev/caddy-apoxy/issuance"
 	"github.com/apoxy-dev/caddy-apoxy/ownership"
 	"github.com/apoxy-dev/caddy-apoxy/store"
 )
@@ -52,7 +51,9 @@ func (d *distantDNS) Observe(ctx context.Context, hostname string, kind Kind) ow
 	return o
 }
 
-func (d *distantDNS) CAA(context.Context, string) ([]issuance.CAA, error) { return nil, nil }
+func (d *distantDNS) CAA(context.Context, string) (ownership.CAAObservation, error) {
+	return ownership.CAAObservation{Outcome: ownership.Absent}, nil
+}
 
 // BenchmarkPass takes many pending records, each of a domain of its own, through
 // their first look, one in twenty of them in a dead zone. It reports the looks a

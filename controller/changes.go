@@ -75,6 +75,11 @@ func (c *Controller) recall(e *entry, r *v1alpha3.DomainRecord, now time.Time) {
 	if known.Overwritten {
 		return // what the rest of the status says is a client's word
 	}
+	if unreachable(s) {
+		c.mu.Lock()
+		c.queue.paces.recall(e.domain, now)
+		c.mu.Unlock()
+	}
 	if !known.Verified { // it may be contested by now
 		if r.WantsTLS() && s.Phase == v1alpha3.PhaseIssuing {
 			c.mu.Lock()
@@ -88,6 +93,13 @@ func (c *Controller) recall(e *entry, r *v1alpha3.DomainRecord, now time.Time) {
 		c.cfg.Issuance.Want(wantOf(e, r, isTrue(s, v1alpha3.ConditionACMEChallengeDelegationReady),
 			!wildcard && isTrue(s, v1alpha3.ConditionCNAMEConfigured)))
 	}
+}
+
+// unreachable reports whether a status says that no name server of the hostname's
+// domain answered when it was last looked at.
+func unreachable(s *v1alpha3.DomainRecordStatus) bool {
+	d := s.DNSRecord(v1alpha3.PurposeTraffic)
+	return d != nil && d.Problem != nil && d.Problem.Reason == ownership.ProblemServersUnreachable
 }
 
 // wakeNeighbour has the record that shares DNS names with a hostname looked at,

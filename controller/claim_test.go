@@ -198,7 +198,7 @@ func TestCAAThatWasMendedIsTriedAtOnce(t *testing.T) {
 	world := newCustomer(t)
 	world.zone.Set(rightChallenge, `@ IN CAA 0 issue "other.example"`)
 	b := newBench(t, newTestResolver(t, world.World))
-	b.settings.CAIssuers = []string{"ca.example"}
+	b.settings.Issuers = []ownership.Issuer{{Identities: []string{"ca.example"}, Methods: []string{"dns-01", "http-01"}}}
 	b.start()
 	b.put(tlsRecord(host))
 	b.ca.set(host, ownership.CertificateObservation{Outcome: ownership.Absent, Work: ownership.WorkCAAForbids})

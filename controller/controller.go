@@ -23,7 +23,7 @@ type DNS interface {
 	// Observe looks at the name that kind means for hostname.
 	Observe(ctx context.Context, hostname string, kind Kind) ownership.DNSObservation
 	// CAA returns the relevant CAA record set of hostname; see issuance.Prober.
-	CAA(ctx context.Context, hostname string) ([]issuance.CAA, error)
+	CAA(ctx context.Context, hostname string) (ownership.CAAObservation, error)
 }
 
 // Config is what a Controller works with. Store, Table, Resolver, Issuance,

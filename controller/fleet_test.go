@@ -15,7 +15,6 @@ import (
 
 	"github.com/apoxy-dev/caddy-apoxy/api/v1alpha3"
 	"github.com/apoxy-dev/caddy-apoxy/internal/dnstest"
-	"github.com/apoxy-dev/caddy-apoxy/issuance"
 	"github.com/apoxy-dev/caddy-apoxy/ownership"
 )
 
@@ -189,7 +188,9 @@ func (d *idleDNS) Observe(_ context.Context, hostname string, kind Kind) ownersh
 	return ownership.DNSObservation{Outcome: ownership.Absent, NXDomain: true, At: time.Now()}
 }
 
-func (d *idleDNS) CAA(context.Context, string) ([]issuance.CAA, error) { return nil, nil }
+func (d *idleDNS) CAA(context.Context, string) (ownership.CAAObservation, error) {
+	return ownership.CAAObservation{Outcome: ownership.Absent}, nil
+}
 
 func (d *idleDNS) seen(hostname string) int {
 	d.mu.Lock()

@@ -2,8 +2,9 @@ package controller
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
-	"slices"
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -70,9 +71,10 @@ type sighting struct {
 	uid                           string
 	traffic, challenge, ownership ownership.DNSObservation
 	caa                           ownership.CAAObservation
-	fresh                         bool // seen just now
-	unlooked                      bool // not seen at all: what was found before holds
-	glanced                       bool // some of it seen for an unproven hint
+	caaSum                        [sha256.Size]byte // of caa; zero: could not tell
+	fresh                         bool              // seen just now
+	unlooked                      bool              // not seen at all: what was found before holds
+	glanced                       bool              // some of it seen for an unproven hint
 }
 
 // Look observes, and brings the status to what that means.
@@ -106,7 +108,7 @@ func (c *Controller) look(ctx context.Context, e *entry) error {
 	if isTrue(status, v1alpha3.ConditionReady) {
 		c.seen.drop(e.name)
 	} else {
-		c.seen.put(e.name, s, seenFor)
+		c.seen.put(e.name, keepable(s), seenFor)
 	}
 	return nil
 }
@@ -154,15 +156,38 @@ func (c *Controller) observeInTime(ctx context.Context, e *entry, r *v1alpha3.Do
 }
 
 // CAAMended reports whether the CAA records now allow what issuance was refused
-// for them. That they looked so before as well is no news: then the authority
-// knows better, and its pause counts.
+// for them, or can be looked up again where it waits for that. That they looked so
+// before as well is no news: then the authority knows better, and its pause counts.
 func (c *Controller) caaMended(r *v1alpha3.DomainRecord, before, now *sighting) bool {
-	if now.caa.Outcome == ownership.CouldNotTell || c.cfg.Issuance.Observe(r.Spec.Name).Work != ownership.WorkCAAForbids ||
-		ownership.DiagnoseCAA(r.Spec.Name, now.caa, c.cfg.Settings().CAIssuers) != nil {
+	o := c.cfg.Issuance.Observe(r.Spec.Name)
+	stopped := o.Work == ownership.WorkCAAForbids || o.Work == ownership.WorkNone && o.Message != ""
+	if !stopped || now.caa.Outcome == ownership.CouldNotTell ||
+		ownership.DiagnoseCAA(r, now.caa, c.cfg.Settings().Issuers,
+			isTrue(&r.Status, v1alpha3.ConditionACMEChallengeDelegationReady), isTrue(&r.Status, v1alpha3.ConditionCNAMEConfigured)) != nil {
 		return false
 	}
-	return before == nil || before.uid != now.uid || before.caa.Outcome == ownership.CouldNotTell ||
-		before.caa.Domain != now.caa.Domain || !slices.Equal(before.caa.Records, now.caa.Records)
+	return before == nil || before.uid != now.uid || before.caaSum != now.caaSum
+}
+
+// keepable leaves out a CAA record set that is too large to be kept: then the last
+// verdict on it holds until the next look.
+func keepable(s *sighting) *sighting {
+	const most = 4096 // octets
+	size := 0
+	for _, r := range s.caa.Records {
+		size += len(r.Tag) + len(r.Value)
+	}
+	if size > most {
+		s.caa = ownership.CAAObservation{}
+	}
+	return s
+}
+
+func sumOfCAA(o ownership.CAAObservation) [sha256.Size]byte {
+	if o.Outcome == ownership.CouldNotTell {
+		return [sha256.Size]byte{}
+	}
+	return sha256.Sum256(fmt.Appendf(nil, "%d %q %q", o.Outcome, o.Domain, o.Records))
 }
 
 // Judge evaluates anew what other rooms know, with what DNS was last seen to hold.
@@ -204,6 +229,7 @@ func (c *Controller) observe(ctx context.Context, r *v1alpha3.DomainRecord) *sig
 			isTrue(&r.Status, v1alpha3.ConditionCNAMEConfigured)) {
 			wg.Go(func() {
 				s.caa = c.lookAtCAA(ctx, host)
+				s.caaSum = sumOfCAA(s.caa)
 				countCheck(checkCAA, s.caa.Outcome)
 			})
 		}
@@ -213,16 +239,9 @@ func (c *Controller) observe(ctx context.Context, r *v1alpha3.DomainRecord) *sig
 }
 
 func (c *Controller) lookAtCAA(ctx context.Context, host string) ownership.CAAObservation {
-	props, err := c.cfg.Resolver.CAA(ctx, host)
+	set, err := c.cfg.Resolver.CAA(ctx, host)
 	if err != nil {
 		return ownership.CAAObservation{}
 	}
-	if len(props) == 0 {
-		return ownership.CAAObservation{Outcome: ownership.Absent}
-	}
-	o := ownership.CAAObservation{Outcome: ownership.Seen, Domain: props[0].Domain}
-	for _, p := range props {
-		o.Records = append(o.Records, ownership.CAARecord{Flag: p.Flag, Tag: p.Tag, Value: p.Value})
-	}
-	return o
+	return set
 }

@@ -138,6 +138,16 @@ func (p *paces) put(domain string, l lane, now time.Time) {
 	p.silent.put(domain, since, silenceFor)
 }
 
+// recall takes a domain for silent that was so before a restart, as its records'
+// statuses say, so that its first look, which may take seconds, is not made among
+// those of the living. For how long it was silent nobody has kept: it is left alone
+// as one that has fallen silent now.
+func (p *paces) recall(domain string, now time.Time) {
+	if _, ok := p.silent.get(domain); !ok {
+		p.put(domain, laneDead, now)
+	}
+}
+
 // Stir has a silent domain looked at often again, because something was heard of
 // it, somebody asks, or a record was written. It stays among the silent.
 func (p *paces) stir(domain string) {

@@ -10,6 +10,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/apoxy-dev/caddy-apoxy/api/v1alpha3"
+	"github.com/apoxy-dev/caddy-apoxy/hosts"
 	"github.com/apoxy-dev/caddy-apoxy/internal/dnstest"
 	"github.com/apoxy-dev/caddy-apoxy/ownership"
 )
@@ -231,5 +232,47 @@ func TestOnlyADomainsOwnServersAreHeard(t *testing.T) {
 				t.Errorf("heard: %v", heard.Load())
 			}
 		})
+	}
+}
+
+// What was silent before a restart is taken for silent after it, as its status
+// says, so that its looks wait in their own places and not before the living; a
+// status that a client wrote over says nothing, and one look that is answered ends it.
+func TestSilenceOutlivesARestart(t *testing.T) {
+	world := newCustomer(t)
+	world.zone.Set(rightChallenge)
+	before := newBench(t, newTestResolver(t, world.World)).start()
+	world.behave(dnstest.Silent)
+	before.put(tlsRecord("api.example.com"))
+	before.until("the silence is told", func() bool { return unreachable(&before.get("api.example.com").Status) })
+	old := before.get("api.example.com")
+	forged := old.DeepCopy()
+	forged.Name, forged.Spec.Name = "www.forged.com", "www.forged.com"
+	if forged.Status.Ownership == nil {
+		forged.Status.Ownership = &v1alpha3.OwnershipStatus{}
+	}
+	forged.Status.Ownership.Overwritten = true
+	living := tlsRecord("www.living.com")
+
+	world.behave(nil) // mended while the node was away
+	after := newBench(t, newTestResolver(t, world.World))
+	for _, r := range []*v1alpha3.DomainRecord{old, forged, living} {
+		after.Changed(hosts.Change{Name: r.Name, Record: r})
+	}
+	lanes := func(domain string) lane {
+		after.Controller.mu.Lock()
+		defer after.Controller.mu.Unlock()
+		return after.queue.paces.of(domain)
+	}
+	for domain, want := range map[string]lane{"example.com": laneDead, "forged.com": laneNew, "living.com": laneNew} {
+		if got := lanes(domain); got != want {
+			t.Errorf("%s is in lane %d, want %d", domain, got, want)
+		}
+	}
+	after.put(old)
+	after.start()
+	after.check("api.example.com")
+	if got := lanes("example.com"); got != laneFast && got != laneSlow {
+		t.Errorf("answered, and in lane %d", got)
 	}
 }

@@ -83,6 +83,7 @@ type Resolver struct {
 	slots     chan struct{}
 	gates     gates
 	mute      muted
+	outward   outward
 	shares    [causes]*share
 	began     time.Time
 }
@@ -219,7 +220,9 @@ func (r *Resolver) follow(ctx context.Context, l look) ownership.DNSObservation 
 		a := r.consult(ctx, at, types...)
 		if at == l.name {
 			obs.Servers, obs.TTL = a.servers, a.ttl
-			obs.Apex = !a.viaResolvers && a.zone == at
+			if obs.Apex = a.top(at); l.kind == KindTraffic && !obs.Apex && a.soa == "" && len(a.addrs) > 0 {
+				obs.Apex, a = r.askTop(ctx, at, a)
+			}
 		}
 		if obs.Problem == "" {
 			obs.Problem = a.problem

@@ -24,12 +24,15 @@ type saying struct {
 	// addresses, TXT in presentation form, CAA.
 	addrs []netip.Addr
 	texts []string
-	caa   []property
+	caa   []ownership.CAARecord
 	// Nx: the name does not exist.
 	nx bool
 	// Ttl is the least of what was found, or that of nothing.
 	ttl   time.Duration
 	found bool
+	// soa is the owner of the SOA record beside an answer that there is nothing, or
+	// in one: the top of the zone that the name is in.
+	soa string
 	// Direct: a recursive resolver said it out of a zone of its own.
 	direct bool
 }
@@ -40,16 +43,14 @@ type referral struct {
 	glue  map[string][]netip.Addr
 }
 
-type property struct {
-	flag       uint8
-	tag, value string
-}
-
 // Ways in which a server can fail to say anything about its zone.
 var (
 	errRefused          = errors.New("refuses to answer for the zone")
 	errServFail         = errors.New("fails (SERVFAIL)")
 	errNotAuthoritative = errors.New("does not know the zone")
+	errResolver         = errors.New("answers as a resolver does, not as a name server of the zone")
+	errNotImplemented   = errors.New("answers NOTIMP: not that type")
+	errFormErr          = errors.New("answers FORMERR")
 )
 
 // Answer is what all servers together said about a name.
@@ -59,7 +60,7 @@ type answer struct {
 	alias    string
 	addrs    []netip.Addr
 	texts    []string
-	caa      []property
+	caa      []ownership.CAARecord
 	nx       bool
 	ttl      time.Duration
 	// Err says why nothing could be told, or a caveat; see DNSObservation.Err.
@@ -76,6 +77,8 @@ type answer struct {
 	viaResolvers bool
 	// Zone is the zone that was asked, absolute.
 	zone string
+	// soa is the zone that the name is in, as far as its servers told; see saying.
+	soa string
 }
 
 // Empty reports whether there is none of the records asked for.
@@ -137,8 +140,11 @@ func agree(zone string, said []saying) answer {
 		return a
 	}
 	a.affirmed = true
-	a.alias, a.ttl, a.nx = first.alias, first.ttl, true
+	a.alias, a.ttl, a.nx, a.soa = first.alias, first.ttl, true, first.soa
 	for _, s := range answered {
+		if s.soa != a.soa {
+			a.soa = ""
+		}
 		a.nx = a.nx && s.nx
 		a.ttl = min(a.ttl, s.ttl)
 		a.addrs = union(a.addrs, s.addrs)
@@ -175,7 +181,7 @@ func view(s saying) string {
 		var b strings.Builder
 		b.WriteString("CAA")
 		for _, p := range s.caa {
-			fmt.Fprintf(&b, " %d %s %q", p.flag, p.tag, p.value)
+			fmt.Fprintf(&b, " %d %s %q", p.Flag, p.Tag, p.Value)
 		}
 		return b.String()
 	}
@@ -214,15 +220,20 @@ func dissent(zone string, views []sharedView, asked int) string {
 func blame(zone string, failed []saying) (ownership.ZoneProblem, string) {
 	problem := ownership.ZoneUnreachable
 	var parts []string
+	var mute int // that said nothing at all
 	for _, s := range failed {
 		err := s.err
 		if s.referral != nil {
 			err = errNotAuthoritative
 		}
 		switch {
+		case unheard(err):
+			mute++
 		case errors.Is(err, errServFail):
 			problem = ownership.ZoneServFail
-		case (errors.Is(err, errRefused) || errors.Is(err, errNotAuthoritative)) && problem != ownership.ZoneServFail:
+		case errors.Is(err, errResolver) && problem != ownership.ZoneServFail:
+			problem = ownership.ZoneResolver
+		case (errors.Is(err, errRefused) || errors.Is(err, errNotAuthoritative)) && problem == ownership.ZoneUnreachable:
 			problem = ownership.ZoneLame
 		}
 		parts = append(parts, fmt.Sprintf("%s: %v", s.from, err))
@@ -230,7 +241,15 @@ func blame(zone string, failed []saying) (ownership.ZoneProblem, string) {
 	if len(parts) == 0 {
 		return problem, fmt.Sprintf("no name server of %s could be asked", zone)
 	}
+	if problem == ownership.ZoneUnreachable && mute < len(parts) {
+		problem = "" // one that is reached and says something else is not out of reach
+	}
 	return problem, fmt.Sprintf("no name server of %s answers (%s)", zone, strings.Join(parts, "; "))
+}
+
+// unheard reports whether a failure is that no answer came that could be read.
+func unheard(err error) bool {
+	return errors.Is(err, errTimeout) || errors.Is(err, errClosed) || errors.Is(err, errNoRoute) || errors.Is(err, errMalformed)
 }
 
 // Caveat names the servers that will not answer for the zone although others do.
@@ -242,7 +261,7 @@ func caveat(zone string, failed []saying, asked int) string {
 		if s.referral != nil {
 			err = errNotAuthoritative
 		}
-		if errors.Is(err, errServFail) || errors.Is(err, errRefused) || errors.Is(err, errNotAuthoritative) {
+		if errors.Is(err, errServFail) || errors.Is(err, errRefused) || errors.Is(err, errNotAuthoritative) || errors.Is(err, errResolver) {
 			parts = append(parts, fmt.Sprintf("%s %v", s.from, err))
 		}
 	}

@@ -3,7 +3,9 @@ package controller
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -37,7 +39,7 @@ func (r *Resolver) consult(ctx context.Context, name string, types ...uint16) an
 		a.err = joined(a.err, b.err)
 		return a
 	}
-	if ctx.Err() == nil && a.barred == "" {
+	if ctx.Err() == nil && a.barred == "" && types[0] != dns.TypeCAA { // there are servers that drop these alone
 		r.mute.unheard(registeredDomain(name))
 	}
 	b.barred = a.barred
@@ -61,7 +63,7 @@ func (r *Resolver) authoritative(ctx context.Context, name string, types ...uint
 	}
 	var a answer
 	for range r.cfg.MaxReferrals {
-		if s := z.silent(); s != nil {
+		if s := z.silent(types...); s != nil {
 			return s.answer
 		}
 		if len(z.servers) == 0 && len(z.barred) > 0 {
@@ -80,9 +82,12 @@ func (r *Resolver) authoritative(ctx context.Context, name string, types ...uint
 		}
 		z = r.descend(ctx, z, ref)
 	}
+	if a.unheard && a.problem == ownership.ZoneResolver && r.intercepted(ctx) {
+		a.problem, a.err = ownership.ZoneIntercepted, joined(interceptedSentence, a.err)
+	}
 	// A look that was called off has not heard whether the zone is silent.
 	if a.unheard && !errors.Is(ctx.Err(), context.Canceled) {
-		z.silence.Store(&silence{a, time.Now().Add(silentFor)})
+		z.silence.Store(askedFor(types), &silence{a, time.Now().Add(silentFor)})
 	}
 	if z.problem == ownership.ZoneBogus {
 		a.problem = z.problem
@@ -126,7 +131,7 @@ func (r *Resolver) probe(ctx context.Context, name string, qtype uint16) (said s
 		return said, false
 	}
 	for range r.cfg.MaxReferrals {
-		if z.silent() != nil {
+		if z.silent(qtype) != nil {
 			return said, false
 		}
 		if len(z.servers) == 0 && len(z.barred) > 0 && qtype == dns.TypeCNAME {
@@ -215,14 +220,11 @@ func (r *Resolver) hear(ctx context.Context, z *zone, s server, name string, typ
 // Understand adds what a message of an authoritative server says about name.
 // Only records of the name itself are believed.
 func understand(out *saying, apex, name string, in *dns.Msg) error {
-	switch in.Rcode {
-	case dns.RcodeSuccess, dns.RcodeNameError:
-	case dns.RcodeRefused, dns.RcodeNotAuth:
-		return errRefused
-	case dns.RcodeServerFailure:
-		return errServFail
-	default:
-		return errMalformed
+	if err := refusal(in.Rcode); err != nil {
+		if errors.Is(err, errRefused) && byResolver(in) {
+			return errResolver // one that gives strangers' questions no answer
+		}
+		return err
 	}
 	if !in.Authoritative {
 		if len(in.Answer) == 0 && in.Rcode == dns.RcodeSuccess {
@@ -230,11 +232,38 @@ func understand(out *saying, apex, name string, in *dns.Msg) error {
 				return nil
 			}
 		}
+		if byResolver(in) {
+			return errResolver
+		}
 		return errNotAuthoritative
 	}
 	collect(out, name, in)
 	return nil
 }
+
+// refusal is what a response code says that comes with no answer (RFC 1035 section
+// 4.1.1, RFC 2136 section 2.2); nil for the two that do.
+func refusal(rcode int) error {
+	switch rcode {
+	case dns.RcodeSuccess, dns.RcodeNameError:
+		return nil
+	case dns.RcodeRefused, dns.RcodeNotAuth:
+		return errRefused
+	case dns.RcodeServerFailure:
+		return errServFail
+	case dns.RcodeNotImplemented:
+		return errNotImplemented
+	case dns.RcodeFormatError:
+		return errFormErr
+	}
+	if name, ok := dns.RcodeToString[rcode]; ok {
+		return fmt.Errorf("answers %s", name)
+	}
+	return fmt.Errorf("answers with the response code %d", rcode)
+}
+
+// maxCAA bounds the CAA records of one name; their values are bounded by the message.
+const maxCAA = 1000
 
 func collect(out *saying, name string, in *dns.Msg) {
 	ttl := time.Duration(-1)
@@ -264,11 +293,16 @@ func collect(out *saying, name string, in *dns.Msg) {
 				note(rr)
 			}
 		case *dns.CAA:
-			if len(out.caa) < 64 {
-				out.caa = append(out.caa, property{rr.Flag, strings.ToLower(rr.Tag), cut(rr.Value)})
+			// Whole: it is judged, and what is told of it is cut by who tells it.
+			if len(out.caa) < maxCAA {
+				out.caa = append(out.caa, ownership.CAARecord{Flag: rr.Flag, Tag: strings.ToLower(rr.Tag), Value: rr.Value})
 				note(rr)
 			}
 		}
+	}
+	slices.SortFunc(out.caa, ownership.CAARecord.Compare) // servers rotate the records of a set
+	if owner := soaOwner(append(slices.Clip(in.Answer), in.Ns...)); owner != "" && out.alias == "" && dns.IsSubDomain(owner, name) {
+		out.soa = owner
 	}
 	out.nx = out.nx || (in.Rcode == dns.RcodeNameError && out.alias == "")
 	switch {

@@ -78,23 +78,23 @@ func (r *Resolver) Addresses(ctx context.Context, host string) ([]netip.Addr, er
 // for a no. A top-level domain, or another that registries sell names below, that
 // cannot be looked up counts as one without: that is our own resolver's trouble,
 // and no customer could mend it.
-func (r *Resolver) CAA(ctx context.Context, hostname string) ([]issuance.CAA, error) {
+func (r *Resolver) CAA(ctx context.Context, hostname string) (ownership.CAAObservation, error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*r.cfg.Timeout)
 	defer cancel()
 	for name := absolute(strings.TrimPrefix(hostname, "*.")); name != "."; name = parentOf(name) {
-		props, err := r.caaAt(ctx, name)
+		set, err := r.caaAt(ctx, name)
 		if err != nil && isRegistry(strings.TrimSuffix(name, ".")) {
 			r.cfg.Logger.Debug("a registry's CAA records could not be looked up", zap.String("domain", name), zap.Error(err))
 			continue
 		}
 		if err != nil {
-			return nil, fmt.Errorf("looking for CAA records of %s at %s: %w", hostname, strings.TrimSuffix(name, "."), err)
+			return ownership.CAAObservation{}, fmt.Errorf("looking for CAA records of %s at %s: %w", hostname, strings.TrimSuffix(name, "."), err)
 		}
-		if len(props) > 0 {
-			return props, nil
+		if set.Outcome == ownership.Seen {
+			return set, nil
 		}
 	}
-	return nil, nil
+	return ownership.CAAObservation{Outcome: ownership.Absent}, nil
 }
 
 // isRegistry reports whether names below a domain are for sale.
@@ -104,7 +104,7 @@ func isRegistry(domain string) bool {
 }
 
 // CaaAt returns the CAA record set at one name or at the end of its CNAMEs.
-func (r *Resolver) caaAt(ctx context.Context, name string) ([]issuance.CAA, error) {
+func (r *Resolver) caaAt(ctx context.Context, name string) (set ownership.CAAObservation, err error) {
 	visited := []string{name}
 	for at := name; ; {
 		var a answer
@@ -117,21 +117,17 @@ func (r *Resolver) caaAt(ctx context.Context, name string) ([]issuance.CAA, erro
 		}
 		switch {
 		case !a.affirmed:
-			return nil, errors.New(a.err)
+			return set, errors.New(a.err)
 		case a.problem == ownership.ZoneBogus:
-			return nil, issuance.ErrBogus
+			return set, issuance.ErrBogus
+		case a.alias == "" && len(a.caa) == 0:
+			return ownership.CAAObservation{Outcome: ownership.Absent}, nil
 		case a.alias == "":
-			var props []issuance.CAA
-			for _, p := range a.caa {
-				props = append(props, issuance.CAA{
-					Domain: strings.TrimSuffix(at, "."), Flag: p.flag, Tag: p.tag, Value: p.value,
-				})
-			}
-			return props, nil
+			return ownership.CAAObservation{Outcome: ownership.Seen, Domain: strings.TrimSuffix(at, "."), Own: r.own(at), Records: a.caa}, nil
 		case slices.Contains(visited, a.alias):
-			return nil, fmt.Errorf("the CNAMEs from %s form a loop at %s", name, a.alias)
+			return set, fmt.Errorf("the CNAMEs from %s form a loop at %s", name, a.alias)
 		case len(visited) > r.cfg.MaxChain:
-			return nil, fmt.Errorf("more than %d CNAMEs follow from %s", r.cfg.MaxChain, name)
+			return set, fmt.Errorf("more than %d CNAMEs follow from %s", r.cfg.MaxChain, name)
 		}
 		at = a.alias
 		visited = append(visited, at)

@@ -3,6 +3,8 @@ package controller
 import (
 	"errors"
 	"net/netip"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -21,17 +23,22 @@ func addrs(s ...string) []netip.Addr {
 }
 
 func TestCAA(t *testing.T) {
-	issue := func(domain, value string) []issuance.CAA {
-		return []issuance.CAA{{Domain: domain, Tag: "issue", Value: value}}
+	set := func(domain string, r ...ownership.CAARecord) ownership.CAAObservation {
+		return ownership.CAAObservation{Outcome: ownership.Seen, Domain: domain, Own: strings.HasSuffix(domain, ".cname.example.net"), Records: r}
 	}
+	issue := func(domain, value string) ownership.CAAObservation {
+		return set(domain, ownership.CAARecord{Tag: "issue", Value: value})
+	}
+	long := "ca.test; accounturi=https://ca.test/" + strings.Repeat("a", 180) + "; validationmethods=dns-01"
+	absent := ownership.CAAObservation{Outcome: ownership.Absent}
 	for _, c := range []struct {
 		what     string
 		set      func(c *customer)
 		hostname string
-		want     []issuance.CAA
+		want     ownership.CAAObservation
 		fails    bool
 	}{
-		{what: "no CAA anywhere"},
+		{what: "no CAA anywhere", want: absent},
 		{
 			what: "at the hostname itself",
 			set:  func(c *customer) { c.zone.Set(`api IN CAA 0 issue "a.test"`, `@ IN CAA 0 issue "b.test"`) },
@@ -74,7 +81,23 @@ func TestCAA(t *testing.T) {
 		{
 			what: "for a wildcard at its base", hostname: "*.example.com",
 			set:  func(c *customer) { c.zone.Set(`@ IN CAA 128 issuewild "b.test"`) },
-			want: []issuance.CAA{{Domain: "example.com", Flag: 128, Tag: "issuewild", Value: "b.test"}},
+			want: set("example.com", ownership.CAARecord{Flag: 128, Tag: "issuewild", Value: "b.test"}),
+		},
+		{
+			what: "whole, however long",
+			set:  func(c *customer) { c.zone.Set(`@ IN CAA 0 issue "` + long + `"`) },
+			want: issue("example.com", long),
+		},
+		{
+			what: "in whatever order each server gives them",
+			set: func(c *customer) {
+				c.zone.Set(`@ IN CAA 0 issue "a.test"`, `@ IN CAA 0 issue "b.test"`)
+				c.ns2.Behave(func(x dnstest.Exchange) {
+					slices.Reverse(x.Honest.Answer)
+					x.Writer.WriteMsg(x.Honest)
+				})
+			},
+			want: set("example.com", ownership.CAARecord{Tag: "issue", Value: "a.test"}, ownership.CAARecord{Tag: "issue", Value: "b.test"}),
 		},
 		{
 			what: "servers that are dead cannot tell",

@@ -35,7 +35,7 @@ func (r *Resolver) glance(ctx context.Context, l look) ownership.DNSObservation 
 		}
 		obs.Outcome, obs.At = ownership.Seen, time.Now()
 		if at == l.name {
-			obs.Servers, obs.TTL, obs.Apex = a.servers, a.ttl, !a.viaResolvers && a.zone == at
+			obs.Servers, obs.TTL, obs.Apex = a.servers, a.ttl, a.top(at)
 		}
 		noteCached(&obs, a)
 		obs.Err = joined(obs.Err, a.err)
@@ -55,6 +55,11 @@ func (r *Resolver) glance(ctx context.Context, l look) ownership.DNSObservation 
 				return unseen
 			}
 			obs.Addresses = union(a.addrs, six.addrs)
+			if obs.Apex = obs.Apex || six.top(at); !obs.Apex && a.soa == "" && six.soa == "" {
+				if obs.Apex, a = r.askTop(ctx, at, a); !a.affirmed {
+					return unseen
+				}
+			}
 			return obs
 		default:
 			return unseen
@@ -73,7 +78,7 @@ func (r *Resolver) unanimous(ctx context.Context, name string, qtype uint16) (an
 	}
 	z, err := r.locate(ctx, name)
 	for range r.cfg.MaxReferrals {
-		if err != nil || z.silent() != nil {
+		if err != nil || z.silent(qtype) != nil {
 			return answer{}, false
 		}
 		ask := oneOfEach(z.servers)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -192,13 +193,13 @@ func (r *Resolver) hearRecursor(ctx context.Context, to netip.AddrPort, name str
 			out.err = errServFail
 			return out, err == nil && decided(unchecked)
 		}
-		if !decided(in) {
-			out.err = errRefused
+		if err := refusal(in.Rcode); err != nil {
+			out.err = err
 			return out, false
 		}
 		collect(&out, name, in)
 		out.direct = in.Authoritative
-		if out.alias != "" || out.nx {
+		if out.alias != "" || out.nx && !slices.Contains(types, dns.TypeCAA) { // a CA asks for CAA alone, which may fail alone
 			break
 		}
 	}

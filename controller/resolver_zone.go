@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/miekg/dns"
@@ -24,10 +23,20 @@ type zone struct {
 	servers []server
 	barred  []barredServer        // those that may not be contacted
 	problem ownership.ZoneProblem // learnt while the zone was searched for
-	// Silence is what came of asking when no server answered. For silentFor it
-	// is not tried again, so that a dead zone costs one wait and not one for
-	// each of its names.
-	silence atomic.Pointer[silence]
+	// silence is what came of asking when no server answered, by the types that
+	// were asked for: some servers fail for one type only. For silentFor it is not
+	// tried again, so that a dead zone costs one wait and not one for each of its
+	// names.
+	silence sync.Map // of asked to *silence
+}
+
+// asked is the types of one question, in their order; an array, so that it can be
+// a key. Nothing asks for more.
+type asked [3]uint16
+
+func askedFor(types []uint16) (a asked) {
+	copy(a[:], types)
+	return a
 }
 
 type silence struct {
@@ -37,10 +46,10 @@ type silence struct {
 
 const silentFor = 5 * time.Second
 
-// Silent returns what came of asking a moment ago, if nothing did.
-func (z *zone) silent() *silence {
-	if s := z.silence.Load(); s != nil && time.Now().Before(s.until) {
-		return s
+// silent returns what came of asking for these types a moment ago, if nothing did.
+func (z *zone) silent(types ...uint16) *silence {
+	if s, ok := z.silence.Load(askedFor(types)); ok && time.Now().Before(s.(*silence).until) {
+		return s.(*silence)
 	}
 	return nil
 }

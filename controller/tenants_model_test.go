@@ -195,7 +195,9 @@ func (m *model) Observe(_ context.Context, hostname string, kind controller.Kind
 	return ownership.DNSObservation{Outcome: ownership.Seen, Chain: []string{target}}
 }
 
-func (m *model) CAA(context.Context, string) ([]issuance.CAA, error) { return nil, nil }
+func (m *model) CAA(context.Context, string) (ownership.CAAObservation, error) {
+	return ownership.CAAObservation{Outcome: ownership.Absent}, nil
+}
 
 // wanted is the model's scheduler: certificates outlive their records.
 type wanted struct{ m *model }

@@ -2,11 +2,11 @@ package doctor
 
 import (
 	"context"
-	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/miekg/dns"
+
+	"github.com/apoxy-dev/caddy-apoxy/ownership"
 )
 
 // gatherCAA looks the zone's CAA records up, and those of an edge host, where
@@ -19,8 +19,12 @@ func gatherCAA(ctx context.Context, s Setup, rs []resolver) []reply {
 	return out
 }
 
+// wantedMethods are the two ways that records need: the challenge in the zone, and
+// that at the edge.
+var wantedMethods = []string{"dns-01", "http-01"}
+
 // judgeCAA says whether the records let the authorities of these identities
-// issue (RFC 8659 section 4.2, RFC 8657 section 4).
+// issue, as ownership.JudgeCAA reads them.
 func judgeCAA(s Setup, replies []reply, identities []string) []Finding {
 	const check = "caa"
 	var out []Finding
@@ -31,27 +35,29 @@ func judgeCAA(s Setup, replies []reply, identities []string) []Finding {
 				"authorities refuse a name whose CAA look-up fails: mend the delegation and the name servers (above)"))
 			continue
 		}
-		var issue []*dns.CAA
+		set := ownership.CAAObservation{Outcome: ownership.Seen, Domain: subject, Own: i == 0}
+		restricts := false
 		for _, rr := range r.msg.Answer {
-			if caa, ok := rr.(*dns.CAA); ok && strings.EqualFold(caa.Tag, "issue") {
-				issue = append(issue, caa)
+			if caa, ok := rr.(*dns.CAA); ok {
+				set.Records = append(set.Records, ownership.CAARecord{Flag: caa.Flag, Tag: caa.Tag, Value: caa.Value})
+				restricts = restricts || strings.EqualFold(caa.Tag, "issue")
 			}
 		}
 		seen := strings.Join(r.values(), ", ")
-		mend := "give `zone` a line caa 0 issue " + quoted(identities)
-		if i > 0 {
-			mend = "create `" + subject + ". CAA 0 issue " + quoted(identities) + "`"
-		}
-		switch permits := permitting(issue, identities); {
-		case len(issue) == 0:
-			out = append(out, ok(check, subject, "no CAA record that restricts issuance"))
-		case len(identities) == 0:
+		verdict := ownership.JudgeCAA(subject, set, ownership.Issuer{Identities: identities, Methods: wantedMethods})
+		switch mend := caaMend(i == 0, verdict, subject, identities); {
+		case restricts && len(identities) == 0:
 			out = append(out, finding(Note, check, subject, seen, "our authorities among them",
 				"the authorities do not tell their CAA names: compare them by hand with what their documentation gives"))
-		case permits == nil:
-			out = append(out, finding(Wrong, check, subject, seen, "issue "+strings.Join(identities, " or "), mend))
-		case !methodsAllow(permits):
+		case verdict.NeedsAccount:
+			out = append(out, finding(Note, check, subject, seen, "the account that is used here",
+				"the records bind the authority to an account, and which one is used is not seen from here: records behind whose hostname it is another say CAAForbidden with the line to add"))
+		case !verdict.Allowed:
+			out = append(out, finding(Wrong, check, subject, or(seen, "CAA")+": they "+told(verdict.Found, subject), "issue "+strings.Join(identities, " or "), mend))
+		case len(verdict.Methods) < len(wantedMethods):
 			out = append(out, finding(Wrong, check, subject, seen, "validationmethods with dns-01 and http-01, or without that parameter", mend))
+		case !restricts:
+			out = append(out, ok(check, subject, "no CAA record that restricts issuance"))
 		default:
 			out = append(out, ok(check, subject, "%s", seen))
 		}
@@ -59,34 +65,28 @@ func judgeCAA(s Setup, replies []reply, identities []string) []Finding {
 	return out
 }
 
-func quoted(identities []string) string {
-	if len(identities) == 0 {
-		return `"…"`
+// told leaves the name out of what was found, which the finding has.
+func told(found, subject string) string { return strings.TrimPrefix(found, "at \""+subject+"\" ") }
+
+func or(s, instead string) string {
+	if s == "" {
+		return instead
 	}
-	return fmt.Sprintf("%q", identities[0])
+	return s
 }
 
-// permitting finds a record that names one of the authorities.
-func permitting(records []*dns.CAA, identities []string) *dns.CAA {
-	for _, r := range records {
-		domain, _, _ := strings.Cut(r.Value, ";")
-		if slices.Contains(identities, canonical(strings.TrimSpace(domain))) {
-			return r
-		}
+// caaMend says what the operator does, in the zone's own block where it is the zone.
+func caaMend(own bool, v ownership.CAAVerdict, subject string, identities []string) string {
+	if len(identities) == 0 || !v.Allowed && v.Line == "" {
+		return v.Mend
 	}
-	return nil
-}
-
-// methodsAllow reports whether a record lets both ways be gone that records
-// need: the challenge in the zone, and that at the edge.
-func methodsAllow(r *dns.CAA) bool {
-	_, params, _ := strings.Cut(r.Value, ";")
-	for param := range strings.SplitSeq(params, ";") {
-		tag, value, _ := strings.Cut(strings.TrimSpace(param), "=")
-		if strings.EqualFold(strings.TrimSpace(tag), "validationmethods") {
-			methods := strings.Split(strings.TrimSpace(value), ",")
-			return slices.Contains(methods, "dns-01") && slices.Contains(methods, "http-01")
-		}
+	line := v.Line
+	if line == "" { // a method is lacking: without the parameter all are permitted
+		line = subject + ". CAA 0 issue \"" + identities[0] + "\""
 	}
-	return true
+	_, data, _ := strings.Cut(line, " CAA ")
+	if own {
+		return "give `zone` a line caa " + data
+	}
+	return "create `" + line + "`"
 }

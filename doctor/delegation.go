@@ -19,6 +19,8 @@ type delegation struct {
 	told   string
 	// ns and ds are what each of the parent's servers says of the zone.
 	ns, ds []reply
+	// soa is what they say of the zone above itself.
+	soa []reply
 	// addresses are what the resolvers give for each configured name server.
 	addresses map[string][]netip.Addr
 }
@@ -46,11 +48,12 @@ func gatherDelegation(ctx context.Context, s Setup, rs []resolver, port uint16) 
 	for _, name := range resolve(ctx, rs, d.parent, dns.TypeNS).values() {
 		servers = append(servers, resolveAddresses(ctx, rs, name)...)
 	}
-	d.ns, d.ds = make([]reply, len(servers)), make([]reply, len(servers))
+	d.ns, d.ds, d.soa = make([]reply, len(servers)), make([]reply, len(servers)), make([]reply, len(servers))
 	var wg sync.WaitGroup
 	for i, addr := range servers {
 		at := netip.AddrPortFrom(addr, port)
 		wg.Go(func() { d.ns[i] = ask(ctx, at, "udp", s.Zone, dns.TypeNS, false) })
+		wg.Go(func() { d.soa[i] = ask(ctx, at, "udp", d.parent, dns.TypeSOA, false) })
 		wg.Go(func() { d.ds[i] = ask(ctx, at, "udp", s.Zone, dns.TypeDS, false) })
 	}
 	wg.Wait()

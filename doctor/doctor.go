@@ -72,6 +72,7 @@ func Examine(ctx context.Context, s Setup, o Options) (Report, error) {
 	}
 	r := Report{Zone: s.Zone}
 	for _, findings := range [][]Finding{
+		judgeInterception(d),
 		judgeDelegation(s, d),
 		judgeServers(s, servers),
 		judgeResolvers(s, asked),

@@ -99,7 +99,7 @@ func TestARightSetUpHasNothingToMend(t *testing.T) {
 	for _, f := range r.Findings {
 		seen[f.Check] = true
 	}
-	for _, check := range []string{"delegation", "glue", "dns-udp", "dns-tcp", "resolver", "edge", "ca", "clock", "caa"} {
+	for _, check := range []string{"interception", "delegation", "glue", "dns-udp", "dns-tcp", "resolver", "edge", "ca", "clock", "caa"} {
 		if !seen[check] {
 			t.Errorf("nothing was said of %s", check)
 		}
@@ -127,6 +127,17 @@ func TestEachFaultIsFoundAndHasAMend(t *testing.T) {
 		}, "delegation", Note, "`cname.example.net. NS ns.provider.org.`"},
 		{"no zone above is found", func(_ *testing.T, s *site) { s.world.Recursor.Behave(refuse) },
 			"delegation", Wrong, "register the domain"},
+		{"a resolver answers in place of every name server", func(_ *testing.T, s *site) {
+			for _, server := range s.world.Servers() {
+				server.Behave(func(x dnstest.Exchange) {
+					if x.UDP() { // the Recursor asks within
+						dnstest.AsResolver(x)
+						return
+					}
+					_ = x.Writer.WriteMsg(x.Honest)
+				})
+			}
+		}, "interception", Wrong, "let through"},
 		{"the glue is missing", func(_ *testing.T, s *site) { s.parent.Remove("ns1.cname") },
 			"glue", Wrong, "create `ns1.cname.example.net. A 127."},
 		{"the glue is old", func(_ *testing.T, s *site) { s.parent.Set("ns1.cname IN A 127.53.200.200") },
@@ -180,6 +191,15 @@ func TestEachFaultIsFoundAndHasAMend(t *testing.T) {
 		{"CAA allows one way only", func(_ *testing.T, s *site) {
 			s.zone.Set(`@ IN CAA 0 issue "ca.example; validationmethods=http-01"`)
 		}, "caa", Wrong, "dns-01"},
+		{"CAA with quotation marks inside", func(_ *testing.T, s *site) {
+			s.zone.Set(`@ IN CAA 0 issue "\"ca.example\""`)
+		}, "caa", Wrong, "quotation marks"},
+		{"CAA that is critical and unknown", func(_ *testing.T, s *site) {
+			s.zone.Set(`@ IN CAA 128 later "x"`, `@ IN CAA 0 issue "ca.example"`)
+		}, "caa", Wrong, "critical"},
+		{"CAA that is bound to an account", func(_ *testing.T, s *site) {
+			s.zone.Set(`@ IN CAA 0 issue "ca.example; accounturi=https://ca.example/1"`)
+		}, "caa", Note, "account"},
 		{"CAA of the edge host names another authority", func(_ *testing.T, s *site) {
 			s.parent.Set("edge IN A 127.0.0.1", `edge IN CAA 0 issue "other.example"`)
 			s.setup.EdgeAddresses, s.setup.EdgeHost = nil, "edge.example.net"

@@ -80,14 +80,14 @@ func FuzzReplies(f *testing.F) {
 		answer := func(name string, qtype uint16) reply {
 			return reply{question: dns.Question{Name: dns.Fqdn(name), Qtype: qtype, Qclass: dns.ClassINET}, at: "203.0.113.10:53", proto: "udp", msg: msg}
 		}
-		d := delegation{parent: "example.net", ns: []reply{answer(s.Zone, dns.TypeNS)}, ds: []reply{answer(s.Zone, dns.TypeDS)},
+		d := delegation{parent: "example.net", ns: []reply{answer(s.Zone, dns.TypeNS)}, ds: []reply{answer(s.Zone, dns.TypeDS)}, soa: []reply{answer("example.net", dns.TypeSOA)},
 			addresses: map[string][]netip.Addr{"ns1.example.net": addressesOf(msg.Answer)}}
 		var probes []probe
 		for _, k := range []probeKind{probeSOA, probeVerify, probeNobody, probeRecord} {
 			name, qtype := k.question(s, "api.example.com")
 			probes = append(probes, probe{"ns1.example.net", k, answer(name, qtype)})
 		}
-		r := Report{Zone: s.Zone, Findings: slices.Concat(judgeDelegation(s, d), judgeNames(s, d), judgeServers(s, probes), judgeResolvers(s, probes),
+		r := Report{Zone: s.Zone, Findings: slices.Concat(judgeInterception(d), judgeDelegation(s, d), judgeNames(s, d), judgeServers(s, probes), judgeResolvers(s, probes),
 			judgeCAA(s, []reply{answer(s.Zone, dns.TypeCAA)}, []string{identity}))}
 		for _, f := range r.Findings {
 			if f.Check == "" || f.Subject == "" || f.Seen == "" || f.Level == Wrong && (f.Expected == "" || f.Mend == "") {

@@ -130,7 +130,7 @@ func (p probe) judgeServer(s Setup) Finding {
 			"what answers there does not serve the zone: compare `zone` and the addresses of `nameserver` with what runs there")
 	case !r.msg.Authoritative:
 		return finding(Wrong, check, subject, r.told()+", without authority", "an authoritative answer",
-			"a resolver or forwarder answers there: give port 53 of the address to Caddy")
+			"a resolver or forwarder answers there: give port 53 of the address to Caddy. Where `interception` is wrong (above), mend that first")
 	}
 	return p.judgeAnswer(s, check, subject, "the name server runs another configuration or an old one: look at what runs there")
 }

@@ -21,7 +21,7 @@ func TestDiagnosisDoctor(t *testing.T) {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	contains(t, out, "Nothing is wrong with "+testnet.Zone, "api.examined.com."+testnet.Zone)
-	for _, check := range []string{"delegation", "dns-udp", "dns-tcp", "resolver", "edge", "ca", "clock", "caa"} {
+	for _, check := range []string{"interception", "delegation", "dns-udp", "dns-tcp", "resolver", "edge", "ca", "clock", "caa"} {
 		if !strings.Contains(out, "ok     "+check) {
 			t.Errorf("the doctor says nothing good of %s:\n%s", check, out)
 		}

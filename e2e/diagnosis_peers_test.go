@@ -164,14 +164,20 @@ func namedServer(t *testing.T, addr, name string) *testnet.Server {
 }
 
 // laxZone serves a zone that no name server should, until the test ends:
-// records of any types side by side.
-func laxZone(t *testing.T, addr, zone, server string) (set func(records ...string)) {
+// records of any types side by side. What before answers, or leaves unanswered,
+// and reports to have, is not answered out of the zone.
+func laxZone(t *testing.T, addr, zone, server string, before ...func(dns.ResponseWriter, *dns.Msg) bool) (set func(records ...string)) {
 	t.Helper()
 	zone = dns.Fqdn(zone)
 	var records chan []dns.RR = make(chan []dns.RR, 1)
 	records <- nil
 	mux := dns.NewServeMux()
 	mux.HandleFunc(zone, func(w dns.ResponseWriter, req *dns.Msg) {
+		for _, f := range before {
+			if f(w, req) {
+				return
+			}
+		}
 		all := <-records
 		records <- all
 		m := new(dns.Msg).SetReply(req)

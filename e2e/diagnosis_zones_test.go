@@ -222,3 +222,51 @@ func TestDiagnosisOfUnreachableServers(t *testing.T) {
 		t.Errorf("silence changed a condition: %v", last)
 	}
 }
+
+// A zone on its parent's own name servers, where no referral tells that it begins:
+// its top is an apex, where the edge's addresses are as they should be and prove an
+// HTTP-only record; a name below them is none.
+func TestDiagnosisOfAnApexOnItsParentsServers(t *testing.T) {
+	n := network(t)
+	p := start(t, n, settings{})
+	d := customer(t, n, "samehost")
+	apex := "shop." + d.name
+	if err := n.Provider.SetZone(apex, "@ A "+testnet.ProductAddr, "below A "+testnet.ProductAddr); err != nil {
+		t.Fatal(err)
+	}
+	d.set(t, "shop NS ns1.provider.org.")
+	p.add(t, apex, false, nil)
+	p.add(t, "below."+apex, false, nil)
+	p.await(t, apex, 20*time.Second, "the apex", is("CNAMEConfigured=True/AddressConfigured", "OwnershipVerified=True"))
+	_, shown := p.look(t, apex)
+	if reason, message := shown.problem("Traffic"); reason != "" {
+		t.Errorf("the apex has the problem %s: %s", reason, message)
+	}
+	p.check(t, "below."+apex)
+	if r, err := p.get(t.Context(), "below."+apex); err != nil || r.condition("OwnershipVerified").Status == "True" {
+		t.Errorf("addresses below the apex prove an HTTP-only record: %+v, %v", r.Status.Conditions, err)
+	}
+}
+
+// A resolver in place of the domain's name servers is not taken for one that does
+// not know the zone, and who must act is said.
+func TestDiagnosisOfAResolverAsNameServer(t *testing.T) {
+	n := network(t)
+	p := start(t, n, settings{})
+	d := customer(t, n, "resolverns")
+	const addr = "127.0.0.186"
+	zone := "sub." + d.name
+	laxZone(t, addr, zone, "ns."+zone+".", func(w dns.ResponseWriter, req *dns.Msg) bool {
+		m := new(dns.Msg).SetRcode(req, dns.RcodeRefused)
+		m.RecursionAvailable = true
+		_ = w.WriteMsg(m)
+		return true
+	})
+	d.set(t, "sub NS ns."+zone+".", "ns.sub A "+addr)
+	host := "api." + zone
+	if err := call(t.Context(), http.MethodPost, recordsPath, manifest(host, true), nil); err != nil {
+		t.Fatal(err)
+	}
+	message := p.awaitProblem(t, host, "ACMEChallenge", "ResolverAnswers", 20*time.Second)
+	contains(t, message, "the customer corrects them", "the operator", "as a resolver does")
+}

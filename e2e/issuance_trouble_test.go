@@ -148,6 +148,9 @@ func TestIssuanceAsksNothingWhereCAAForbids(t *testing.T) {
 		{"nobody", "nobody", `@ CAA 0 issue ";"`, p2.name + `. CAA 0 issue "ca.test"`},
 		{"another account", "account", `@ CAA 0 issue "ca.test; accounturi=https://elsewhere.test/1"`, "CAA 0 issue"},
 		{"another method", "method", `@ CAA 0 issue "ca.test; validationmethods=http-01"`, "validationmethods"},
+		{"another account, behind 200 octets", "long", `@ CAA 0 issue "ca.test; x=` + strings.Repeat("y", 200) + `; accounturi=https://elsewhere.test/1"`, "another account than ours"},
+		{"quotation marks inside", "quotes", `@ CAA 0 issue "\"ca.test\""`, "quotation marks"},
+		{"a final dot", "dot", `@ CAA 0 issue "ca.test."`, "ends in a dot"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			host := c.label + "." + p2.name

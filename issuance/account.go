@@ -57,7 +57,7 @@ func (c *ca) account(ctx context.Context) (acme.Account, error) {
 	email := c.email(ctx)
 	acct, err := c.loadAccount(ctx, email)
 	if err == nil && acct.Status != "" {
-		c.acct = acct
+		c.use(acct)
 		return acct, nil
 	}
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -71,8 +71,22 @@ func (c *ca) account(ctx context.Context) (acme.Account, error) {
 	if err != nil {
 		return acme.Account{}, err
 	}
-	c.acct = acct
+	c.use(acct)
 	return acct, nil
+}
+
+// use keeps an account in memory; the zero value: none. c.accountMu must be held.
+func (c *ca) use(acct acme.Account) {
+	c.acct = acct
+	c.url.Store(&acct.Location)
+}
+
+// location is the URL of the account, empty while none is in memory. It never waits.
+func (c *ca) location() string {
+	if l := c.url.Load(); l != nil {
+		return *l
+	}
+	return ""
 }
 
 // forgetAccount drops an account that the CA no longer has, so that the next
@@ -83,7 +97,7 @@ func (c *ca) forgetAccount(ctx context.Context, gone acme.Account) error {
 	if c.acct.Location != gone.Location {
 		return nil // someone else has replaced it already
 	}
-	c.acct = acme.Account{}
+	c.use(acme.Account{})
 	if c.auth.AccountKeyPEM != "" {
 		return errors.New("the account of the configured key does not exist at the certificate authority")
 	}

@@ -4,6 +4,7 @@ import (
 	"crypto/x509"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -78,15 +79,30 @@ func (a Authority) budget() Budget {
 // common name such as "letsencrypt", by the directory's URL, its host, or the
 // key that storage uses. The empty name means any.
 func (a Authority) Named(name string) bool {
-	if name == "" {
-		return true
-	}
-	for _, n := range []string{a.Key(), a.directory(), a.host()} {
-		if strings.EqualFold(n, name) {
-			return true
+	return name == "" || slices.Contains(a.names(), strings.ToLower(name))
+}
+
+// names are all those of Named, lower case.
+func (a Authority) names() []string {
+	names := []string{strings.ToLower(a.Key()), strings.ToLower(a.directory()), strings.ToLower(a.host())}
+	for name, host := range knownNames {
+		if host == a.host() {
+			names = append(names, name)
 		}
 	}
-	return knownNames[strings.ToLower(name)] == a.host()
+	return names
+}
+
+// methods are the challenge types that are not ruled out, best first.
+func (a Authority) methods() []string {
+	methods := []string{acme.ChallengeTypeDNS01}
+	if !a.DisableHTTP01 {
+		methods = append(methods, acme.ChallengeTypeHTTP01)
+	}
+	if !a.DisableTLSALPN01 {
+		methods = append(methods, acme.ChallengeTypeTLSALPN01)
+	}
+	return methods
 }
 
 // identities are the CAA issuer domain names of CAs whose directory does not

@@ -31,6 +31,9 @@ type ca struct {
 	client *acme.Client
 	log    *zap.Logger
 
+	names   []string // what records may call it
+	methods []string // challenge types that are not ruled out, best first
+
 	naming     sync.Once
 	named      string                   // ledgerKey, once it was asked for
 	identities atomic.Pointer[[]string] // as the directory told them
@@ -39,6 +42,7 @@ type ca struct {
 	turn       chan struct{}            // held by who finds that out
 	accountMu  sync.Mutex
 	acct       acme.Account
+	url        atomic.Pointer[string] // of acct
 }
 
 func newCA(a Authority, cfg *certmagic.Config, ratio float64, log *zap.Logger) *ca {
@@ -75,6 +79,8 @@ func newCA(a Authority, cfg *certmagic.Config, ratio float64, log *zap.Logger) *
 		log:   log,
 
 		identity: a.identity(),
+		names:    a.names(),
+		methods:  a.methods(),
 		turn:     make(chan struct{}, 1),
 		client: &acme.Client{
 			Directory:   a.directory(),

@@ -6,6 +6,7 @@ import (
 
 	"github.com/mholt/acmez/v3/acme"
 
+	"github.com/apoxy-dev/caddy-apoxy/api/v1alpha3"
 	"github.com/apoxy-dev/caddy-apoxy/ownership"
 )
 
@@ -18,7 +19,7 @@ func TestCAAOfAnotherAccountCausesNoOrder(t *testing.T) {
 		t.Helper()
 		w.dns.delegate(host)
 		w.dns.mu.Lock()
-		w.dns.caa[host] = []CAA{{Domain: "example.com", Tag: "issue", Value: value}}
+		w.dns.caa[host] = caaSet(value)
 		w.dns.mu.Unlock()
 		w.s.Want(Want{Hostname: host, UID: host, DNS01: true})
 		o := w.until(host, "forbidden", worked(ownership.WorkCAAForbids))
@@ -44,7 +45,7 @@ func TestCAAOfAnotherAccountCausesNoOrder(t *testing.T) {
 	}
 	w.ca.mu.Unlock()
 	w.dns.mu.Lock()
-	w.dns.caa["b.example.com"][0].Value = "ca.test; accounturi=" + ours + "; validationmethods=dns-01"
+	w.dns.caa["b.example.com"] = caaSet("ca.test; accounturi=" + ours + "; validationmethods=dns-01")
 	w.dns.mu.Unlock()
 	w.s.Retry("b.example.com")
 	w.until("b.example.com", "certified", seen)
@@ -57,7 +58,7 @@ func TestCAANarrowsTheChallenges(t *testing.T) {
 	w.ca.identities = []string{"ca.test"}
 	w.ca.validate = func(string, string, string, string) *acme.Problem { return nil }
 	w.dns.delegate("api.example.com")
-	w.dns.caa["api.example.com"] = []CAA{{Domain: "example.com", Tag: "issue", Value: "ca.test; validationmethods=http-01"}}
+	w.dns.caa["api.example.com"] = caaSet("ca.test; validationmethods=http-01")
 	w.s.Want(Want{Hostname: "api.example.com", UID: "u1", DNS01: true})
 	o := w.until("api.example.com", "forbidden", worked(ownership.WorkCAAForbids))
 	if !strings.Contains(o.Message, "permit only the validation methods http-01, and dns-01 is what can be used here") || w.ca.placed() != 0 {
@@ -67,4 +68,69 @@ func TestCAANarrowsTheChallenges(t *testing.T) {
 	if o := w.until("api.example.com", "certified", seen); o.Challenge != "http-01" {
 		t.Errorf("by %s", o.Challenge)
 	}
+}
+
+// What the status says of a CAA record set and what an order does about it are one
+// verdict, whatever the set, the account, the ways that can be gone and the CA.
+func TestTheStatusJudgesCAAAsAnOrderDoes(t *testing.T) {
+	w := newWorld(t)
+	w.ca.identities = []string{"ca.test"}
+	if _, err := w.s.cas()[0].caaIdentities(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	acct, err := w.s.accountOf(t.Context(), w.s.cas()[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	long := "ca.test; x=" + strings.Repeat("y", 250)
+	values := []string{"", "ca.test", "ca.test.", "CA.test", "other.test", `"ca.test"`, "ca.test; accounturi=" + acct.Location,
+		"ca.test; accounturi=" + acct.Location + "2", "other.test; accounturi=" + acct.Location, "ca.test; validationmethods=dns-01",
+		"ca.test; validationmethods=http-01", "ca.test; validationmethods=dns-01, http-01", "ca.test; validationmethods=tls-alpn-01; accounturi=" + acct.Location,
+		"ca.test; x", "ca.test; x=y;", long + "; validationmethods=http-01", long + "; accounturi=" + acct.Location + "2", long + "; accounturi=" + acct.Location}
+	settings := ownership.Settings{Zone: ownership.Zone{Name: "cname.example.net"}, Issuers: w.s.CAAIssuers()}
+	forbidden := 0
+	for _, a := range values {
+		for _, b := range values {
+			for i, tags := range [][2]string{{"issue", "issue"}, {"issue", "issuewild"}, {"issue", "issuemail"}, {"issue", "later"}} {
+				for _, host := range []string{"api.example.com", "*.example.com"} {
+					set := ownership.CAAObservation{Outcome: ownership.Seen, Domain: "example.com", Records: []ownership.CAARecord{
+						{Tag: tags[0], Value: a}, {Tag: tags[1], Value: b, Flag: uint8(i%2) * 128}}}
+					if agree(t, w, settings, host, set) {
+						forbidden++
+					}
+				}
+			}
+		}
+	}
+	if forbidden < 500 {
+		t.Errorf("only %d of the cases forbid anything", forbidden)
+	}
+}
+
+// agree compares, for each way that can be gone, and reports whether any is forbidden.
+func agree(t *testing.T, w *world, settings ownership.Settings, host string, set ownership.CAAObservation) (forbidden bool) {
+	t.Helper()
+	w.dns.mu.Lock()
+	w.dns.caa[host] = set
+	w.dns.mu.Unlock()
+	for _, way := range []struct{ dns01, http01 bool }{{true, false}, {false, true}, {true, true}} {
+		var methods []string
+		for _, m := range w.s.cas()[0].methods {
+			if m == acme.ChallengeTypeDNS01 && way.dns01 || m != acme.ChallengeTypeDNS01 && way.http01 && !strings.HasPrefix(host, "*.") {
+				methods = append(methods, m)
+			}
+		}
+		if len(methods) == 0 {
+			continue
+		}
+		_, f := w.s.permitted(t.Context(), w.s.cas()[0], Want{Hostname: host, UID: "u1"}, methods, false)
+		r := &v1alpha3.DomainRecord{}
+		r.Spec.Name, r.Spec.TLS = host, &v1alpha3.DomainRecordTLS{}
+		told := ownership.DiagnoseCAA(r, set, settings.Issuers, way.dns01, way.http01)
+		if (f == nil) != (told == nil) || f != nil && (f.class != ClassCAA || !strings.HasSuffix(told.Message, f.mend) || !strings.Contains(told.Message, strings.TrimPrefix(f.message, "those "))) {
+			t.Fatalf("%s %+v by %v: an order says %v, the status %v", host, set.Records, methods, f, told)
+		}
+		forbidden = forbidden || told != nil
+	}
+	return forbidden
 }

@@ -38,21 +38,13 @@ type Prober interface {
 	// not tell.
 	Delegated(ctx context.Context, hostname string) (bool, error)
 	// CAA returns the relevant CAA record set of hostname as RFC 8659 section 3
-	// finds it (climbing, following aliases), nil if there is none.
-	CAA(ctx context.Context, hostname string) ([]CAA, error)
+	// finds it (climbing, following aliases), Seen or Absent. An error: could not
+	// tell.
+	CAA(ctx context.Context, hostname string) (ownership.CAAObservation, error)
 	// Arrives reports whether hostname leads to our edge and nowhere else: by a
 	// CNAME into our zone or, where none may stand, by the edge's addresses and
 	// no stray one beside them. ErrBogus: it would; another error: could not tell.
 	Arrives(ctx context.Context, hostname string) (bool, error)
-}
-
-// CAA is one CAA property (RFC 8659 section 4).
-type CAA struct {
-	// Domain is where the record set was found, without the final dot.
-	Domain string
-	Flag   uint8
-	Tag    string
-	Value  string
 }
 
 // Challenges publishes DNS-01 values in our zone.

@@ -188,7 +188,7 @@ func (s *Scheduler) takeUp(ctx context.Context, e *entry, st step, l *lane, now 
 	ctx, cancel := context.WithCancel(ctx)
 	f := &flight{began: now, order: st == stepOrder, ocsp: st == stepOCSP, cancel: cancel, done: make(chan struct{})}
 	e.flight, e.soon = f, false
-	told := e.working() != nil
+	told := e.working() != nil || e.keptBack() != nil // and stands until there is news
 	if f.order {
 		s.flying++
 		f.ca = c.auth.host()

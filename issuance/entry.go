@@ -182,6 +182,7 @@ type flight struct {
 	ca        string
 	challenge string
 	order     bool // it may order, as opposed to looking into storage
+	ready     bool // DNS was looked at, and lets it
 	ocsp      bool // it asks an OCSP responder
 	cancel    context.CancelFunc
 	done      chan struct{}

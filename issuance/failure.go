@@ -109,6 +109,14 @@ func classify(err error, hostname string) *failure {
 // caSays begins messages that are in a CA's words.
 const caSays = "the certificate authority says: "
 
+// cut shortens foreign text.
+func cut(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	return strings.ToValidUTF8(s[:n], "") + "…"
+}
+
 func classifyProblem(p acme.Problem, err error) *failure {
 	f := &failure{class: ClassOperator, err: err}
 	says := cut(p.Detail, 300)

@@ -228,17 +228,3 @@ func (s *Scheduler) accountOf(ctx context.Context, c *ca) (acme.Account, error) 
 	})
 	return acct, err
 }
-
-// accountFor is the account's URL where one of the CAA records binds any of the
-// CA's identities to an account, empty where none does. The account is read from
-// storage, or registered, for it: which one a record means cannot be told before.
-func (s *Scheduler) accountFor(ctx context.Context, c *ca, set []CAA, identities []string) (string, error) {
-	for _, r := range set {
-		domain, params := parseIssue(r.Value)
-		if _, bound := params["accounturi"]; bound && names(identities, domain) {
-			acct, err := s.accountOf(ctx, c)
-			return acct.Location, err
-		}
-	}
-	return "", nil
-}

@@ -136,6 +136,19 @@ func (j *job) order(ctx context.Context) landing {
 	return last
 }
 
+// isReady notes that the probes let the order be placed, and tells it where a
+// failure of theirs was told.
+func (j *job) isReady() {
+	j.s.mu.Lock()
+	e := j.s.entries[j.hostname]
+	news := !j.flight.ready && e != nil && e.keptBack() != nil
+	j.flight.ready = true
+	j.s.mu.Unlock()
+	if news {
+		j.s.cfg.OnChange(j.hostname)
+	}
+}
+
 // obtain runs the probes and the flow at one CA.
 func (j *job) obtain(ctx context.Context, c *ca, keys requester) (result, *failure) {
 	ctx, tr, done := withTrace(ctx, j.s.now, j.gate(c))
@@ -144,6 +157,7 @@ func (j *job) obtain(ctx context.Context, c *ca, keys requester) (result, *failu
 	if f != nil {
 		return result{}, f
 	}
+	j.isReady()
 	fl := &flow{
 		ca: c, challenges: j.s.cfg.Challenges, hostname: j.hostname, methods: methods,
 		replaces: j.rec.replaces(j.want, c), resume: j.rec.Order,

@@ -62,12 +62,16 @@ func (s *Scheduler) work(e *entry, now time.Time) (w ownership.Work, message, me
 			}
 		}
 	}
-	if f := e.flight; f != nil && f.order {
+	f, kept := e.flight, e.keptBack()
+	if f != nil && e.wanted && kept != nil && !f.ready {
+		return kept.told() // until DNS has been looked at once more, what was found last stands
+	}
+	if f != nil && f.order {
 		// The challenge is left out: a status that changed with every step would
 		// cost a write each.
 		return ownership.WorkIssuing, "a certificate is being obtained from " + f.ca, "", time.Time{}
 	}
-	if !e.wanted || (e.flight != nil) {
+	if !e.wanted || f != nil {
 		return ownership.WorkNone, "", "", time.Time{}
 	}
 	if it := e.ready; it != nil && !it.lane.stale {
@@ -97,6 +101,11 @@ func (s *Scheduler) work(e *entry, now time.Time) (w ownership.Work, message, me
 	if t == nil {
 		return ownership.WorkNone, "", "", time.Time{}
 	}
+	return t.told()
+}
+
+// told is what a failure keeps waiting for, in words.
+func (t *trouble) told() (w ownership.Work, message, mend string, until time.Time) {
 	msg, mend, until := t.Message, t.Mend, unix(t.Until)
 	if mend == "" {
 		mend = mends[t.Class]
@@ -137,6 +146,15 @@ func (s *Scheduler) authorityOf(key string) *ca {
 // troubleOf is the trouble that an entry is in, nil if none.
 func troubleOf(e *entry) *trouble {
 	if t := e.trouble(); t != nil && t.Message != "" {
+		return t
+	}
+	return nil
+}
+
+// keptBack is the trouble of an entry whose last order was not placed for what DNS
+// said, nil if there is none.
+func (e *entry) keptBack() *trouble {
+	if t := troubleOf(e); t != nil && (t.Class == ClassDNS || t.Class == ClassCAA) {
 		return t
 	}
 	return nil

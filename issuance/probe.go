@@ -3,12 +3,13 @@ package issuance
 import (
 	"context"
 	"errors"
-	"slices"
 	"strings"
 	"time"
 
 	"github.com/mholt/acmez/v3/acme"
 	"go.uber.org/zap"
+
+	"github.com/apoxy-dev/caddy-apoxy/ownership"
 )
 
 // probeTimeout bounds the looks at DNS before an order.
@@ -107,26 +108,25 @@ func (s *Scheduler) permitted(ctx context.Context, c *ca, w Want, methods []stri
 		return nil, &failure{class: ClassDNS, err: err, message: cut(err.Error(), 200) +
 			"; without an answer no certificate authority may issue, so none was asked",
 			mend: "Whoever runs that name server makes it answer questions of type CAA, if only that there is nothing"}
-	case err != nil || len(set) == 0:
+	case err != nil || set.Outcome != ownership.Seen:
 		return methods, nil
 	}
 	identities, err := c.caaIdentities(ctx)
 	if err != nil {
 		return nil, classify(err, w.Hostname)
 	}
-	uri, err := s.accountFor(ctx, c, set, identities)
-	if err != nil {
-		return nil, classify(err, w.Hostname)
+	by := ownership.Issuer{Identities: identities, Account: c.location(), Methods: methods}
+	verdict := ownership.JudgeCAA(w.Hostname, set, by)
+	if verdict.NeedsAccount { // from storage, or registered for it
+		acct, err := s.accountOf(ctx, c)
+		if err != nil {
+			return nil, classify(err, w.Hostname)
+		}
+		by.Account = acct.Location
+		verdict = ownership.JudgeCAA(w.Hostname, set, by)
 	}
-	verdict := evaluateCAA(w.Hostname, set, identities, uri)
-	if !verdict.allowed {
-		return nil, &failure{class: ClassCAA, message: verdict.message, mend: verdict.mend}
+	if !verdict.Allowed {
+		return nil, &failure{class: ClassCAA, message: "those " + verdict.Found, mend: verdict.Mend}
 	}
-	left := slices.DeleteFunc(slices.Clone(methods), func(m string) bool { return !verdict.permits(m) })
-	if len(left) == 0 {
-		return nil, &failure{class: ClassCAA, message: "the CAA records at " + dotted(set[0].Domain) +
-			" permit only the validation methods " + cut(strings.Join(verdict.methods, ", "), 100) +
-			", and " + strings.Join(methods, ", ") + " is what can be used here", mend: "Whoever runs that zone permits it, or removes validationmethods"}
-	}
-	return left, nil
+	return verdict.Methods, nil
 }

@@ -3,7 +3,6 @@ package issuance
 import (
 	"errors"
 	"fmt"
-	"strings"
 	"testing"
 	"time"
 
@@ -83,46 +82,6 @@ func TestRenewalTime(t *testing.T) {
 				if mean := sum / 100; mean < width*35/100 || mean > width*65/100 {
 					t.Errorf("bunched: mean %v of %v", mean, width)
 				}
-			}
-		})
-	}
-}
-
-func TestCAA(t *testing.T) {
-	at := func(tag, value string) CAA { return CAA{Domain: "example.com", Tag: tag, Value: value} }
-	ids := []string{"ca.test", "alias.test"}
-	for name, tt := range map[string]struct {
-		host    string
-		set     []CAA
-		uri     string
-		allowed bool
-		methods string
-		says    string
-	}{
-		"no records allow":                             {"a.example.com", nil, "", true, "", ""},
-		"the CA is named":                              {"a.example.com", []CAA{at("issue", "ca.test")}, "", true, "", ""},
-		"any of its names counts, case aside":          {"a.example.com", []CAA{at("Issue", " ALIAS.test ; x=y")}, "", true, "", ""},
-		"only another CA is named":                     {"a.example.com", []CAA{at("issue", "other.test")}, "", false, "", `add: example.com. CAA 0 issue "ca.test"`},
-		"nobody may":                                   {"a.example.com", []CAA{at("issue", ";")}, "", false, "", `found example.com. CAA 0 issue ";"`},
-		"iodef alone restricts nothing":                {"a.example.com", []CAA{at("iodef", "mailto:x@y")}, "", true, "", ""},
-		"issuewild does not bind a plain name":         {"a.example.com", []CAA{at("issuewild", ";")}, "", true, "", ""},
-		"issuewild replaces issue for a wildcard":      {"*.example.com", []CAA{at("issue", "ca.test"), at("issuewild", ";")}, "", false, "", `CAA 0 issuewild "ca.test"`},
-		"issue binds a wildcard without issuewild":     {"*.example.com", []CAA{at("issue", "other.test")}, "", false, "", `issue "ca.test"`},
-		"a critical unknown tag forbids":               {"a.example.com", []CAA{{"example.com", 128, "tbs", "x"}, at("issue", "ca.test")}, "", false, "", "critical"},
-		"an unknown tag that is not critical does not": {"a.example.com", []CAA{at("tbs", "x"), at("issue", "ca.test")}, "", true, "", ""},
-		"a malformed value names nobody":               {"a.example.com", []CAA{at("issue", "ca.test; %%%")}, "", false, "", ""},
-		"another account is meant":                     {"a.example.com", []CAA{at("issue", "ca.test; accounturi=https://ca/2")}, "https://ca/1", false, "", `add: example.com. CAA 0 issue "ca.test; accounturi=https://ca/1"`},
-		"our account is meant":                         {"a.example.com", []CAA{at("issue", "ca.test; accounturi=https://ca/1")}, "https://ca/1", true, "", ""},
-		"methods are narrowed":                         {"a.example.com", []CAA{at("issue", "ca.test; validationmethods=dns-01,x")}, "", true, "dns-01,x", ""},
-		"a record without methods widens again":        {"a.example.com", []CAA{at("issue", "ca.test; validationmethods=dns-01"), at("issue", "ca.test")}, "", true, "", ""},
-	} {
-		t.Run(name, func(t *testing.T) {
-			v := evaluateCAA(tt.host, tt.set, ids, tt.uri)
-			if v.allowed != tt.allowed || strings.Join(v.methods, ",") != tt.methods || !strings.Contains(v.message+". "+v.mend, tt.says) {
-				t.Errorf("got %+v", v)
-			}
-			if !v.allowed && v.message == "" {
-				t.Error("forbids without a word")
 			}
 		})
 	}

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/mholt/acmez/v3/acme"
 	"go.uber.org/zap"
 
 	"github.com/apoxy-dev/caddy-apoxy/ownership"
@@ -160,21 +161,21 @@ func (s *Scheduler) Authorities() []string {
 	return keys
 }
 
-// CAAIdentities lists the CAA issuer domain names of the current authorities,
-// such as letsencrypt.org, as far as they are known; for messages. A CA's
-// directory tells them, once it has been read.
-func (s *Scheduler) CAAIdentities() []string {
+// CAAIssuers lists the current authorities as CAA records speak of them, as far as
+// that is known. A CA's directory tells its identities, once it has been read, and
+// the account is known once it was used.
+func (s *Scheduler) CAAIssuers() []ownership.Issuer {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var names []string
+	out := make([]ownership.Issuer, 0, len(s.cas()))
 	for _, c := range s.cas() {
-		for _, n := range c.knownIdentities() {
-			if !slices.Contains(names, n) {
-				names = append(names, n)
-			}
+		i := ownership.Issuer{Names: c.names, Identities: c.knownIdentities(), Account: c.location(), Methods: c.methods}
+		if s.cfg.Challenges == nil {
+			i.Methods = slices.DeleteFunc(slices.Clone(i.Methods), func(m string) bool { return m == acme.ChallengeTypeDNS01 })
 		}
+		out = append(out, i)
 	}
-	return names
+	return out
 }
 
 // candidates are the authorities that a Want for the named one may use. s.mu

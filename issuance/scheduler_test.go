@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -213,7 +214,7 @@ func TestCAAIsCheckedBeforeAnOrder(t *testing.T) {
 	w := newWorld(t)
 	w.ca.identities = []string{"ca.test"}
 	w.dns.delegate("api.example.com")
-	w.dns.caa["api.example.com"] = []CAA{{Domain: "example.com", Tag: "issue", Value: "other.test"}}
+	w.dns.caa["api.example.com"] = caaSet("other.test")
 	w.s.Want(Want{Hostname: "api.example.com", UID: "u1", DNS01: true})
 	o := w.until("api.example.com", "forbidden", worked(ownership.WorkCAAForbids))
 	if !strings.Contains(o.Mend, `example.com. CAA 0 issue "ca.test"`) {
@@ -223,12 +224,14 @@ func TestCAAIsCheckedBeforeAnOrder(t *testing.T) {
 		t.Error("an order was placed")
 	}
 	w.dns.mu.Lock()
-	w.dns.caa["api.example.com"] = nil
+	delete(w.dns.caa, "api.example.com")
 	w.dns.mu.Unlock()
 	w.s.Retry("api.example.com")
 	w.until("api.example.com", "certified", seen)
-	if got := w.s.CAAIdentities(); len(got) != 1 || got[0] != "ca.test" {
-		t.Errorf("identities %v", got)
+	got := w.s.CAAIssuers()
+	if len(got) != 1 || !slices.Equal(got[0].Identities, []string{"ca.test"}) || !strings.HasPrefix(got[0].Account, w.ca.srv.URL+"/account/") ||
+		!slices.Equal(got[0].Methods, []string{"dns-01", "http-01", "tls-alpn-01"}) || !slices.Contains(got[0].Names, "127.0.0.1") {
+		t.Errorf("issuers %+v", got)
 	}
 }
 

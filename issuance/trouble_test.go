@@ -92,23 +92,6 @@ func TestARefusedHostnameIsNotTriedAgainByItself(t *testing.T) {
 	}
 }
 
-func FuzzCAA(f *testing.F) {
-	f.Add("issue", "ca.test; accounturi=x", uint8(0))
-	f.Add("issuewild", ";;=;", uint8(128))
-	f.Fuzz(func(t *testing.T, tag, value string, flag uint8) {
-		set := []CAA{{Domain: "example.com", Flag: flag, Tag: tag, Value: value}}
-		for _, host := range []string{"a.example.com", "*.example.com"} {
-			v := evaluateCAA(host, set, []string{"ca.test"}, "https://ca/1")
-			if !v.allowed && v.message == "" || len(v.message) > 2000+2*len(tag) {
-				t.Errorf("%q %q: %+v", tag, value, v)
-			}
-			if v.allowed && strings.EqualFold(tag, "issue") && !strings.Contains(strings.ToLower(value), "ca.test") {
-				t.Errorf("%q allows", value)
-			}
-		}
-	})
-}
-
 // A CA that is down costs a few requests, not some for every hostname, and
 // what waited for it resumes.
 func TestACAThatIsDownIsNotHammered(t *testing.T) {

@@ -69,7 +69,7 @@ func (z *testZone) has(hostname, keyAuth string) bool {
 type testDNS struct {
 	mu        sync.Mutex
 	delegated map[string]bool
-	caa       map[string][]CAA
+	caa       map[string]ownership.CAAObservation
 	caaErr    error
 	astray    map[string]bool
 	bogus     map[string]bool
@@ -89,10 +89,19 @@ func (d *testDNS) Delegated(_ context.Context, hostname string) (bool, error) {
 	return d.delegated[hostname], nil
 }
 
-func (d *testDNS) CAA(_ context.Context, hostname string) ([]CAA, error) {
+func (d *testDNS) CAA(_ context.Context, hostname string) (ownership.CAAObservation, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.caa[hostname], d.caaErr
+}
+
+// caaSet is a record set of issue properties at example.com.
+func caaSet(values ...string) ownership.CAAObservation {
+	o := ownership.CAAObservation{Outcome: ownership.Seen, Domain: "example.com"}
+	for _, v := range values {
+		o.Records = append(o.Records, ownership.CAARecord{Tag: "issue", Value: v})
+	}
+	return o
 }
 
 func (d *testDNS) Arrives(_ context.Context, hostname string) (bool, error) {
@@ -113,7 +122,7 @@ func (d *testDNS) delegate(hostname string) {
 func newWorld(t *testing.T) *world {
 	t.Setenv("NO_PROXY", "*")
 	w := &world{t: t, ca: newTestCA(t), dir: t.TempDir(), zone: &testZone{values: map[string][]string{}},
-		dns: &testDNS{delegated: map[string]bool{}, caa: map[string][]CAA{}, astray: map[string]bool{}, bogus: map[string]bool{}, slow: map[string]time.Duration{}}, change: make(chan string, 1000)}
+		dns: &testDNS{delegated: map[string]bool{}, caa: map[string]ownership.CAAObservation{}, astray: map[string]bool{}, bogus: map[string]bool{}, slow: map[string]time.Duration{}}, change: make(chan string, 1000)}
 	w.ca.validate = func(host, kind, token, keyAuth string) *acme.Problem {
 		if kind == "dns-01" && w.zone.has(host, keyAuth) {
 			return nil

@@ -1,139 +1,201 @@
 package ownership
 
 import (
+	"cmp"
 	"slices"
-	"strconv"
 	"strings"
-
-	"github.com/apoxy-dev/caddy-apoxy/api/v1alpha3"
 )
 
-// criticalFlag marks a CAA property that must be understood (RFC 8659 section 4.1).
-const criticalFlag = 0x80
+// Issuer is a certificate authority as CAA records speak of it.
+type Issuer struct {
+	// Names are what spec.tls.certificateAuthority may call it, lower case.
+	Names []string
+	// Identities are the CAA issuer domain names that it answers to, such as
+	// letsencrypt.org. Empty: it does not tell, so it is left to check itself.
+	Identities []string
+	// Account is the URL of the account that is used with it. Empty: not known.
+	Account string
+	// Methods are the validation methods that can be used, such as dns-01.
+	Methods []string
+}
 
-// DiagnoseCAA says whether the relevant CAA record set of a hostname forbids
-// every one of the issuers, CAA issuer domain names, and gives the exact line to
-// add. It returns nil where one is allowed and where nothing could be told.
-// Parameters of RFC 8657 are left to issuance, which knows its account.
-func DiagnoseCAA(hostname string, o CAAObservation, issuers []string) *v1alpha3.DNSProblem {
-	if o.Outcome != Seen || len(issuers) == 0 {
-		return nil
+// Compare orders properties.
+func (r CAARecord) Compare(s CAARecord) int {
+	return cmp.Or(cmp.Compare(r.Tag, s.Tag), cmp.Compare(r.Value, s.Value), cmp.Compare(r.Flag, s.Flag))
+}
+
+// CAAVerdict is what a CAA record set says about one Issuer.
+type CAAVerdict struct {
+	// Allowed: it may issue, by at least one of its Methods.
+	Allowed bool
+	// Methods are those of the Issuer's Methods that are permitted, in its order.
+	Methods []string
+	// NeedsAccount: a property binds the Issuer to an account, and which one is
+	// ours is not known; with it, more could be allowed.
+	NeedsAccount bool
+	// Found says what forbids it, after the words "the CAA records", without a
+	// final full stop: at "example.com" allow only "other.test". Empty if Allowed.
+	Found string
+	// Line is the exact record to add, in presentation form. Empty if Allowed, and
+	// where a record has to be removed instead.
+	Line string
+	// Mend says in a sentence without a final full stop who adds or removes what.
+	Mend string
+}
+
+// JudgeCAA says whether the relevant CAA record set of a hostname (RFC 8659
+// section 3) lets an authority issue, and by which methods: issue, or for a
+// wildcard issuewild where there is any (sections 4.2 and 4.3), critical
+// properties of unknown kinds (section 4.1), accounturi and validationmethods (RFC
+// 8657). Values are judged at full length as they stand; one that breaks the
+// grammar names no authority. It is the one judge of CAA: status, orders and the
+// doctor ask it. A set that is not Seen allows everything.
+func JudgeCAA(hostname string, o CAAObservation, by Issuer) CAAVerdict {
+	everything := CAAVerdict{Allowed: true, Methods: by.Methods}
+	if o.Outcome != Seen || len(o.Records) == 0 || len(by.Identities) == 0 {
+		return everything
 	}
-	wildcard := strings.HasPrefix(hostname, "*.")
-	domain := o.Domain
-	if domain == "" {
-		domain = strings.TrimPrefix(hostname, "*.")
-	}
+	j := caaCase{hostname: hostname, set: o, by: by, tag: caaTag(hostname, o.Records)}
 	for _, r := range o.Records {
-		if r.Flag&criticalFlag != 0 && !knownTag(r.Tag) {
-			return problem(ProblemCAAForbids, "A CAA record at %s is critical and of a kind that certificate authorities do not know (%s), "+
-				"so none may issue. The customer removes it.", quote(domain), quote(r.Tag))
+		if critical(r) {
+			return j.forbidCritical(r)
 		}
 	}
-	values, tag := allowed(o.Records, "issue"), "issue"
-	if wildcard {
-		if wild := allowed(o.Records, "issuewild"); len(wild) > 0 {
-			values, tag = wild, "issuewild"
+	var permitted, withAccount []string
+	for _, r := range o.Records {
+		if !strings.EqualFold(r.Tag, j.tag) {
+			continue
+		}
+		j.bound = true
+		v, err := parseIssue(r.Value)
+		if err != nil || !by.is(v.domain) {
+			continue
+		}
+		methods := v.permitted(by.Methods)
+		switch {
+		case v.bindsAccount && by.Account == "" && len(v.accounts) == 1:
+			withAccount = append(withAccount, methods...)
+		case v.bindsAccount && !slices.Equal(v.accounts, []string{by.Account}):
+		default:
+			permitted = append(permitted, methods...)
+		}
+		j.ours = append(j.ours, v)
+	}
+	if !j.bound {
+		return everything // no property of the kind restricts nothing (section 4.2)
+	}
+	out := CAAVerdict{NeedsAccount: slices.ContainsFunc(withAccount, func(m string) bool { return !slices.Contains(permitted, m) })}
+	for _, m := range by.Methods {
+		if slices.Contains(permitted, m) {
+			out.Methods = append(out.Methods, m)
 		}
 	}
-	if len(values) == 0 {
-		return nil
-	}
-	for _, issuer := range issuers {
-		if slices.Contains(values, strings.ToLower(strings.TrimSuffix(issuer, "."))) {
-			return nil
+	if out.Allowed = len(out.Methods) > 0; !out.Allowed {
+		out.Found, out.Line = j.found(), j.line()
+		out.Mend = j.who() + " has to add: " + out.Line
+		if j.set.Own {
+			out.Mend += " (a `caa` line of `zone`)"
 		}
 	}
-	named := slices.DeleteFunc(values, func(v string) bool { return v == "" })
-	found := "forbid every certificate authority"
-	if len(named) > 0 {
-		found = "allow only " + quoteAll(named)
-	}
-	return problem(ProblemCAAForbids, "The CAA records at %s %s. %s", quote(domain), found, caaLine(domain, tag, issuers))
+	return out
 }
 
-// allowed lists the issuer domain names that a tag's properties give.
-func allowed(records []CAARecord, tag string) []string {
-	var out []string
-	for _, r := range records {
-		if strings.EqualFold(r.Tag, tag) {
-			issuer, _, _ := strings.Cut(r.Value, ";")
-			out = append(out, strings.TrimSuffix(strings.ToLower(strings.TrimSpace(issuer)), "."))
-		}
+// caaTag is the tag that binds a hostname: for a wildcard issuewild replaces issue
+// where there is one (RFC 8659 section 4.3).
+func caaTag(hostname string, records []CAARecord) string {
+	if strings.HasPrefix(hostname, "*.") && slices.ContainsFunc(records, func(r CAARecord) bool { return strings.EqualFold(r.Tag, "issuewild") }) {
+		return "issuewild"
 	}
-	slices.Sort(out)
-	return slices.Compact(out)
+	return "issue"
 }
 
+// critical reports whether a property must be understood and is not (RFC 8659
+// section 4.1). Authorities take the lowest bit of the flags for the critical one,
+// too, because many a record has it there.
+func critical(r CAARecord) bool { return r.Flag&(0x80|0x01) != 0 && !knownTag(r.Tag) }
+
+// knownTag reports whether authorities know a kind of property: those of RFC 8659,
+// RFC 9495 (issuemail) and of the CA/Browser Forum. They bind no certificate of a
+// web server but issue and issuewild.
 func knownTag(tag string) bool {
 	switch strings.ToLower(tag) {
-	case "issue", "issuewild", "issuemail", "iodef", "contactemail", "contactphone":
+	case "issue", "issuewild", "issuemail", "issuevmc", "iodef", "contactemail", "contactphone":
 		return true
 	}
 	return false
 }
 
-// caaLine is the line that the customer adds, one for each issuer.
-func caaLine(domain, tag string, issuers []string) string {
-	if len(issuers) == 0 {
-		return ""
-	}
-	if !plain(domain) {
-		return "The customer adds there a CAA " + tag + " record for " + quoteAll(issuers) + "."
-	}
-	lines := make([]string, 0, maxListed)
-	for _, issuer := range issuers[:min(len(issuers), maxListed)] {
-		lines = append(lines, absolute(domain)+" CAA 0 "+tag+" "+strconv.Quote(issuer))
-	}
-	return "The customer adds: " + strings.Join(lines, " or ")
+// is reports whether a CAA issuer domain name is one of the authority's.
+func (i Issuer) is(domain string) bool {
+	return slices.ContainsFunc(i.Identities, func(id string) bool { return strings.EqualFold(strings.TrimSuffix(id, "."), domain) })
 }
 
-// caaMend is the line for a refusal of which only the hostname is known.
-func caaMend(hostname, domain string, issuers []string) string {
-	tag := "issue"
-	if strings.HasPrefix(hostname, "*.") {
-		tag, domain = "issuewild", strings.TrimPrefix(domain, "*.")
-	}
-	return caaLine(domain, tag, issuers)
+// issueValue is the value of an issue or issuewild property.
+type issueValue struct {
+	domain string // empty: nobody may issue
+	// What accounturi says (RFC 8657 section 3), if it is there. One that is there
+	// twice cannot be satisfied.
+	bindsAccount bool
+	accounts     []string
+	// What validationmethods says (RFC 8657 section 4), likewise.
+	bindsMethods bool
+	methods      []string
 }
 
-// plain reports whether a name can stand in a message without quotes.
-func plain(name string) bool {
-	return name != "" && len(name) <= maxValue && !strings.ContainsFunc(name, func(r rune) bool {
-		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '-' || r == '_' || r == '.')
-	})
+// permitted are those of some methods that the property permits.
+func (v issueValue) permitted(methods []string) []string {
+	if !v.bindsMethods {
+		return methods
+	}
+	return slices.DeleteFunc(slices.Clone(methods), func(m string) bool { return !slices.Contains(v.methods, m) })
 }
 
-// lookAtCAA notes a CAA record set that forbids our authorities, beside the
-// record that it keeps from being of use, unless that has a fault of its own.
-func (e *evaluation) lookAtCAA() {
-	if !e.tls {
-		return
+// caaSyntaxError says in which way a value breaks the grammar of RFC 8659 section 4.2.
+type caaSyntaxError string
+
+func (e caaSyntaxError) Error() string { return string(e) }
+
+const (
+	caaNoParameter = caaSyntaxError("what follows the semicolon is not of the form tag=value")
+	caaBlank       = caaSyntaxError("a parameter holds a space or another character that may not stand there")
+)
+
+// parseIssue reads the value of an issue or issuewild property (RFC 8659 section
+// 4.2): white space around names and parameters is no part of them.
+func parseIssue(value string) (issueValue, error) {
+	parts := strings.Split(value, ";")
+	v := issueValue{domain: trimWSP(parts[0])}
+	if len(parts) == 2 && trimWSP(parts[1]) == "" {
+		return v, nil
 	}
-	e.caa = DiagnoseCAA(e.r.Spec.Name, e.obs.CAA, e.settings.CAIssuers)
-	if e.obs.CAA.Outcome == CouldNotTell {
-		e.caa = e.heldCAA()
+	for _, p := range parts[1:] {
+		tag, val, ok := strings.Cut(p, "=")
+		tag, val = trimWSP(tag), trimWSP(val)
+		switch {
+		case !ok || tag == "":
+			return v, caaNoParameter
+		case strings.ContainsFunc(tag, notLabel), strings.ContainsFunc(val, func(r rune) bool { return r < 0x21 || r > 0x7e }):
+			return v, caaBlank
+		}
+		switch strings.ToLower(tag) {
+		case "accounturi":
+			v.bindsAccount, v.accounts = true, append(v.accounts, val)
+		case "validationmethods":
+			if v.bindsMethods { // twice: no method is in both as one list
+				v.methods = nil
+				continue
+			}
+			v.bindsMethods = true
+			for m := range strings.SplitSeq(val, ",") {
+				v.methods = append(v.methods, strings.ToLower(m))
+			}
+		}
 	}
-	if e.caa == nil {
-		return
-	}
-	if d := e.delegation.record; d != nil && d.Problem == nil {
-		d.Problem = e.caa
-	}
-	// No challenge can succeed, and issuance begins anew once the records allow
-	// it, without waiting for the pause after its last refusal.
-	e.verdict.DNS01, e.verdict.HTTP01 = false, false
+	return v, nil
 }
 
-// heldCAA is what was last found of the CAA records, as far as the status still
-// says it.
-func (e *evaluation) heldCAA() *v1alpha3.DNSProblem {
-	d, before := e.delegation.record, e.prev.DNSRecord(v1alpha3.PurposeACMEChallenge)
-	if before == nil || before.Problem == nil || before.Problem.Reason != ProblemCAAForbids {
-		return nil
-	}
-	if d.Problem != nil && d.Problem.Reason != ProblemCAAForbids {
-		return nil
-	}
-	return before.Problem
+func trimWSP(s string) string { return strings.Trim(s, " \t") }
+
+func notLabel(r rune) bool {
+	return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '-')
 }

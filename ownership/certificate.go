@@ -122,7 +122,7 @@ func (e *evaluation) tlsReason(o CertificateObservation) (reason, message string
 	case o.Work == WorkCAAForbids && o.Mended:
 		return v1alpha3.ReasonCAAForbidden, workSentence(o)
 	case o.Work == WorkCAAForbids:
-		return v1alpha3.ReasonCAAForbidden, join(workSentence(o), caaMend(e.r.Spec.Name, e.r.Spec.Name, e.settings.CAIssuers))
+		return v1alpha3.ReasonCAAForbidden, join(workSentence(o), caaMend(e.r, e.settings.Issuers))
 	case o.Work == WorkRateLimited:
 		return v1alpha3.ReasonRateLimited, workSentence(o)
 	case o.Work == WorkFailed:

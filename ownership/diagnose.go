@@ -93,6 +93,14 @@ func lookupProblem(want v1alpha3.DNSRecord, o DNSObservation) *v1alpha3.DNSProbl
 	case ZoneLame:
 		return problem(ProblemZoneLame, "None of the name servers that %s is delegated to knows the zone. The customer corrects the "+
 			"name servers at the registrar, or has the DNS provider set the zone up, and then creates: %s%s", zone, sentence(want), after(" ", because(o)))
+	case ZoneIntercepted:
+		return problem(ProblemPortIntercepted, "What we send to port 53 of name servers is intercepted: a resolver answers in their place, and those that are "+
+			"configured could not tell either. The operator has port 53 outward let through (provider, firewall, router); the customer "+
+			"need not do anything about it. The record that is wanted: %s%s", sentence(want), after(" ", because(o)))
+	case ZoneResolver:
+		return problem(ProblemResolverAnswers, "A resolver answers in place of the name servers of %s, which do not speak for the zone so. If the name servers at the "+
+			"registrar are a resolver's, the customer corrects them; if they are right, port 53 to them is intercepted on our way, and the operator "+
+			"has it let through. The record that is wanted: %s%s", zone, sentence(want), after(" ", because(o)))
 	case ZoneServFail:
 		return problem(ProblemServFail, "The look-up of %s ends in SERVFAIL: the name servers of %s are in trouble. The customer's DNS "+
 			"provider must mend that. The record that is wanted: %s%s", want.Name, zone, sentence(want), after(" ", because(o)))

@@ -158,41 +158,6 @@ func TestDiagnose(t *testing.T) {
 	}
 }
 
-func TestDiagnoseCAA(t *testing.T) {
-	set := func(records ...CAARecord) CAAObservation {
-		return CAAObservation{Outcome: Seen, Domain: "example.com.", Records: records}
-	}
-	for _, c := range []struct {
-		name string
-		host string
-		o    CAAObservation
-		says string // empty: allowed
-	}{
-		{"no records", testHost, CAAObservation{Outcome: Absent}, ""},
-		{"could not tell", testHost, CAAObservation{}, ""},
-		{"allowed", testHost, set(CAARecord{Tag: "issue", Value: "LetsEncrypt.org; validationmethods=dns-01"}), ""},
-		{"allowed among others", testHost, set(CAARecord{Tag: "issue", Value: "other.test"}, CAARecord{Tag: "ISSUE", Value: " letsencrypt.org "}), ""},
-		{"only iodef", testHost, set(CAARecord{Tag: "iodef", Value: "mailto:x@example.com"}), ""},
-		{"issuewild does not bind a plain name", testHost, set(CAARecord{Tag: "issuewild", Value: "other.test"}), ""},
-		{"another CA", testHost, set(CAARecord{Tag: "issue", Value: "other.test"}), `example.com. CAA 0 issue "letsencrypt.org"`},
-		{"nobody", testHost, set(CAARecord{Tag: "issue", Value: ";"}), "forbid every certificate authority"},
-		{"issuewild binds a wildcard", "*.example.com", set(CAARecord{Tag: "issue", Value: "letsencrypt.org"}, CAARecord{Tag: "issuewild", Value: ";"}),
-			`example.com. CAA 0 issuewild "letsencrypt.org"`},
-		{"issue binds a wildcard without issuewild", "*.example.com", set(CAARecord{Tag: "issue", Value: "letsencrypt.org"}), ""},
-		{"critical and unknown", testHost, set(CAARecord{Flag: 128, Tag: "future"}, CAARecord{Tag: "issue", Value: "letsencrypt.org"}), `"future"`},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			p := DiagnoseCAA(c.host, c.o, []string{"letsencrypt.org"})
-			if (p == nil) != (c.says == "") {
-				t.Fatalf("got %+v, want %q", p, c.says)
-			}
-			if p != nil && (p.Reason != ProblemCAAForbids || !strings.Contains(p.Message, c.says)) {
-				t.Errorf("got %+v, want %q", *p, c.says)
-			}
-		})
-	}
-}
-
 // Names, texts and sentences that come from elsewhere must not break the form of
 // a message or fill a status.
 func TestForeignTextIsQuotedAndCut(t *testing.T) {

@@ -28,7 +28,7 @@ var (
 		},
 		CheckInterval: 30 * time.Second,
 		DetachAfter:   10 * time.Minute,
-		CAIssuers:     []string{"letsencrypt.org"},
+		Issuers:       []Issuer{{Names: []string{"letsencrypt"}, Identities: []string{"letsencrypt.org"}, Methods: []string{"dns-01", "http-01", "tls-alpn-01"}}},
 	}
 )
 

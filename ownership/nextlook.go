@@ -24,10 +24,12 @@ const (
 	backoffShare  = 24        // from then on a look each 24th of the time without a change
 	unsettledMost = 720       // never seen right: at most every 6 h
 	verifiedMost  = 120       // verified but not all in place: at most every hour
-	tlsLeast      = 120       // settled with TLS: an hour
-	tlsMost       = 360       // to three hours after three quiet days
-	plainLeast    = 20        // settled HTTP-only: 10 min, or detach_after if that is shorter
-	plainMost     = 360       // to three hours after three quiet days
+	waitingMost   = 2         // only a look-up keeps a certificate from being ordered: at most every minute
+	waitingFor    = 24 * time.Hour
+	tlsLeast      = 120 // settled with TLS: an hour
+	tlsMost       = 360 // to three hours after three quiet days
+	plainLeast    = 20  // settled HTTP-only: 10 min, or detach_after if that is shorter
+	plainMost     = 360 // to three hours after three quiet days
 )
 
 // NextLook says when to look at a record again, from its status, after now.
@@ -35,7 +37,8 @@ const (
 // expected to change, and around the interval where nothing is.
 //
 // Unsettled records are looked at every CheckInterval for an hour after the last
-// write, change or hint, then ever more rarely. Those about to be detached are
+// write, change or hint, then ever more rarely, but for a day every minute where
+// only a look-up keeps a certificate from being ordered. Those about to be detached are
 // looked at every CheckInterval and at the moment that decides. What was judged
 // for another zone is looked at within a CheckInterval. Settled ones cost
 // little: a million with TLS under 300 looks a second, and all of them under 100
@@ -65,7 +68,10 @@ func NextLook(r *v1alpha3.DomainRecord, a Activity, s Settings, now time.Time, j
 		next = now.Add(early(check, jitter))
 	default:
 		most := time.Duration(unsettledMost)
-		if verified(r) {
+		switch {
+		case waiting(r) && quiet <= waitingFor:
+			most = waitingMost
+		case verified(r):
 			most = verifiedMost
 		}
 		next = now.Add(early(between(quiet/backoffShare, check, most*check), jitter))
@@ -149,6 +155,15 @@ func settled(r *v1alpha3.DomainRecord) bool {
 	return verified(r) && isTrue(r, v1alpha3.ConditionCNAMEConfigured) &&
 		(!r.WantsTLS() || isTrue(r, v1alpha3.ConditionTLSReady)) &&
 		r.Status.ObservedGeneration == r.Generation
+}
+
+// waiting reports whether a certificate could be ordered, as far as the conditions
+// go, and issuance found otherwise right before the order, such as CAA records that
+// cannot be looked up.
+func waiting(r *v1alpha3.DomainRecord) bool {
+	c := r.Status.Condition(v1alpha3.ConditionTLSReady)
+	return r.WantsTLS() && c != nil && (c.Reason == v1alpha3.ReasonWaitingForDNS || c.Reason == v1alpha3.ReasonCertificateExpired) &&
+		(isTrue(r, v1alpha3.ConditionACMEChallengeDelegationReady) || isTrue(r, v1alpha3.ConditionCNAMEConfigured))
 }
 
 // elsewhere reports whether the status of a record speaks of another zone, as

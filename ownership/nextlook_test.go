@@ -45,6 +45,14 @@ func TestNextLook(t *testing.T) {
 		w.settings.Zone.Name = "other.example.net"
 		return w
 	}
+	lookUpFails := func(t *testing.T) *world {
+		w := newWorld(t, testHost, true)
+		w.obs.ACMEChallenge = right(w.r, v1alpha3.PurposeACMEChallenge, "")
+		w.obs.Certificate.Message = "CAA records cannot be looked up"
+		w.look()
+		w.is(tlsr, fls, v1alpha3.ReasonWaitingForDNS)
+		return w
+	}
 	for _, c := range []struct {
 		name        string
 		world       func(*testing.T) *world
@@ -64,6 +72,8 @@ func TestNextLook(t *testing.T) {
 		{"settled without TLS: detach must work", plain, time.Minute, 0, 9*time.Minute + 30*time.Second, 12*time.Minute + 30*time.Second},
 		{"settled without TLS for a week: every three hours", plain, 7 * 24 * time.Hour, 0, 171 * time.Minute, 225 * time.Minute},
 		{"verified but not all in place: at most hourly", challenged, 30 * 24 * time.Hour, 0, 48 * time.Minute, time.Hour},
+		{"a look-up keeps its certificate from being ordered: every minute", lookUpFails, 20 * time.Hour, 0, 48 * time.Second, time.Minute},
+		{"and as others after a day", lookUpFails, 48 * time.Hour, 0, 96 * time.Minute, 2 * time.Hour},
 		{"withdrawing: fast", withdrawing, time.Minute, 0, 24 * time.Second, 30 * time.Second},
 		{"withdrawing: exactly when it is decided", withdrawing, 10*time.Minute - 5*time.Second, 0, 5 * time.Second, 5 * time.Second},
 		{"settled in another zone than the configured one: soon", moved, 7 * 24 * time.Hour, 0, 24 * time.Second, 30 * time.Second},

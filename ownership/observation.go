@@ -83,6 +83,12 @@ const (
 	ZoneServFail      ZoneProblem = "ServFail"
 	ZoneBogus         ZoneProblem = "DNSSECBogus" // DNSSEC validation fails
 	ZoneUnreachable   ZoneProblem = "Unreachable" // servers time out
+	// ZoneIntercepted: a resolver answers in place of every name server, because
+	// something on our way out redirects port 53.
+	ZoneIntercepted ZoneProblem = "Intercepted"
+	// ZoneResolver: a resolver answers in place of the zone's servers, and
+	// others are not intercepted.
+	ZoneResolver ZoneProblem = "Resolver"
 	// ZoneDisagrees: the zone's servers give different answers, so nothing can
 	// be told yet; Err says who answers what.
 	ZoneDisagrees ZoneProblem = "Disagrees"
@@ -158,11 +164,13 @@ type Observations struct {
 type CAAObservation struct {
 	Outcome Outcome
 	// Domain is where the set was found, with or without the final dot.
-	Domain  string
+	Domain string
+	// Own: that is in the operator's zone.
+	Own     bool
 	Records []CAARecord
 }
 
-// CAARecord is one CAA property (RFC 8659 section 4).
+// CAARecord is one CAA property (RFC 8659 section 4), whole.
 type CAARecord struct {
 	Flag  uint8
 	Tag   string
@@ -195,7 +203,7 @@ type Settings struct {
 	UnprovenTTL time.Duration
 	// ProofToken: every record needs its own token, contested or not.
 	ProofToken bool
-	// CAIssuers are the CAA issuer domain names of the configured CAs, such as
-	// letsencrypt.org; for messages.
-	CAIssuers []string
+	// Issuers are the configured certificate authorities, for what CAA records say
+	// of them.
+	Issuers []Issuer
 }

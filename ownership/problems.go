@@ -64,6 +64,12 @@ const (
 	ProblemDomainNotRegistered = "DomainNotRegistered"
 	// ProblemZoneLame: none of the domain's name servers knows its zone.
 	ProblemZoneLame = "ZoneLame"
+	// ProblemPortIntercepted: port 53 is intercepted on the operator's way out, so
+	// that a resolver answers in place of every name server.
+	ProblemPortIntercepted = "PortIntercepted"
+	// ProblemResolverAnswers: a resolver answers in place of the domain's name
+	// servers.
+	ProblemResolverAnswers = "ResolverAnswers"
 	// ProblemServFail: the look-up ended in SERVFAIL.
 	ProblemServFail = "ServFail"
 	// ProblemDNSSECBogus: the DNSSEC signatures of the zone do not hold.
@@ -88,6 +94,7 @@ func Problems() []string {
 		ProblemCNAMEBesideOthers, ProblemApexNeedsAddress, ProblemStrayAddress,
 		ProblemProxiedByCDN, ProblemWildcardAnswers, ProblemStillCached,
 		ProblemCAAForbids, ProblemDomainNotRegistered, ProblemZoneLame,
+		ProblemPortIntercepted, ProblemResolverAnswers,
 		ProblemServFail, ProblemDNSSECBogus, ProblemServersUnreachable,
 		ProblemServersDisagree, ProblemLookupFailed,
 	}
@@ -97,7 +104,7 @@ func Problems() []string {
 // what was found.
 func aboutLookup(reason string) bool {
 	switch reason {
-	case ProblemZoneLame, ProblemServFail, ProblemDNSSECBogus, ProblemServersUnreachable, ProblemServersDisagree, ProblemLookupFailed:
+	case ProblemZoneLame, ProblemPortIntercepted, ProblemResolverAnswers, ProblemServFail, ProblemDNSSECBogus, ProblemServersUnreachable, ProblemServersDisagree, ProblemLookupFailed:
 		return true
 	}
 	return false

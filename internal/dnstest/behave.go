@@ -48,6 +48,17 @@ func Fail(rcode int) Behaviour {
 	}
 }
 
+// ForType behaves by b when asked for a type, and is honest about all others.
+func ForType(qtype uint16, b Behaviour) Behaviour {
+	return func(x Exchange) {
+		if x.Request.Question[0].Qtype == qtype {
+			b(x)
+			return
+		}
+		send(x.Writer, x.Request, x.Honest)
+	}
+}
+
 // Slow answers honestly, after d.
 func Slow(d time.Duration) Behaviour {
 	return func(x Exchange) {
@@ -144,6 +155,13 @@ func ReferTo(owner string, servers []string, glue ...string) Behaviour {
 // forwarder does that was listed as a name server.
 func NotAuthoritative(x Exchange) {
 	x.Honest.Authoritative = false
+	send(x.Writer, x.Request, x.Honest)
+}
+
+// AsResolver answers honestly, as a recursive resolver would: with recursion
+// available and without the authority bit.
+func AsResolver(x Exchange) {
+	x.Honest.Authoritative, x.Honest.RecursionAvailable = false, true
 	send(x.Writer, x.Request, x.Honest)
 }
 

@@ -32,7 +32,7 @@ var allowed = map[string]struct {
 	"cmd/caddy":       {[]string{"caddyapoxy"}, "the command only names the modules it is built of"},
 	"caddyapoxy":      {[]string{"cli", "doctor", "controller", "issuance", "apiserver", "dnsprovider", "target", "hosts", "ownership", "store", "store/boltstore", "store/damage", "api/v1alpha3", "internal/specialpurpose"}, "the wiring knows every room"},
 	"cli":             {[]string{"api/v1alpha3"}, "the command line is a client of the API and of nothing else"},
-	"doctor":          {[]string{"api/v1alpha3"}, "the doctor looks from outside: it knows the configuration and the names, and would believe itself if it knew the insides"},
+	"doctor":          {[]string{"ownership", "api/v1alpha3"}, "the doctor looks from outside: it knows the configuration and the names, and would believe itself if it knew the insides; the core's pure judgements it shares, so that it says what conditions say"},
 	"controller":      {[]string{"issuance", "hosts", "ownership", "store", "api/v1alpha3", "internal/specialpurpose"}, "the shell looks, asks the core and writes; it serves nothing"},
 	"issuance":        {[]string{"ownership", "store", "api/v1alpha3"}, "certificates know no DNS server, no handler and no table"},
 	"apiserver":       {[]string{"ownership", "store", "api/v1alpha3"}, "the API must work over any store, without Caddy or a controller; who may replace whom is the core's to decide"},

@@ -1,0 +1,145 @@
+package controller
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/miekg/dns"
+
+	"github.com/apoxy-dev/caddy-apoxy/api/v1alpha3"
+	"github.com/apoxy-dev/caddy-apoxy/internal/dnstest"
+	"github.com/apoxy-dev/caddy-apoxy/ownership"
+)
+
+// failures are ways in which a server fails for one type, and what is said of them.
+var failures = map[string]struct {
+	behave dnstest.Behaviour
+	says   string
+}{
+	"drops":    {dnstest.Silent, "no answer"},
+	"NOTIMP":   {dnstest.Fail(dns.RcodeNotImplemented), "NOTIMP"},
+	"SERVFAIL": {dnstest.Fail(dns.RcodeServerFailure), "SERVFAIL"},
+	"REFUSED":  {dnstest.Fail(dns.RcodeRefused), "refuses"},
+	"FORMERR":  {dnstest.Fail(dns.RcodeFormatError), "FORMERR"},
+	"YXDOMAIN": {dnstest.Fail(dns.RcodeYXDomain), "YXDOMAIN"},
+	"code 13":  {dnstest.Fail(13), "response code 13"},
+}
+
+// keeping remembers zones and their silence, as in production.
+func keeping(cfg *ResolverConfig) { cfg.CacheTTL = time.Minute }
+
+// A server that fails for CAA answers everything else, and what it answers is
+// believed, whichever was asked for first.
+func TestServersThatFailForCAAAlone(t *testing.T) {
+	for name, f := range failures {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := newCustomer(t)
+			c.zone.Set(rightChallenge, rightTraffic)
+			c.behave(dnstest.ForType(dns.TypeCAA, f.behave))
+			r := newTestResolver(t, c.World, keeping)
+			if _, err := r.caaAt(t.Context(), "example.com."); err == nil || !strings.Contains(err.Error(), f.says) {
+				t.Errorf("CAA: %v, want %q", err, f.says)
+			}
+			for kind, want := range map[Kind]string{KindTraffic: "api.example.com.cname.example.net.", KindACMEChallenge: "_acme-challenge.api.example.com.cname.example.net."} {
+				obs := r.Observe(t.Context(), "api.example.com", kind)
+				if obs.Outcome != ownership.Seen || len(obs.Chain) != 1 || obs.Chain[0] != want || obs.Problem != "" || obs.Err != "" || obs.Cached {
+					t.Errorf("kind %d: %+v", kind, obs)
+				}
+			}
+			if obs := r.Observe(t.Context(), "api.example.com", KindOwnership); obs.Outcome != ownership.Absent || obs.Problem != "" {
+				t.Errorf("nothing at the challenge's name: %+v", obs)
+			}
+			if ok, err := r.Delegated(t.Context(), "api.example.com"); !ok || err != nil {
+				t.Errorf("delegated: %v, %v", ok, err)
+			}
+			if r.mute.some.Load() {
+				t.Error("counts as a sign that port 53 is closed")
+			}
+		})
+	}
+}
+
+// What a code says is not "no answer", and the zone is not called out of reach for it.
+func TestCodesAreCalledByTheirNames(t *testing.T) {
+	for name, f := range failures {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := newCustomer(t)
+			c.behave(dnstest.ForType(dns.TypeCNAME, f.behave))
+			obs := newTestResolver(t, c.World).Observe(t.Context(), "api.example.com", KindACMEChallenge)
+			want := map[string]ownership.ZoneProblem{"drops": ownership.ZoneUnreachable, "SERVFAIL": ownership.ZoneServFail, "REFUSED": ownership.ZoneLame}[name]
+			if obs.Outcome != ownership.CouldNotTell || obs.Problem != want && !(want == "" && obs.Problem == ownership.ZoneServFail) || !strings.Contains(obs.Err, f.says) {
+				t.Errorf("%+v, want %q and %q", obs, want, f.says)
+			}
+		})
+	}
+}
+
+// A dead zone still costs one wait for a type, and the memory of it ends.
+func TestSilenceIsRememberedByType(t *testing.T) {
+	c := newCustomer(t)
+	c.behave(dnstest.ForType(dns.TypeCAA, dnstest.Silent))
+	r := newTestResolver(t, c.World, keeping)
+	for i := range 3 {
+		before := c.ns1.Asked()
+		if _, err := r.caaAt(t.Context(), fmt.Sprintf("n%d.example.com.", i)); err == nil {
+			t.Fatal("told")
+		}
+		if asked := c.ns1.Asked() - before; i > 0 && asked != 0 {
+			t.Errorf("asked %d times again", asked)
+		}
+	}
+	z, err := r.locate(t.Context(), "example.com.")
+	if err != nil || z.silent(dns.TypeCAA) == nil || z.silent(dns.TypeCNAME) != nil || z.silent(dns.TypeA, dns.TypeAAAA) != nil {
+		t.Errorf("%+v, %v", z, err)
+	}
+	if left := time.Until(z.silent(dns.TypeCAA).until); left > time.Minute {
+		t.Errorf("remembered for %v, and a mend is to be seen within a minute", left)
+	}
+}
+
+// While CAA cannot be looked up nothing else of the record changes, and once it
+// can, issuance that waits for it is told at once.
+func TestTheMendOfCAAIsFollowedByATry(t *testing.T) {
+	const host = "api.example.com"
+	world := newCustomer(t)
+	world.zone.Set(rightChallenge)
+	b := newBench(t, newTestResolver(t, world.World))
+	b.settings.Issuers = []ownership.Issuer{{Identities: []string{"ca.example"}, Methods: []string{"dns-01"}}}
+	b.start()
+	b.put(tlsRecord(host))
+	b.until("the delegation is seen", func() bool {
+		return status(b.get(host), v1alpha3.ConditionACMEChallengeDelegationReady) == "True ACMEChallengeDelegationConfigured"
+	})
+	world.behave(dnstest.ForType(dns.TypeCAA, dnstest.Fail(dns.RcodeNotImplemented)))
+	b.ca.set(host, ownership.CertificateObservation{Outcome: ownership.Absent, Message: "CAA cannot be looked up"})
+	retries := func() int {
+		b.ca.mu.Lock()
+		defer b.ca.mu.Unlock()
+		return len(b.ca.retried)
+	}
+	before := b.check(host)
+	retried := retries()
+	for range 3 {
+		now := b.check(host)
+		for _, c := range before.Status.Conditions {
+			if n := now.Status.Condition(c.Type); n == nil || n.Status != c.Status || n.Reason != c.Reason || n.Message != c.Message || !n.LastTransitionTime.Equal(&c.LastTransitionTime) {
+				t.Errorf("%s changed from %+v to %+v", c.Type, c, n)
+			}
+		}
+	}
+	b.expect(b.get(host), v1alpha3.PhaseIssuing, v1alpha3.ConditionTLSReady, "False WaitingForDNS")
+	if n := retries(); n != retried {
+		t.Errorf("tried again %d times while CAA cannot be looked up", n-retried)
+	}
+	world.behave(nil)
+	for range 3 {
+		b.check(host)
+	}
+	if n := retries() - retried; n != 1 {
+		t.Errorf("tried again %d times after the mend, want once", n)
+	}
+}

@@ -109,7 +109,7 @@ func (e *evaluation) decideTLS() {
 // tlsReason says why there is no valid certificate. What the certificate
 // authority said goes first only while there is a way to obtain one at all.
 func (e *evaluation) tlsReason(o CertificateObservation) (reason, message string) {
-	route := e.verdict.DNS01 || e.verdict.HTTP01
+	route, wait := e.verdict.DNS01 || e.verdict.HTTP01, e.waitsFor()
 	switch {
 	case o.Work == WorkIssuing:
 		return v1alpha3.ReasonIssuing, workSentence(o)
@@ -119,6 +119,10 @@ func (e *evaluation) tlsReason(o CertificateObservation) (reason, message string
 		return v1alpha3.ReasonCertificateExpired, e.waiting()
 	case !route:
 		return v1alpha3.ReasonWaitingForDNS, e.waiting()
+	case wait.why != "" && (o.Work == WorkFailed || o.Work == WorkRateLimited):
+		return v1alpha3.ReasonWaitingForDNS, join(wait.why, workSentence(o))
+	case wait.why != "" && o.Work != WorkCAAForbids:
+		return v1alpha3.ReasonWaitingForDNS, wait.why
 	case o.Work == WorkCAAForbids && o.Mended:
 		return v1alpha3.ReasonCAAForbidden, workSentence(o)
 	case o.Work == WorkCAAForbids:

@@ -19,7 +19,7 @@ func Diagnose(want v1alpha3.DNSRecord, o DNSObservation, z Zone) *v1alpha3.DNSPr
 	case o.Outcome == CouldNotTell:
 		return lookupProblem(want, o)
 	case fulfilled:
-		return caveat(want, o)
+		return caveat(want, o, z)
 	}
 	p := mistake(want, o, z)
 	p.Message = join(p.Message, cachedNote(o))
@@ -51,7 +51,7 @@ func problem(reason, format string, args ...any) *v1alpha3.DNSProblem {
 }
 
 // caveat is what is to be said of a record that is right.
-func caveat(want v1alpha3.DNSRecord, o DNSObservation) *v1alpha3.DNSProblem {
+func caveat(want v1alpha3.DNSRecord, o DNSObservation, z Zone) *v1alpha3.DNSProblem {
 	switch {
 	case o.Problem == ZoneBogus:
 		return problem(ProblemDNSSECBogus, "%s is as it should be, but the DNSSEC signatures of its zone do not hold, "+
@@ -61,21 +61,12 @@ func caveat(want v1alpha3.DNSRecord, o DNSObservation) *v1alpha3.DNSProblem {
 		return problem(ProblemCNAMEBesideOthers, "%s is there, but beside it stand other records (%s), which DNS forbids: "+
 			"resolvers differ in which they see. The customer removes the others.", sentence(want), quoteAll(o.Other))
 	}
-	return stillCached(want, o)
+	return stillCached(want, o, z)
 }
 
 // stillCached tells which resolvers hold an old answer, and until when.
-func stillCached(want v1alpha3.DNSRecord, o DNSObservation) *v1alpha3.DNSProblem {
-	var first StaleAnswer
-	n := 0
-	for _, s := range o.Stale {
-		if !s.Until.After(o.At) {
-			continue
-		}
-		if n++; s.Until.After(first.Until) {
-			first = s
-		}
-	}
+func stillCached(want v1alpha3.DNSRecord, o DNSObservation, z Zone) *v1alpha3.DNSProblem {
+	first, n := longestStale(o, z, o.At)
 	if n == 0 {
 		return nil
 	}

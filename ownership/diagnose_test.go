@@ -113,9 +113,9 @@ func TestDiagnose(t *testing.T) {
 		{"a wildcard with our own target answers for the delegation", delegation, DNSObservation{Outcome: Seen, Chain: []string{main.Value}, Wildcard: true}, ProblemWildcardAnswers, "adds beside it"},
 
 		{"right, but cached", main, DNSObservation{Outcome: Seen, Chain: []string{main.Value}, At: testEpoch,
-			Stale: []StaleAnswer{{"192.0.2.1", "old.example.org.", testEpoch.Add(212 * time.Second)}}}, ProblemStillCached, "until about 2026-03-01T12:04:00Z"},
+			Stale: []StaleAnswer{{"192.0.2.1", "old.example.org.", testEpoch.Add(212 * time.Second), nil}}}, ProblemStillCached, "until about 2026-03-01T12:04:00Z"},
 		{"right, and no longer cached", main, DNSObservation{Outcome: Seen, Chain: []string{main.Value}, At: testEpoch,
-			Stale: []StaleAnswer{{"192.0.2.1", "old.example.org.", testEpoch}}}, "", ""},
+			Stale: []StaleAnswer{{"192.0.2.1", "old.example.org.", testEpoch, nil}}}, "", ""},
 		{"wrong, out of a cache", main, DNSObservation{Outcome: Seen, Chain: []string{"old.example.org."}, Cached: true, TTL: time.Hour, At: testEpoch}, ProblemOldTarget, "until about 2026-03-01T13:00:00Z"},
 		{"right, but bogus", main, DNSObservation{Outcome: Seen, Chain: []string{main.Value}, Problem: ZoneBogus}, ProblemDNSSECBogus, "as it should be"},
 
@@ -208,7 +208,7 @@ func TestForeignTextIsQuotedAndCut(t *testing.T) {
 		{Outcome: Absent, Elsewhere: long, Err: hostile},
 		{Err: hostile, Problem: ZoneLame},
 		{Outcome: Seen, Chain: []string{"api.example.com.cname.example.net."}, At: testEpoch,
-			Stale: []StaleAnswer{{hostile, hostile, testEpoch.Add(time.Hour)}}},
+			Stale: []StaleAnswer{{hostile, hostile, testEpoch.Add(time.Hour), nil}}},
 	} {
 		w.obs.Traffic, w.obs.ACMEChallenge, w.obs.Ownership = o, o, o
 		w.obs.Certificate.Message, w.obs.Target.Message = hostile, hostile

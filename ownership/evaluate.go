@@ -38,6 +38,9 @@ type Verdict struct {
 	// DNS01 and HTTP01 say by which challenges a certificate may be obtained now.
 	// HTTP01 stands for TLS-ALPN-01 too. Both false: none can succeed.
 	DNS01, HTTP01 bool
+	// DNS01From and HTTP01From are when they may be tried first, in whole seconds,
+	// because resolvers hold old answers until then; zero: now.
+	DNS01From, HTTP01From time.Time
 	// Opens: the record was not verified before, and is with this verdict.
 	Opens bool
 	// OpensByDNS: it opens by what was seen in DNS, so that must have been now.
@@ -61,6 +64,7 @@ func Evaluate(in Input) Verdict {
 	e.decideOwnership()
 	e.decideRoutes()
 	e.lookAtCAA()
+	e.decideWaits()
 	e.decideTLS()
 	e.decideDelegation()
 	e.decideCNAME()
@@ -108,6 +112,7 @@ type evaluation struct {
 	cert                           certificate
 	caa                            *v1alpha3.DNSProblem
 	routed, tokenHolds             bool
+	dnsWait, httpWait              wait
 
 	out     v1alpha3.DomainRecordStatus
 	verdict Verdict

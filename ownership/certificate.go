@@ -180,7 +180,7 @@ func (e *evaluation) waiting() string {
 			sentence(*e.challenge.record)
 	}
 	for _, f := range []*finding{&e.delegation, &e.traffic} {
-		if f.ok() && f.obs.Problem == ZoneBogus {
+		if f.ok() && (f.obs.Problem == ZoneBogus || f == &e.delegation && occupied(f.obs)) {
 			return f.state()
 		}
 	}

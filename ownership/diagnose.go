@@ -59,7 +59,7 @@ func caveat(want v1alpha3.DNSRecord, o DNSObservation, z Zone) *v1alpha3.DNSProb
 			"or the DS record removed at the registrar.%s", sentence(want), after(" ", because(o)))
 	case len(o.Chain) > 0 && len(o.Other) > 0:
 		return problem(ProblemCNAMEBesideOthers, "%s is there, but beside it stand other records (%s), which DNS forbids: "+
-			"resolvers differ in which they see. The customer removes the others.", sentence(want), quoteAll(o.Other))
+			"resolvers differ in which they see. The customer removes the others.%s", sentence(want), quoteAll(o.Other), after(" ", hiddenTXT(want, o)))
 	}
 	return stillCached(want, o, z)
 }

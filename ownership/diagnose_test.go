@@ -90,6 +90,10 @@ func TestDiagnose(t *testing.T) {
 
 		{"a TXT record with the value", delegation, other(`TXT "_acme-challenge.api.example.com.cname.example.net"`), ProblemTXTInsteadOfCNAME, "the right value, but in a TXT record"},
 		{"an old challenge value", delegation, other(`TXT "` + strings.Repeat("A", 43) + `"`), ProblemTXTInsteadOfCNAME, "old challenge value"},
+		{"a CDN's hidden values", delegation, DNSObservation{Outcome: Seen, Other: []string{`TXT "` + strings.Repeat("b-_4", 10) + `abc"`}, Servers: []string{"192.0.2.53 (ada.ns.cloudflare.com.)"}},
+			ProblemTXTInsteadOfCNAME, "Cloudflare, whose name servers serve the zone, answers with them"},
+		{"somebody's hidden values beside the CNAME", delegation, DNSObservation{Outcome: Seen, Chain: []string{delegation.Value}, Other: []string{`TXT "` + strings.Repeat("A", 43) + `"`}},
+			ProblemCNAMEBesideOthers, "a CDN or hosting provider answers with them"},
 		{"a TXT record at the main name", main, other(`TXT "v=spf1 -all"`), ProblemTXTInsteadOfCNAME, "v=spf1"},
 		{"addresses at the main name", main, addresses("192.0.2.7"), ProblemAddressInsteadOfCNAME, `A records ("192.0.2.7")`},
 		{"the edge's addresses at a name that can have the CNAME", main, addresses("203.0.113.10", "2001:db8::10"), ProblemAddressInsteadOfCNAME, "as soon as ours change"},

@@ -83,7 +83,11 @@ func (e *evaluation) decideTLS() {
 	kind, o := v1alpha3.ConditionTLSReady, e.obs.Certificate
 	if !e.cert.told {
 		if p := e.prev.Condition(kind); p != nil {
-			e.set(kind, p.Status, p.Reason, heldSentence(p.Status), e.certificateSentence())
+			comes := ""
+			if p.Status != metav1.ConditionTrue {
+				comes = "What is known of the certificate is still being read, which comes by itself."
+			}
+			e.set(kind, p.Status, p.Reason, heldSentence(p.Status), e.certificateSentence(), comes)
 			return
 		}
 		e.set(kind, metav1.ConditionFalse, v1alpha3.ReasonWaitingForDNS, e.waiting())
@@ -207,18 +211,24 @@ func workSentence(o CertificateObservation) string {
 	}
 	switch o.Work {
 	case WorkQueued:
-		return join("The certificate is to be ordered"+after(": ", said)+".", mendSentence(o.Mend))
+		return join("The certificate is to be ordered"+after(": ", said)+".", or(mendSentence(o.Mend), nobody))
 	case WorkIssuing:
-		return join(or(capital(said), "A certificate is being obtained")+".", mendSentence(o.Mend))
+		return join(or(capital(said), "A certificate is being obtained")+".", or(mendSentence(o.Mend), nobody))
 	case WorkFailed:
 		return join("The last try to obtain a certificate failed"+after(": ", said)+".", end)
 	case WorkRateLimited:
-		return join(or(capital(said), "The certificate authority asked to wait")+".", end)
+		return join(or(capital(said), "The certificate authority asked to wait")+".", or(end, "It is tried again by itself."))
 	case WorkCAAForbids:
 		return join("CAA records forbid the certificate authority"+after(": ", said)+".", mendSentence(o.Mend))
 	}
-	return join(or(capital(said), "The certificate is about to be ordered")+".", mendSentence(o.Mend))
+	if said == "" {
+		return join("The certificate is about to be ordered.", or(mendSentence(o.Mend), nobody))
+	}
+	return join(capital(said)+".", or(end, "It is tried again by itself."))
 }
+
+// nobody ends what takes its course.
+const nobody = "Nobody needs to do anything."
 
 // mendSentence writes the advice of issuance, which is ours but names foreign things.
 func mendSentence(mend string) string {

@@ -144,13 +144,22 @@ func established(r *v1alpha3.DomainRecord) v1alpha3.OwnershipStatus {
 // status differs from it.
 func (e *evaluation) set(kind string, status metav1.ConditionStatus, reason string, sentences ...string) {
 	c := metav1.Condition{
-		Type: kind, Status: status, Reason: reason, Message: join(sentences...),
+		Type: kind, Status: status, Reason: reason, Message: fit(bound(kind), sentences...),
 		ObservedGeneration: e.r.Generation, LastTransitionTime: metav1.NewTime(e.now),
 	}
 	if p := e.prev.Condition(kind); p != nil && p.Status == status && !p.LastTransitionTime.IsZero() && !p.LastTransitionTime.After(e.now) {
 		c.LastTransitionTime = p.LastTransitionTime
 	}
 	e.out.Conditions = append(e.out.Conditions, c)
+}
+
+// bound is how long a condition's message may be: Ready repeats one of the others
+// whole and says which.
+func bound(kind string) int {
+	if kind == v1alpha3.ConditionReady {
+		return maxMessage
+	}
+	return maxMessage - maxKind
 }
 
 // is reports whether a condition is True after it.

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"strings"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/apoxy-dev/caddy-apoxy/store"
@@ -15,11 +14,17 @@ import (
 // chunk is how many records are read from the store at a time.
 const chunk = 500
 
-// listing is a list being read, at one revision, chunk by chunk.
+// listing is a list being read, chunk by chunk, at one revision as long as the
+// store keeps that. Then it goes on at the present: a list that fails because
+// others write would never end where there is much to read. Its resourceVersion
+// stays the first one, so that who watches from there misses nothing: what changed
+// is told again, or answered with 410.
 type listing struct {
 	s        *Server
 	sel      selector
 	revision int64
+	// reading is the revision that is read at: revision, or a later one.
+	reading int64
 	// limit is how many records are wanted; 0: all.
 	limit int
 	page  store.ListResult
@@ -36,7 +41,7 @@ func (s *Server) list(ctx context.Context, o listOptions) (*listing, error) {
 	switch {
 	case o.token != nil:
 		read.After = recordKey(o.token.After)
-		read.Revision = max(o.token.Revision, 0)
+		read.Revision = max(o.token.Revision, o.token.Reading, 0)
 	case o.revision > 0 && (o.ResourceVersionMatch == metav1.ResourceVersionMatchExact || o.ResourceVersionMatch == "" && o.Limit > 0):
 		read.Revision = o.revision
 	default:
@@ -50,16 +55,37 @@ func (s *Server) list(ctx context.Context, o listOptions) (*listing, error) {
 	}
 	var err error
 	l.page, err = s.cfg.Store.List(ctx, RecordPrefix, read)
+	if errors.Is(err, store.ErrExpired) && o.token != nil {
+		read.Revision = 0
+		l.page, err = s.cfg.Store.List(ctx, RecordPrefix, read)
+	}
 	switch {
-	case errors.Is(err, store.ErrExpired) && o.token != nil:
-		return nil, errExpiredToken(o.token)
 	case err != nil:
 		return nil, fmt.Errorf("listing records: %w", err)
 	case l.page.Revision < o.revision && read.Revision == 0:
 		return nil, fmt.Errorf("listing records: %w", store.ErrFutureRevision)
 	}
-	l.revision = l.page.Revision
+	l.revision, l.reading = l.page.Revision, l.page.Revision
+	if o.token != nil && o.token.Revision > 0 {
+		l.revision = o.token.Revision
+	}
 	return l, nil
+}
+
+// next reads the chunk after a key, at the present if the revision is not kept any
+// more.
+func (l *listing) next(ctx context.Context, after string) error {
+	read := store.ListOptions{After: after, Limit: l.chunk(), Revision: l.reading}
+	page, err := l.s.cfg.Store.List(ctx, RecordPrefix, read)
+	if errors.Is(err, store.ErrExpired) {
+		read.Revision = 0
+		page, err = l.s.cfg.Store.List(ctx, RecordPrefix, read)
+	}
+	if err != nil {
+		return fmt.Errorf("listing records after %q: %w", after, err)
+	}
+	l.page, l.reading = page, page.Revision
+	return nil
 }
 
 func (s *Server) clampLimit(n int64) int {
@@ -146,12 +172,8 @@ func (l *listing) each(ctx context.Context, fn func(raw []byte) error) error {
 		if !l.page.More || len(l.page.Entries) == 0 {
 			return nil
 		}
-		last := l.page.Entries[len(l.page.Entries)-1].Key
-		var err error
-		if l.page, err = l.s.cfg.Store.List(ctx, RecordPrefix, store.ListOptions{
-			After: last, Limit: l.chunk(), Revision: l.revision,
-		}); err != nil {
-			return fmt.Errorf("listing records after %q: %w", last, err)
+		if err := l.next(ctx, l.page.Entries[len(l.page.Entries)-1].Key); err != nil {
+			return err
 		}
 	}
 }
@@ -181,7 +203,7 @@ func (l *listing) finish(key string, i int) {
 	if i == len(l.page.Entries)-1 && !l.page.More {
 		return
 	}
-	l.continued = continueToken{Revision: l.revision, After: strings.TrimPrefix(key, RecordPrefix)}.String()
+	l.continued = continueToken{Revision: l.revision, Reading: l.reading, After: strings.TrimPrefix(key, RecordPrefix)}.String()
 	if l.sel.everything() {
 		l.remaining = &left
 	}
@@ -196,17 +218,6 @@ func (l *listing) collectNames(ctx context.Context) ([]string, error) {
 		return err
 	})
 	return names, err
-}
-
-// errExpiredToken tells that a list cannot be finished at its revision, and
-// offers to go on at the present one.
-func errExpiredToken(t *continueToken) error {
-	e := apierrors.NewResourceExpired("The provided continue parameter is too old to display a consistent list result. " +
-		"You can start a new list without the continue parameter, or use the continue token in this response to retrieve " +
-		"the remainder of the results. Continuing with the provided token results in an inconsistent list: objects that " +
-		"were created, modified, or deleted between the time the first chunk was returned and now may show up in the list.")
-	e.ErrStatus.Continue = continueToken{Revision: -1, After: t.After}.String()
-	return e
 }
 
 // listOrWatch answers GET …/domainrecords.

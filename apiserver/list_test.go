@@ -5,12 +5,14 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/url"
+	"strconv"
 	"strings"
 	"testing"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/apoxy-dev/caddy-apoxy/api/v1alpha3"
+	"github.com/apoxy-dev/caddy-apoxy/store"
 )
 
 func names(l *v1alpha3.DomainRecordList) string {
@@ -132,16 +134,66 @@ func TestListPagesAreOfOneRevision(t *testing.T) {
 
 func TestListContinuesInconsistentlyPastTheHistory(t *testing.T) {
 	w := newWorld(t, withHistory(t, 4))
-	for i := range 4 {
+	for i := range 5 {
 		w.create(fmt.Sprintf("h%d.example.com", i))
 	}
 	first := w.call("GET", base+"?limit=1", "").list()
 	for i := range 20 {
 		w.merge("h3.example.com", fmt.Sprintf(`{"metadata":{"labels":{"a":"%d"}}}`, i)).want(200)
 	}
-	st := w.call("GET", base+"?limit=1&continue="+first.Continue, "").status(410, metav1.StatusReasonExpired)
-	if rest := w.call("GET", base+"?continue="+st.Continue, "").want(200).list(); names(rest) != "h1 h2 h3" {
-		t.Errorf("rest %s", names(rest))
+	second := w.call("GET", base+"?limit=1&continue="+first.Continue, "").want(200).list()
+	if names(second) != "h1" || second.ResourceVersion != first.ResourceVersion || *second.RemainingItemCount != 3 {
+		t.Errorf("second page %s, %+v", names(second), second.ListMeta)
+	}
+	w.call("DELETE", base+"/h2.example.com", "").want(200)
+	rest := w.call("GET", base+"?continue="+second.Continue, "").want(200).list()
+	if names(rest) != "h2 h3 h4" || rest.ResourceVersion != first.ResourceVersion || rest.Items[1].Labels["a"] != "19" {
+		t.Errorf("rest %s, %+v: it is not read at the revision of the second page", names(rest), rest.ListMeta)
+	}
+	// Who watches from what the list says misses nothing.
+	w.call("GET", base+"?watch=true&resourceVersion="+rest.ResourceVersion, "").status(410, metav1.StatusReasonExpired)
+}
+
+// A list whose selector finds little among much takes its time, while others write
+// more than the history holds between any two of its reads.
+func TestASelectorOverManyRecordsNeverExpires(t *testing.T) {
+	h := new(hooked)
+	w := newWorld(t, withHistory(t, 4), func(c *Config) { h.Store, c.Store = c.Store, h })
+	w.fill(2*chunk + 10)
+	w.create("zz.example.com", `"labels":{"rare":"yes"}`)
+	n := 0
+	h.list = func(o store.ListOptions) error {
+		if o.Revision == 0 {
+			return nil
+		}
+		for range 6 {
+			n++
+			op := store.Op{Key: "other/writer", Value: []byte(strconv.Itoa(n)), If: store.Any}
+			if _, err := h.Store.Write(t.Context(), op); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	for _, query := range []string{"?labelSelector=rare%3Dyes", "?labelSelector=rare%3Dyes&limit=500", "?fieldSelector=spec.target.ref.name%3Ddefault", ""} {
+		l := w.call("GET", base+query, "").want(200).list()
+		switch {
+		case strings.Contains(query, "rare") && names(l) != "zz":
+			t.Errorf("%s: %s", query, names(l))
+		case !strings.Contains(query, "rare") && len(l.Items) != 2*chunk+11:
+			t.Errorf("%s: %d records", query, len(l.Items))
+		}
+	}
+	seen := 0
+	for at := ""; ; {
+		l := w.call("GET", base+"?limit=300&continue="+at, "").want(200).list()
+		if seen += len(l.Items); l.Continue == "" {
+			break
+		}
+		at = l.Continue
+	}
+	if n == 0 || seen != 2*chunk+11 {
+		t.Errorf("%d writes came between, and %d records were seen", n, seen)
 	}
 }
 

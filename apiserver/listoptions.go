@@ -105,6 +105,9 @@ type continueToken struct {
 	Version string `json:"v"`
 	// Revision is that of the first page; -1: the present, whatever it is.
 	Revision int64 `json:"rv"`
+	// Reading is the later one that is read at since Revision is not kept any more;
+	// 0: Revision.
+	Reading int64 `json:"at,omitempty"`
 	// After is the metadata.name of the last record that was handed out.
 	After string `json:"start"`
 }
@@ -126,7 +129,7 @@ func parseToken(s string) (*continueToken, error) {
 	if err == nil {
 		err = json.Unmarshal(data, t)
 	}
-	if err == nil && (t.Version != tokenVersion || t.Revision < -1 || t.Revision == 0 || t.After == "") {
+	if err == nil && (t.Version != tokenVersion || t.Revision < -1 || t.Revision == 0 || t.Reading < 0 || t.After == "") {
 		err = fmt.Errorf("it is not one that this server gave")
 	}
 	if err != nil {

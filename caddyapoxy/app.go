@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"sync/atomic"
 
 	"github.com/caddyserver/caddy/v2"
@@ -156,12 +157,19 @@ func (a *App) Provision(ctx caddy.Context) error {
 		Resolvers:       a.Resolvers,
 		PrivateNetworks: a.privateNetworks,
 		OwnZone:         func() string { return zone.Name },
+		OwnAddress:      a.isEdge,
 		Logger:          a.logger.Named("resolver"),
 	})
 	if err := registerMetrics(ctx); err != nil {
 		return err
 	}
 	return a.joinRunning()
+}
+
+// isEdge reports whether an address is one of the edge's, as far as is known yet.
+func (a *App) isEdge(addr netip.Addr) bool {
+	rt := a.rt.Load()
+	return rt != nil && slices.Contains(rt.edgeZone(a).EdgeAddresses, addr.Unmap())
 }
 
 func (a *App) provisionStore(ctx caddy.Context) error {

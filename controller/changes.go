@@ -90,8 +90,13 @@ func (c *Controller) recall(e *entry, r *v1alpha3.DomainRecord, now time.Time) {
 	}
 	if r.WantsTLS() && (s.Phase == v1alpha3.PhaseIssuing || s.Phase == v1alpha3.PhaseActive) {
 		wildcard := v1alpha3.IsWildcard(r.Spec.Name)
-		c.cfg.Issuance.Want(wantOf(e, r, isTrue(s, v1alpha3.ConditionACMEChallengeDelegationReady),
-			!wildcard && isTrue(s, v1alpha3.ConditionCNAMEConfigured)))
+		w := wantOf(e, r, isTrue(s, v1alpha3.ConditionACMEChallengeDelegationReady),
+			!wildcard && isTrue(s, v1alpha3.ConditionCNAMEConfigured))
+		if s.Phase == v1alpha3.PhaseIssuing {
+			dns01, http01 := ownership.Waits(r, c.cfg.Settings(), now)
+			w.DNS01From, w.HTTP01From = seconds(dns01), seconds(http01)
+		}
+		c.cfg.Issuance.Want(w)
 	}
 }
 

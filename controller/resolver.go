@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -39,6 +40,9 @@ type ResolverConfig struct {
 	// OwnZone returns the operator's zone without the final dot: a CNAME into
 	// it ends a chain. Default: none.
 	OwnZone func() string
+	// OwnAddress reports whether an address is one of the operator's edge.
+	// Default: none is.
+	OwnAddress func(netip.Addr) bool
 	// Timeout bounds a whole observation. Default: 5 s.
 	Timeout time.Duration
 	// QueryTimeout bounds one question to one server over one transport.
@@ -115,6 +119,9 @@ func NewResolver(cfg ResolverConfig) *Resolver {
 	}
 	if cfg.OwnZone == nil {
 		cfg.OwnZone = func() string { return "" }
+	}
+	if cfg.OwnAddress == nil {
+		cfg.OwnAddress = func(netip.Addr) bool { return false }
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = zap.NewNop()
@@ -201,7 +208,7 @@ func (r *Resolver) Observe(ctx context.Context, hostname string, kind Kind) owne
 	default:
 		obs.Elsewhere = r.elsewhere(ctx, l)
 	}
-	if obs.Outcome == ownership.Seen && !obs.Cached {
+	if obs.Outcome == ownership.Seen && !obs.Cached && (right || len(obs.Chain) == 0 && slices.ContainsFunc(obs.Addresses, r.cfg.OwnAddress)) {
 		r.compareResolvers(ctx, l, &obs)
 	}
 	obs.At = time.Now()

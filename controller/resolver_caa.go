@@ -37,6 +37,9 @@ func (r *Resolver) Delegated(ctx context.Context, hostname string) (bool, error)
 	if obs.Problem == ownership.ZoneBogus {
 		return false, fmt.Errorf("looking for the delegation of %s: %w", hostname, issuance.ErrBogus)
 	}
+	if said, ok := r.probe(ctx, l.name, dns.TypeTXT); ok && len(said.texts) > 0 {
+		return false, nil // CAs would see these in its place
+	}
 	return true, nil
 }
 

@@ -45,6 +45,9 @@ func (r *Resolver) glance(ctx context.Context, l look) ownership.DNSObservation 
 		switch {
 		case a.alias != "" && r.own(a.alias):
 			obs.Chain = append(obs.Chain, a.alias)
+			if !obs.Cached && r.expected(l, a.alias) {
+				r.compareResolvers(ctx, l, &obs) // what an order must wait for
+			}
 			return obs
 		case a.alias != "" && !slices.Contains(obs.Chain, a.alias) && a.alias != l.name:
 			obs.Chain = append(obs.Chain, a.alias)

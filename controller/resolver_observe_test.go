@@ -312,3 +312,36 @@ func TestObserve(t *testing.T) {
 		})
 	}
 }
+
+// What stood there before the cutover is mostly an address, and what CAs ask for is
+// the address: a resolver that has learnt of the CNAME may hold it all the same.
+func TestAResolverThatHoldsAnOldAddressIsNamed(t *testing.T) {
+	world := newCustomer(t)
+	world.Recursor.SetCaching(true)
+	world.zone.Set("api 300 IN A 192.0.2.77")
+	edge := netip.MustParseAddr("203.0.113.10")
+	r := newTestResolver(t, world.World, func(c *ResolverConfig) { c.OwnAddress = func(a netip.Addr) bool { return a == edge } })
+	if got := r.Observe(t.Context(), "api.example.com", KindTraffic); len(got.Stale) != 0 {
+		t.Fatalf("got %+v", got)
+	}
+	world.zone.Remove("api", dns.TypeA)
+	world.zone.Set(rightTraffic)
+	if got := r.Observe(t.Context(), "api.example.com", KindTraffic); len(got.Stale) != 0 {
+		t.Fatalf("a look before the cutover has left an old answer in the resolver: %+v", got)
+	}
+	for _, now := range []string{rightTraffic, "api 300 IN A 203.0.113.10"} {
+		world = newCustomer(t)
+		world.Recursor.SetCaching(true)
+		world.zone.Set("api 300 IN A 192.0.2.77")
+		r = newTestResolver(t, world.World, func(c *ResolverConfig) { c.OwnAddress = func(a netip.Addr) bool { return a == edge } })
+		if _, _, err := r.recurse(t.Context(), "example.com", "api.example.com.", dns.TypeA); err != nil {
+			t.Fatal(err)
+		}
+		world.zone.Remove("api", dns.TypeA)
+		world.zone.Set(now)
+		got := r.Observe(t.Context(), "api.example.com", KindTraffic)
+		if len(got.Stale) != 1 || len(got.Stale[0].Addresses) != 1 || time.Until(got.Stale[0].Until) < 290*time.Second {
+			t.Errorf("%s: got %+v", now, got)
+		}
+	}
+}

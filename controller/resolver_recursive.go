@@ -208,8 +208,10 @@ func (r *Resolver) hearRecursor(ctx context.Context, to netip.AddrPort, name str
 
 // CompareResolvers notes which recursive resolvers still hold something else
 // than was seen at the source, and for how long, and which say that DNSSEC
-// validation fails. The type is chosen so that a resolver does not follow the
-// CNAME into the operator's own zone.
+// validation fails. It is for what is right at the source: asked before, a resolver
+// would hold the wrong answer for its TTL, when that has been mended. The CNAME is
+// asked for first, because a resolver does not follow it then, and the addresses
+// only of one that has it: they may be older, and are what CAs ask for.
 func (r *Resolver) compareResolvers(ctx context.Context, l look, obs *ownership.DNSObservation) {
 	if len(obs.Chain) == 0 && l.kind != KindTraffic {
 		return
@@ -227,7 +229,15 @@ func (r *Resolver) compareResolvers(ctx context.Context, l look, obs *ownership.
 	defer cancel()
 	var wg sync.WaitGroup
 	for i, to := range recursors {
-		wg.Go(func() { said[i], bogus[i] = r.hearRecursor(ctx, to, l.name, []uint16{t}) })
+		wg.Go(func() {
+			said[i], bogus[i] = r.hearRecursor(ctx, to, l.name, []uint16{t})
+			if l.kind != KindTraffic || t != dns.TypeCNAME || said[i].err != nil || view(said[i]) != want {
+				return
+			}
+			if a, _ := r.hearRecursor(ctx, to, l.name, []uint16{dns.TypeA}); a.err == nil && a.alias == "" && len(a.addrs) > 0 {
+				said[i] = a
+			}
+		})
 	}
 	wg.Wait()
 	now := time.Now()
@@ -239,9 +249,10 @@ func (r *Resolver) compareResolvers(ctx context.Context, l look, obs *ownership.
 			continue
 		}
 		value := view(s)
-		if (want != "" && value != want) || (want == "" && (value == nothing || s.alias != "")) {
+		other := func(a netip.Addr) bool { return !slices.Contains(obs.Addresses, a) }
+		if (want != "" && value != want) || (want == "" && (value == nothing || s.alias != "" || slices.ContainsFunc(s.addrs, other))) {
 			obs.Stale = append(obs.Stale, ownership.StaleAnswer{
-				Resolver: s.from.addr.String(), Value: value, Until: now.Add(s.ttl),
+				Resolver: s.from.addr.String(), Value: value, Until: now.Add(s.ttl), Addresses: s.addrs,
 			})
 		}
 	}

@@ -177,7 +177,9 @@ func (c *Controller) want(e *entry, r *v1alpha3.DomainRecord, v ownership.Verdic
 		c.cfg.Issuance.Forget(host)
 		return
 	}
-	c.cfg.Issuance.Want(wantOf(e, r, v.DNS01, v.HTTP01))
+	w := wantOf(e, r, v.DNS01, v.HTTP01)
+	w.DNS01From, w.HTTP01From = seconds(v.DNS01From), seconds(v.HTTP01From)
+	c.cfg.Issuance.Want(w)
 	c.mu.Lock()
 	gone, other := e.gone, c.ofHost(host)
 	c.mu.Unlock()
@@ -187,6 +189,14 @@ func (c *Controller) want(e *entry, r *v1alpha3.DomainRecord, v ownership.Verdic
 			c.Wake(other.name)
 		}
 	}
+}
+
+// seconds is a time in Unix seconds, 0 for none.
+func seconds(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.Unix()
 }
 
 // wantOf is what a record wants.

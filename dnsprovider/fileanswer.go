@@ -8,6 +8,8 @@ type fileZone struct {
 	// nodes by name in wire form, lower case; empty non-terminals included.
 	nodes    map[string]*fileNode
 	negative *rrset
+	// duplicates are records that the file has twice, the first of them.
+	duplicates []duplicate
 }
 
 type fileNode struct {

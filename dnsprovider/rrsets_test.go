@@ -130,7 +130,7 @@ func TestChallenges(t *testing.T) {
 	if err := c.CleanUp(ctx, "api.example.com", "two"); err != nil {
 		t.Fatal(err)
 	}
-	if got := show(ask(t, a, question(t, owner, dns.TypeTXT), false)); got != "NOERROR aa"+negativeSOA {
+	if got := show(ask(t, a, question(t, owner, dns.TypeTXT), false)); got != "NOERROR aa"+absentSOA {
 		t.Errorf("after the last clean-up: %s", got)
 	}
 	if err := c.Present(ctx, "a b", "x"); err == nil {

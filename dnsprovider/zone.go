@@ -30,6 +30,9 @@ type Zone struct {
 	edge *node
 	// negative is the SOA as negative answers carry it.
 	negative *rrset
+	// absent is negative for challenge names: nobody is to remember for long that a
+	// value was not there yet. MINIMUM stays what it is, for the smaller TTL counts.
+	absent   *rrset
 	apexGlue []glue
 }
 
@@ -139,6 +142,7 @@ func (z *Zone) structure(c Config, caa *rrset) error {
 	}
 	z.apexNode = &node{sets(soa, ns, caa)}
 	z.negative = &rrset{typ: soa.typ, ttl: min(minimum, structureTTL), rdata: soa.rdata}
+	z.absent = &rrset{typ: soa.typ, ttl: min(minimum, challengeNegativeTTL), rdata: soa.rdata}
 	return nil
 }
 
@@ -212,6 +216,7 @@ func (z *Zone) find(s *scratch, qtype uint16) {
 		return
 	}
 	if host, challenge := bytes.CutPrefix(rel, []byte(challengePrefix)); challenge {
+		r.soa = z.absent
 		z.findChallenge(s, rel, host, qtype)
 		return
 	}

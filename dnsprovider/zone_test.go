@@ -12,6 +12,9 @@ import (
 
 const negativeSOA = "\nauth cname.example.net. 300 IN SOA ns1.example.net. host\\.master.example.net. 77 3600 600 604800 300"
 
+// absentSOA is negativeSOA at challenge names: the smaller of TTL and MINIMUM counts.
+const absentSOA = "\nauth cname.example.net. 2 IN SOA ns1.example.net. host\\.master.example.net. 77 3600 600 604800 300"
+
 func TestZoneAnswers(t *testing.T) {
 	a := mustAuthority(t, mustZone(t, testConfig(), testRecords(), nil))
 	const z = "." + testZone
@@ -33,17 +36,17 @@ func TestZoneAnswers(t *testing.T) {
 		{"another type at a record is NODATA", "api.example.com" + z, dns.TypeMX, "NOERROR aa" + negativeSOA},
 		{"ANY at a record is RFC 8482's HINFO", "api.example.com" + z, dns.TypeANY,
 			"NOERROR aa\napi.example.com.cname.example.net. 3600 IN HINFO \"RFC8482\" \"\""},
-		{"a challenge name with tls and no value is NODATA", "_acme-challenge.api.example.com" + z, dns.TypeTXT, "NOERROR aa" + negativeSOA},
-		{"a challenge name without tls does not exist", "_acme-challenge.plain.example.com" + z, dns.TypeTXT, "NXDOMAIN aa" + negativeSOA},
-		{"a challenge name without a record does not exist", "_acme-challenge.none.example.com" + z, dns.TypeTXT, "NXDOMAIN aa" + negativeSOA},
+		{"a challenge name with tls and no value is NODATA", "_acme-challenge.api.example.com" + z, dns.TypeTXT, "NOERROR aa" + absentSOA},
+		{"a challenge name without tls does not exist", "_acme-challenge.plain.example.com" + z, dns.TypeTXT, "NXDOMAIN aa" + absentSOA},
+		{"a challenge name without a record does not exist", "_acme-challenge.none.example.com" + z, dns.TypeTXT, "NXDOMAIN aa" + absentSOA},
 		{"below a challenge name there is nothing", "x._acme-challenge.api.example.com" + z, dns.TypeTXT, "NXDOMAIN aa" + negativeSOA},
 		{"below a record there is nothing", "www.api.example.com" + z, dns.TypeA, "NXDOMAIN aa" + negativeSOA},
 		{"a wildcard record answers at _wildcard", "_wildcard.wild.example.com" + z, dns.TypeA,
 			"NOERROR aa\n_wildcard.wild.example.com.cname.example.net. 120 IN A 203.0.113.10"},
-		{"a wildcard record's challenge name is its base's", "_acme-challenge.wild.example.com" + z, dns.TypeTXT, "NOERROR aa" + negativeSOA},
-		{"a wildcard record has no other challenge name", "_acme-challenge._wildcard.wild.example.com" + z, dns.TypeTXT, "NXDOMAIN aa" + negativeSOA},
-		{"a wildcard record's tls gives its base a challenge name", "_acme-challenge.both.example.org" + z, dns.TypeTXT, "NOERROR aa" + negativeSOA},
-		{"a wildcard record without tls has no challenge name", "_acme-challenge.open.example.org" + z, dns.TypeTXT, "NXDOMAIN aa" + negativeSOA},
+		{"a wildcard record's challenge name is its base's", "_acme-challenge.wild.example.com" + z, dns.TypeTXT, "NOERROR aa" + absentSOA},
+		{"a wildcard record has no other challenge name", "_acme-challenge._wildcard.wild.example.com" + z, dns.TypeTXT, "NXDOMAIN aa" + absentSOA},
+		{"a wildcard record's tls gives its base a challenge name", "_acme-challenge.both.example.org" + z, dns.TypeTXT, "NOERROR aa" + absentSOA},
+		{"a wildcard record without tls has no challenge name", "_acme-challenge.open.example.org" + z, dns.TypeTXT, "NXDOMAIN aa" + absentSOA},
 		{"above a wildcard record's challenge name is an empty non-terminal", "open.example.org" + z, dns.TypeTXT, "NOERROR aa" + negativeSOA},
 		{"a wildcard record does not answer at the asterisk", "*.wild.example.com" + z, dns.TypeA, "NXDOMAIN aa" + negativeSOA},
 		{"a wildcard record answers for no other name", "www.wild.example.com" + z, dns.TypeA, "NXDOMAIN aa" + negativeSOA},

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+
+	"github.com/apoxy-dev/caddy-apoxy/api/v1alpha3"
 )
 
 // Config describes the operator's zone.
@@ -57,6 +59,9 @@ const (
 	structureTTL = 3600
 	// verifyTTL is the TTL of the TXT at and below _apoxy-verify.
 	verifyTTL = 300
+	// challengeNegativeTTL is the TTL of the SOA that says that a challenge is not
+	// there (RFC 2308 section 5).
+	challengeNegativeTTL = uint32(v1alpha3.ChallengeNegativeTTL / time.Second)
 	// apexCAATTL is the TTL of CAA at the zone's name.
 	apexCAATTL = 300
 )

@@ -34,10 +34,18 @@ type ZoneFile struct {
 	loaded stamp
 }
 
-// stamp tells one state of a file from another.
+// stamp tells one state of a file from another, also where a change keeps size and
+// time: of what was renamed into place, written in place by a tool that puts the
+// time back, or is behind a link that leads elsewhere now.
 type stamp struct {
 	modified time.Time
 	size     int64
+	// identity is what the system tells of the file beyond that.
+	identity identity
+}
+
+func stampOf(path string, info os.FileInfo) stamp {
+	return stamp{info.ModTime(), info.Size(), identify(path, info)}
 }
 
 // OpenZoneFile reads the zone of that name from the file. An error names the
@@ -80,7 +88,7 @@ func (f *ZoneFile) Reload() error {
 	if err != nil {
 		return fmt.Errorf("reading zone file: %w", err)
 	}
-	f.loaded = stamp{info.ModTime(), info.Size()}
+	f.loaded = stampOf(f.path, info)
 	if info.Size() > maxZoneFile || !info.Mode().IsRegular() {
 		return fmt.Errorf("reading zone file %s: want a regular file of at most %d octets", f.path, maxZoneFile)
 	}
@@ -89,6 +97,10 @@ func (f *ZoneFile) Reload() error {
 		return fmt.Errorf("reading zone file: %w", err)
 	}
 	f.zone.Store(zone)
+	for _, d := range zone.duplicates {
+		f.logger.Warn("zone file has a record twice; one is dropped", zap.String("zone", f.origin), zap.String("file", f.path),
+			zap.Int("line", d.line), zap.String("owner", cut(d.owner)), zap.String("type", d.typ))
+	}
 	return nil
 }
 
@@ -115,7 +127,7 @@ func (f *ZoneFile) Run(ctx context.Context) {
 			continue
 		}
 		missing = false
-		now := stamp{info.ModTime(), info.Size()}
+		now := stampOf(f.path, info)
 		if now == tried || now != last {
 			last = now
 			continue

@@ -93,7 +93,7 @@ func TestZoneFileAnswers(t *testing.T) {
 		{"a CNAME to nothing is NXDOMAIN with the CNAME", "gone.customer.test", dns.TypeA,
 			"NXDOMAIN aa\ngone.customer.test. 60 IN CNAME none.example.com.cname.example.net." + negativeSOA},
 		{"a CNAME to an empty challenge is NODATA with the CNAME", "_acme-challenge.shop.customer.test", dns.TypeTXT,
-			"NOERROR aa\n_acme-challenge.shop.customer.test. 60 IN CNAME _acme-challenge.shop.customer.test.cname.example.net." + negativeSOA},
+			"NOERROR aa\n_acme-challenge.shop.customer.test. 60 IN CNAME _acme-challenge.shop.customer.test.cname.example.net." + absentSOA},
 		{"a CNAME itself is not followed", "two.customer.test", dns.TypeCNAME, "NOERROR aa\ntwo.customer.test. 60 IN CNAME shop.customer.test."},
 		{"a CNAME out of the served zones is left to the resolver", "out.customer.test", dns.TypeA,
 			"NOERROR aa\nout.customer.test. 60 IN CNAME elsewhere.example."},
@@ -144,6 +144,8 @@ func TestZoneFileErrors(t *testing.T) {
 		{"a bad address", head + "www A 192.0.2\n", "customer.test.zone: dns: bad A A: \"192.0.2\" at line: 5:"},
 		{"an unknown type", head + "www AX 192.0.2.1\n", "at line: 5:"},
 		{"$INCLUDE", head + "$INCLUDE /etc/passwd\n", "$INCLUDE directive not allowed"},
+		{"$INCLUDE has its mend", head + "$INCLUDE /etc/passwd\n", "write the records of that file here"},
+		{"UTF-16", "\xff\xfe@\x00", "customer.test.zone:1: the file is in UTF-16: save it as UTF-8"},
 		{"a name outside", head + "\nwww.example.com. A 192.0.2.1\n", "customer.test.zone:6: owner www.example.com. lies outside the zone customer.test"},
 		{"a CNAME beside data", head + "www A 192.0.2.1\nwww CNAME ns\nx A 192.0.2.1\n", "customer.test.zone:6: www.customer.test. has a CNAME and other records"},
 		{"data beside a CNAME", head + "www CNAME ns\nwww A 192.0.2.1", "customer.test.zone:6: www.customer.test. has a CNAME and other records"},
@@ -258,4 +260,83 @@ func FuzzParseZone(f *testing.F) {
 			}
 		}
 	})
+}
+
+// What editors and zone transfers make of a file is taken: a byte order mark, the SOA
+// once more at the end, records that stand there twice.
+func TestZoneFileOfEditorsAndTransfers(t *testing.T) {
+	soa := "customer.test. 60 IN SOA ns.customer.test. hostmaster.customer.test. 1 2 3 4 60\n"
+	text := "\xef\xbb\xbf; <<>> DiG 9.18 <<>> AXFR customer.test\n" + soa + "customer.test. 60 IN NS ns.customer.test.\n" +
+		"ns.customer.test. 60 IN A 192.0.2.1\nns.customer.test. 30 IN A 192.0.2.1\n" +
+		"www.customer.test. 60 IN CNAME ns.customer.test.\nWWW.customer.test. 60 IN CNAME NS.customer.test.\n" +
+		`x.customer.test. 60 IN TXT "a"` + "\n" + `x.customer.test. 60 IN TXT "A"` + "\n" + soa
+	path := filepath.Join(t.TempDir(), "customer.test.zone")
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	core, logs := observer.New(zap.InfoLevel)
+	f, err := OpenZoneFile("customer.test", path, zap.New(core))
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := mustAuthority(t, f)
+	if got := show(ask(t, a, question(t, "www.customer.test", dns.TypeA), false)); strings.Count(got, "192.0.2.1") != 1 || !strings.Contains(got, " 30 IN A ") {
+		t.Errorf("got %s", got)
+	}
+	if got := show(ask(t, a, question(t, "x.customer.test", dns.TypeTXT), false)); strings.Count(got, "TXT") != 2 {
+		t.Errorf("values that differ in case are one: %s", got)
+	}
+	var lines []any
+	for _, e := range logs.FilterMessageSnippet("twice").All() {
+		lines = append(lines, e.ContextMap()["line"])
+	}
+	if len(lines) != 2 || lines[0] != int64(5) || lines[1] != int64(7) {
+		t.Errorf("duplicates are told at lines %v, want 5 and 7", lines)
+	}
+}
+
+// A change is served although size and time are as before.
+func TestZoneFileChangesThatKeepSizeAndTime(t *testing.T) {
+	dir := t.TempDir()
+	at := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	put := func(name, addr string) string {
+		t.Helper()
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(customerZone+"new A "+addr+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chtimes(path, at, at); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	link := filepath.Join(dir, "link")
+	must(os.Symlink(put("first", "192.0.2.11"), link))
+	f, err := OpenZoneFile("customer.test", link, nil)
+	must(err)
+	a := mustAuthority(t, f)
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() { defer close(done); f.Run(ctx) }()
+	defer func() { cancel(); <-done }()
+	served := func(how, addr string) {
+		t.Helper()
+		eventually(t, how+" is served", func() bool {
+			return strings.Contains(show(ask(t, a, question(t, "new.customer.test", dns.TypeA), false)), addr)
+		})
+	}
+	served("the first file", "192.0.2.11")
+	put("first", "192.0.2.12")
+	served("a write in place", "192.0.2.12")
+	must(os.Rename(put("renamed", "192.0.2.13"), filepath.Join(dir, "first")))
+	served("a file renamed into place", "192.0.2.13")
+	must(os.Symlink(put("second", "192.0.2.14"), link+".new"))
+	must(os.Rename(link+".new", link))
+	served("a link that was switched", "192.0.2.14")
 }

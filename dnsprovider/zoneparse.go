@@ -2,9 +2,11 @@ package dnsprovider
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/miekg/dns"
@@ -50,12 +52,38 @@ type zoneBuilder struct {
 	nodes  map[string]*fileNode
 	// lines says where the last record of a name and type stands.
 	lines map[string]int
+	// duplicates are the first records that stand there twice.
+	duplicates []duplicate
+}
+
+// duplicate is a record that stands in a file twice.
+type duplicate struct {
+	line       int
+	owner, typ string
+}
+
+// maxDuplicates bounds how many duplicates are told.
+const maxDuplicates = 10
+
+// afterMark passes over the byte order mark that some editors begin a file with.
+func afterMark(r *bufio.Reader) error {
+	switch head, _ := r.Peek(3); { // what cannot be read is told by whoever reads on
+	case bytes.HasPrefix(head, []byte("\xef\xbb\xbf")):
+		_, err := r.Discard(3)
+		return err
+	case bytes.HasPrefix(head, []byte("\xff\xfe")), bytes.HasPrefix(head, []byte("\xfe\xff")):
+		return errors.New("the file is in UTF-16: save it as UTF-8 or ASCII")
+	}
+	return nil
 }
 
 // parseZone reads a master file (RFC 1035 section 5, RFC 2308 section 4). An
 // error names the file and the line.
 func parseZone(r io.Reader, origin, file string) (*fileZone, error) {
 	lines := &lineReader{r: bufio.NewReader(r)}
+	if err := afterMark(lines.r); err != nil {
+		return nil, fmt.Errorf("%s:1: %w", file, err)
+	}
 	p := dns.NewZoneParser(lines, origin+".", file)
 	p.SetDefaultTTL(3600)
 	b := &zoneBuilder{origin: origin, file: file, labels: dns.CountLabel(origin), nodes: map[string]*fileNode{},
@@ -68,6 +96,9 @@ func parseZone(r io.Reader, origin, file string) (*fileZone, error) {
 	if err := p.Err(); err != nil {
 		var at *dns.ParseError
 		if errors.As(err, &at) {
+			if strings.Contains(err.Error(), "$INCLUDE") {
+				err = fmt.Errorf("%w (write the records of that file here in its place, or let `named-compilezone` make one file of them)", err)
+			}
 			return nil, err
 		}
 		return nil, fmt.Errorf("%s:%d: %w", file, lines.lines, err)
@@ -107,24 +138,44 @@ func (b *zoneBuilder) add(rr dns.RR, line int) error {
 		n = &fileNode{}
 		b.nodes[string(wire)] = n
 	}
+	set := n.set(h.Rrtype)
+	if set.has(data) {
+		b.dropped(h, line)
+		set.ttl = min(set.ttl, h.Ttl)
+		return nil
+	}
 	if err := n.allows(h.Rrtype, h.Name); err != nil {
 		return err
 	}
 	b.lines[string(wire)+typ] = line
-	set := n.set(h.Rrtype)
 	if set == nil {
 		set = &rrset{typ: h.Rrtype, ttl: h.Ttl}
 		n.sets = append(n.sets, set)
-	}
-	for _, have := range set.rdata {
-		if string(have) == string(data) {
-			return nil
-		}
 	}
 	set.rdata = append(set.rdata, data)
 	// The records of one set share a TTL (RFC 2181 section 5.2).
 	set.ttl = min(set.ttl, h.Ttl)
 	return nil
+}
+
+// has reports whether a record is in the set, which may be nil. Names differ in more
+// than case.
+func (s *rrset) has(data []byte) bool {
+	return s != nil && slices.ContainsFunc(s.rdata, func(have []byte) bool {
+		switch s.typ {
+		case dns.TypeCNAME, dns.TypeNS, dns.TypePTR:
+			return bytes.EqualFold(have, data)
+		}
+		return bytes.Equal(have, data)
+	})
+}
+
+// dropped notes a duplicate. The SOA of a zone transfer ends what it began (RFC 5936
+// section 2.2), as in the output of `dig AXFR`, and is worth no word.
+func (b *zoneBuilder) dropped(h *dns.RR_Header, line int) {
+	if h.Rrtype != dns.TypeSOA && len(b.duplicates) < maxDuplicates {
+		b.duplicates = append(b.duplicates, duplicate{line, h.Name, dns.TypeToString[h.Rrtype]})
+	}
 }
 
 // allows reports why a record of that type cannot stand at the node.
@@ -136,7 +187,7 @@ func (n *fileNode) allows(typ uint16, owner string) error {
 		case set.typ == dns.TypeCNAME || typ == dns.TypeCNAME:
 			return fmt.Errorf("%s has a CNAME and other records: a CNAME stands alone (RFC 1034 section 3.6.2)", owner)
 		case set.typ == dns.TypeSOA && typ == dns.TypeSOA:
-			return fmt.Errorf("%s has a second SOA", owner)
+			return fmt.Errorf("%s has a second SOA, which differs from the first: keep the one that holds", owner)
 		}
 	}
 	return nil
@@ -162,7 +213,7 @@ func (b *zoneBuilder) finish() (*fileZone, error) {
 		}
 	}
 	soa := top.set(dns.TypeSOA)
-	z := &fileZone{labels: b.labels, nodes: b.nodes}
+	z := &fileZone{labels: b.labels, nodes: b.nodes, duplicates: b.duplicates}
 	data := soa.rdata[0]
 	minimum := uint32(data[len(data)-4])<<24 | uint32(data[len(data)-3])<<16 | uint32(data[len(data)-2])<<8 | uint32(data[len(data)-1])
 	z.negative = &rrset{typ: dns.TypeSOA, ttl: min(soa.ttl, minimum), rdata: soa.rdata}

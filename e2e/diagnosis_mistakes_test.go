@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -103,6 +104,18 @@ func TestDiagnosisOfCNAMEBesideOthers(t *testing.T) {
 	message := p.awaitProblem(t, host, "ACMEChallenge", "CNAMEBesideOthers", 15*time.Second)
 	if !strings.Contains(message, "left behind") {
 		t.Errorf("the message does not say what stands there: %s", message)
+	}
+	// What a CDN puts there for its own certificate is no record that a customer sees.
+	hidden := strings.Repeat("Ab-_", 10) + "xyz"
+	set(r.line(t, "ACMEChallenge"), `_acme-challenge.api TXT "`+hidden+`"`)
+	r = p.await(t, host, 15*time.Second, "the CDN", func(r record) error {
+		if m := r.condition("TLSReady").Message; !strings.Contains(m, "Universal SSL") || !strings.Contains(m, hidden) {
+			return fmt.Errorf("TLSReady says %q", m)
+		}
+		return is("TLSReady=False/WaitingForDNS")(r)
+	})
+	if got := p.ca.Orders(host); got != 0 {
+		t.Errorf("%d orders reached the CA, which would find somebody else's value", got)
 	}
 }
 

@@ -3,6 +3,7 @@ package issuance
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/apoxy-dev/caddy-apoxy/ownership"
 )
@@ -22,9 +23,30 @@ type Want struct {
 	DNS01 bool
 	// HTTP01: the hostname resolves to us, so HTTP-01 or TLS-ALPN-01 can succeed.
 	HTTP01 bool
+	// DNS01From and HTTP01From are when the two may be tried first, in Unix seconds;
+	// 0: now.
+	DNS01From, HTTP01From int64
 	// Since is when the first of the two became possible, in Unix seconds: the
 	// order of first issuances, over restarts too. 0: now.
 	Since int64
+}
+
+// startable is when the first challenge that is possible may be tried, zero: now.
+func (w Want) startable() time.Time {
+	switch {
+	case !w.HTTP01:
+		return unix(w.DNS01From)
+	case !w.DNS01:
+		return unix(w.HTTP01From)
+	}
+	return unix(min(w.DNS01From, w.HTTP01From))
+}
+
+// at is the Want as far as it may be tried at a time.
+func (w Want) at(now time.Time) Want {
+	w.DNS01 = w.DNS01 && !unix(w.DNS01From).After(now)
+	w.HTTP01 = w.HTTP01 && !unix(w.HTTP01From).After(now)
+	return w
 }
 
 // ErrBogus is a Prober's answer where DNS says what it should, but under DNSSEC

@@ -176,6 +176,15 @@ func (e *entry) possible() bool {
 	return e.packed.bits&(bitDNS01|bitHTTP01) != 0
 }
 
+// startable is when an order may be placed first, as DNS has it; zero: now. Orders
+// that the CA works on do not depend on it.
+func (e *entry) startable() time.Time {
+	if e.loose != nil {
+		return e.loose.want.startable()
+	}
+	return time.Time{} // a packed Want waits for nothing
+}
+
 // flight is work under way on a hostname.
 type flight struct {
 	began     time.Time

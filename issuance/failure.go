@@ -136,6 +136,8 @@ func classifyProblem(p acme.Problem, err error) *failure {
 		f.class = ClassCustomer
 		if _, authz := p.Resource.(acme.Authorization); !authz && p.Type == acme.ProblemTypeUnauthorized {
 			f.class = ClassOperator // the account, not a validation
+		} else if foundAnother(p.Detail) {
+			f.mend = occupiedMend
 		}
 	case acme.ProblemTypeRejectedIdentifier, acme.ProblemTypeUnsupportedIdentifier:
 		f.class = ClassRefused

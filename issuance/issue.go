@@ -182,6 +182,9 @@ func (s *Scheduler) refuses(e *entry, c *ca, hostname string) error {
 	if o := e.working(); o.at(c.key) {
 		return fmt.Errorf("issuing for %s: %s", e.hostname, o.told(c.auth.host()))
 	}
+	if from := e.startable(); from.After(now) {
+		return fmt.Errorf("issuing for %s: resolvers may hold old answers about it until %s", e.hostname, stamp(from))
+	}
 	if t := troubleOf(e); t != nil && (t.Until == 0 || unix(t.Until).After(now)) {
 		return fmt.Errorf("issuing for %s: the last try failed: %s", e.hostname, t.Message)
 	}

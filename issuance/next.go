@@ -53,6 +53,9 @@ func (e *entry) next(now time.Time) (step, time.Time) {
 	case !e.possible():
 		return stepNone, time.Time{} // no challenge can succeed yet
 	}
+	if order == nil {
+		at = later(at, e.startable())
+	}
 	if t := e.trouble(); t != nil {
 		switch until := unix(t.Until); {
 		case e.soon:

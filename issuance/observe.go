@@ -127,6 +127,7 @@ func (t *trouble) told() (w ownership.Work, message, mend string, until time.Tim
 // mends say who must act after a failure of a class that does not say it itself;
 // where there is none nobody needs to.
 var mends = map[Class]string{
+	ClassDNS:      "What DNS lacks the customer puts right, as the conditions of the DNS records say; a change that is seen starts the next try at once",
 	ClassCustomer: "The customer has what the certificate authority met put right, as the conditions of the DNS records say; a change that is seen starts the next try at once",
 	ClassEdge:     "The operator opens ports 80 and 443 at the addresses of `edge`",
 	ClassOperator: "The operator puts right what it says, in the issuer block or the storage, and reloads",

@@ -25,7 +25,10 @@ func (s *Scheduler) methods(ctx context.Context, c *ca, w Want, pressing bool) (
 	defer cancel()
 	var methods []string
 	var bogus error
-	if s.cfg.Challenges != nil && s.delegated(ctx, w, &bogus) {
+	now := s.now()
+	early := unix(w.DNS01From).After(now)
+	w = w.at(now)
+	if s.cfg.Challenges != nil && !early && s.delegated(ctx, w, &bogus) {
 		methods = append(methods, acme.ChallengeTypeDNS01)
 	}
 	wildcard := strings.HasPrefix(w.Hostname, "*.")
@@ -42,6 +45,9 @@ func (s *Scheduler) methods(ctx context.Context, c *ca, w Want, pressing bool) (
 			" is not delegated, and the hostname does not lead here, or not only here"
 		if wildcard {
 			msg = "a wildcard needs DNS-01: delegate _acme-challenge." + strings.TrimPrefix(w.Hostname, "*.")
+		}
+		if early {
+			msg = "the hostname does not lead here, or not only here, and for DNS-01 resolvers may hold old answers until " + stamp(unix(w.DNS01From))
 		}
 		if bogus != nil {
 			return nil, &failure{class: ClassDNS, err: bogus, message: cut(bogus.Error(), 200) + ", so no certificate authority would believe it and none was asked",

@@ -40,6 +40,11 @@ type testCA struct {
 	// replaces, if set, is the answer to orders that name what they replace.
 	replaces *acme.Problem
 
+	// strict gives an order up that is finalized before it is ready. lags are the
+	// answers to finalizing of a server that takes a ready order for pending.
+	strict bool
+	lags   []acme.Problem
+
 	mu         sync.Mutex
 	slow       *slowness
 	lifetime   time.Duration
@@ -92,6 +97,7 @@ type testOrder struct {
 	Profile  string
 	NotAfter *time.Time // asked for
 	CSR      *x509.CertificateRequest
+	lagging  bool // the next that is asked takes it for pending
 }
 
 func newTestCA(t *testing.T) *testCA {
@@ -313,7 +319,8 @@ func (ca *testCA) newOrder(w http.ResponseWriter, payload []byte, account string
 func (ca *testCA) showOrder(w http.ResponseWriter, status int, o *testOrder) {
 	u, is := ca.srv.URL, o.Status
 	switch {
-	case o.Status == acme.StatusReady && ca.slows(w, o, "ready"):
+	case o.Status == acme.StatusReady && (o.lagging || ca.slows(w, o, "ready")):
+		o.lagging = false
 		is = acme.StatusPending
 	case o.Status == acme.StatusProcessing && !ca.slows(w, o, "signing"):
 		o.Chain = ca.sign(o.Host, o.CSR.PublicKey)
@@ -374,7 +381,15 @@ func (ca *testCA) decide(o *testOrder) {
 }
 
 func (ca *testCA) finalize(w http.ResponseWriter, o *testOrder, payload []byte) {
+	if o.Status == acme.StatusReady && len(ca.lags) > 0 {
+		ca.problem(w, ca.lags[0])
+		ca.lags, o.lagging = ca.lags[1:], true
+		return
+	}
 	if o.Status != acme.StatusReady || ca.slows(w, o, "ready") {
+		if ca.strict {
+			o.Status = acme.StatusInvalid
+		}
 		ca.problem(w, acme.Problem{Type: acme.ProblemTypeOrderNotReady, Status: 403})
 		return
 	}

@@ -106,16 +106,19 @@ func (f *flow) await(ctx context.Context, acct acme.Account, url string, at prog
 	}
 }
 
-// finish has an order whose authorizations are proven signed. A CA that does not
-// find it ready yet (RFC 8555 section 7.4, orderNotReady) is asked until it does.
+// finish has an order whose authorizations are proven signed. That does not make it
+// ready at once (RFC 8555 section 7.1.6): it is asked after until it is, because
+// some CAs answer who asks earlier with an error, and some give the order up.
 func (f *flow) finish(ctx context.Context, acct acme.Account, order acme.Order) (acme.Order, error) {
+	var err error
 	if order.Status == acme.StatusPending {
-		order.Status = acme.StatusReady
+		if order, err = f.look(ctx, acct, order.Location); err != nil {
+			return order, fmt.Errorf("reading order: %w", err)
+		}
 	}
 	for p := f.polls(); ; {
-		var err error
 		if order.Status == acme.StatusReady {
-			if order, err = f.finalize(ctx, acct, order); err != nil {
+			if order, err = f.sign(ctx, acct, order); err != nil {
 				return order, err
 			}
 		}
@@ -139,6 +142,21 @@ func (f *flow) finish(ctx context.Context, acct acme.Account, order acme.Order) 
 			return order, fmt.Errorf("reading order: %w", err)
 		}
 	}
+}
+
+// sign is finalize for a CA of many servers, of which one may not know yet that the
+// order is ready: what an error is worth is told by what the order is after it.
+func (f *flow) sign(ctx context.Context, acct acme.Account, order acme.Order) (acme.Order, error) {
+	done, err := f.finalize(ctx, acct, order)
+	var p acme.Problem
+	if err == nil || !errors.As(err, &p) || p.Status >= 500 || p.Status == 429 {
+		return done, err
+	}
+	now, lerr := f.look(ctx, acct, order.Location)
+	if lerr == nil && (now.Status == acme.StatusPending || now.Status == acme.StatusProcessing) {
+		return now, nil
+	}
+	return done, err
 }
 
 // finalize asks once for the certificate to be signed and returns the order as

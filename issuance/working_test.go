@@ -230,6 +230,37 @@ func TestOthersAreAskedWhenACATakesTooLong(t *testing.T) {
 	}
 }
 
+// An order that is not ready right after its authorization is asked after, and not
+// finalized before, whatever a CA makes of that.
+func TestAnOrderThatIsNotReadyYetIsPolled(t *testing.T) {
+	w := newWorld(t)
+	w.ca.strict = true
+	w.patient(10 * time.Second)
+	end := w.ca.slowly("ready", "", "api.")
+	w.dns.delegate("api.example.com")
+	w.s.Want(Want{Hostname: "api.example.com", UID: "u1", DNS01: true})
+	w.wait("some questions", func() bool { return w.ca.count("order") > 3 }, func() string { return fmt.Sprint(w.ca.count("order")) })
+	end()
+	w.until("api.example.com", "certified", seen)
+	if orders, asked := w.ca.placed(), w.ca.count("finalize"); orders != 1 || asked != 1 {
+		t.Errorf("%d orders were placed, and finalized %d times", orders, asked)
+	}
+
+	w.ca.mu.Lock()
+	w.ca.lags = []acme.Problem{
+		{Type: acme.ProblemTypeOrderNotReady, Status: 403},
+		{Type: acme.ProblemTypeMalformed, Status: 400, Detail: `Order's status ("pending") is not acceptable for finalization`},
+		{Type: acme.ProblemTypeUnauthorized, Status: 403, Detail: "authorizations are not final"},
+	}
+	w.ca.mu.Unlock()
+	w.dns.delegate("lag.example.com")
+	w.s.Want(Want{Hostname: "lag.example.com", UID: "u2", DNS01: true})
+	w.until("lag.example.com", "certified", seen)
+	if orders := w.ca.placed(); orders != 2 {
+		t.Errorf("%d orders were placed for two certificates", orders)
+	}
+}
+
 // What acmez returns after its one question is pinned: a server's error is told
 // from an order that is not done.
 func TestAnErrorAtFinalizingIsNoWaiting(t *testing.T) {

@@ -83,7 +83,11 @@ func (e *evaluation) decideTLS() {
 	kind, o := v1alpha3.ConditionTLSReady, e.obs.Certificate
 	if !e.cert.told {
 		if p := e.prev.Condition(kind); p != nil {
-			e.set(kind, p.Status, p.Reason, heldSentence(p.Status), e.certificateSentence())
+			comes := ""
+			if p.Status != metav1.ConditionTrue {
+				comes = "What is known of the certificate is still being read, which comes by itself."
+			}
+			e.set(kind, p.Status, p.Reason, heldSentence(p.Status), e.certificateSentence(), comes)
 			return
 		}
 		e.set(kind, metav1.ConditionFalse, v1alpha3.ReasonWaitingForDNS, e.waiting())
@@ -109,7 +113,7 @@ func (e *evaluation) decideTLS() {
 // tlsReason says why there is no valid certificate. What the certificate
 // authority said goes first only while there is a way to obtain one at all.
 func (e *evaluation) tlsReason(o CertificateObservation) (reason, message string) {
-	route := e.verdict.DNS01 || e.verdict.HTTP01
+	route, wait := e.verdict.DNS01 || e.verdict.HTTP01, e.waitsFor()
 	switch {
 	case o.Work == WorkIssuing:
 		return v1alpha3.ReasonIssuing, workSentence(o)
@@ -119,6 +123,10 @@ func (e *evaluation) tlsReason(o CertificateObservation) (reason, message string
 		return v1alpha3.ReasonCertificateExpired, e.waiting()
 	case !route:
 		return v1alpha3.ReasonWaitingForDNS, e.waiting()
+	case wait.why != "" && (o.Work == WorkFailed || o.Work == WorkRateLimited):
+		return v1alpha3.ReasonWaitingForDNS, join(wait.why, workSentence(o))
+	case wait.why != "" && o.Work != WorkCAAForbids:
+		return v1alpha3.ReasonWaitingForDNS, wait.why
 	case o.Work == WorkCAAForbids && o.Mended:
 		return v1alpha3.ReasonCAAForbidden, workSentence(o)
 	case o.Work == WorkCAAForbids:
@@ -176,7 +184,7 @@ func (e *evaluation) waiting() string {
 			sentence(*e.challenge.record)
 	}
 	for _, f := range []*finding{&e.delegation, &e.traffic} {
-		if f.ok() && f.obs.Problem == ZoneBogus {
+		if f.ok() && (f.obs.Problem == ZoneBogus || f == &e.delegation && occupied(f.obs)) {
 			return f.state()
 		}
 	}
@@ -203,18 +211,24 @@ func workSentence(o CertificateObservation) string {
 	}
 	switch o.Work {
 	case WorkQueued:
-		return join("The certificate is to be ordered"+after(": ", said)+".", mendSentence(o.Mend))
+		return join("The certificate is to be ordered"+after(": ", said)+".", or(mendSentence(o.Mend), nobody))
 	case WorkIssuing:
-		return join(or(capital(said), "A certificate is being obtained")+".", mendSentence(o.Mend))
+		return join(or(capital(said), "A certificate is being obtained")+".", or(mendSentence(o.Mend), nobody))
 	case WorkFailed:
 		return join("The last try to obtain a certificate failed"+after(": ", said)+".", end)
 	case WorkRateLimited:
-		return join(or(capital(said), "The certificate authority asked to wait")+".", end)
+		return join(or(capital(said), "The certificate authority asked to wait")+".", or(end, "It is tried again by itself."))
 	case WorkCAAForbids:
 		return join("CAA records forbid the certificate authority"+after(": ", said)+".", mendSentence(o.Mend))
 	}
-	return join(or(capital(said), "The certificate is about to be ordered")+".", mendSentence(o.Mend))
+	if said == "" {
+		return join("The certificate is about to be ordered.", or(mendSentence(o.Mend), nobody))
+	}
+	return join(capital(said)+".", or(end, "It is tried again by itself."))
 }
+
+// nobody ends what takes its course.
+const nobody = "Nobody needs to do anything."
 
 // mendSentence writes the advice of issuance, which is ours but names foreign things.
 func mendSentence(mend string) string {

@@ -87,7 +87,7 @@ func (e *evaluation) decideTarget() {
 		if p := e.prev.Condition(kind); p != nil {
 			status, reason = p.Status, p.Reason
 		}
-		e.set(kind, status, reason, heldSentence(status), "The state of "+name+" is not known yet.")
+		e.set(kind, status, reason, heldSentence(status), "The state of "+name+" is not known yet, and comes by itself.")
 	case !o.Found:
 		e.set(kind, metav1.ConditionFalse, v1alpha3.ReasonTargetNotFound,
 			"The configuration has no "+name+said+". The operator defines it in the Caddy configuration or corrects spec.target.ref.")

@@ -19,10 +19,10 @@ func Diagnose(want v1alpha3.DNSRecord, o DNSObservation, z Zone) *v1alpha3.DNSPr
 	case o.Outcome == CouldNotTell:
 		return lookupProblem(want, o)
 	case fulfilled:
-		return caveat(want, o)
+		return caveat(want, o, z)
 	}
 	p := mistake(want, o, z)
-	p.Message = join(p.Message, cachedNote(o))
+	p.Message = join(cachedNote(o), p.Message)
 	return p
 }
 
@@ -51,31 +51,22 @@ func problem(reason, format string, args ...any) *v1alpha3.DNSProblem {
 }
 
 // caveat is what is to be said of a record that is right.
-func caveat(want v1alpha3.DNSRecord, o DNSObservation) *v1alpha3.DNSProblem {
+func caveat(want v1alpha3.DNSRecord, o DNSObservation, z Zone) *v1alpha3.DNSProblem {
 	switch {
 	case o.Problem == ZoneBogus:
 		return problem(ProblemDNSSECBogus, "%s is as it should be, but the DNSSEC signatures of its zone do not hold, "+
-			"so certificate authorities and validating resolvers refuse it. The customer has the zone signed anew "+
-			"or the DS record removed at the registrar.%s", sentence(want), after(" ", because(o)))
+			"so certificate authorities and validating resolvers refuse it.%s The customer has the zone signed anew "+
+			"or the DS record removed at the registrar.", sentence(want), after(" ", because(o)))
 	case len(o.Chain) > 0 && len(o.Other) > 0:
 		return problem(ProblemCNAMEBesideOthers, "%s is there, but beside it stand other records (%s), which DNS forbids: "+
-			"resolvers differ in which they see. The customer removes the others.", sentence(want), quoteAll(o.Other))
+			"resolvers differ in which they see. The customer removes the others.%s", sentence(want), quoteAll(o.Other), after(" ", hiddenTXT(want, o)))
 	}
-	return stillCached(want, o)
+	return stillCached(want, o, z)
 }
 
 // stillCached tells which resolvers hold an old answer, and until when.
-func stillCached(want v1alpha3.DNSRecord, o DNSObservation) *v1alpha3.DNSProblem {
-	var first StaleAnswer
-	n := 0
-	for _, s := range o.Stale {
-		if !s.Until.After(o.At) {
-			continue
-		}
-		if n++; s.Until.After(first.Until) {
-			first = s
-		}
-	}
+func stillCached(want v1alpha3.DNSRecord, o DNSObservation, z Zone) *v1alpha3.DNSProblem {
+	first, n := longestStale(o, z, o.At)
 	if n == 0 {
 		return nil
 	}
@@ -91,36 +82,36 @@ func lookupProblem(want v1alpha3.DNSRecord, o DNSObservation) *v1alpha3.DNSProbl
 	case ZoneNotRegistered:
 		return domainNotRegistered(want, zone)
 	case ZoneLame:
-		return problem(ProblemZoneLame, "None of the name servers that %s is delegated to knows the zone. The customer corrects the "+
-			"name servers at the registrar, or has the DNS provider set the zone up, and then creates: %s%s", zone, sentence(want), after(" ", because(o)))
+		return problem(ProblemZoneLame, "None of the name servers that %s is delegated to knows the zone.%s The customer corrects the "+
+			"name servers at the registrar, or has the DNS provider set the zone up, and then creates: %s", zone, after(" ", because(o)), sentence(want))
 	case ZoneIntercepted:
 		return problem(ProblemPortIntercepted, "What we send to port 53 of name servers is intercepted: a resolver answers in their place, and those that are "+
-			"configured could not tell either. The operator has port 53 outward let through (provider, firewall, router); the customer "+
-			"need not do anything about it. The record that is wanted: %s%s", sentence(want), after(" ", because(o)))
+			"configured could not tell either.%s The operator has port 53 outward let through (provider, firewall, router); the customer "+
+			"need not do anything about it. The record that is wanted: %s", after(" ", because(o)), sentence(want))
 	case ZoneResolver:
-		return problem(ProblemResolverAnswers, "A resolver answers in place of the name servers of %s, which do not speak for the zone so. If the name servers at the "+
+		return problem(ProblemResolverAnswers, "A resolver answers in place of the name servers of %s, which do not speak for the zone so.%s If the name servers at the "+
 			"registrar are a resolver's, the customer corrects them; if they are right, port 53 to them is intercepted on our way, and the operator "+
-			"has it let through. The record that is wanted: %s%s", zone, sentence(want), after(" ", because(o)))
+			"has it let through. The record that is wanted: %s", zone, after(" ", because(o)), sentence(want))
 	case ZoneServFail:
-		return problem(ProblemServFail, "The look-up of %s ends in SERVFAIL: the name servers of %s are in trouble. The customer's DNS "+
-			"provider must mend that. The record that is wanted: %s%s", want.Name, zone, sentence(want), after(" ", because(o)))
+		return problem(ProblemServFail, "The look-up of %s ends in SERVFAIL: the name servers of %s are in trouble.%s The customer's DNS "+
+			"provider must mend that. The record that is wanted: %s", want.Name, zone, after(" ", because(o)), sentence(want))
 	case ZoneBogus:
 		return problem(ProblemDNSSECBogus, "The DNSSEC signatures of %s do not hold, so certificate authorities and validating resolvers refuse "+
-			"whatever stands there. The customer has the zone signed anew or the DS record removed at the registrar. "+
-			"The record that is wanted: %s%s", zone, sentence(want), after(" ", because(o)))
+			"whatever stands there.%s The customer has the zone signed anew or the DS record removed at the registrar. "+
+			"The record that is wanted: %s", zone, after(" ", because(o)), sentence(want))
 	case ZoneUnreachable:
-		return problem(ProblemServersUnreachable, "None of the name servers of %s answers. The customer's DNS provider must mend that. "+
-			"The record that is wanted: %s%s", zone, sentence(want), after(" ", because(o)))
+		return problem(ProblemServersUnreachable, "None of the name servers of %s answers.%s The customer's DNS provider must mend that. "+
+			"The record that is wanted: %s", zone, after(" ", because(o)), sentence(want))
 	}
 	if o.Problem == ZoneDisagrees {
-		return problem(ProblemServersDisagree, "The name servers of %s do not agree on %s yet. After a change that passes by itself; if it lasts, "+
-			"the customer's DNS provider must mend it. The record that is wanted: %s%s", zone, want.Name, sentence(want), after(" ", because(o)))
+		return problem(ProblemServersDisagree, "The name servers of %s do not agree on %s yet.%s After a change that passes by itself; if it lasts, "+
+			"the customer's DNS provider must mend it. The record that is wanted: %s", zone, want.Name, after(" ", because(o)), sentence(want))
 	}
 	if o.Err == "" {
 		return nil
 	}
-	return problem(ProblemLookupFailed, "The look-up of %s failed and is repeated by itself. The record that is wanted: %s%s",
-		want.Name, sentence(want), after(" ", because(o)))
+	return problem(ProblemLookupFailed, "The look-up of %s failed.%s It is repeated by itself, and nobody needs to do anything unless that lasts. "+
+		"The record that is wanted: %s", want.Name, after(" ", because(o)), sentence(want))
 }
 
 // because gives the resolver's own words.
@@ -212,7 +203,7 @@ func cachedNote(o DNSObservation) string {
 		return ""
 	}
 	if o.TTL <= 0 || o.At.IsZero() {
-		return "This was told by recursive resolvers, which may hold an old answer."
+		return "What follows was told by recursive resolvers, which may hold an old answer."
 	}
-	return "This was told by recursive resolvers, which may hold an old answer until about " + minuteAfter(o.At.Add(o.TTL)) + "."
+	return "What follows was told by recursive resolvers, which may hold an old answer until about " + minuteAfter(o.At.Add(o.TTL)) + "."
 }

@@ -62,21 +62,13 @@ func kinds(addrs []netip.Addr) string {
 // otherInstead names the mistake in records of further types that stand where
 // the CNAME should.
 func otherInstead(want v1alpha3.DNSRecord, o DNSObservation, _ Zone) *v1alpha3.DNSProblem {
-	var texts, rest []string
-	for _, s := range o.Other {
-		kind, value, _ := strings.Cut(s, " ")
-		if strings.EqualFold(kind, "TXT") {
-			texts = append(texts, strings.Trim(value, `"`))
-		} else {
-			rest = append(rest, s)
-		}
-	}
-	if len(texts) == 0 {
+	values, rest := texts(o)
+	if len(values) == 0 {
 		return problem(ProblemOtherTypeInsteadOfCNAME, "%s has other records (%s) in place of the CNAME. The customer replaces them with: %s",
 			want.Name, quoteAll(rest), sentence(want))
 	}
 	what := "a TXT record"
-	for _, t := range texts {
+	for _, t := range values {
 		switch {
 		case absolute(t) == absolute(want.Value):
 			what = "the right value, but in a TXT record"
@@ -87,6 +79,6 @@ func otherInstead(want v1alpha3.DNSRecord, o DNSObservation, _ Zone) *v1alpha3.D
 				"The customer removes the redirect and creates: %s", want.Name, quote(t), sentence(want))
 		}
 	}
-	return problem(ProblemTXTInsteadOfCNAME, "%s has %s (%s); a record of type CNAME is wanted. The customer deletes it and creates: %s",
-		want.Name, what, quoteAll(texts), sentence(want))
+	return problem(ProblemTXTInsteadOfCNAME, "%s has %s (%s); a record of type CNAME is wanted. The customer deletes it and creates: %s%s",
+		want.Name, what, quoteAll(values), sentence(want), after(". ", hiddenTXT(want, o)))
 }

@@ -90,6 +90,10 @@ func TestDiagnose(t *testing.T) {
 
 		{"a TXT record with the value", delegation, other(`TXT "_acme-challenge.api.example.com.cname.example.net"`), ProblemTXTInsteadOfCNAME, "the right value, but in a TXT record"},
 		{"an old challenge value", delegation, other(`TXT "` + strings.Repeat("A", 43) + `"`), ProblemTXTInsteadOfCNAME, "old challenge value"},
+		{"a CDN's hidden values", delegation, DNSObservation{Outcome: Seen, Other: []string{`TXT "` + strings.Repeat("b-_4", 10) + `abc"`}, Servers: []string{"192.0.2.53 (ada.ns.cloudflare.com.)"}},
+			ProblemTXTInsteadOfCNAME, "Cloudflare, whose name servers serve the zone, answers with them"},
+		{"somebody's hidden values beside the CNAME", delegation, DNSObservation{Outcome: Seen, Chain: []string{delegation.Value}, Other: []string{`TXT "` + strings.Repeat("A", 43) + `"`}},
+			ProblemCNAMEBesideOthers, "a CDN or hosting provider answers with them"},
 		{"a TXT record at the main name", main, other(`TXT "v=spf1 -all"`), ProblemTXTInsteadOfCNAME, "v=spf1"},
 		{"addresses at the main name", main, addresses("192.0.2.7"), ProblemAddressInsteadOfCNAME, `A records ("192.0.2.7")`},
 		{"the edge's addresses at a name that can have the CNAME", main, addresses("203.0.113.10", "2001:db8::10"), ProblemAddressInsteadOfCNAME, "as soon as ours change"},
@@ -113,9 +117,9 @@ func TestDiagnose(t *testing.T) {
 		{"a wildcard with our own target answers for the delegation", delegation, DNSObservation{Outcome: Seen, Chain: []string{main.Value}, Wildcard: true}, ProblemWildcardAnswers, "adds beside it"},
 
 		{"right, but cached", main, DNSObservation{Outcome: Seen, Chain: []string{main.Value}, At: testEpoch,
-			Stale: []StaleAnswer{{"192.0.2.1", "old.example.org.", testEpoch.Add(212 * time.Second)}}}, ProblemStillCached, "until about 2026-03-01T12:04:00Z"},
+			Stale: []StaleAnswer{{"192.0.2.1", "old.example.org.", testEpoch.Add(212 * time.Second), nil}}}, ProblemStillCached, "until about 2026-03-01T12:04:00Z"},
 		{"right, and no longer cached", main, DNSObservation{Outcome: Seen, Chain: []string{main.Value}, At: testEpoch,
-			Stale: []StaleAnswer{{"192.0.2.1", "old.example.org.", testEpoch}}}, "", ""},
+			Stale: []StaleAnswer{{"192.0.2.1", "old.example.org.", testEpoch, nil}}}, "", ""},
 		{"wrong, out of a cache", main, DNSObservation{Outcome: Seen, Chain: []string{"old.example.org."}, Cached: true, TTL: time.Hour, At: testEpoch}, ProblemOldTarget, "until about 2026-03-01T13:00:00Z"},
 		{"right, but bogus", main, DNSObservation{Outcome: Seen, Chain: []string{main.Value}, Problem: ZoneBogus}, ProblemDNSSECBogus, "as it should be"},
 
@@ -173,7 +177,7 @@ func TestForeignTextIsQuotedAndCut(t *testing.T) {
 		{Outcome: Absent, Elsewhere: long, Err: hostile},
 		{Err: hostile, Problem: ZoneLame},
 		{Outcome: Seen, Chain: []string{"api.example.com.cname.example.net."}, At: testEpoch,
-			Stale: []StaleAnswer{{hostile, hostile, testEpoch.Add(time.Hour)}}},
+			Stale: []StaleAnswer{{hostile, hostile, testEpoch.Add(time.Hour), nil}}},
 	} {
 		w.obs.Traffic, w.obs.ACMEChallenge, w.obs.Ownership = o, o, o
 		w.obs.Certificate.Message, w.obs.Target.Message = hostile, hostile

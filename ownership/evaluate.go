@@ -38,6 +38,9 @@ type Verdict struct {
 	// DNS01 and HTTP01 say by which challenges a certificate may be obtained now.
 	// HTTP01 stands for TLS-ALPN-01 too. Both false: none can succeed.
 	DNS01, HTTP01 bool
+	// DNS01From and HTTP01From are when they may be tried first, in whole seconds,
+	// because resolvers hold old answers until then; zero: now.
+	DNS01From, HTTP01From time.Time
 	// Opens: the record was not verified before, and is with this verdict.
 	Opens bool
 	// OpensByDNS: it opens by what was seen in DNS, so that must have been now.
@@ -61,6 +64,7 @@ func Evaluate(in Input) Verdict {
 	e.decideOwnership()
 	e.decideRoutes()
 	e.lookAtCAA()
+	e.decideWaits()
 	e.decideTLS()
 	e.decideDelegation()
 	e.decideCNAME()
@@ -108,6 +112,7 @@ type evaluation struct {
 	cert                           certificate
 	caa                            *v1alpha3.DNSProblem
 	routed, tokenHolds             bool
+	dnsWait, httpWait              wait
 
 	out     v1alpha3.DomainRecordStatus
 	verdict Verdict
@@ -139,13 +144,22 @@ func established(r *v1alpha3.DomainRecord) v1alpha3.OwnershipStatus {
 // status differs from it.
 func (e *evaluation) set(kind string, status metav1.ConditionStatus, reason string, sentences ...string) {
 	c := metav1.Condition{
-		Type: kind, Status: status, Reason: reason, Message: join(sentences...),
+		Type: kind, Status: status, Reason: reason, Message: fit(bound(kind), sentences...),
 		ObservedGeneration: e.r.Generation, LastTransitionTime: metav1.NewTime(e.now),
 	}
 	if p := e.prev.Condition(kind); p != nil && p.Status == status && !p.LastTransitionTime.IsZero() && !p.LastTransitionTime.After(e.now) {
 		c.LastTransitionTime = p.LastTransitionTime
 	}
 	e.out.Conditions = append(e.out.Conditions, c)
+}
+
+// bound is how long a condition's message may be: Ready repeats one of the others
+// whole and says which.
+func bound(kind string) int {
+	if kind == v1alpha3.ConditionReady {
+		return maxMessage
+	}
+	return maxMessage - maxKind
 }
 
 // is reports whether a condition is True after it.

@@ -72,6 +72,8 @@ type StaleAnswer struct {
 	Resolver string
 	Value    string
 	Until    time.Time
+	// Addresses are what it holds where Value is addresses.
+	Addresses []netip.Addr
 }
 
 // ZoneProblem is a fault of the customer's zone as a whole.

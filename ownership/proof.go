@@ -216,7 +216,7 @@ func (e *evaluation) decideRoutes() {
 	}
 	wildcard := strings.HasPrefix(e.r.Spec.Name, "*.")
 	e.routed = e.tokenHolds && e.way() != nil
-	e.verdict.DNS01 = e.tokenHolds && e.delegation.ok() && e.obs.ACMEChallenge.Problem != ZoneBogus
+	e.verdict.DNS01 = e.tokenHolds && e.delegation.ok() && e.obs.ACMEChallenge.Problem != ZoneBogus && !occupied(e.obs.ACMEChallenge)
 	e.verdict.HTTP01 = e.tokenHolds && e.traffic.ok() && !wildcard && e.obs.Traffic.Problem != ZoneBogus
 	e.verdict.WantCertificate = e.verdict.DNS01 || e.verdict.HTTP01 || verified && e.cert.stored
 }

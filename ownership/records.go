@@ -140,22 +140,24 @@ func (f *finding) describe() string {
 	case f.told && d.Problem != nil && d.Problem.Reason == ProblemDNSSECBogus:
 		return d.Problem.Message // it gives the look-up's words itself
 	case f.told && d.Problem != nil:
-		return join(d.Problem.Message, because(f.obs))
+		return join(because(f.obs), d.Problem.Message)
 	case f.told:
 		return join(sentence(*d)+" is in place.", because(f.obs))
 	}
-	held := "Not seen there so far."
+	held := "Nothing was seen at " + d.Name + " so far."
 	switch {
 	case f.ok():
-		held = "It was in place when last seen, and that holds."
+		held = sentence(*d) + " was in place when last seen, and that holds."
 	case len(d.Observed) > 0:
-		held = "Last seen there: " + quoteAll(d.Observed) + ", and that holds."
+		held = "Last seen at " + d.Name + ": " + quoteAll(d.Observed) + ", and that holds."
 	}
-	if d.Problem == nil {
-		return join("The record that is wanted: "+sentence(*d), held)
+	switch {
+	case d.Problem == nil && f.ok():
+		return held
+	case d.Problem == nil:
+		return join(held, "The customer creates: "+sentence(*d))
+	case aboutLookup(d.Problem.Reason) || d.Problem.Reason == ProblemDomainNotRegistered:
+		return join(held, d.Problem.Message)
 	}
-	if aboutLookup(d.Problem.Reason) || d.Problem.Reason == ProblemDomainNotRegistered {
-		return join(d.Problem.Message, held)
-	}
-	return join(d.Problem.Message, because(f.obs), "The last look could not tell more; this holds.")
+	return join(because(f.obs), "The last look could not tell more; what follows holds.", d.Problem.Message)
 }

@@ -18,12 +18,16 @@ const (
 	maxWords    = 300  // octets of somebody else's sentence
 	maxMend     = 700  // octets of issuance's advice, longer than any it gives
 	maxMessage  = 2000 // octets of a message
+	maxKind     = 60   // octets of it that name another condition
 	maxObserved = 16   // entries of dnsRecords[].observed
 	maxValue    = 255  // octets of one such entry
 	maxListed   = 4    // values that one message lists
 	maxChain    = 32   // links of a CNAME chain that are looked at
 	maxOther    = 64   // further records at a name that are looked at
 )
+
+// cutMark stands for what was cut.
+const cutMark = "..."
 
 // sentence writes a record as the customer creates it: "x. CNAME y."
 func sentence(d v1alpha3.DNSRecord) string { return d.Name + " " + d.Type + " " + d.Value }
@@ -60,21 +64,35 @@ func cut(s string, n int) string {
 	if len(s) <= n {
 		return s
 	}
-	const mark = "..."
-	s = s[:n-len(mark)]
+	s = s[:n-len(cutMark)]
 	for s != "" {
 		if r, size := utf8.DecodeLastRuneInString(s); r != utf8.RuneError || size > 1 {
 			break
 		}
 		s = s[:len(s)-1]
 	}
-	return s + mark
+	return s + cutMark
 }
 
 // join puts sentences together, leaving out empty ones, and bounds the whole.
-func join(sentences ...string) string {
+func join(sentences ...string) string { return fit(maxMessage, sentences...) }
+
+// fit is join for another bound. What does not fit is cut off what comes first: who
+// must act, and how, is said last.
+func fit(most int, sentences ...string) string {
 	sentences = slices.DeleteFunc(sentences, func(s string) bool { return s == "" })
-	return cut(strings.Join(sentences, " "), maxMessage)
+	whole := strings.Join(sentences, " ")
+	if len(whole) <= most {
+		return whole
+	}
+	last := sentences[len(sentences)-1]
+	if room := most - len(last) - 1; room >= maxForeign {
+		return cut(strings.Join(sentences[:len(sentences)-1], " "), room) + " " + last
+	}
+	for whole = whole[len(whole)-most+len(cutMark):]; whole != "" && !utf8.RuneStart(whole[0]); {
+		whole = whole[1:]
+	}
+	return cutMark + whole
 }
 
 // quoteAll quotes some values and counts the rest.

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"strings"
+	"time"
 
 	"k8s.io/apimachinery/pkg/types"
 )
@@ -21,6 +22,10 @@ const (
 	// hostname has an underscore, so none collides with it.
 	WildcardLabel = "_wildcard"
 )
+
+// ChallengeNegativeTTL is how long resolvers remember that a challenge name, or a
+// value at it, is not in the operator's zone (RFC 2308 section 5).
+const ChallengeNegativeTTL = 2 * time.Second
 
 // ZoneLabel is what stands for a normalized hostname below the operator's zone:
 // the hostname itself, or for *.example.com _wildcard.example.com.

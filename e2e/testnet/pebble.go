@@ -43,6 +43,11 @@ type CA struct {
 // resolver of the CAs' own and issues certificates of the given lifetime. The
 // certificates name the OCSP responder, if one is given.
 func StartCA(addr string, lifetime time.Duration, responder ...string) (*CA, error) {
+	return StartCABehind(caResolverAddr, addr, lifetime, responder...)
+}
+
+// StartCABehind is StartCA with another resolver than the CAs' own.
+func StartCABehind(resolver, addr string, lifetime time.Duration, responder ...string) (*CA, error) {
 	dir := filepath.Join(Dir(), "pebble-"+addr)
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, fmt.Errorf("making the directory of the CA: %w", err)
@@ -64,7 +69,7 @@ func StartCA(addr string, lifetime time.Duration, responder ...string) (*CA, err
 	if err := os.WriteFile(ca.Trust, authority.PEM, 0o644); err != nil {
 		return nil, fmt.Errorf("writing the root of the CA's endpoint: %w", err)
 	}
-	if err := startPebble(addr, dir, lifetime, cert, strings.Join(responder, "")); err != nil {
+	if err := startPebble(resolver, addr, dir, lifetime, cert, strings.Join(responder, "")); err != nil {
 		return nil, err
 	}
 	roots := x509.NewCertPool()
@@ -77,7 +82,7 @@ func StartCA(addr string, lifetime time.Duration, responder ...string) (*CA, err
 }
 
 // startPebble starts Pebble itself on ports 14000 and 15000 (management).
-func startPebble(addr, dir string, lifetime time.Duration, cert *tls.Certificate, responder string) error {
+func startPebble(resolver, addr, dir string, lifetime time.Duration, cert *tls.Certificate, responder string) error {
 	key, err := x509.MarshalPKCS8PrivateKey(cert.PrivateKey)
 	if err != nil {
 		return fmt.Errorf("encoding the key of the CA's endpoint: %w", err)
@@ -113,7 +118,7 @@ func startPebble(addr, dir string, lifetime time.Duration, cert *tls.Certificate
 		}
 	}
 	_, err = Spawn("pebble-"+addr, []string{"PEBBLE_VA_NOSLEEP=1", "PEBBLE_AUTHZREUSE=0"},
-		Program("pebble"), "-config", filepath.Join(dir, "config.json"), "-dnsserver", caResolverAddr+":53")
+		Program("pebble"), "-config", filepath.Join(dir, "config.json"), "-dnsserver", resolver+":53")
 	return err
 }
 

@@ -1,0 +1,27 @@
+package issuance
+
+import "strings"
+
+// foundAnother reports whether a CA, in its own words, met values at the challenge
+// name among which ours is not. The words are those of Boulder, Google Trust
+// Services, ZeroSSL and Pebble; others' cost a less exact sentence.
+func foundAnother(detail string) bool {
+	d := strings.ToLower(detail)
+	for _, words := range []string{
+		"incorrect txt record",
+		"correct value not found for dns challenge",
+		"did not contain the expected",
+		"txt record does not match", "txt record is not correct", "wrong txt record", "unexpected txt record",
+	} {
+		if strings.Contains(d, words) {
+			return true
+		}
+	}
+	return false
+}
+
+// occupiedMend is what there is to do about a challenge name at which another value
+// was found.
+const occupiedMend = "Somebody else answers at that name, often the customer's CDN for a certificate of its own, with records that its panel does not show. " +
+	"The customer ends that (at Cloudflare: Universal SSL under SSL/TLS, Edge Certificates) or deletes the TXT records that stand beside the CNAME; " +
+	"a change that is seen starts the next try at once"

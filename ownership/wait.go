@@ -1,0 +1,141 @@
+package ownership
+
+import (
+	"strings"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/apoxy-dev/caddy-apoxy/api/v1alpha3"
+)
+
+// This file decides how long a certificate is not ordered although a challenge is
+// possible: while resolvers are known, or likely, to hold an answer of before. A
+// certificate authority may ask one that does, and the validation would fail.
+
+const (
+	// staleMost bounds the wait for resolvers from when the record was first seen in
+	// place: one that never gives an old answer up is not the authority's.
+	staleMost = 5 * time.Minute
+	// newNameFor is how long a challenge name that is new in the zone may still be
+	// taken for absent: the TTL of that, a second because resolvers and conditions
+	// count whole ones, and one in which every server of the zone hears of the name.
+	newNameFor = v1alpha3.ChallengeNegativeTTL + 2*time.Second
+)
+
+// wait is a time before which a challenge would fail; until is zero if there is none.
+type wait struct {
+	until time.Time
+	why   string // sentences that say what is waited for and until when
+}
+
+// decideWaits says from when on each challenge that is possible may be tried.
+// What is renewed while it is valid waits for nothing.
+func (e *evaluation) decideWaits() {
+	if e.cert.valid {
+		return
+	}
+	if e.verdict.DNS01 {
+		e.dnsWait = latest(e.waitForNewName(), e.waitForStale(&e.delegation))
+	}
+	if e.verdict.HTTP01 {
+		e.httpWait = e.waitForStale(&e.traffic)
+	}
+	e.verdict.DNS01From, e.verdict.HTTP01From = e.dnsWait.until, e.httpWait.until
+}
+
+// waitsFor is the wait of the challenge that may be tried first, without an until if
+// one may be tried now or none ever.
+func (e *evaluation) waitsFor() wait {
+	switch dns, http := e.dnsWait, e.httpWait; {
+	case !e.verdict.HTTP01:
+		return dns
+	case !e.verdict.DNS01, http.until.Before(dns.until):
+		return http
+	default:
+		return dns
+	}
+}
+
+func latest(a, b wait) wait {
+	if b.until.After(a.until) {
+		return b
+	}
+	return a
+}
+
+// waitForStale waits until no resolver that was asked holds another answer than
+// the one at the source. Where nothing was seen, one that did holds it as long as
+// is ever waited.
+func (e *evaluation) waitForStale(f *finding) wait {
+	end := f.record.LastTransitionTime.Add(staleMost)
+	if !end.After(e.now) {
+		return wait{}
+	}
+	at := "; a certificate authority may ask one like it. The certificate is ordered at "
+	const nobody = ". Nobody needs to do anything."
+	if !f.told {
+		if f.record.Problem == nil || f.record.Problem.Reason != ProblemStillCached {
+			return wait{}
+		}
+		return wait{end, sentence(*f.record) + " is in place, but a resolver held an old answer when it was last asked" + at + stamp(end) + " at the latest" + nobody}
+	}
+	stale, _ := longestStale(f.obs, e.settings.Zone, e.now)
+	if stale.Until.IsZero() {
+		return wait{}
+	}
+	until := stale.Until.UTC().Add(time.Second).Truncate(time.Second)
+	if until.After(end) {
+		return wait{end, sentence(*f.record) + " is in place, but resolver " + quote(stale.Resolver) + " still holds an old answer, " +
+			quote(stale.Value) + at + stamp(end) + ", because no longer is waited for that" + nobody}
+	}
+	return wait{until, sentence(*f.record) + " is in place, but resolver " + quote(stale.Resolver) + " still holds an old answer, " +
+		quote(stale.Value) + at + "about " + minuteAfter(until) + nobody}
+}
+
+// longestStale is the old answer that is held longest after a time, and how many
+// are; without an Until there is none. Addresses that are all the edge's own are
+// not old: some servers give out a part of theirs each time.
+func longestStale(o DNSObservation, z Zone, after time.Time) (longest StaleAnswer, n int) {
+	for _, s := range bounded(o).Stale {
+		if !s.Until.After(after) {
+			continue
+		}
+		if ours, foreign := split(s.Addresses, z); len(ours) > 0 && len(foreign) == 0 {
+			continue
+		}
+		if n++; s.Until.After(longest.Until) {
+			longest = s
+		}
+	}
+	return longest, n
+}
+
+// waitForNewName waits until nobody remembers that the challenge name was not in
+// our zone. Only a delegation that is older than the name has led anybody to ask
+// for it: one that was never seen missing since there is TLSReady, which comes to
+// be with the name.
+func (e *evaluation) waitForNewName() wait {
+	since, said := e.now, ""
+	if p := e.prev.Condition(v1alpha3.ConditionTLSReady); p != nil && p.Status == metav1.ConditionFalse && !p.LastTransitionTime.After(e.now) {
+		since, said = p.LastTransitionTime.Time, p.Message
+	}
+	until := since.UTC().Add(newNameFor)
+	if !until.After(e.now) {
+		return wait{}
+	}
+	w := wait{until, sentence(*e.delegation.record) + " is in place and may be older than the name that it leads to, so resolvers may still take that for absent. " +
+		"The certificate is ordered at " + stamp(until) + ". Nobody needs to do anything."}
+	switch p := e.prev.Condition(v1alpha3.ConditionACMEChallengeDelegationReady); {
+	case p == nil, p.Status == metav1.ConditionUnknown, strings.Contains(said, w.why): // not seen missing, or waited for already
+		return w
+	}
+	return wait{}
+}
+
+// Waits are the times before which DNS-01 and HTTP-01 are not tried, as far as a
+// status alone tells; zero: they are now. It is for a start, until the next look.
+func Waits(r *v1alpha3.DomainRecord, s Settings, now time.Time) (dns01, http01 time.Time) {
+	v := Evaluate(Input{Record: r, Settings: s, Now: now, Observations: Observations{Target: TargetObservation{Unknown: true}}})
+	return v.DNS01From, v.HTTP01From
+}

@@ -156,6 +156,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 		Resolvers:       a.Resolvers,
 		PrivateNetworks: a.privateNetworks,
 		OwnZone:         func() string { return zone.Name },
+		EdgeAddresses:   a.edgeAddresses,
 		Logger:          a.logger.Named("resolver"),
 	})
 	if err := registerMetrics(ctx); err != nil {

@@ -95,6 +95,14 @@ func (rt *runtime) edgeZone(a *App) ownership.Zone {
 	return z
 }
 
+// edgeAddresses are those of the edge, as far as they are known.
+func (a *App) edgeAddresses() []netip.Addr {
+	if rt := a.rt.Load(); rt != nil {
+		return rt.edgeZone(a).EdgeAddresses
+	}
+	return a.zone.EdgeAddrs
+}
+
 // edgeNow is what CAs meet where customers' hostnames lead.
 func (rt *runtime) edgeNow() issuance.Edge {
 	a := rt.apps.Current()

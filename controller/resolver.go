@@ -39,6 +39,9 @@ type ResolverConfig struct {
 	// OwnZone returns the operator's zone without the final dot: a CNAME into
 	// it ends a chain. Default: none.
 	OwnZone func() string
+	// EdgeAddresses returns those of the operator's edge: of a name that has them and
+	// no others it is looked whether a wildcard makes them up. Default: none.
+	EdgeAddresses func() []netip.Addr
 	// Timeout bounds a whole observation. Default: 5 s.
 	Timeout time.Duration
 	// QueryTimeout bounds one question to one server over one transport.
@@ -115,6 +118,9 @@ func NewResolver(cfg ResolverConfig) *Resolver {
 	if cfg.OwnZone == nil {
 		cfg.OwnZone = func() string { return "" }
 	}
+	if cfg.EdgeAddresses == nil {
+		cfg.EdgeAddresses = func() []netip.Addr { return nil }
+	}
 	if cfg.Logger == nil {
 		cfg.Logger = zap.NewNop()
 	}
@@ -185,6 +191,7 @@ func (r *Resolver) Observe(ctx context.Context, hostname string, kind Kind) owne
 		return r.glance(ctx, l)
 	}
 	obs := r.follow(ctx, l)
+	r.lookBeside(ctx, l, &obs, r.cfg.EdgeAddresses())
 	right := len(obs.Chain) > 0 && r.expected(l, obs.Chain[len(obs.Chain)-1])
 	switch {
 	case obs.Outcome == ownership.CouldNotTell:

@@ -20,13 +20,14 @@ const ownZone = "cname.example.net"
 func newTestResolver(t testing.TB, w *dnstest.World, change ...func(*ResolverConfig)) *Resolver {
 	t.Helper()
 	cfg := ResolverConfig{
-		Resolvers:    []string{fmt.Sprintf("127.0.0.1:%d", w.Port())},
-		Port:         uint16(w.Port()),
-		OwnZone:      func() string { return ownZone },
-		Timeout:      6 * time.Second,
-		QueryTimeout: 600 * time.Millisecond,
-		Grace:        400 * time.Millisecond,
-		CacheTTL:     time.Nanosecond,
+		Resolvers:     []string{fmt.Sprintf("127.0.0.1:%d", w.Port())},
+		Port:          uint16(w.Port()),
+		OwnZone:       func() string { return ownZone },
+		EdgeAddresses: func() []netip.Addr { return addrs("203.0.113.10") },
+		Timeout:       6 * time.Second,
+		QueryTimeout:  600 * time.Millisecond,
+		Grace:         400 * time.Millisecond,
+		CacheTTL:      time.Nanosecond,
 		// The world lives on loopback.
 		PrivateNetworks: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")},
 	}

@@ -63,6 +63,7 @@ func Evaluate(in Input) Verdict {
 	e.lookAtCertificate()
 	e.decideOwnership()
 	e.decideRoutes()
+	e.judgeFront()
 	e.lookAtCAA()
 	e.decideTLS()
 	e.decideDelegation()

@@ -101,6 +101,9 @@ type App struct {
 	// privateNetworks are PrivateNetworks, read.
 	privateNetworks []netip.Prefix
 
+	// edgeCheck is what Zone.EdgeCheck says.
+	edgeCheck edgeCheck
+
 	// held is what outlives this configuration, from joining it to Cleanup.
 	held *runtime
 	// rt is held once it may be used; joined is closed then.
@@ -128,6 +131,9 @@ func (a *App) Provision(ctx caddy.Context) error {
 		return err
 	}
 	a.zone = zone
+	if a.edgeCheck, err = a.Zone.edgeChecked(repl); err != nil {
+		return err
+	}
 	if _, err := dnsprovider.NewZone(zone, zoneNames{hosts.New()}, nil); err != nil {
 		return err // names the zone
 	}

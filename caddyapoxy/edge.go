@@ -2,6 +2,7 @@ package caddyapoxy
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"net/netip"
 	"slices"
@@ -109,9 +110,21 @@ func (rt *runtime) edgeNow() issuance.Edge {
 	if a == nil {
 		return issuance.Edge{}
 	}
-	e := issuance.Edge{Addresses: rt.edgeZone(a).EdgeAddresses}
-	if h := a.http.Load(); h != nil {
-		e.HTTPPort, e.HTTPSPort = h.HTTPPort, h.HTTPSPort
+	z := rt.edgeZone(a)
+	e := issuance.Edge{Name: z.EdgeHost, Addresses: z.EdgeAddresses}
+	if e.Name == "" {
+		e.Name = fmt.Sprint(z.EdgeAddresses)
+	}
+	switch {
+	case a.edgeCheck.off:
+		e.Addresses = nil
+	case len(a.edgeCheck.addrs) > 0:
+		e.Addresses = a.edgeCheck.addrs
+		// That a port is listened on inside does not make it open outside, unless
+		// the operator says so.
+		if h := a.http.Load(); h != nil {
+			e.HTTPPort, e.HTTPSPort = h.HTTPPort, h.HTTPSPort
+		}
 	}
 	return e
 }

@@ -119,7 +119,7 @@ func (s *Scheduler) work(e *entry, now time.Time) (w ownership.Work, message, me
 // where there is none nobody needs to.
 var mends = map[Class]string{
 	ClassCustomer: "The customer has what the certificate authority met put right, as the conditions of the DNS records say; a change that is seen starts the next try at once",
-	ClassEdge:     "The operator opens ports 80 and 443 at the addresses of `edge`",
+	ClassEdge:     mendEdge,
 	ClassOperator: "The operator puts right what it says, in the issuer block or the storage, and reloads",
 	ClassRefused:  "The operator asks that certificate authority, or names another one in spec.tls.certificateAuthority",
 }

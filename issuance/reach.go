@@ -51,10 +51,10 @@ type sighting struct {
 type sight struct {
 	// why a CA would not meet us; "": it would.
 	why string
-	// doubtful: nobody else was met and no connection refused, so it may be this
-	// machine alone that is not answered: behind NAT without hairpin, or because it
-	// does not speak the PROXY protocol that a listener expects.
-	doubtful bool
+	// met is what was met in its place. Where that is nobody it may be this machine
+	// alone that is not answered: behind NAT without hairpin, or because it does not
+	// speak the PROXY protocol that a listener expects.
+	met encounter
 }
 
 // answers decides whether a CA that asks these addresses meets us; if not it
@@ -83,11 +83,11 @@ func answers(all []sighting) sight {
 	case best(v6) == ourselves:
 		return sight{}
 	case best(v6) > silent:
-		return sight{why: described(v6) + "; certificate authorities ask IPv6 first"}
+		return sight{why: described(v6) + "; certificate authorities ask IPv6 first", met: best(v6)}
 	case best(v4) == ourselves, best(v6) == unseen && best(v4) == unseen:
 		return sight{} // with no way there from here nothing can be told
 	}
-	return sight{described(append(v6, v4...)), best(v4) <= silent}
+	return sight{described(append(v6, v4...)), max(best(v6), best(v4))}
 }
 
 func described(f []sighting) string {
@@ -109,8 +109,9 @@ const (
 	// through in spite of what is seen once that has lasted for reachDoubt, and
 	// then every reachTrial; if the CA is satisfied it is believed, for
 	// reachBelief.
-	// reachBelief, over restarts. Where nothing was met at all, the first goes out
-	// after reachUnsure already, and the next after pauses that double from there.
+	// reachBelief, over restarts. Where nobody else was met, the first goes out after
+	// reachUnsure already; where nothing was met at all, and not even a refusal, the
+	// next ones do after pauses that double from there.
 	reachDoubt  = 10 * time.Minute
 	reachTrial  = time.Hour
 	reachBelief = 24 * time.Hour
@@ -162,12 +163,12 @@ func (r *reach) possible(ctx context.Context, c *ca, hostname string, edge Edge,
 	if len(left) > 0 {
 		return left, nil
 	}
-	left = slices.DeleteFunc(slices.Clone(methods), func(m string) bool { return !seen[m].doubtful })
-	if r.trusting(hostname, len(left) > 0) {
-		if len(left) == 0 {
-			left = methods
-		}
-		return left, nil
+	least := another
+	for _, m := range methods {
+		least = min(least, seen[m].met)
+	}
+	if r.trusting(hostname, least) {
+		return slices.DeleteFunc(slices.Clone(methods), func(m string) bool { return seen[m].met > least }), nil
 	}
 	var said []string
 	for _, m := range methods {

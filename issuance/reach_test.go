@@ -26,28 +26,28 @@ import (
 func TestWhetherACAWouldMeetUs(t *testing.T) {
 	v4, other, v6 := netip.MustParseAddr("203.0.113.10"), netip.MustParseAddr("203.0.113.11"), netip.MustParseAddr("2001:db8::10")
 	for name, tt := range map[string]struct {
-		seen     []sighting
-		why      string // "": it would
-		doubtful bool
+		seen []sighting
+		why  string // "": it would
+		met  encounter
 	}{
-		"one address that answers":                                 {[]sighting{{v4, ourselves, ""}}, "", false},
-		"one of two is enough":                                     {[]sighting{{v4, refused, "refuses"}, {other, ourselves, ""}}, "", false},
-		"none answers":                                             {[]sighting{{v4, refused, "refuses"}, {other, silent, "is silent"}}, "203.0.113.10 refuses, 203.0.113.11 is silent", false},
-		"IPv6 that answers spares IPv4":                            {[]sighting{{v6, ourselves, ""}, {v4, refused, "refuses"}}, "", false},
-		"IPv6 that refuses spoils IPv4":                            {[]sighting{{v6, refused, "refuses"}, {v4, ourselves, ""}}, "2001:db8::10 refuses; certificate authorities ask IPv6 first", false},
-		"IPv6 at which somebody else answers spoils IPv4":          {[]sighting{{v6, another, "is nginx"}, {v4, ourselves, ""}}, "2001:db8::10 is nginx; certificate authorities ask IPv6 first", false},
-		"IPv6 that is silent leaves CAs IPv4":                      {[]sighting{{v6, silent, "is silent"}, {v4, ourselves, ""}}, "", false},
-		"IPv6 that this machine lacks says nothing about it":       {[]sighting{{v6, unseen, "no route"}, {v4, ourselves, ""}}, "", false},
-		"IPv6 alone that is silent":                                {[]sighting{{v6, silent, "is silent"}}, "2001:db8::10 is silent", true},
-		"an IPv4 address in IPv6's form is an IPv4 address":        {[]sighting{{netip.MustParseAddr("::ffff:203.0.113.10"), refused, ""}, {v4, ourselves, ""}}, "", false},
-		"no way there from here says nothing":                      {[]sighting{{v6, unseen, "no route"}, {v4, unseen, "no route"}}, "", false},
-		"silence and no way there are no proof of any meeting":     {[]sighting{{v6, unseen, "no route"}, {v4, silent, "is silent"}}, "2001:db8::10 no route, 203.0.113.10 is silent", true},
-		"nothing but closed connections may be the PROXY protocol": {[]sighting{{v4, closed, "closes"}}, "203.0.113.10 closes", true},
-		"a closed connection beside a refused one":                 {[]sighting{{v4, closed, "closes"}, {other, refused, "refuses"}}, "203.0.113.10 closes, 203.0.113.11 refuses", false},
-		"IPv6 that closes connections leaves IPv4":                 {[]sighting{{v6, closed, "closes"}, {v4, ourselves, ""}}, "", false},
+		"one address that answers":                                 {[]sighting{{v4, ourselves, ""}}, "", unseen},
+		"one of two is enough":                                     {[]sighting{{v4, refused, "refuses"}, {other, ourselves, ""}}, "", unseen},
+		"none answers":                                             {[]sighting{{v4, refused, "refuses"}, {other, silent, "is silent"}}, "203.0.113.10 refuses, 203.0.113.11 is silent", refused},
+		"IPv6 that answers spares IPv4":                            {[]sighting{{v6, ourselves, ""}, {v4, refused, "refuses"}}, "", unseen},
+		"IPv6 that refuses spoils IPv4":                            {[]sighting{{v6, refused, "refuses"}, {v4, ourselves, ""}}, "2001:db8::10 refuses; certificate authorities ask IPv6 first", refused},
+		"IPv6 at which somebody else answers spoils IPv4":          {[]sighting{{v6, another, "is nginx"}, {v4, ourselves, ""}}, "2001:db8::10 is nginx; certificate authorities ask IPv6 first", another},
+		"IPv6 that is silent leaves CAs IPv4":                      {[]sighting{{v6, silent, "is silent"}, {v4, ourselves, ""}}, "", unseen},
+		"IPv6 that this machine lacks says nothing about it":       {[]sighting{{v6, unseen, "no route"}, {v4, ourselves, ""}}, "", unseen},
+		"IPv6 alone that is silent":                                {[]sighting{{v6, silent, "is silent"}}, "2001:db8::10 is silent", silent},
+		"an IPv4 address in IPv6's form is an IPv4 address":        {[]sighting{{netip.MustParseAddr("::ffff:203.0.113.10"), refused, ""}, {v4, ourselves, ""}}, "", unseen},
+		"no way there from here says nothing":                      {[]sighting{{v6, unseen, "no route"}, {v4, unseen, "no route"}}, "", unseen},
+		"silence and no way there are no proof of any meeting":     {[]sighting{{v6, unseen, "no route"}, {v4, silent, "is silent"}}, "2001:db8::10 no route, 203.0.113.10 is silent", silent},
+		"nothing but closed connections may be the PROXY protocol": {[]sighting{{v4, closed, "closes"}}, "203.0.113.10 closes", closed},
+		"a closed connection beside a refused one":                 {[]sighting{{v4, closed, "closes"}, {other, refused, "refuses"}}, "203.0.113.10 closes, 203.0.113.11 refuses", refused},
+		"IPv6 that closes connections leaves IPv4":                 {[]sighting{{v6, closed, "closes"}, {v4, ourselves, ""}}, "", unseen},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if got := answers(tt.seen); got.why != tt.why || got.doubtful != tt.doubtful {
+			if got := answers(tt.seen); got.why != tt.why || got.met != tt.met {
 				t.Errorf("%+v", got)
 			}
 		})
@@ -232,7 +232,7 @@ func TestACAsSuccessCountsForMoreThanWhatIsSeenFromHere(t *testing.T) {
 	trusts := func(r *reach, after time.Duration, want bool) {
 		t.Helper()
 		now = epoch.Add(after)
-		if got := r.trusting(www, false); got != want {
+		if got := r.trusting(www, another); got != want {
 			t.Errorf("after %s: %v", after, got)
 		}
 	}
@@ -271,15 +271,31 @@ func TestACAsSuccessCountsForMoreThanWhatIsSeenFromHere(t *testing.T) {
 func TestSilenceIsDoubted(t *testing.T) {
 	now := epoch
 	r := newReach(func() time.Time { return now }, newLedger(openStore(t)))
-	r.seen, r.since = map[string]sight{"http-01": {"is silent", true}}, epoch
+	r.seen, r.since = map[string]sight{"http-01": {"is silent", silent}}, epoch
 	var trials []time.Duration
 	for ; now.Sub(epoch) < 6*time.Hour; now = now.Add(5 * time.Second) {
-		if r.trusting(www, true) {
+		if r.trusting(www, silent) {
 			trials = append(trials, now.Sub(epoch))
 		}
 	}
 	if len(trials) < 5 || len(trials) > 14 || trials[0] > 30*time.Second || trials[1]-trials[0] > time.Minute {
 		t.Errorf("orders went out after %v", trials)
+	}
+}
+
+// A refusal is doubted as soon, for routers without hairpin refuse as well, but an
+// order goes out only once an hour; somebody else's answer is not doubted so soon.
+func TestARefusalIsDoubtedOnce(t *testing.T) {
+	now := epoch
+	r := newReach(func() time.Time { return now }, newLedger(openStore(t)))
+	r.since = epoch
+	now = epoch.Add(30 * time.Second)
+	if r.trusting(www, another) || !r.trusting(www, refused) {
+		t.Error("after half a minute a refusal is to be doubted, and somebody else's answer not")
+	}
+	now = epoch.Add(50 * time.Minute)
+	if r.trusting(www, refused) {
+		t.Error("a refusal is doubted twice in an hour")
 	}
 }
 
@@ -314,7 +330,7 @@ func TestAListenerThatExpectsTheProxyProtocolIsNotSomebodyElse(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, method := range []string{acme.ChallengeTypeHTTP01, acme.ChallengeTypeTLSALPN01} {
-		if s := sights[method]; !s.doubtful || !strings.Contains(s.why, "PROXY protocol") {
+		if s := sights[method]; s.met != closed || !strings.Contains(s.why, "PROXY protocol") {
 			t.Errorf("%s: %+v", method, s)
 		}
 	}

@@ -13,8 +13,8 @@ const mendEdge = "The operator opens ports 80 and 443 at the addresses of `edge`
 	"(NAT without hairpin, PROXY protocol), the option `edge_check` of the zone says what to ask in their place"
 
 // trusting reports whether an order for hostname may go out although nothing is
-// reachable from here, which may be doubtful.
-func (r *reach) trusting(hostname string, doubtful bool) bool {
+// reachable from here, where this was met.
+func (r *reach) trusting(hostname string, met encounter) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	now := r.now()
@@ -22,8 +22,11 @@ func (r *reach) trusting(hostname string, doubtful bool) bool {
 		return true
 	}
 	after, pause := reachDoubt, reachTrial
-	if doubtful {
-		after, pause = reachUnsure, min(reachTrial, reachUnsure<<min(r.trials, 20))
+	if met <= refused {
+		after = reachUnsure
+	}
+	if met <= silent {
+		pause = min(reachTrial, reachUnsure<<min(r.trials, 20))
 	}
 	if r.since.IsZero() || now.Sub(r.since) < after || now.Sub(r.trial) < pause {
 		if len(r.waiting) < reachWaiting {

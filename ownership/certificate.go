@@ -187,7 +187,7 @@ func (e *evaluation) waiting() string {
 		return behind
 	}
 	nothing, early := "", " (before the cutover)"
-	if e.traffic.inFront() != nil {
+	if e.traffic.inFront(e.settings.Zone) != nil {
 		early = " (before the cutover, or to stay behind a proxy or load balancer that answers there now)"
 	}
 	if e.covered && e.traffic.by == matchFlattened {

@@ -84,6 +84,8 @@ func TestDiagnose(t *testing.T) {
 		{"the wrong zone at the challenge", challenge, cname("_apoxy-verify.other.test."), ProblemWrongZone, `"other.test."`},
 		{"an old provider", main, cname("shops.myshopify.com."), ProblemOldTarget, `CNAME to "shops.myshopify.com."`},
 		{"an old provider by way of another name", main, cname("www.example.com.", "x.herokudns.com."), ProblemOldTarget, `from there to "x.herokudns.com."`},
+		{"another name that has the edge's addresses", main, DNSObservation{Outcome: Seen, Chain: []string{"example.com."}, Addresses: addrs("203.0.113.10")},
+			ProblemOldTarget, "traffic arrives at present"},
 		{"an old provider that is gone", main, DNSObservation{Outcome: Seen, Chain: []string{"gone.example.org."}, Dangling: true}, ProblemOldTarget, "does not exist"},
 		{"no token", tokenized, cname(verif), ProblemTokenMissing, "verified by its own alone"},
 		{"another token", tokenized, cname("1111." + verif), ProblemTokenMissing, "not this record's"},

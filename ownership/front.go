@@ -20,10 +20,13 @@ type front struct {
 
 // inFront tells what was seen to answer in our place, nil if nothing does or what
 // is there can only be a mistake.
-func (f *finding) inFront() *front {
+func (f *finding) inFront(z Zone) *front {
 	o := bounded(f.obs)
 	if !f.told || f.ok() || f.record.Problem == nil || o.Dangling {
 		return nil
+	}
+	if _, foreign := split(o.Addresses, z); len(foreign) == 0 && len(o.Addresses) > 0 {
+		return nil // it is us
 	}
 	switch f.record.Problem.Reason {
 	case ProblemProxiedByCDN, ProblemAddressInsteadOfCNAME, ProblemApexNeedsAddress, ProblemOldTarget:
@@ -65,7 +68,7 @@ func (e *evaluation) awaited() string {
 // for those who want to leave it.
 func (e *evaluation) judgeFront() {
 	f := &e.traffic
-	d, at := f.record, f.inFront()
+	d, at := f.record, f.inFront(e.settings.Zone)
 	if at == nil {
 		return
 	}
@@ -97,7 +100,7 @@ func (e *evaluation) judgeFront() {
 // behind says how a certificate is obtained behind what answers in our place, "" if
 // nothing that is known does.
 func (e *evaluation) behind() string {
-	at := e.traffic.inFront()
+	at := e.traffic.inFront(e.settings.Zone)
 	if at == nil || at.cdn == "" {
 		return ""
 	}

@@ -94,9 +94,9 @@ func (c *Controller) neighbour(ctx context.Context, k *claim, hostname string, i
 	return nil
 }
 
-// covered tells whether another owner last held a wildcard above r, verified, which matters where
-// the edge's addresses stand at its hostname, or stood there when last seen. What it
-// goes by is a condition on the store, as in claim.
+// covered tells whether another owner is, or was, the last verified holder of a
+// wildcard above r, which matters where addresses stand at its hostname, or the edge's
+// stood there when last seen. What it goes by is a condition on the store, as in claim.
 func (c *Controller) covered(ctx context.Context, k *claim, r *v1alpha3.DomainRecord, o *ownership.DNSObservation) (bool, error) {
 	if r.Verified() || !r.WantsTLS() || len(o.Chain) > 0 || o.Outcome == ownership.Absent || v1alpha3.IsWildcard(r.Spec.Name) {
 		return false, nil

@@ -107,9 +107,8 @@ const (
 	reachBad  = 10 * time.Second
 	// The edge may be reachable from everywhere but from itself. An order is let
 	// through in spite of what is seen once that has lasted for reachDoubt, and
-	// then every reachTrial; if the CA is satisfied it is believed, for
-	// reachBelief.
-	// reachBelief, over restarts. Where nobody else was met, the first goes out after
+	// then every reachTrial; if the CA is satisfied it is believed, for reachBelief
+	// and over restarts. Where nobody else was met, the first goes out after
 	// reachUnsure already; where nothing was met at all, and not even a refusal, the
 	// next ones do after pauses that double from there.
 	reachDoubt  = 10 * time.Minute
@@ -210,8 +209,9 @@ func (r *reach) look(ctx context.Context, c *ca, hostname string, edge Edge) (ma
 	switch {
 	case possible:
 		r.since, r.trial, r.trials = time.Time{}, time.Time{}, 0
+		clear(r.waiting)
 	case r.since.IsZero() || edge.Name != r.edge.Name:
-		r.since = now
+		r.since, r.trial, r.trials = now, time.Time{}, 0
 	}
 	r.edge, r.at, r.seen = edge, r.now(), seen
 	return seen, nil

@@ -167,3 +167,31 @@ func TestArrivesByAddresses(t *testing.T) {
 		}
 	}
 }
+
+// A certificate that may have been obtained by addresses does not open below another
+// owner's wildcard, unless a proof of the record's own stands beside it.
+func TestACertificateBelowAnothersWildcard(t *testing.T) {
+	for _, c := range []struct {
+		name      string
+		traffic   DNSObservation
+		delegated bool
+		opens     bool
+	}{
+		{"by addresses", flat(), false, false},
+		{"by a wildcard's", flat("203.0.113.10"), false, false},
+		{"with the delegation", flat(), true, true},
+		{"with the CNAME", cname("api.example.com.cname.example.net."), false, true},
+		{"with addresses elsewhere", DNSObservation{Outcome: Seen, Addresses: addrs("192.0.2.7")}, false, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w := newWorld(t, testHost, true)
+			w.covered, w.obs.Traffic, w.obs.Certificate = true, c.traffic, certificateUntil(testEpoch.Add(time.Hour))
+			if c.delegated {
+				w.obs.ACMEChallenge = right(w.r, v1alpha3.PurposeACMEChallenge, "")
+			}
+			if v := Evaluate(w.input()); v.Opens != c.opens {
+				t.Errorf("opens: %v", v.Opens)
+			}
+		})
+	}
+}

@@ -35,7 +35,8 @@ func (e *evaluation) opens() bool {
 	case e.tls:
 		// One that was obtained by addresses proves nothing once they are found to
 		// be below another owner's wildcard.
-		return e.cert.told && e.cert.valid && (!e.covered || e.delegation.ok())
+		below := e.covered && (e.traffic.by == matchFlattened || e.traffic.by == matchMadeUp)
+		return e.cert.told && e.cert.valid && (!below || e.delegation.ok())
 	}
 	return e.traffic.told && e.traffic.by.proves()
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"slices"
 	"sync/atomic"
 
 	"github.com/caddyserver/caddy/v2"
@@ -102,6 +101,9 @@ type App struct {
 	// privateNetworks are PrivateNetworks, read.
 	privateNetworks []netip.Prefix
 
+	// edgeCheck is what Zone.EdgeCheck says.
+	edgeCheck edgeCheck
+
 	// held is what outlives this configuration, from joining it to Cleanup.
 	held *runtime
 	// rt is held once it may be used; joined is closed then.
@@ -129,6 +131,9 @@ func (a *App) Provision(ctx caddy.Context) error {
 		return err
 	}
 	a.zone = zone
+	if a.edgeCheck, err = a.Zone.edgeChecked(repl); err != nil {
+		return err
+	}
 	if _, err := dnsprovider.NewZone(zone, zoneNames{hosts.New()}, nil); err != nil {
 		return err // names the zone
 	}
@@ -157,19 +162,13 @@ func (a *App) Provision(ctx caddy.Context) error {
 		Resolvers:       a.Resolvers,
 		PrivateNetworks: a.privateNetworks,
 		OwnZone:         func() string { return zone.Name },
-		OwnAddress:      a.isEdge,
+		EdgeAddresses:   a.edgeAddresses,
 		Logger:          a.logger.Named("resolver"),
 	})
 	if err := registerMetrics(ctx); err != nil {
 		return err
 	}
 	return a.joinRunning()
-}
-
-// isEdge reports whether an address is one of the edge's, as far as is known yet.
-func (a *App) isEdge(addr netip.Addr) bool {
-	rt := a.rt.Load()
-	return rt != nil && slices.Contains(rt.edgeZone(a).EdgeAddresses, addr.Unmap())
 }
 
 func (a *App) provisionStore(ctx caddy.Context) error {

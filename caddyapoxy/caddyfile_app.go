@@ -134,6 +134,8 @@ func (a *App) parseZone(d *caddyfile.Dispenser) error {
 		case "edge":
 			edge = *d // here
 			err = appendArgs(d, &z.Edge, "IP addresses or one hostname", isAddressOrHost)
+		case "edge_check":
+			err = appendArgs(d, &z.EdgeCheck, "off or IP addresses", func(s string) bool { return s == edgeCheckOff || isAddress(s) })
 		case "hostmaster":
 			if !d.AllArgs(&z.Hostmaster) || !strings.Contains(z.Hostmaster, "@") && !isPlaceholder(z.Hostmaster) {
 				return d.Errf("hostmaster: expected one mail address such as hostmaster@example.net, got %q", z.Hostmaster)
@@ -150,7 +152,7 @@ func (a *App) parseZone(d *caddyfile.Dispenser) error {
 			}
 			z.CAA = append(z.CAA, args[0]+" "+args[1]+" "+strconv.Quote(args[2]))
 		default:
-			return d.Errf("zone has no option %q: expected nameserver, edge, hostmaster, negative_ttl or caa", option)
+			return d.Errf("zone has no option %q: expected nameserver, edge, edge_check, hostmaster, negative_ttl or caa", option)
 		}
 		if err != nil {
 			return err
@@ -176,6 +178,9 @@ func (z Zone) check() error {
 	}
 	config, err := z.config(caddy.NewEmptyReplacer())
 	if err != nil {
+		return err
+	}
+	if _, err = z.edgeChecked(caddy.NewEmptyReplacer()); err != nil {
 		return err
 	}
 	_, err = dnsprovider.NewZone(config, zoneNames{hosts.New()}, nil)

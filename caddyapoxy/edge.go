@@ -2,6 +2,7 @@ package caddyapoxy
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"net/netip"
 	"slices"
@@ -95,15 +96,35 @@ func (rt *runtime) edgeZone(a *App) ownership.Zone {
 	return z
 }
 
+// edgeAddresses are those of the edge, as far as they are known.
+func (a *App) edgeAddresses() []netip.Addr {
+	if rt := a.rt.Load(); rt != nil {
+		return rt.edgeZone(a).EdgeAddresses
+	}
+	return a.zone.EdgeAddrs
+}
+
 // edgeNow is what CAs meet where customers' hostnames lead.
 func (rt *runtime) edgeNow() issuance.Edge {
 	a := rt.apps.Current()
 	if a == nil {
 		return issuance.Edge{}
 	}
-	e := issuance.Edge{Addresses: rt.edgeZone(a).EdgeAddresses}
-	if h := a.http.Load(); h != nil {
-		e.HTTPPort, e.HTTPSPort = h.HTTPPort, h.HTTPSPort
+	z := rt.edgeZone(a)
+	e := issuance.Edge{Name: z.EdgeHost, Addresses: z.EdgeAddresses}
+	if e.Name == "" {
+		e.Name = fmt.Sprint(z.EdgeAddresses)
+	}
+	switch {
+	case a.edgeCheck.off:
+		e.Addresses = nil
+	case len(a.edgeCheck.addrs) > 0:
+		e.Addresses = a.edgeCheck.addrs
+		// That a port is listened on inside does not make it open outside, unless
+		// the operator says so.
+		if h := a.http.Load(); h != nil {
+			e.HTTPPort, e.HTTPSPort = h.HTTPPort, h.HTTPSPort
+		}
 	}
 	return e
 }

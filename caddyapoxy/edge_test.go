@@ -3,8 +3,14 @@ package caddyapoxy
 import (
 	"fmt"
 	"net/netip"
+	"reflect"
 	"testing"
 	"time"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/apoxy-dev/caddy-apoxy/issuance"
+	"github.com/apoxy-dev/caddy-apoxy/ownership"
 )
 
 func TestTheEdgesHostnameKeepsItsAddressesForAnHour(t *testing.T) {
@@ -32,4 +38,30 @@ func TestTheEdgesHostnameKeepsItsAddressesForAnHour(t *testing.T) {
 	is("other.example.org", "[]")
 	e.note("other.example.org", nil, began)
 	is("lb.example.org", "[]")
+}
+
+// What is asked before an order, by edge_check; what CAs taught is kept by the edge
+// itself in any case.
+func TestWhatIsAskedOfTheEdge(t *testing.T) {
+	edge, inside := netip.MustParseAddr("203.0.113.10"), netip.MustParseAddr("10.0.0.5")
+	web := &caddyhttp.App{HTTPPort: 8080, HTTPSPort: 8443}
+	for name, c := range map[string]struct {
+		check edgeCheck
+		want  issuance.Edge
+	}{
+		"by default": {edgeCheck{}, issuance.Edge{Name: "[203.0.113.10]", Addresses: []netip.Addr{edge}}},
+		"off":        {edgeCheck{off: true}, issuance.Edge{Name: "[203.0.113.10]"}},
+		"addresses": {edgeCheck{addrs: []netip.Addr{inside}},
+			issuance.Edge{Name: "[203.0.113.10]", Addresses: []netip.Addr{inside}, HTTPPort: 8080, HTTPSPort: 8443}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a := &App{edgeCheck: c.check, settings: ownership.Settings{Zone: ownership.Zone{EdgeAddresses: []netip.Addr{edge}}}}
+			a.http.Store(web)
+			rt := new(runtime)
+			rt.apps.Push(a)
+			if got := rt.edgeNow(); !reflect.DeepEqual(got, c.want) {
+				t.Errorf("%+v, want %+v", got, c.want)
+			}
+		})
+	}
 }

@@ -38,6 +38,10 @@ func TestWrongJSONIsRefused(t *testing.T) {
 		{"a placeholder that stands for no network", "", `,"private_networks":["{env.APOXY_NO_NETWORK}"]`, []string{"private_networks", `""`, "a network such as"}},
 		{"networks and addresses", "", `,"private_networks":["10.0.0.0/8","fd00::/8","192.168.7.53","fd00::53"]`, nil},
 		{"a placeholder that stands for a network", "", `,"private_networks":["{env.APOXY_TEST_NETWORK}"]`, nil},
+		{"an edge_check that is no address", `,"edge_check":["lb.example.net"]`, "", []string{"edge_check", "off or IP addresses", `"lb.example.net"`}},
+		{"an edge_check that is off and on", `,"edge_check":["off","10.0.0.5"]`, "", []string{"edge_check", "either off or IP addresses"}},
+		{"an edge_check", `,"edge_check":["10.0.0.5","fd00::5"]`, "", nil},
+		{"no edge_check", `,"edge_check":["off"]`, "", nil},
 		{"nothing wrong", "", "", nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -28,6 +28,13 @@ type Zone struct {
 	// one hostname. Required.
 	Edge []string `json:"edge,omitempty"`
 
+	// Whether, and where, it is asked before an order that certificate authorities
+	// reach this server on ports 80 and 443: the one word off, or the IP addresses
+	// to ask in place of the edge's own, where this machine cannot reach those (NAT
+	// without hairpin, a balancer, PROXY protocol). At addresses given here http_port
+	// and https_port count, too. Default: the edge's own addresses are asked.
+	EdgeCheck []string `json:"edge_check,omitempty"`
+
 	// The mail address of who runs the zone, for its SOA record.
 	// Default: hostmaster@ the zone.
 	Hostmaster string `json:"hostmaster,omitempty"`
@@ -106,6 +113,35 @@ func (z Zone) config(repl *caddy.Replacer) (dnsprovider.Config, error) {
 		return c, fmt.Errorf("zone %s: edge %q: expected either IP addresses or one single hostname", c.Name, strings.Join(z.Edge, " "))
 	case c.EdgeHost != c.Name && inside(c.EdgeHost, c.Name) && !answersFor(c.Nameservers, c.EdgeHost):
 		return c, fmt.Errorf("zone %s: edge %q: %w: give IP addresses, a hostname elsewhere, or that of a nameserver inside the zone", c.Name, c.EdgeHost, errEdgeNowhere)
+	}
+	return c, nil
+}
+
+// edgeCheckOff is the value of edge_check that asks nowhere.
+const edgeCheckOff = "off"
+
+// edgeCheck is what Zone.EdgeCheck says.
+type edgeCheck struct {
+	off   bool
+	addrs []netip.Addr // none: those of the edge
+}
+
+// edgeChecked reads EdgeCheck. Errors name the value and what was expected.
+func (z Zone) edgeChecked(repl *caddy.Replacer) (edgeCheck, error) {
+	var c edgeCheck
+	for _, s := range z.EdgeCheck {
+		s = repl.ReplaceAll(s, "")
+		a, err := netip.ParseAddr(s)
+		switch {
+		case s == edgeCheckOff && len(z.EdgeCheck) > 1:
+			return c, fmt.Errorf("zone %s: edge_check %q: expected either off or IP addresses", z.Name, strings.Join(z.EdgeCheck, " "))
+		case s == edgeCheckOff:
+			c.off = true
+		case err != nil:
+			return c, fmt.Errorf("zone %s: edge_check: expected off or IP addresses, got %q", z.Name, s)
+		default:
+			c.addrs = append(c.addrs, a)
+		}
 	}
 	return c, nil
 }

@@ -94,6 +94,34 @@ func (c *Controller) neighbour(ctx context.Context, k *claim, hostname string, i
 	return nil
 }
 
+// covered tells whether another owner is, or was, the last verified holder of a
+// wildcard above r, which matters where addresses stand at its hostname, or the edge's
+// stood there when last seen. What it goes by is a condition on the store, as in claim.
+func (c *Controller) covered(ctx context.Context, k *claim, r *v1alpha3.DomainRecord, o *ownership.DNSObservation) (bool, error) {
+	if r.Verified() || !r.WantsTLS() || len(o.Chain) > 0 || o.Outcome == ownership.Absent || v1alpha3.IsWildcard(r.Spec.Name) {
+		return false, nil
+	}
+	if before := r.Status.Condition(v1alpha3.ConditionCNAMEConfigured); len(o.Addresses) == 0 &&
+		(before == nil || before.Reason != v1alpha3.ReasonAddressConfigured) {
+		return false, nil
+	}
+	wildcards, all := ownership.Covering(r.Spec.Name)
+	for _, w := range wildcards {
+		var in ownership.Claim
+		var err error
+		if in.NeighbourHolder, err = c.remembered(ctx, k, w); err != nil {
+			return false, err
+		}
+		if err = c.neighbour(ctx, k, w, &in); err != nil {
+			return false, err
+		}
+		if damaged := in.NeighbourRecord != nil && in.NeighbourRecord.Unknown; damaged || ownership.Covers(in.NeighbourHolder, r.Owner()) {
+			return true, nil
+		}
+	}
+	return !all, nil
+}
+
 // held returns what is written beside the status that verifies r: the facts, and
 // r as the holder of its hostname.
 func (k claim) held(r *v1alpha3.DomainRecord, s *v1alpha3.DomainRecordStatus, now time.Time) ([]store.Op, error) {

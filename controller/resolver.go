@@ -40,9 +40,9 @@ type ResolverConfig struct {
 	// OwnZone returns the operator's zone without the final dot: a CNAME into
 	// it ends a chain. Default: none.
 	OwnZone func() string
-	// OwnAddress reports whether an address is one of the operator's edge.
-	// Default: none is.
-	OwnAddress func(netip.Addr) bool
+	// EdgeAddresses returns those of the operator's edge: of a name that has them and
+	// no others it is looked whether a wildcard makes them up. Default: none.
+	EdgeAddresses func() []netip.Addr
 	// Timeout bounds a whole observation. Default: 5 s.
 	Timeout time.Duration
 	// QueryTimeout bounds one question to one server over one transport.
@@ -120,8 +120,8 @@ func NewResolver(cfg ResolverConfig) *Resolver {
 	if cfg.OwnZone == nil {
 		cfg.OwnZone = func() string { return "" }
 	}
-	if cfg.OwnAddress == nil {
-		cfg.OwnAddress = func(netip.Addr) bool { return false }
+	if cfg.EdgeAddresses == nil {
+		cfg.EdgeAddresses = func() []netip.Addr { return nil }
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = zap.NewNop()
@@ -193,6 +193,8 @@ func (r *Resolver) Observe(ctx context.Context, hostname string, kind Kind) owne
 		return r.glance(ctx, l)
 	}
 	obs := r.follow(ctx, l)
+	edge := r.cfg.EdgeAddresses()
+	r.lookBeside(ctx, l, &obs, edge)
 	right := len(obs.Chain) > 0 && r.expected(l, obs.Chain[len(obs.Chain)-1])
 	switch {
 	case obs.Outcome == ownership.CouldNotTell:
@@ -208,7 +210,7 @@ func (r *Resolver) Observe(ctx context.Context, hostname string, kind Kind) owne
 	default:
 		obs.Elsewhere = r.elsewhere(ctx, l)
 	}
-	if obs.Outcome == ownership.Seen && !obs.Cached && (right || len(obs.Chain) == 0 && slices.ContainsFunc(obs.Addresses, r.cfg.OwnAddress)) {
+	if obs.Outcome == ownership.Seen && !obs.Cached && (right || len(obs.Chain) == 0 && slices.ContainsFunc(obs.Addresses, func(a netip.Addr) bool { return slices.Contains(edge, a.Unmap()) })) {
 		r.compareResolvers(ctx, l, &obs)
 	}
 	obs.At = time.Now()

@@ -57,6 +57,7 @@ func (r *Resolver) Arrives(ctx context.Context, hostname string, zone ownership.
 	case obs.Problem == ownership.ZoneBogus:
 		return false, fmt.Errorf("looking where %s leads: %w", hostname, issuance.ErrBogus)
 	}
+	r.lookBeside(ctx, look{hostname, KindTraffic, KindTraffic.name(hostname)}, &obs, zone.EdgeAddresses)
 	return ownership.Arrives(hostname, obs, zone), nil
 }
 

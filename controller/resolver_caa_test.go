@@ -142,6 +142,13 @@ func TestArrives(t *testing.T) {
 		{what: "nothing there", hostname: "api.example.com"},
 		{what: "the CNAME", hostname: "api.example.com", set: func(c *customer) { c.zone.Set(rightTraffic) }, want: true},
 		{what: "an apex with the edge's address", hostname: "example.com", set: func(c *customer) { c.zone.Set("@ IN A 203.0.113.10") }, want: true},
+		{what: "another name with it", hostname: "api.example.com", set: func(c *customer) { c.zone.Set("api IN A 203.0.113.10") }, want: true},
+		{what: "another name with it, beside a wildcard that leads elsewhere", hostname: "api.example.com", set: func(c *customer) {
+			c.zone.Set("api IN A 203.0.113.10")
+			c.zone.Set("* IN A 203.0.113.99")
+		}, want: true},
+		{what: "a name that a wildcard leads here", hostname: "api.example.com", set: func(c *customer) { c.zone.Set("* IN A 203.0.113.10") }},
+		{what: "a name two below such a wildcard", hostname: "a.b.example.com", set: func(c *customer) { c.zone.Set("* IN A 203.0.113.10") }},
 		{what: "and a stray AAAA beside it", hostname: "example.com", set: func(c *customer) {
 			c.zone.Set("@ IN A 203.0.113.10")
 			c.zone.Set("@ IN AAAA 2001:db8:bad::1")

@@ -20,13 +20,14 @@ const ownZone = "cname.example.net"
 func newTestResolver(t testing.TB, w *dnstest.World, change ...func(*ResolverConfig)) *Resolver {
 	t.Helper()
 	cfg := ResolverConfig{
-		Resolvers:    []string{fmt.Sprintf("127.0.0.1:%d", w.Port())},
-		Port:         uint16(w.Port()),
-		OwnZone:      func() string { return ownZone },
-		Timeout:      6 * time.Second,
-		QueryTimeout: 600 * time.Millisecond,
-		Grace:        400 * time.Millisecond,
-		CacheTTL:     time.Nanosecond,
+		Resolvers:     []string{fmt.Sprintf("127.0.0.1:%d", w.Port())},
+		Port:          uint16(w.Port()),
+		OwnZone:       func() string { return ownZone },
+		EdgeAddresses: func() []netip.Addr { return addrs("203.0.113.10") },
+		Timeout:       6 * time.Second,
+		QueryTimeout:  600 * time.Millisecond,
+		Grace:         400 * time.Millisecond,
+		CacheTTL:      time.Nanosecond,
 		// The world lives on loopback.
 		PrivateNetworks: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")},
 	}
@@ -320,7 +321,7 @@ func TestAResolverThatHoldsAnOldAddressIsNamed(t *testing.T) {
 	world.Recursor.SetCaching(true)
 	world.zone.Set("api 300 IN A 192.0.2.77")
 	edge := netip.MustParseAddr("203.0.113.10")
-	r := newTestResolver(t, world.World, func(c *ResolverConfig) { c.OwnAddress = func(a netip.Addr) bool { return a == edge } })
+	r := newTestResolver(t, world.World, func(c *ResolverConfig) { c.EdgeAddresses = func() []netip.Addr { return []netip.Addr{edge} } })
 	if got := r.Observe(t.Context(), "api.example.com", KindTraffic); len(got.Stale) != 0 {
 		t.Fatalf("got %+v", got)
 	}
@@ -333,7 +334,7 @@ func TestAResolverThatHoldsAnOldAddressIsNamed(t *testing.T) {
 		world = newCustomer(t)
 		world.Recursor.SetCaching(true)
 		world.zone.Set("api 300 IN A 192.0.2.77")
-		r = newTestResolver(t, world.World, func(c *ResolverConfig) { c.OwnAddress = func(a netip.Addr) bool { return a == edge } })
+		r = newTestResolver(t, world.World, func(c *ResolverConfig) { c.EdgeAddresses = func() []netip.Addr { return []netip.Addr{edge} } })
 		if _, _, err := r.recurse(t.Context(), "example.com", "api.example.com.", dns.TypeA); err != nil {
 			t.Fatal(err)
 		}

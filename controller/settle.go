@@ -97,6 +97,9 @@ func (c *Controller) decide(ctx context.Context, v *version, s *sighting) (*deci
 			Target: ownership.TargetObservation{Unknown: true},
 		},
 	}
+	if in.Covered, err = c.covered(ctx, &k, r, &s.traffic); err != nil {
+		return nil, err
+	}
 	if r.WantsTLS() {
 		in.Observations.Certificate = c.cfg.Issuance.Observe(r.Spec.Name)
 	}

@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -39,6 +40,9 @@ import (
 // words than the product's.
 
 const modelZone = "cname.example.net"
+
+// modelAddress is the edge's, and stands in place of a target in the customers' DNS.
+const modelAddress = "203.0.113.10"
 
 var (
 	modelHosts  = []string{"example.com", "*.example.com", "api.example.com", "*.api.example.com"}
@@ -157,11 +161,20 @@ func (m *model) opened(r *v1alpha3.DomainRecord) {
 	if m.followed[held{r.Owner(), r.Spec.Name}] || m.followedUID[r.UID] {
 		return
 	}
-	// Nobody was ever verified here, so what stands in DNS is what it asks for.
+	// Nobody was ever verified here, so what stands in DNS is what it asks for,
 	for _, d := range v1alpha3.ExpectedDNSRecords(r, modelZone, "") {
 		if m.published[d.Name+" "+d.Value] {
 			return
 		}
+	}
+	// or the edge's address at the name itself: at an apex, or to be proven by a certificate.
+	if apex := r.Spec.Name == "example.com"; m.published[v1alpha3.OwnerTrafficName(r.Spec.Name)+" "+modelAddress] && (apex || r.WantsTLS()) {
+		for _, up := range []string{"*.api.example.com", "*.example.com"} {
+			if owner, ok := m.lastVerified[up]; !apex && ok && owner != r.Owner() && strings.HasSuffix(r.Spec.Name, up[1:]) {
+				m.fail("%s of %q was verified by an address below %s of %q", r.Spec.Name, r.Owner(), up, owner)
+			}
+		}
+		return
 	}
 	if !m.published[token] {
 		m.fail("%s of %q was verified although no customer followed it: %+v", r.Spec.Name, r.Owner(), r.Status.Ownership)
@@ -184,15 +197,29 @@ func (m *model) Observe(_ context.Context, hostname string, kind controller.Kind
 	}[kind]
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	return m.seen(name)
+}
+
+// seen is what DNS answers for a name. m.mu is held.
+func (m *model) seen(name string) ownership.DNSObservation {
 	target, ok := m.dns[name]
+	_, up, _ := strings.Cut(name, ".")
+	wildcard, below := m.dns["*."+up]
 	if !ok {
-		_, up, _ := strings.Cut(name, ".")
-		target, ok = m.dns["*."+up]
+		target, ok = wildcard, below
 	}
-	if !ok {
+	switch {
+	case !ok:
 		return ownership.DNSObservation{Outcome: ownership.Absent, NXDomain: true}
+	case target != modelAddress:
+		return ownership.DNSObservation{Outcome: ownership.Seen, Chain: []string{target}}
 	}
-	return ownership.DNSObservation{Outcome: ownership.Seen, Chain: []string{target}}
+	address := []netip.Addr{netip.MustParseAddr(modelAddress)}
+	o := ownership.DNSObservation{Outcome: ownership.Seen, Addresses: address, Sibling: ownership.Sibling{Told: true}}
+	if wildcard == modelAddress {
+		o.Sibling.Addresses = address
+	}
+	return o
 }
 
 func (m *model) CAA(context.Context, string) (ownership.CAAObservation, error) {
@@ -272,7 +299,7 @@ func (m *model) start() {
 }
 
 func (m *model) settings() ownership.Settings {
-	return ownership.Settings{Zone: ownership.Zone{Name: modelZone}, CheckInterval: time.Hour, DetachAfter: 10 * time.Minute}
+	return ownership.Settings{Zone: ownership.Zone{Name: modelZone, EdgeAddresses: []netip.Addr{netip.MustParseAddr(modelAddress)}}, CheckInterval: time.Hour, DetachAfter: 10 * time.Minute}
 }
 
 func (m *model) call(method, path string, body any) int {
@@ -422,7 +449,7 @@ func isReady(r *v1alpha3.DomainRecord) bool {
 func (m *model) step() {
 	note := func(format string, args ...any) { m.steps = append(m.steps, fmt.Sprintf(format, args...)) }
 	r := m.record()
-	action := m.rng.IntN(17)
+	action := m.rng.IntN(18)
 	if r == nil {
 		action = 0
 	}
@@ -456,14 +483,7 @@ func (m *model) step() {
 	case 9:
 		m.remove(note)
 	case 10, 11:
-		m.mu.Lock()
-		for _, host := range modelHosts {
-			if w, ok := m.wants[host]; ok && m.validates(w) {
-				note("the CA validates %s for %s of %q", host, w.UID, w.Owner)
-				m.flight = append(m.flight, w)
-			}
-		}
-		m.mu.Unlock()
+		m.validate(note)
 		if m.rng.IntN(2) == 0 {
 			m.issue(note)
 		}
@@ -484,12 +504,57 @@ func (m *model) step() {
 		m.call("PATCH", "/"+r.Name+"/status", m.forged(r))
 	case 16:
 		m.rivalry(note)
+	case 17:
+		m.address(pick(m.rng, modelHosts), note)
+		if m.rng.IntN(2) == 0 {
+			m.poach(note)
+		}
 	}
 	if m.rng.IntN(3) == 0 {
 		note("everything is looked at")
 		m.look()
 		m.quiet()
 	}
+}
+
+// validate has the CA look at what is wanted of it.
+func (m *model) validate(note func(string, ...any)) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, host := range modelHosts {
+		if w, ok := m.wants[host]; ok && m.validates(w) {
+			note("the CA validates %s for %s of %q", host, w.UID, w.Owner)
+			m.flight = append(m.flight, w)
+		}
+	}
+}
+
+// address has a customer point a name at the edge by address.
+func (m *model) address(host string, note func(string, ...any)) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	name := v1alpha3.OwnerTrafficName(host)
+	note("a customer creates %s A %s", name, modelAddress)
+	m.dns[name], m.published[name+" "+modelAddress] = modelAddress, true
+}
+
+// poach has a tenant create a record for a hostname that leads here by address, if
+// at all, and by a wildcard's at that, and the CA do its part.
+func (m *model) poach(note func(string, ...any)) {
+	m.address("*.example.com", note)
+	m.mu.Lock()
+	if m.rng.IntN(2) == 0 {
+		note("nothing else stands at api.example.com.")
+		delete(m.dns, "api.example.com.")
+	} else {
+		note("the wildcard itself goes")
+		delete(m.dns, "*.example.com.")
+	}
+	m.mu.Unlock()
+	m.create(pick(m.rng, modelOwners), "api.example.com", note)
+	m.validate(note)
+	m.issue(note)
+	m.look()
 }
 
 // rivalry has a claim beside a verified record go and another one come, while the
@@ -604,7 +669,8 @@ func (m *model) crash(note func(string, ...any)) {
 // validates is what a CA sees of a hostname. m.mu is held.
 func (m *model) validates(w issuance.Want) bool {
 	byDNS := m.dns[v1alpha3.OwnerACMEChallengeName(w.Hostname)] == v1alpha3.ChallengeName(w.Hostname, modelZone)
-	byHTTP := m.dns[v1alpha3.OwnerTrafficName(w.Hostname)] == v1alpha3.TrafficName(w.Hostname, modelZone)
+	// The product looks once more before it orders, and a CA goes by the address.
+	byHTTP := ownership.Arrives(w.Hostname, m.seen(v1alpha3.OwnerTrafficName(w.Hostname)), m.settings().Zone)
 	return w.DNS01 && byDNS || w.HTTP01 && byHTTP
 }
 

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -169,6 +170,23 @@ func TestEachFaultIsFoundAndHasAMend(t *testing.T) {
 		{"the edge's HTTP is closed", func(_ *testing.T, s *site) { s.edge.Close() }, "edge", Wrong, "connection refused"},
 		{"the edge's HTTPS is closed", func(_ *testing.T, s *site) { s.edgeTLS.Close() }, "edge", Wrong, "HTTPS"},
 		{"the edge's HTTPS speaks no TLS", func(_ *testing.T, s *site) { s.options.HTTPSPort = port(s.edge) }, "edge", Wrong, "TLS handshake fails"},
+		{"an edge that is not to be asked", func(_ *testing.T, s *site) { s.edge.Close(); s.setup.EdgeUnchecked = true }, "edge", Note, "edge_check is off"},
+		{"an address to ask in its place", func(t *testing.T, s *site) {
+			s.setup.EdgeCheck = []netip.Addr{netip.MustParseAddr("127.0.0.9")}
+		}, "edge", Wrong, "connection refused"},
+		{"an edge that wants the PROXY protocol", func(t *testing.T, s *site) {
+			l, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { l.Close() })
+			go func() {
+				for conn, err := l.Accept(); err == nil; conn, err = l.Accept() {
+					conn.Close()
+				}
+			}()
+			s.options.HTTPSPort = uint16(l.Addr().(*net.TCPAddr).Port)
+		}, "edge", Note, "PROXY protocol"},
 		{"the edge host does not exist", func(_ *testing.T, s *site) {
 			s.setup.EdgeAddresses, s.setup.EdgeHost = nil, "edge.example.net"
 		}, "edge", Wrong, "no address"},

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/netip"
@@ -36,7 +37,12 @@ type door struct {
 // gatherEdge knocks at the ports of every edge address.
 func gatherEdge(ctx context.Context, s Setup, rs []resolver, httpPort, httpsPort uint16) []door {
 	addrs := s.EdgeAddresses
-	if s.EdgeHost != "" {
+	switch {
+	case s.EdgeUnchecked:
+		return nil
+	case len(s.EdgeCheck) > 0:
+		addrs = s.EdgeCheck
+	case s.EdgeHost != "":
 		addrs = resolveAddresses(ctx, rs, s.EdgeHost)
 	}
 	var out []door
@@ -47,17 +53,32 @@ func gatherEdge(ctx context.Context, s Setup, rs []resolver, httpPort, httpsPort
 	for i := range out {
 		d := &out[i]
 		wg.Go(func() {
-			ctx, cancel := context.WithTimeout(ctx, edgeTimeout)
-			defer cancel()
+			d.knock(ctx)
+			// Where the operator names the addresses, Caddy's own ports will do.
+			own := door{addr: d.addr, port: uint16(s.HTTPPort), tls: d.tls}
 			if d.tls {
-				d.shake(ctx)
-			} else {
-				d.visit(ctx)
+				own.port = uint16(s.HTTPSPort)
+			}
+			if len(s.EdgeCheck) == 0 || d.err == nil || own.port == 0 || own.port == d.port {
+				return
+			}
+			if own.knock(ctx); own.err == nil {
+				*d = own
 			}
 		})
 	}
 	wg.Wait()
 	return out
+}
+
+func (d *door) knock(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, edgeTimeout)
+	defer cancel()
+	if d.tls {
+		d.shake(ctx)
+	} else {
+		d.visit(ctx)
+	}
 }
 
 func (d *door) at() string { return net.JoinHostPort(d.addr.String(), strconv.Itoa(int(d.port))) }
@@ -111,6 +132,10 @@ func (d *door) shake(ctx context.Context) {
 func judgeEdge(s Setup, doors []door) []Finding {
 	const check = "edge"
 	var out []Finding
+	if s.EdgeUnchecked {
+		return []Finding{finding(Note, check, s.Zone, "edge_check is off, so nothing is asked", "ports 80 and 443 open at the addresses of the edge",
+			"see from another machine that they are; orders go out without a look at them")}
+	}
 	if len(doors) == 0 {
 		return []Finding{finding(Wrong, check, s.EdgeHost, "the resolvers find no address", "the addresses of the edge",
 			"create A and AAAA records for "+s.EdgeHost+", or name addresses in `edge`")}
@@ -125,9 +150,12 @@ func judgeEdge(s Setup, doors []door) []Finding {
 		case d.err != nil && unroutable(d.err):
 			out = append(out, finding(Note, check, d.at(), "this machine has no route to it", scheme,
 				"ask from a machine that has; if the address is not in use, remove it from `edge`, since an authority may try it first"))
+		case d.err != nil && hungUp(d.err):
+			out = append(out, finding(Note, check, d.at(), "it closes the connection without an answer", scheme,
+				"if it expects the PROXY protocol, that is right for everybody but this machine, and the zone's edge_check says what to ask in its place; otherwise "+mend))
 		case d.err != nil:
 			out = append(out, finding(Wrong, check, d.at(), unwrapped(d.err), scheme,
-				mend+". If other machines reach it, this one cannot reach its own public address (no hairpin NAT): run the doctor elsewhere, with --address"))
+				mend+". If other machines reach it, this one cannot reach its own public address (no hairpin NAT): run the doctor elsewhere, with --address, and say in the zone's edge_check what to ask"))
 		case !d.caddy:
 			out = append(out, finding(Note, check, d.at(), d.answer, "421 or a refused handshake, as Caddy answers for strangers",
 				"if that is not a load balancer of yours before Caddy, another server has the port"))
@@ -140,6 +168,12 @@ func judgeEdge(s Setup, doors []door) []Finding {
 
 func unroutable(err error) bool {
 	return errors.Is(err, syscall.ENETUNREACH) || errors.Is(err, syscall.EADDRNOTAVAIL)
+}
+
+// hungUp reports whether a connection came about and ended without a word, as where
+// the PROXY protocol is expected.
+func hungUp(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET)
 }
 
 // unwrapped puts a network error into its own words.

@@ -16,6 +16,10 @@ type Setup struct {
 	// EdgeAddresses or EdgeHost is what N.Z leads to.
 	EdgeAddresses []netip.Addr
 	EdgeHost      string
+	// EdgeUnchecked: the option edge_check is off. EdgeCheck are the addresses that
+	// it gives to ask in place of the edge's own, if any.
+	EdgeUnchecked bool
+	EdgeCheck     []netip.Addr
 	// CAA holds the zone's records in presentation form.
 	CAA []string
 	// DNS holds the addresses that DNS is answered on.
@@ -57,8 +61,9 @@ type appConfig struct {
 			Name      string   `json:"name"`
 			Addresses []string `json:"addresses"`
 		} `json:"nameservers"`
-		Edge []string `json:"edge"`
-		CAA  []string `json:"caa"`
+		Edge      []string `json:"edge"`
+		EdgeCheck []string `json:"edge_check"`
+		CAA       []string `json:"caa"`
 	} `json:"zone"`
 	DNS       []string `json:"dns"`
 	Resolvers []string `json:"resolvers"`
@@ -109,6 +114,17 @@ func parseSetup(app, automation []byte) (Setup, error) {
 			s.EdgeAddresses = append(s.EdgeAddresses, addr)
 		} else {
 			s.EdgeHost = canonical(text)
+		}
+	}
+	for _, text := range a.Zone.EdgeCheck {
+		addr, err := netip.ParseAddr(text)
+		switch {
+		case text == "off":
+			s.EdgeUnchecked = true
+		case err != nil:
+			return Setup{}, fmt.Errorf("an address of edge_check is configured as %q: write it out", text)
+		default:
+			s.EdgeCheck = append(s.EdgeCheck, addr)
 		}
 	}
 	var t automationConfig

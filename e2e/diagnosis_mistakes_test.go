@@ -139,3 +139,28 @@ func TestDiagnosisOfCAA(t *testing.T) {
 	d.set(t, r.line(t, "ACMEChallenge"))
 	p.await(t, host, 30*time.Second, "the certificate", is("TLSReady=True/CertificateIssued"))
 }
+
+// Who stays behind a CDN or a load balancer is told what that takes, and once it is
+// there, that nothing is missing.
+func TestDiagnosisOfFrontsOnPurpose(t *testing.T) {
+	n := network(t)
+	p := start(t, n, settings{})
+	d := customer(t, n, "fronted")
+	cdn, balanced := "cdn."+d.name, "lb."+d.name
+	delegation := p.add(t, cdn, true, nil).line(t, "ACMEChallenge")
+	other := p.add(t, balanced, true, nil).line(t, "ACMEChallenge")
+	addresses := []string{"cdn A 104.16.132.229", "lb A 192.0.2.1"}
+	d.set(t, addresses...)
+	r := p.await(t, cdn, 20*time.Second, "the CDN to be seen", is("CNAMEConfigured=False/CNAMEMismatch", "TLSReady=False/WaitingForDNS"))
+	stay := "To stay behind it, the customer creates " + delegation
+	for _, kind := range []string{"CNAMEConfigured", "TLSReady"} {
+		contains(t, r.condition(kind).Message, "Cloudflare", stay)
+	}
+	d.set(t, append(addresses, delegation, other)...)
+	for _, host := range []string{cdn, balanced} {
+		p.check(t, host)
+		r := p.await(t, host, 30*time.Second, "the certificate", is("OwnershipVerified=True", "TLSReady=True", "CNAMEConfigured=False/CNAMEMismatch", "phase=Active"))
+		contains(t, r.condition("CNAMEConfigured").Message, "nothing is missing", "OwnershipVerified and TLSReady", host+". CNAME "+host+"."+testnet.Zone+".")
+		contains(t, strings.Join(strings.Fields(p.describe(t, host)), " "), "nothing is missing")
+	}
+}

@@ -505,3 +505,57 @@ func TestTenantsProofToken(t *testing.T) {
 		t.Errorf("the option takes from one who was verified before it: %v", err)
 	}
 }
+
+// The edge's addresses at a hostname are anybody's: they prove nothing by themselves,
+// and not even a certificate obtained by them does where a wildcard makes them up.
+func TestTenantsAddressesProveLittle(t *testing.T) {
+	n := network(t)
+	p := start(t, n, settings{})
+	d := customer(t, n, "flattened")
+	at := func(name string) string { return name + " A " + testnet.ProductAddr }
+
+	// An exact one: with TLS the certificate proves, without it the challenge does.
+	www, plain := "www."+d.name, "plain."+d.name
+	p.add(t, www, true, ownedBy("alice"))
+	challenge := p.add(t, plain, false, ownedBy("alice")).line(t, "Ownership")
+	d.set(t, at("www"), at("plain"))
+	r := p.await(t, www, 40*time.Second, "the certificate", is("Ready=True", "CNAMEConfigured=True/AddressConfigured", "OwnershipVerified=True/TLSCertificateIssued"))
+	if r.Status.Certificate.Challenge != "http-01" {
+		t.Errorf("the certificate came by %s", r.Status.Certificate.Challenge)
+	}
+	p.awaitProblem(t, www, "Traffic", "FlattenedCNAME", 10*time.Second)
+	unproven := is("CNAMEConfigured=True/AddressConfigured", "OwnershipVerified=False/OwnershipNotVerified", "phase=Pending")
+	p.await(t, plain, 20*time.Second, "the address to be seen", unproven)
+	d.set(t, at("www"), at("plain"), challenge)
+	p.check(t, plain)
+	p.await(t, plain, 20*time.Second, "the challenge", is("Ready=True", "OwnershipVerified=True/ApoxyChallengeConfigured"))
+
+	// A wildcard that Alice pointed here for records of hers gives Bob nothing.
+	wild := p.add(t, "*."+d.name, true, ownedBy("alice"))
+	d.set(t, at("*"), wild.line(t, "ACMEChallenge"))
+	poached, deep := "shop."+d.name, "a.b."+d.name
+	for _, host := range []string{poached, deep} {
+		p.add(t, host, true, ownedBy("bob"))
+		p.await(t, host, 20*time.Second, "the wildcard to be seen", unproven)
+		p.awaitProblem(t, host, "Traffic", "WildcardAnswers", 10*time.Second)
+	}
+	p.await(t, wild.Metadata.Name, 40*time.Second, "Alice's wildcard", is("phase=Active", "TLSReady=True"))
+	// Nor does an address of the name's own below it.
+	d.set(t, at("*"), at("shop"), at("a.b"), wild.line(t, "ACMEChallenge"))
+	for _, host := range []string{poached, deep} {
+		if err := unproven(p.check(t, host)); err != nil {
+			t.Error(err)
+		}
+	}
+	d.set(t, at("shop"), at("a.b"), wild.line(t, "ACMEChallenge"))
+	for _, host := range []string{poached, deep} {
+		p.check(t, host)
+		p.awaitProblem(t, host, "Traffic", "FlattenedCNAME", 10*time.Second)
+		if err := is("OwnershipVerified=False", "TLSReady=False/WaitingForDNS")(p.check(t, host)); err != nil {
+			t.Error(err)
+		}
+		if n := p.ca.Orders(host); n > 0 {
+			t.Errorf("%d orders for %s", n, host)
+		}
+	}
+}

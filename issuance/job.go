@@ -209,7 +209,7 @@ func (j *job) obtain(ctx context.Context, c *ca, keys requester) (result, *failu
 	}
 	switch {
 	case err == nil:
-		j.s.reach.succeeded(res.method)
+		j.s.reached(ctx, res.method)
 		_, _ = c.caaIdentities(ctx) // the directory is at hand; this only notes them
 		return res, nil
 	case errors.Is(err, errBudget):

@@ -47,6 +47,8 @@ type ledger struct {
 	spent  map[string]bucket // by CA/ACCOUNT
 	stored map[string]int64  // revision of each bucket
 	fails  map[string]int    // by CA/ACCOUNT: times in a row that it did not answer
+
+	meeting meeting // that a CA reached the edge
 }
 
 func newLedger(st store.Store) *ledger {
@@ -245,6 +247,8 @@ func CheckLedger(key string, value []byte) error {
 	switch {
 	case strings.HasPrefix(key, holdPrefix):
 		return json.Unmarshal(value, new(hold))
+	case key == metKey:
+		return json.Unmarshal(value, new(meeting))
 	case strings.HasPrefix(key, budgetPrefix):
 		_, err := decodeBucket(value)
 		return err
@@ -256,6 +260,10 @@ func CheckLedger(key string, value []byte) error {
 func (l *ledger) apply(key string, value []byte, revision int64, now time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if key == metKey {
+		l.applyMet(value)
+		return
+	}
 	if k, ok := strings.CutPrefix(key, holdPrefix); ok {
 		var h hold
 		readable := value != nil && json.Unmarshal(value, &h) == nil

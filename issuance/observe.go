@@ -129,7 +129,7 @@ func (t *trouble) told() (w ownership.Work, message, mend string, until time.Tim
 var mends = map[Class]string{
 	ClassDNS:      "What DNS lacks the customer puts right, as the conditions of the DNS records say; a change that is seen starts the next try at once",
 	ClassCustomer: "The customer has what the certificate authority met put right, as the conditions of the DNS records say; a change that is seen starts the next try at once",
-	ClassEdge:     "The operator opens ports 80 and 443 at the addresses of `edge`",
+	ClassEdge:     mendEdge,
 	ClassOperator: "The operator puts right what it says, in the issuer block or the storage, and reloads",
 	ClassRefused:  "The operator asks that certificate authority, or names another one in spec.tls.certificateAuthority",
 }

@@ -56,8 +56,8 @@ func (r *reach) survey(ctx context.Context, c *ca, hostname string, edge Edge) (
 	return map[string][]sighting{acme.ChallengeTypeHTTP01: plain, acme.ChallengeTypeTLSALPN01: alpn}, nil
 }
 
-// ask looks at an address at the port that CAs use and, if we are not met
-// there, at our own.
+// ask looks at an address at the port that CAs use and, if we are not met there, at
+// the one that this is mapped to, where the operator vouches for that.
 func (r *reach) ask(ctx context.Context, a netip.Addr, port, own int,
 	how func(context.Context, netip.AddrPort, acme.Challenge) (encounter, string), chal acme.Challenge) sighting {
 	try := func(port int) sighting {
@@ -109,6 +109,10 @@ func (r *reach) askHTTP(ctx context.Context, at netip.AddrPort, chal acme.Challe
 	}
 	if res.StatusCode == http.StatusOK && strings.TrimSpace(string(body)) == chal.KeyAuthorization {
 		return ourselves, "answers"
+	}
+	if res.StatusCode == http.StatusBadRequest && res.Header.Get("Server") == "" && strings.HasPrefix(string(body), "400 Bad Request") {
+		// So Go's server answers a connection without the header that it was to begin with.
+		return closed, "answers with a bare 400, as where the PROXY protocol is expected"
 	}
 	by := ""
 	if server := res.Header.Get("Server"); server != "" {

@@ -163,7 +163,7 @@ func TestAuthorityNames(t *testing.T) {
 			t.Errorf("%q: %v", name, !want)
 		}
 	}
-	if b := le.budget(); b.Orders != 300 || b.Per != 3*time.Hour {
+	if b := le.budget(); b.Orders != 297 || b.Per != 3*time.Hour {
 		t.Errorf("Let's Encrypt's budget is %v", b)
 	}
 	if b := (Authority{Directory: "https://ca.test/dir"}).budget(); b.Orders != 0 {

@@ -102,10 +102,11 @@ func New(cfg Config) *Scheduler {
 		cfg.OnChange = func(string) {}
 	}
 	s := &Scheduler{
-		cfg: cfg, log: cfg.Logger, now: cfg.Now, patience: defaultPatience, ledger: newLedger(cfg.Store), reach: newReach(cfg.Now),
+		cfg: cfg, log: cfg.Logger, now: cfg.Now, patience: defaultPatience, ledger: newLedger(cfg.Store),
 		wake: make(chan struct{}, 1), known: make(chan struct{}), handshakes: make(chan struct{}, 8),
 		entries: map[string]*entry{}, lanes: map[string]*lane{}, booked: map[string]int{}, putOff: map[*entry]bool{}, freed: map[*entry]bool{}, parked: &lane{parked: true},
 	}
+	s.reach = newReach(cfg.Now, s.ledger)
 	if cfg.Prober != nil {
 		s.SetProber(cfg.Prober)
 	}

@@ -40,7 +40,7 @@ func TestEveryClassSaysWhoActs(t *testing.T) {
 		o := s.Observe("api.example.com")
 		r := &v1alpha3.DomainRecord{}
 		r.Name, r.UID, r.Spec.Name, r.Spec.TLS = "api.example.com", "u1", "api.example.com", &v1alpha3.DomainRecordTLS{}
-		settings := ownership.Settings{Zone: ownership.Zone{Name: "cname.example.net"}, Issuers: []ownership.Issuer{{Identities: []string{"ca.test"}}}}
+		settings := ownership.Settings{Zone: ownership.Zone{Name: "cname.example.net"}, Issuers: []ownership.Issuer{{Identities: []string{"ca.test"}, Methods: []string{"dns-01"}}}}
 		now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 		r.Status = ownership.Initial(r, ownership.Contest{}, settings, now)
 		status := ownership.Evaluate(ownership.Input{Record: r, Settings: settings, Now: now.Add(time.Hour), Observations: ownership.Observations{

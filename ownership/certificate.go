@@ -191,7 +191,17 @@ func (e *evaluation) waiting() string {
 	if strings.HasPrefix(e.r.Spec.Name, "*.") {
 		return "A wildcard's certificate is obtained through the delegation alone. Waiting for the customer to create: " + sentence(*e.delegation.record)
 	}
-	return "Waiting for the customer to create " + sentence(*e.delegation.record) + " (before the cutover) or " + sentence(*e.traffic.record) + " (the cutover itself)."
+	if behind := e.behind(); behind != "" {
+		return behind
+	}
+	nothing, early := "", " (before the cutover)"
+	if e.traffic.inFront(e.settings.Zone) != nil {
+		early = " (before the cutover, or to stay behind a proxy or load balancer that answers there now)"
+	}
+	if e.covered && e.traffic.by == matchFlattened {
+		nothing = "The edge's addresses at " + e.r.Spec.Name + " prove nothing, because another tenant has a wildcard above it."
+	}
+	return join(nothing, "Waiting for the customer to create "+sentence(*e.delegation.record)+early+" or "+sentence(*e.traffic.record)+" (the cutover itself).")
 }
 
 // workSentence says what issuance is doing, in its own words where it has some. The

@@ -34,7 +34,7 @@ func (e *evaluation) decideCNAME() {
 	f := &e.traffic
 	reason := v1alpha3.ReasonCNAMEMismatch
 	switch {
-	case f.by == matchAddress:
+	case f.ok() && f.by != matchCNAME:
 		reason = v1alpha3.ReasonAddressConfigured
 	case f.ok():
 		reason = v1alpha3.ReasonCNAMEConfigured

@@ -13,13 +13,13 @@ import (
 // in it are quoted and cut, and no part of it changes while the facts do not.
 // want.LastTransitionTime, where set, dates what is missing.
 func Diagnose(want v1alpha3.DNSRecord, o DNSObservation, z Zone) *v1alpha3.DNSProblem {
-	fulfilled := fulfils(want, o, z) != matchNone
+	by := fulfils(want, o, z)
 	o = bounded(o)
 	switch {
 	case o.Outcome == CouldNotTell:
 		return lookupProblem(want, o)
-	case fulfilled:
-		return caveat(want, o, z)
+	case by != matchNone:
+		return caveat(want, o, z, by)
 	}
 	p := mistake(want, o, z)
 	p.Message = join(cachedNote(o), p.Message)
@@ -51,7 +51,7 @@ func problem(reason, format string, args ...any) *v1alpha3.DNSProblem {
 }
 
 // caveat is what is to be said of a record that is right.
-func caveat(want v1alpha3.DNSRecord, o DNSObservation, z Zone) *v1alpha3.DNSProblem {
+func caveat(want v1alpha3.DNSRecord, o DNSObservation, z Zone, by match) *v1alpha3.DNSProblem {
 	switch {
 	case o.Problem == ZoneBogus:
 		return problem(ProblemDNSSECBogus, "%s is as it should be, but the DNSSEC signatures of its zone do not hold, "+
@@ -60,6 +60,8 @@ func caveat(want v1alpha3.DNSRecord, o DNSObservation, z Zone) *v1alpha3.DNSProb
 	case len(o.Chain) > 0 && len(o.Other) > 0:
 		return problem(ProblemCNAMEBesideOthers, "%s is there, but beside it stand other records (%s), which DNS forbids: "+
 			"resolvers differ in which they see. The customer removes the others.%s", sentence(want), quoteAll(o.Other), after(" ", hiddenTXT(want, o)))
+	case !by.proves():
+		return flattened(want, o, by)
 	}
 	return stillCached(want, o, z)
 }

@@ -32,12 +32,26 @@ func addressInstead(want v1alpha3.DNSRecord, o DNSObservation, z Zone) *v1alpha3
 		return problem(ProblemApexNeedsAddress, "%s has addresses that lead elsewhere (%s). The customer replaces them with: %s%s",
 			want.Name, list, sentence(want), apexHint(want, o, z))
 	}
-	what := "they lead elsewhere"
-	if want.Purpose == v1alpha3.PurposeTraffic && len(foreign) == 0 {
-		what = "the right ones at present, but wrong as soon as ours change"
+	return problem(ProblemAddressInsteadOfCNAME, "%s has %s records (%s) in place of the CNAME: they lead elsewhere. The customer replaces them with: %s",
+		want.Name, kinds(o.Addresses), list, sentence(want))
+}
+
+// flattened says what it costs that the edge's addresses stand at a name that
+// could have the CNAME.
+func flattened(want v1alpha3.DNSRecord, o DNSObservation, by match) *v1alpha3.DNSProblem {
+	switch by {
+	case matchMadeUp:
+		return problem(ProblemWildcardAnswers, "Traffic arrives, but there is no record at %s: a wildcard record of the customer's zone answers for it with the "+
+			"edge's addresses (%s). That proves nothing of this hostname, so no certificate is obtained through it. "+
+			"The customer leaves the wildcard and adds beside it: %s", want.Name, quoteAll(addresses(o.Addresses)), sentence(want))
+	case matchUnsure:
+		return problem(ProblemWildcardAnswers, "Traffic arrives by the edge's addresses (%s), but whether they stand at %s or a wildcard record makes them up could not be "+
+			"told, so no certificate is obtained through them; that is looked at again by itself. The record that serves in any case: %s",
+			quoteAll(addresses(o.Addresses)), want.Name, sentence(want))
 	}
-	return problem(ProblemAddressInsteadOfCNAME, "%s has %s records (%s) in place of the CNAME: %s. The customer replaces them with: %s",
-		want.Name, kinds(o.Addresses), list, what, sentence(want))
+	return problem(ProblemFlattenedCNAME, "Traffic arrives: %s has the edge's addresses (%s), be it that its DNS provider flattens the CNAME or that they were typed in. "+
+		"What that costs: when the edge's addresses change, visitors are lost until that DNS follows, and addresses are no proof of ownership for a record without TLS. "+
+		"Where the provider can switch flattening off, better stands there: %s", want.Name, quoteAll(addresses(o.Addresses)), sentence(want))
 }
 
 // kinds names the record types of addresses.

@@ -53,6 +53,10 @@ func wrongTarget(want v1alpha3.DNSRecord, o DNSObservation, z Zone) *v1alpha3.DN
 	if o.Dangling {
 		via += ", which does not exist"
 	}
+	if ours, foreign := split(o.Addresses, z); len(ours) > 0 && len(foreign) == 0 && want.Purpose == v1alpha3.PurposeTraffic {
+		return problem(ProblemOldTarget, "%s is a CNAME to %s%s, which has the edge's addresses: traffic arrives at present, but that proves nothing of this hostname. "+
+			"The customer replaces it with: %s", want.Name, quote(target), via, sentence(want))
+	}
 	return problem(ProblemOldTarget, "%s is a CNAME to %s%s, probably an earlier provider's. The customer replaces it with: %s",
 		want.Name, quote(target), via, sentence(want))
 }

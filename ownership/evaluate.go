@@ -20,6 +20,9 @@ type Input struct {
 	Now time.Time
 	// Contest is what the rule on tenants says of the record; see Claim.Contest.
 	Contest Contest
+	// Covered: another owner is, or was, the last verified holder of a wildcard
+	// above the hostname; see Covering. It matters while the record is not verified.
+	Covered bool
 	// HoldDetach: the fleet brake holds, so ownership does not fall now.
 	HoldDetach bool
 	// HeldSince is since when it holds, HeldUntil until when at most.
@@ -63,6 +66,7 @@ func Evaluate(in Input) Verdict {
 	e.lookAtCertificate()
 	e.decideOwnership()
 	e.decideRoutes()
+	e.judgeFront()
 	e.lookAtCAA()
 	e.decideWaits()
 	e.decideTLS()
@@ -99,6 +103,7 @@ type evaluation struct {
 	now, stamp time.Time
 	obs        Observations
 	contest    Contest
+	covered    bool
 	hold       bool
 	tls        bool
 	// known is what was established before, own what is from now on.
@@ -121,7 +126,7 @@ type evaluation struct {
 func newEvaluation(in Input) *evaluation {
 	r, now := in.Record, in.Now
 	e := &evaluation{r: r, prev: r.Status.DeepCopy(), settings: in.Settings, tls: r.WantsTLS(),
-		obs: in.Observations, contest: in.Contest, hold: in.HoldDetach, heldSince: in.HeldSince, heldUntil: in.HeldUntil,
+		obs: in.Observations, contest: in.Contest, covered: in.Covered && !established(in.Record).Verified, hold: in.HoldDetach, heldSince: in.HeldSince, heldUntil: in.HeldUntil,
 		known: established(r),
 		now:   now.UTC().Truncate(time.Second),
 		stamp: now.UTC().Add(time.Second - time.Nanosecond).Truncate(time.Second)}

@@ -266,11 +266,6 @@ func TestApexIsReachedByAddresses(t *testing.T) {
 	flat.settings.Zone.EdgeAddresses = addrs("203.0.113.77")
 	flat.look()
 	flat.is(cnamc, fls, v1alpha3.ReasonCNAMEMismatch)
-
-	sub := newWorld(t, testHost, false)
-	sub.obs.Traffic = DNSObservation{Outcome: Seen, Addresses: addrs("203.0.113.10")}
-	sub.look()
-	sub.is(cnamc, fls, v1alpha3.ReasonCNAMEMismatch)
 }
 
 func TestWildcardNeedsTheDelegation(t *testing.T) {

@@ -14,10 +14,17 @@ import (
 type match uint8
 
 const (
-	matchNone    match = iota
-	matchCNAME         // the CNAME leads to the value, directly or through other names
-	matchAddress       // an apex has the edge's addresses and no others
+	matchNone      match = iota
+	matchCNAME           // the CNAME leads to the value, directly or through other names
+	matchAddress         // an apex has the edge's addresses and no others
+	matchFlattened       // another name has them, and has them itself
+	matchMadeUp          // another name has them, and a wildcard record makes them up
+	matchUnsure          // another name has them; whether a wildcard makes them up could not be told
 )
+
+// proves reports whether only the customer of this very hostname can have made
+// it so, for its sake.
+func (m match) proves() bool { return m == matchCNAME || m == matchAddress }
 
 // fulfils compares what was seen with what is wanted. A chain counts once it
 // passes through exactly the wanted value: what follows is the zone's own.
@@ -28,23 +35,34 @@ func fulfils(want v1alpha3.DNSRecord, o DNSObservation, z Zone) match {
 	if through(o.Chain, want.Value) {
 		return matchCNAME
 	}
-	if want.Purpose == v1alpha3.PurposeTraffic && isApex(want.Name, o) && len(o.Chain) == 0 {
-		ours, foreign := split(o.Addresses, z)
-		if len(ours) > 0 && len(foreign) == 0 {
-			return matchAddress
-		}
+	if want.Purpose != v1alpha3.PurposeTraffic || len(o.Chain) > 0 {
+		return matchNone
 	}
-	return matchNone
+	ours, foreign := split(o.Addresses, z)
+	made, _ := split(o.Sibling.Addresses, z)
+	switch {
+	case len(ours) == 0 || len(foreign) > 0:
+		return matchNone
+	case o.Apex || soldAsApex(want.Name):
+		return matchAddress
+	case !o.Sibling.Told:
+		return matchUnsure
+	case len(made) > 0:
+		return matchMadeUp
+	}
+	return matchFlattened
 }
 
 // Arrives reports whether what was seen at a hostname leads to the edge of a
-// zone and nowhere else: by a CNAME through the hostname's name in the zone or,
-// at an apex, by addresses of the edge with no others beside them.
+// zone and nowhere else, so that a certificate obtained over HTTP proves something:
+// by a CNAME through the hostname's name in the zone, or by addresses of the edge
+// with no others beside them, which no wildcard makes up.
 func Arrives(hostname string, o DNSObservation, z Zone) bool {
-	return fulfils(v1alpha3.DNSRecord{
+	by := fulfils(v1alpha3.DNSRecord{
 		Purpose: v1alpha3.PurposeTraffic,
 		Name:    v1alpha3.OwnerTrafficName(hostname), Value: v1alpha3.TrafficName(hostname, z.Name),
-	}, o, z) != matchNone
+	}, o, z)
+	return by.proves() || by == matchFlattened
 }
 
 // through reports whether a chain passes through a name.
@@ -64,6 +82,15 @@ func isApex(name string, o DNSObservation) bool {
 	name = strings.TrimSuffix(name, ".")
 	top, err := publicsuffix.EffectiveTLDPlusOne(name)
 	return err == nil && top == name
+}
+
+// soldAsApex reports whether a name is the top of a zone because registries sell
+// it as one. Below a suffix that somebody else has listed, which may be a zone with
+// a wildcard, that is not known before an SOA was seen.
+func soldAsApex(name string) bool {
+	name = strings.TrimSuffix(name, ".")
+	suffix, icann := publicsuffix.PublicSuffix(name)
+	return isApex(name, DNSObservation{}) && (icann || !strings.Contains(suffix, "."))
 }
 
 // split parts addresses into the edge's own and foreign ones.

@@ -60,11 +60,23 @@ type DNSObservation struct {
 	// Wildcard: a wildcard record of the customer's zone made up the answer;
 	// no record stands at the name itself.
 	Wildcard bool
+	// Sibling is what stands beside the name. It is looked at only where the name
+	// itself has addresses of the edge and no others.
+	Sibling Sibling
 	// Apex: the name is the top of its zone (it owns an SOA), where no CNAME
 	// may stand. A registrable domain is taken for one without it.
 	Apex bool
 	// At is when this was seen.
 	At time.Time
+}
+
+// Sibling is what was seen at a name beside another one that nobody can have
+// created: what a wildcard makes up, if anything.
+type Sibling struct {
+	// Told: there was an affirmative answer.
+	Told bool
+	// Addresses are the sibling's own A and AAAA records.
+	Addresses []netip.Addr
 }
 
 // StaleAnswer is an old answer that a recursive resolver still holds.

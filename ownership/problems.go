@@ -53,6 +53,9 @@ const (
 	ProblemStrayAddress = "StrayAddress"
 	// ProblemProxiedByCDN: a CDN answers in place of the record.
 	ProblemProxiedByCDN = "ProxiedByCDN"
+	// ProblemFlattenedCNAME: the edge's addresses stand at a name that could have
+	// the CNAME. Traffic arrives.
+	ProblemFlattenedCNAME = "FlattenedCNAME"
 	// ProblemWildcardAnswers: a wildcard record answers for the name.
 	ProblemWildcardAnswers = "WildcardAnswers"
 	// ProblemStillCached: right at the name servers, but resolvers still hold
@@ -92,7 +95,7 @@ func Problems() []string {
 		ProblemTXTInsteadOfCNAME, ProblemAddressInsteadOfCNAME,
 		ProblemRedirectInsteadOfCNAME, ProblemOtherTypeInsteadOfCNAME,
 		ProblemCNAMEBesideOthers, ProblemApexNeedsAddress, ProblemStrayAddress,
-		ProblemProxiedByCDN, ProblemWildcardAnswers, ProblemStillCached,
+		ProblemProxiedByCDN, ProblemFlattenedCNAME, ProblemWildcardAnswers, ProblemStillCached,
 		ProblemCAAForbids, ProblemDomainNotRegistered, ProblemZoneLame,
 		ProblemPortIntercepted, ProblemResolverAnswers,
 		ProblemServFail, ProblemDNSSECBogus, ProblemServersUnreachable,

@@ -14,7 +14,15 @@ func (e *evaluation) needsToken() bool { return e.token != "" && !e.known.Verifi
 
 // stands reports whether a DNS record is in place. To verify a record it must
 // have been seen just now; to keep one verified, what was last seen will do.
-func (e *evaluation) stands(f *finding) bool { return f.ok() && (f.told || e.known.Verified) }
+func (e *evaluation) stands(f *finding) bool { return e.binds(f) && (f.told || e.known.Verified) }
+
+// binds reports whether a DNS record ties its name to this record, and not the
+// hostname's addresses to whoever has the edge. With TLS the edge's addresses at
+// any name do, because what they prove is left to the certificate; but not where
+// another owner has a wildcard above, to which they may belong.
+func (e *evaluation) binds(f *finding) bool {
+	return f.by.proves() || f.by == matchFlattened && e.tls && !e.covered
+}
 
 // opens reports whether this look found a proof that verifies a record which is
 // not verified.
@@ -25,9 +33,12 @@ func (e *evaluation) opens() bool {
 	case e.needsToken():
 		return false
 	case e.tls:
-		return e.cert.told && e.cert.valid
+		// One that was obtained by addresses proves nothing once they are found to
+		// be below another owner's wildcard.
+		below := e.covered && (e.traffic.by == matchFlattened || e.traffic.by == matchMadeUp)
+		return e.cert.told && e.cert.valid && (!below || e.delegation.ok())
 	}
-	return e.traffic.told && e.traffic.ok()
+	return e.traffic.told && e.traffic.by.proves()
 }
 
 // proof is the reason of OwnershipVerified that what was found amounts to, ""
@@ -39,7 +50,7 @@ func (e *evaluation) proof() string {
 		return v1alpha3.ReasonTLSCertificateIssued
 	case e.challenge.ok():
 		return v1alpha3.ReasonApoxyChallengeConfigured
-	case !e.tls && e.token == "" && e.traffic.ok():
+	case !e.tls && e.token == "" && e.traffic.by.proves():
 		return v1alpha3.ReasonCNAMEConfigured
 	}
 	return ""
@@ -106,7 +117,7 @@ func (e *evaluation) decideWithdrawal() {
 	kind, before := v1alpha3.ConditionOwnershipVerified, e.known.Proof
 	told := e.cert.told
 	for _, f := range e.leading() {
-		if f.ok() {
+		if e.binds(f) {
 			e.own.WithdrawnTime = nil
 			e.set(kind, metav1.ConditionTrue, before, "Proven before, and kept while "+sentence(*f.record)+" is in place.")
 			return
@@ -164,8 +175,13 @@ func (e *evaluation) howToProve() string {
 	}
 	main := sentence(*e.traffic.record)
 	switch way := e.way(); {
+	case way != nil && way.by != matchCNAME:
+		return e.r.Spec.Name + " leads here by its addresses: the certificate that is obtained through them will be the proof. See TLSReady."
 	case way != nil:
 		return sentence(*way.record) + " is in place: the certificate that is obtained through it will be the proof. See TLSReady."
+	case !e.tls && e.traffic.ok():
+		return "That " + e.r.Spec.Name + " has the edge's addresses proves nothing, because anybody's may. The customer creates " + challenge +
+			" or, in place of the addresses, " + main
 	case !e.tls:
 		return "The customer creates " + main + " (the cutover itself) or, before it, " + challenge
 	case strings.HasPrefix(e.r.Spec.Name, "*."):
@@ -196,7 +212,7 @@ func (e *evaluation) way() *finding {
 		return nil
 	case e.delegation.ok():
 		return &e.delegation
-	case e.traffic.ok() && !strings.HasPrefix(e.r.Spec.Name, "*."):
+	case e.binds(&e.traffic) && !strings.HasPrefix(e.r.Spec.Name, "*."):
 		return &e.traffic
 	}
 	return nil
@@ -217,6 +233,6 @@ func (e *evaluation) decideRoutes() {
 	wildcard := strings.HasPrefix(e.r.Spec.Name, "*.")
 	e.routed = e.tokenHolds && e.way() != nil
 	e.verdict.DNS01 = e.tokenHolds && e.delegation.ok() && e.obs.ACMEChallenge.Problem != ZoneBogus && !occupied(e.obs.ACMEChallenge)
-	e.verdict.HTTP01 = e.tokenHolds && e.traffic.ok() && !wildcard && e.obs.Traffic.Problem != ZoneBogus
+	e.verdict.HTTP01 = e.tokenHolds && e.binds(&e.traffic) && !wildcard && e.obs.Traffic.Problem != ZoneBogus
 	e.verdict.WantCertificate = e.verdict.DNS01 || e.verdict.HTTP01 || verified && e.cert.stored
 }

@@ -30,16 +30,35 @@ func (e *evaluation) lookAtRecords() {
 	for i := range records {
 		switch d := &records[i]; d.Purpose {
 		case v1alpha3.PurposeTraffic:
-			e.traffic = e.find(d, comparableEdge(d.Name, e.obs.Traffic, e.settings.Zone))
-			if e.traffic.ok() && !e.traffic.told && e.heldReason(v1alpha3.ConditionCNAMEConfigured) == v1alpha3.ReasonAddressConfigured {
-				e.traffic.by = matchAddress
-			}
+			e.lookAtTraffic(d)
 		case v1alpha3.PurposeACMEChallenge:
 			e.delegation = e.find(d, e.obs.ACMEChallenge)
 		case v1alpha3.PurposeOwnership:
 			d.Required = e.token != ""
 			e.challenge = e.find(d, e.obs.Ownership)
 		}
+	}
+}
+
+// lookAtTraffic looks at the main record. What was known of addresses holds where
+// nothing could be told of them, or not whether a wildcard makes them up.
+func (e *evaluation) lookAtTraffic(d *v1alpha3.DNSRecord) {
+	before := e.prev.DNSRecord(d.Purpose)
+	e.traffic = e.find(d, comparableEdge(e.obs.Traffic, e.settings.Zone))
+	f := &e.traffic
+	byAddress := before != nil && before.Configured && e.heldReason(v1alpha3.ConditionCNAMEConfigured) == v1alpha3.ReasonAddressConfigured
+	held := matchMadeUp // the least that it may have been
+	switch {
+	case soldAsApex(d.Name) || byAddress && (before.Problem == nil || before.Problem.Reason == ProblemStillCached):
+		held = matchAddress
+	case byAddress && before.Problem.Reason == ProblemFlattenedCNAME:
+		held = matchFlattened
+	}
+	switch {
+	case f.by == matchUnsure && held != matchMadeUp:
+		f.by, d.Problem = held, before.Problem
+	case !f.told && f.ok() && byAddress:
+		f.by = held
 	}
 }
 
@@ -60,10 +79,10 @@ func (e *evaluation) shownToken() string {
 	return ""
 }
 
-// comparableEdge turns what an apex has in place of a CNAME into "could not tell"
+// comparableEdge turns what a name has in place of a CNAME into "could not tell"
 // where the edge is a hostname whose addresses are not known at the moment.
-func comparableEdge(name string, o DNSObservation, z Zone) DNSObservation {
-	if z.EdgeHost == "" || len(z.EdgeAddresses) > 0 || o.Outcome != Seen || len(o.Chain) > 0 || len(o.Addresses) == 0 || !isApex(name, o) {
+func comparableEdge(o DNSObservation, z Zone) DNSObservation {
+	if z.EdgeHost == "" || len(z.EdgeAddresses) > 0 || o.Outcome != Seen || len(o.Chain) > 0 || len(o.Addresses) == 0 {
 		return o
 	}
 	return DNSObservation{At: o.At, Servers: o.Servers, Apex: o.Apex,

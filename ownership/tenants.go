@@ -1,6 +1,8 @@
 package ownership
 
 import (
+	"strings"
+
 	"github.com/apoxy-dev/caddy-apoxy/api/v1alpha3"
 )
 
@@ -74,6 +76,36 @@ func (c Claim) Contest() Contest {
 	}
 	return Contest{}
 }
+
+// mostCovering bounds the wildcards that Covering lists.
+const mostCovering = 8
+
+// Covering lists the wildcards whose DNS records answer for a hostname that has
+// none of its own, nearest first: *.X for every X above it that can be registered.
+// False: there are too many to go through.
+func Covering(hostname string) ([]string, bool) {
+	var out []string
+	top := registrable(hostname)
+	for at := hostname; at != top; {
+		_, above, ok := strings.Cut(at, ".")
+		if !ok {
+			break
+		}
+		if w := "*." + above; w != hostname {
+			if len(out) == mostCovering {
+				return out, false
+			}
+			out = append(out, w)
+		}
+		at = above
+	}
+	return out, true
+}
+
+// Covers reports whether a wildcard that was last held by holder, nil for nobody,
+// is another owner's. Where it stands in DNS by the edge's addresses, every name
+// below has these, so they say nothing of who may have a hostname there.
+func Covers(holder *Party, owner string) bool { return holder.other(owner) }
 
 // LastHolder is the last verified holder of a hostname: the record that it has,
 // if that was ever verified, and otherwise the one that is remembered. Both may

@@ -54,14 +54,18 @@ func (j *job) take(ctx context.Context) landing {
 	return j.order(ctx)
 }
 
+// lockPatience is how long the lock of a hostname is tried to be had. Some storages
+// take seconds for one try.
+const lockPatience = 200 * time.Millisecond
+
 // order obtains or renews.
 func (j *job) order(ctx context.Context) landing {
 	began := j.s.now()
 	storage := j.cas[0].storage()
 	locked, err := tryLock(ctx, storage, issueLock(j.hostname))
-	for try := 0; try < 10 && err == nil && !locked && ctx.Err() == nil; try++ {
+	for tried := time.Now(); err == nil && !locked && ctx.Err() == nil && time.Since(tried) < lockPatience; {
 		// A handshake near the end of a certificate holds it for a moment, over
-		// and over; another node for longer.
+		// and over, or waits for this work to end; another node holds it for longer.
 		select {
 		case <-ctx.Done():
 		case <-time.After(20 * time.Millisecond):
@@ -231,7 +235,7 @@ func (j *job) ready(ctx context.Context, c *ca, tr *trace) ([]string, *failure) 
 // pressing reports whether the certificate that is to be renewed expires soon.
 func (j *job) pressing() bool {
 	r := &j.rec
-	return r.has() && r.proves(j.want) && urgencyOf(unix(r.Renewal), unix(r.NotAfter), j.s.now()) == urgent
+	return r.has() && r.proves(j.want) && (r.gone() || urgencyOf(unix(r.Renewal), unix(r.NotAfter), j.s.now()) == urgent)
 }
 
 // gate stops requests while the whole CA is held.

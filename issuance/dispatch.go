@@ -215,6 +215,7 @@ func (s *Scheduler) takeUp(ctx context.Context, e *entry, st step, l *lane, now 
 			s.cfg.OnChange(job.hostname)
 		}
 		s.land(ctx, e, job.run(ctx))
+		job.landed(ctx)
 	}
 }
 

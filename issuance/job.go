@@ -19,8 +19,10 @@ type job struct {
 	rec      record
 	flight   *flight
 	step     step
-	cas      []*ca // that may be asked, best first
-	ways     int   // challenge types that could be used at the last try
+	cas      []*ca                   // that may be asked, best first
+	ways     int                     // challenge types that could be used at the last try
+	after    []func(context.Context) // once it has landed
+	hooks    *hooked                 // of an order; nil: its events are certmagic's
 	// ordered are the CAs that an order was placed at.
 	ordered []string
 }
@@ -51,7 +53,10 @@ func (j *job) take(ctx context.Context) landing {
 	case stepDrop, stepDisown:
 		return j.drop(ctx)
 	}
-	return j.order(ctx)
+	j.hooks = j.hook()
+	l := j.order(ctx)
+	j.gaveUp(ctx)
+	return l
 }
 
 // lockPatience is how long the lock of a hostname is tried to be had. Some storages
@@ -101,6 +106,7 @@ func (j *job) order(ctx context.Context) landing {
 				return j.failed(ctx, c, res.method, &failure{class: ClassOperator, err: err, message: "storing the certificate failed: " + cut(err.Error(), 200)})
 			}
 			j.evict()
+			j.obtained(ctx, c, keys)
 			count(c.key, res.method, outcomeIssued)
 			observeDuration(j.s.now().Sub(began))
 			j.s.log.Info("certificate obtained", zap.String("hostname", j.hostname), zap.String("ca", c.key),
@@ -145,6 +151,9 @@ func (j *job) obtain(ctx context.Context, c *ca, keys requester) (result, *failu
 	ctx, tr, done := withTrace(ctx, j.s.now, j.gate(c))
 	defer done()
 	methods, f := j.ready(ctx, c, tr)
+	if f == nil {
+		f = j.announce(ctx, c)
+	}
 	if f != nil {
 		return result{}, f
 	}
@@ -292,6 +301,9 @@ func (j *job) evict() {
 
 // failed writes a failure into the record.
 func (j *job) failed(ctx context.Context, c *ca, method string, f *failure) landing {
+	if j.hooks != nil {
+		j.hooks.fault = f
+	}
 	if ctx.Err() != nil { // stopped, not failed; a placed order is taken up again
 		return landing{rec: j.rec, save: j.rec.Order != nil, looked: true, quiet: true}
 	}

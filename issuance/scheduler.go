@@ -60,6 +60,8 @@ type Scheduler struct {
 	wake   chan struct{}
 	// handshakes bounds the issuances that handshakes wait for.
 	handshakes chan struct{}
+	// hooks bounds the events whose handlers run.
+	hooks chan struct{}
 	// storing bounds the looks into storage for certificates on record.
 	storing    chan struct{}
 	responders responders
@@ -85,6 +87,7 @@ type Scheduler struct {
 	auditing, auditor bool
 	doubts            map[string]string // why storage could not tell of a hostname
 	doubtTold         time.Time
+	revokedTold       map[string]bool      // certificates by issuer and serial number
 	heardOf           map[string]time.Time // hostnames, when handshakes had storage looked at
 	flying            int                  // orders
 	booked            map[string]int       // orders that are to be spent yet, by CA and account
@@ -113,6 +116,7 @@ func New(cfg Config) *Scheduler {
 	s := &Scheduler{
 		cfg: cfg, log: cfg.Logger, now: cfg.Now, patience: defaultPatience, ledger: newLedger(cfg.Store), reach: newReach(cfg.Now),
 		wake: make(chan struct{}, 1), known: make(chan struct{}), handshakes: make(chan struct{}, 8),
+		hooks: make(chan struct{}, maxHooks), revokedTold: map[string]bool{},
 		storing: make(chan struct{}, storedConcurrency), doubts: map[string]string{}, heardOf: map[string]time.Time{},
 		entries: map[string]*entry{}, lanes: map[string]*lane{}, booked: map[string]int{}, putOff: map[*entry]bool{}, freed: map[*entry]bool{}, parked: &lane{parked: true},
 	}

@@ -297,6 +297,28 @@ func TestAStartWithAnotherStorageSaysSoFirst(t *testing.T) {
 	}
 }
 
+// Caddy does not look for certificates of a CA that is not configured any more:
+// they are as good as gone, and the present CA is asked.
+func TestTheCertificateOfACAThatLeftIsMissed(t *testing.T) {
+	const host = "api.example.com"
+	w := newWorld(t)
+	w.certified(host)
+	w.halt()
+	core, logs := observer.New(zap.WarnLevel)
+	w.log = zap.New(core)
+	w.start()
+	w.certified(host)
+	other := newTestCA(t)
+	other.validate = w.ca.validate
+	is, magic := &Issuers{}, newMagic(t, filepath.Join(w.dir, "storage"))
+	is.Set("other", Authority{Directory: other.directory(), Email: "ops@example.net"}, magic, nil)
+	w.s.SetIssuers(is)
+	w.wait("the other CA to be asked", func() bool { return other.placed() == 1 }, func() string { return fmt.Sprintf("%+v", w.s.Observe(host)) })
+	if n := logs.FilterMessageSnippet("not configured any more").Len(); n != 1 {
+		t.Errorf("it is told %d times: %+v", n, logs.All())
+	}
+}
+
 func TestManyIsATenthAndTenOrAll(t *testing.T) {
 	for _, c := range []struct {
 		missing, looked int

@@ -120,6 +120,7 @@ func newRuntime(key string, engine store.Store, logger *zap.Logger) (*runtime, e
 		Table:    rt.table,
 		Resolver: liveResolver{rt},
 		Issuance: rt.scheduler,
+		Stored:   rt.scheduler.Stored,
 		Target:   rt.targetHealth,
 		Settings: rt.settings,
 		Delete: func(ctx context.Context, name string, uid types.UID) error {

@@ -37,11 +37,8 @@ func (c *Controller) Changed(ch hosts.Change) {
 	case !known || touched(r, ch.Previous):
 		e.lastWrite = now.Unix()
 		c.queue.demand(e, workLook)
-	case r.Established().Overwritten:
-		next := ownership.NextLook(r, e.activity(), c.cfg.Settings(), now, c.cfg.Rand())
-		if e.due == 0 || next.UnixNano() < e.due {
-			c.queue.schedule(e, next)
-		}
+	case overwritten(e, ch):
+		c.mend(e, now)
 	}
 	c.mu.Unlock()
 	if loading {

@@ -38,6 +38,10 @@ type Config struct {
 	Resolver DNS
 	// Issuance obtains certificates and tells of them.
 	Issuance issuance.Observer
+	// Stored has issuance look whether storage has the hostname's certificate, in
+	// bounded time, before a look judges by what Issuance tells of it. Default: what
+	// issuance remembers is believed.
+	Stored func(ctx context.Context, hostname string)
 	// Target tells of a target, from memory.
 	Target func(v1alpha3.TargetKey) ownership.TargetObservation
 	// Settings returns the operator's choices in force.

@@ -33,6 +33,7 @@ type entry struct {
 	lastHint       int64  // Unix seconds
 	hintFrom       int64  // no look for a hint before, Unix nanoseconds
 	hintDue        int64  // a look for a hint is owed then; 0: none
+	mended         int64  // the last look because a client wrote to the status, Unix nanoseconds; may be to come
 	glanceFrom     int64  // no glance before, Unix nanoseconds
 	waiters        []chan error
 	place          int32 // in the heap; -1: not in it

@@ -92,6 +92,9 @@ func (c *Controller) look(ctx context.Context, e *entry) error {
 		return err
 	}
 	s.fresh = true
+	if c.cfg.Stored != nil && v.record.WantsTLS() {
+		c.cfg.Stored(ctx, v.record.Spec.Name)
+	}
 	status, err := c.settle(ctx, e, v, s)
 	if err != nil {
 		return err

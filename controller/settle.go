@@ -235,6 +235,7 @@ func (c *Controller) plan(e *entry, r *v1alpha3.DomainRecord, until time.Time, l
 	if e.hintDue != 0 && e.hintDue < next.UnixNano() {
 		next = time.Unix(0, e.hintDue)
 	}
+	next = e.mending(now, next)
 	if looked || e.due == 0 || next.UnixNano() < e.due {
 		c.queue.schedule(e, next)
 	}

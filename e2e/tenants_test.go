@@ -463,6 +463,22 @@ func TestTenantsForgedStatusOpensNothing(t *testing.T) {
 			return nil
 		})
 	}
+	// What is settled, and would be looked at in minutes, is put right as soon.
+	settled := "settled." + d.name
+	d.set(t, p.add(t, settled, false, nil).line(t, "Traffic"))
+	p.check(t, settled)
+	p.await(t, settled, 20*time.Second, "the proof", is("Ready=True", "phase=Active"))
+	for range 3 {
+		if _, err := p.kubectl(t.Context(), "", "patch", "dr", settled, "--subresource=status", "--type=merge", "-p", `{"status":{"phase":"Detached","conditions":[],"dnsRecords":[]}}`); err != nil {
+			t.Fatal(err)
+		}
+		p.await(t, settled, 12*time.Second, "the status of a settled record to be put right", func(r record) error {
+			if len(r.Status.DNSRecords) == 0 {
+				return errorf("dnsRecords are gone")
+			}
+			return is("Ready=True", "phase=Active")(r)
+		})
+	}
 	p.kill()
 	p.run(t)
 	h.stop()

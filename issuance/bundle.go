@@ -93,6 +93,12 @@ func keyOf(raw []byte) []byte {
 	return raw
 }
 
+// isKey reports whether raw begins with a private key in PEM.
+func isKey(raw []byte) bool {
+	block, _ := pem.Decode(raw)
+	return block != nil && strings.HasSuffix(block.Type, "PRIVATE KEY")
+}
+
 func isBundle(raw []byte) bool {
 	_, ok := splitBundle(raw)
 	return ok

@@ -120,7 +120,7 @@ func (s *Scheduler) open(l *lane, now time.Time) bool {
 	if l.ca == nil {
 		return s.looking < lookConcurrency
 	}
-	if s.flying >= s.cfg.Concurrency {
+	if s.flying >= s.cfg.Concurrency || s.auditing {
 		return false
 	}
 	if _, held := s.ledger.heldCA(l.ca, now); held {
@@ -169,7 +169,7 @@ func (s *Scheduler) pause() time.Duration {
 		case l.plan.size == 0:
 		case s.open(l, now):
 			next = now // work came after dispatch had been at this lane
-		case l.ca == nil || l.exempt || s.flying >= s.cfg.Concurrency:
+		case l.ca == nil || l.exempt || s.auditing || s.flying >= s.cfg.Concurrency:
 			// the end of some work wakes
 		case s.ledger.room(l.ca, now) > 0:
 			// so does the spending of what was booked
@@ -215,6 +215,7 @@ func (s *Scheduler) takeUp(ctx context.Context, e *entry, st step, l *lane, now 
 			s.cfg.OnChange(job.hostname)
 		}
 		s.land(ctx, e, job.run(ctx))
+		job.landed(ctx)
 	}
 }
 
@@ -253,6 +254,9 @@ func (s *Scheduler) land(ctx context.Context, e *entry, l landing) {
 		s.beside(f, -1)
 	}
 	close(f.done)
+	if l.save {
+		delete(s.doubts, e.hostname)
+	}
 	e.revision = max(e.revision, revision)
 	e.looked = e.looked || l.looked || l.rec.has()
 	changed, w := f.changed, e.want()

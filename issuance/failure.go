@@ -58,7 +58,9 @@ type failure struct {
 	message string
 	// mend says, in a sentence, who must act and how; empty: as the class says.
 	mend string
-	err  error
+	// aborted: a handler of an event did not want it.
+	aborted bool
+	err     error
 	// account: our account at the CA is at fault, and kept: that is in the ledger.
 	account, kept bool
 	// down: the CA gave no proper answer.
@@ -74,6 +76,9 @@ func (f *failure) Unwrap() error { return f.err }
 
 // elsewhere reports whether another CA may well succeed.
 func (f *failure) elsewhere() bool {
+	if f.aborted {
+		return false
+	}
 	switch f.class {
 	case ClassCustomer, ClassDNS, ClassEdge, ClassWorking:
 		return false

@@ -35,6 +35,8 @@ type record struct {
 	// before was due as soon as it was there; 0 as a rule.
 	Spared int64 `json:"spared,omitempty"`
 
+	// Loss is that storage was found without the certificate; nil: not lately.
+	Loss    *loss       `json:"loss,omitempty"`
 	ARI     *ariRecord  `json:"ari,omitempty"`
 	OCSP    *ocspRecord `json:"ocsp,omitempty"`
 	Order   *orderRef   `json:"order,omitempty"`
@@ -116,6 +118,9 @@ func (r *record) proves(w Want) bool {
 // replaces is the ARI identifier to name in an order at a CA; empty for none.
 // Such an order is exempt from CAs' limits, and from our budget.
 func (r *record) replaces(w Want, c *ca) string {
+	if r.Loss != nil && r.gone() && r.Loss.Count > freeLosses {
+		return ""
+	}
 	if r.ARI != nil && r.CA == c.key && r.proves(w) {
 		return r.ARI.ID
 	}
@@ -143,8 +148,8 @@ func (r *record) setCertificate(issuerKey, method string, w Want, leaf *x509.Cer
 		Issuer:    issuerName(leaf, issuerKey),
 		Serial:    fmt.Sprintf("%x", leaf.SerialNumber),
 		NotBefore: leaf.NotBefore.Unix(), NotAfter: leaf.NotAfter.Unix(),
-		Spared: r.hurried(leaf, now),
-		OCSP:   r.OCSP.succeed(leaf, w.Hostname, now),
+		Spared: r.hurried(leaf, now), Loss: r.Loss.madeGood(now),
+		OCSP: r.OCSP.succeed(leaf, w.Hostname, now),
 	}
 }
 
@@ -165,7 +170,7 @@ func (r *record) setARI(id string, info *acme.RenewalInfo, poll time.Time) {
 func (r *record) hurried(next *x509.Certificate, now time.Time) int64 {
 	pause := hurryPause(unix(r.NotBefore), unix(r.NotAfter))
 	young := now.Before(unix(r.NotBefore).Add(pause)) || r.Spared != 0 && now.Before(unix(r.Spared).Add(pause))
-	if !r.has() || !young {
+	if !r.has() || !young || r.gone() {
 		return 0
 	}
 	return now.Add(hurryPause(next.NotBefore, next.NotAfter)).Unix()

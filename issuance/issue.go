@@ -5,7 +5,6 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"io/fs"
 	"time"
 
 	"github.com/caddyserver/certmagic"
@@ -38,9 +37,13 @@ func (s *Scheduler) issue(ctx context.Context, is *Issuers, member any, csr *x50
 		return nil, fmt.Errorf("issuing: a request for exactly one hostname is expected, got %d", len(csr.DNSNames))
 	}
 	hostname := csr.DNSNames[0]
-	if _, err := s.refusal(ctx, c, hostname); err != nil {
+	lost := s.lost(ctx, hostname)
+	if err := s.refusal(c, hostname, lost); err != nil {
 		if errors.As(err, new(*renewedError)) {
 			s.suspect(hostname)
+		}
+		if lost != nil {
+			s.noteStored(ctx, lost, missing)
 		}
 		return nil, err // at once, whatever others wait for
 	}
@@ -50,7 +53,7 @@ func (s *Scheduler) issue(ctx context.Context, is *Issuers, member any, csr *x50
 	case <-ctx.Done():
 		return nil, fmt.Errorf("issuing for %s: %w", hostname, ctx.Err())
 	}
-	e, j, err := s.claim(ctx, c, hostname)
+	e, j, err := s.claim(ctx, c, hostname, lost)
 	if err != nil {
 		return nil, err
 	}
@@ -88,24 +91,14 @@ func (s *Scheduler) issue(ctx context.Context, is *Issuers, member any, csr *x50
 }
 
 // claim takes a hostname up on behalf of a handshake, waiting for work that is
-// under way on it.
-func (s *Scheduler) claim(ctx context.Context, c *ca, hostname string) (*entry, *job, error) {
+// under way on it. lost is what storage lacks, nil for nothing.
+func (s *Scheduler) claim(ctx context.Context, c *ca, hostname string, lost *job) (*entry, *job, error) {
 	for {
-		missing, err := s.refusal(ctx, c, hostname)
-		if err != nil {
-			return nil, nil, err
-		}
 		s.mu.Lock()
 		e := s.entries[hostname]
-		if err := s.refuses(e, c, hostname); err != nil {
-			var renewed *renewedError
-			if !errors.As(err, &renewed) || missing == nil || *missing != *renewed {
-				s.mu.Unlock()
-				if renewed != nil {
-					continue // obtained in these moments
-				}
-				return nil, nil, err
-			}
+		if err := lost.excuses(s.refuses(e, c, hostname), e); err != nil {
+			s.mu.Unlock()
+			return nil, nil, err
 		}
 		if f := e.flight; f != nil {
 			s.mu.Unlock()
@@ -117,6 +110,10 @@ func (s *Scheduler) claim(ctx context.Context, c *ca, hostname string) (*entry, 
 			}
 		}
 		s.unplace(e)
+		if rec := e.record(); lost.is(e) {
+			rec.miss(s.now())
+			e.set(e.want(), rec)
+		}
 		e.flight = &flight{began: s.now(), order: true, ca: c.auth.host(), cancel: func() {}, done: make(chan struct{})}
 		s.flying++
 		j := &job{s: s, hostname: hostname, want: e.want(), rec: e.record(), flight: e.flight, step: stepOrder, cas: []*ca{c}}
@@ -125,35 +122,51 @@ func (s *Scheduler) claim(ctx context.Context, c *ca, hostname string) (*entry, 
 	}
 }
 
-// refusal is refuses for callers without the lock, who may wait for storage. It
-// returns the certificate that the scheduler would renew but that storage has
-// lost, if that is all that speaks against an order.
-func (s *Scheduler) refusal(ctx context.Context, c *ca, hostname string) (missing *renewedError, err error) {
+// refusal is refuses for callers without the lock.
+func (s *Scheduler) refusal(c *ca, hostname string, lost *job) error {
 	s.mu.Lock()
-	err = s.refuses(s.entries[hostname], c, hostname)
-	s.mu.Unlock()
-	if errors.As(err, &missing) && lost(ctx, c.storage(), missing.ca, hostname) {
-		return missing, nil
+	defer s.mu.Unlock()
+	e := s.entries[hostname]
+	return lost.excuses(s.refuses(e, c, hostname), e)
+}
+
+// lost is what is known of a hostname whose certificate storage lacks, which was
+// not known yet; nil: nothing of that sort. The handshake that asks holds the
+// hostname's lock, so it must be the one that makes it good.
+func (s *Scheduler) lost(ctx context.Context, hostname string) *job {
+	j := s.glimpse(hostname)
+	if j == nil || j.rec.gone() {
+		return nil
 	}
-	return nil, err
+	if where, err := s.ask(ctx, j); err != nil || where != missing {
+		s.Stored(ctx, hostname) // which notes it
+		return nil
+	}
+	return j
+}
+
+// is reports whether an entry still has the certificate that was lost.
+func (j *job) is(e *entry) bool {
+	return j != nil && e.serialNumber() == j.rec.Serial && !e.gone()
+}
+
+// excuses takes the refusal back that the certificate which was lost is the
+// scheduler's to renew. Scheduler.mu must be held.
+func (j *job) excuses(err error, e *entry) error {
+	if errors.As(err, new(*renewedError)) && j.is(e) {
+		return nil
+	}
+	return err
 }
 
 // compromisedSuffix ends the key under which certmagic puts a private key away
 // that it learns is compromised.
 const compromisedSuffix = ".compromised"
 
-// lost reports whether storage has no certificate that could be served. One
-// whose key certmagic has put away is not lost but revoked, which the scheduler
-// sees to.
-func lost(ctx context.Context, st certmagic.Storage, issuerKey, hostname string) bool {
-	_, err := loadCertificate(ctx, st, issuerKey, hostname)
-	return errors.Is(err, fs.ErrNotExist) && !st.Exists(ctx, certmagic.StorageKeys.SitePrivateKey(issuerKey, hostname)+compromisedSuffix)
-}
-
 // renewedError: there is a certificate, and to renew it is the scheduler's.
 type renewedError struct {
-	hostname, ca, serial string
-	renewal              time.Time
+	hostname string
+	renewal  time.Time
 }
 
 func (r *renewedError) Error() string {
@@ -171,6 +184,9 @@ func (s *Scheduler) refuses(e *entry, c *ca, hostname string) error {
 	}
 	if e.flight != nil {
 		return nil // its outcome decides
+	}
+	if s.auditing {
+		return fmt.Errorf("issuing for %s: storage is still being compared with the index of certificates", e.hostname)
 	}
 	now := s.now()
 	if !c.auth.Named(e.asks()) {
@@ -194,8 +210,12 @@ func (s *Scheduler) refuses(e *entry, c *ca, hostname string) error {
 	if !e.proven() {
 		return nil
 	}
-	if r := e.record(); now.Before(unix(r.NotAfter)) {
-		return &renewedError{hostname: e.hostname, ca: r.CA, serial: r.Serial, renewal: unix(r.Renewal)}
+	renewal, notAfter := e.times()
+	if e.gone() && now.Before(unix(renewal)) {
+		return fmt.Errorf("issuing for %s: storage has lost its certificate over and over; the next is ordered at %s", e.hostname, stamp(unix(renewal)))
+	}
+	if !e.gone() && now.Before(unix(notAfter)) {
+		return &renewedError{hostname: e.hostname, renewal: unix(renewal)}
 	}
 	return nil
 }

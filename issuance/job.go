@@ -19,8 +19,10 @@ type job struct {
 	rec      record
 	flight   *flight
 	step     step
-	cas      []*ca // that may be asked, best first
-	ways     int   // challenge types that could be used at the last try
+	cas      []*ca                   // that may be asked, best first
+	ways     int                     // challenge types that could be used at the last try
+	after    []func(context.Context) // once it has landed
+	hooks    *hooked                 // of an order; nil: its events are certmagic's
 	// ordered are the CAs that an order was placed at.
 	ordered []string
 }
@@ -51,17 +53,24 @@ func (j *job) take(ctx context.Context) landing {
 	case stepDrop, stepDisown:
 		return j.drop(ctx)
 	}
-	return j.order(ctx)
+	j.hooks = j.hook()
+	l := j.order(ctx)
+	j.gaveUp(ctx)
+	return l
 }
+
+// lockPatience is how long the lock of a hostname is tried to be had. Some storages
+// take seconds for one try.
+const lockPatience = 200 * time.Millisecond
 
 // order obtains or renews.
 func (j *job) order(ctx context.Context) landing {
 	began := j.s.now()
 	storage := j.cas[0].storage()
 	locked, err := tryLock(ctx, storage, issueLock(j.hostname))
-	for try := 0; try < 10 && err == nil && !locked && ctx.Err() == nil; try++ {
+	for tried := time.Now(); err == nil && !locked && ctx.Err() == nil && time.Since(tried) < lockPatience; {
 		// A handshake near the end of a certificate holds it for a moment, over
-		// and over; another node for longer.
+		// and over, or waits for this work to end; another node holds it for longer.
 		select {
 		case <-ctx.Done():
 		case <-time.After(20 * time.Millisecond):
@@ -97,6 +106,7 @@ func (j *job) order(ctx context.Context) landing {
 				return j.failed(ctx, c, res.method, &failure{class: ClassOperator, err: err, message: "storing the certificate failed: " + cut(err.Error(), 200)})
 			}
 			j.evict()
+			j.obtained(ctx, c, keys)
 			count(c.key, res.method, outcomeIssued)
 			observeDuration(j.s.now().Sub(began))
 			j.s.log.Info("certificate obtained", zap.String("hostname", j.hostname), zap.String("ca", c.key),
@@ -154,6 +164,9 @@ func (j *job) obtain(ctx context.Context, c *ca, keys requester) (result, *failu
 	ctx, tr, done := withTrace(ctx, j.s.now, j.gate(c))
 	defer done()
 	methods, f := j.ready(ctx, c, tr)
+	if f == nil {
+		f = j.announce(ctx, c)
+	}
 	if f != nil {
 		return result{}, f
 	}
@@ -245,7 +258,7 @@ func (j *job) ready(ctx context.Context, c *ca, tr *trace) ([]string, *failure) 
 // pressing reports whether the certificate that is to be renewed expires soon.
 func (j *job) pressing() bool {
 	r := &j.rec
-	return r.has() && r.proves(j.want) && urgencyOf(unix(r.Renewal), unix(r.NotAfter), j.s.now()) == urgent
+	return r.has() && r.proves(j.want) && (r.gone() || urgencyOf(unix(r.Renewal), unix(r.NotAfter), j.s.now()) == urgent)
 }
 
 // gate stops requests while the whole CA is held.
@@ -302,6 +315,9 @@ func (j *job) evict() {
 
 // failed writes a failure into the record.
 func (j *job) failed(ctx context.Context, c *ca, method string, f *failure) landing {
+	if j.hooks != nil {
+		j.hooks.fault = f
+	}
 	if ctx.Err() != nil { // stopped, not failed; a placed order is taken up again
 		return landing{rec: j.rec, save: j.rec.Order != nil, looked: true, quiet: true}
 	}

@@ -43,7 +43,7 @@ func (j *job) adopt(ctx context.Context) (bool, error) {
 			best, from = st, c
 		}
 	}
-	if best.leaf == nil || best.leaf.NotAfter.Unix() <= j.rec.NotAfter || best.leaf.VerifyHostname(verifiable(j.hostname)) != nil {
+	if best.leaf == nil || best.leaf.NotAfter.Unix() <= j.rec.floor(j.s.now()) || best.leaf.VerifyHostname(verifiable(j.hostname)) != nil {
 		return false, nil
 	}
 	p := best.meta.Provenance
@@ -114,6 +114,7 @@ func (j *job) pollARI(ctx context.Context) landing {
 		asked = *info.RetryAfter
 	}
 	l.rec.setARI(info.UniqueIdentifier, &info, pollARI(now, asked))
+	l.rec.Loss = l.rec.Loss.madeGood(now)
 	l.rec.schedule(j.hostname, c.ratio)
 	l.save, l.quiet = true, l.rec.Renewal == j.rec.Renewal
 	return l

@@ -68,7 +68,7 @@ func (e *entry) next(now time.Time) (step, time.Time) {
 			at = spared
 		}
 	}
-	if have {
+	if have && !e.gone() {
 		if st, poll := e.poll(); st != stepNone && (at.IsZero() || poll.Before(at)) {
 			return st, poll
 		}
@@ -122,6 +122,9 @@ func (e *entry) urgency(now time.Time) (urgency, int64) {
 	if e.proven() {
 		if l := e.loose; l != nil && l.rec.OCSP.revoked() {
 			return urgent, l.rec.OCSP.Revoked
+		}
+		if e.gone() {
+			return urgent, e.loose.rec.Loss.Since // as one that expired then
 		}
 		renewal, notAfter := e.times()
 		return urgencyOf(unix(renewal), unix(notAfter), now), notAfter

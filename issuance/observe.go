@@ -23,6 +23,10 @@ func (s *Scheduler) observe(e *entry, now time.Time) ownership.CertificateObserv
 		if r.OCSP.revoked() {
 			o.Revoked, o.RevocationReason = unix(r.OCSP.Revoked), reasonName(r.OCSP.Reason)
 		}
+		if r.gone() && now.Before(o.NotAfter) {
+			o.Gone, o.GoneFrom = unix(r.Loss.Since), s.goneFrom(e.hostname, &r)
+		}
+		o.Doubt = s.doubts[e.hostname]
 	case e.looked || !e.wanted:
 		o.Outcome = ownership.Absent
 	}

@@ -1,6 +1,7 @@
 package issuance
 
 import (
+	"cmp"
 	"context"
 	"crypto"
 	"crypto/sha256"
@@ -153,6 +154,7 @@ func (j *job) pollOCSP(ctx context.Context) landing {
 		l.rec.OCSP = o.withdraw(r, leaf, now)
 		l.rec.hasten()
 		l.save, l.quiet = true, false
+		j.revoked(ctx, cmp.Or(j.home(), j.cas[0]), r)
 		j.s.log.Warn("the certificate authority has revoked a certificate, which is replaced",
 			zap.String("hostname", j.hostname), zap.String("serial", j.rec.Serial), zap.Time("revoked_at", r.RevokedAt),
 			zap.String("reason", reasonName(r.RevocationReason)), zap.Time("renewal", unix(l.rec.Renewal)))

@@ -121,7 +121,7 @@ func (s *Scheduler) held(names []string) (issuerKey, stored, serial string) {
 		if e != nil && e.flight != nil && e.flight.order {
 			break
 		}
-		if e == nil || !e.has() {
+		if e == nil || !e.has() || e.gone() {
 			continue
 		}
 		if _, notAfter := e.times(); now.Before(unix(notAfter)) {

@@ -61,6 +61,10 @@ type Scheduler struct {
 	wake   chan struct{}
 	// handshakes bounds the issuances that handshakes wait for.
 	handshakes chan struct{}
+	// hooks bounds the events whose handlers run.
+	hooks chan struct{}
+	// storing bounds the looks into storage for certificates on record.
+	storing    chan struct{}
 	responders responders
 	// patience is how long an order waits in its slot for its CA.
 	patience time.Duration
@@ -77,11 +81,20 @@ type Scheduler struct {
 	putOff  map[*entry]bool // due, but every CA is held
 	freed   map[*entry]bool // put off, being looked at anew after a change of issuers
 	stale   []*lane         // of before the last reroute, being emptied
-	flying  int             // orders
-	booked  map[string]int  // orders that are to be spent yet, by CA and account
-	looking int             // other steps, but
-	asking  int             // OCSP responders
-	sorted  time.Time       // when all due work was last routed
+	mount   string          // the storages of the current configuration
+	audited string          // those that the index was compared with last
+	// auditing: they are to be compared with the index, and orders wait for it;
+	// auditor: that is under way.
+	auditing, auditor bool
+	doubts            map[string]string // why storage could not tell of a hostname
+	doubtTold         time.Time
+	revokedTold       map[string]bool      // certificates by issuer and serial number
+	heardOf           map[string]time.Time // hostnames, when handshakes had storage looked at
+	flying            int                  // orders
+	booked            map[string]int       // orders that are to be spent yet, by CA and account
+	looking           int                  // other steps, but
+	asking            int                  // OCSP responders
+	sorted            time.Time            // when all due work was last routed
 }
 
 // New returns a Scheduler that does nothing before Run.
@@ -104,6 +117,8 @@ func New(cfg Config) *Scheduler {
 	s := &Scheduler{
 		cfg: cfg, log: cfg.Logger, now: cfg.Now, patience: defaultPatience, ledger: newLedger(cfg.Store),
 		wake: make(chan struct{}, 1), known: make(chan struct{}), handshakes: make(chan struct{}, 8),
+		hooks: make(chan struct{}, maxHooks), revokedTold: map[string]bool{},
+		storing: make(chan struct{}, storedConcurrency), doubts: map[string]string{}, heardOf: map[string]time.Time{},
 		entries: map[string]*entry{}, lanes: map[string]*lane{}, booked: map[string]int{}, putOff: map[*entry]bool{}, freed: map[*entry]bool{}, parked: &lane{parked: true},
 	}
 	s.reach = newReach(cfg.Now, s.ledger)
@@ -121,6 +136,7 @@ func (s *Scheduler) SetIssuers(is *Issuers) {
 	s.mu.Lock()
 	s.gens = append(slices.DeleteFunc(s.gens, func(g *Issuers) bool { return g == is }), is)
 	is.scheduler.Store(s)
+	s.remount()
 	s.reroute()
 	s.mu.Unlock()
 	s.poke()
@@ -131,6 +147,7 @@ func (s *Scheduler) SetIssuers(is *Issuers) {
 func (s *Scheduler) DropIssuers(is *Issuers) {
 	s.mu.Lock()
 	s.gens = slices.DeleteFunc(s.gens, func(g *Issuers) bool { return g == is })
+	s.remount()
 	s.reroute()
 	s.mu.Unlock()
 	s.poke()
@@ -205,6 +222,9 @@ func (s *Scheduler) Run(ctx context.Context) error {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
+		if mount := s.auditDue(); mount != "" {
+			wg.Go(func() { s.audit(ctx, mount) })
+		}
 		for _, j := range s.dispatch(ctx) {
 			wg.Go(j)
 		}

@@ -73,6 +73,9 @@ func (is *Issuers) listen(cfg *certmagic.Config, log *zap.Logger) {
 		if event == eventCached {
 			is.recheck(ctx, cfg, data)
 		}
+		if event == eventRevoked && is.repeats(data) {
+			return nil
+		}
 		if next != nil && (event != eventHello || others(event)) {
 			if err := next(ctx, event, data); err != nil {
 				return err
@@ -83,6 +86,11 @@ func (is *Issuers) listen(cfg *certmagic.Config, log *zap.Logger) {
 		}
 		return nil
 	}
+}
+
+func (is *Issuers) repeats(data map[string]any) bool {
+	s := is.scheduler.Load()
+	return s != nil && s.repeats(data)
 }
 
 // serverName is what a handshake asks for. The type of the payload is not

@@ -3,6 +3,7 @@ package issuance
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"io/fs"
 
@@ -123,6 +124,7 @@ func (s *storage) read(ctx context.Context, hello *tls.ClientHelloInfo, p place)
 		if b, ok := splitBundle(raw); err == nil && ok && b.serial == known.serial {
 			return s.keep(ctx, hello, p, known.place, true, b)
 		}
+		s.heard(known, raw, err)
 		indexed = false
 	}
 	if own == HideOwn {
@@ -130,12 +132,42 @@ func (s *storage) read(ctx context.Context, hello *tls.ClientHelloInfo, p place)
 	}
 	raw, err := s.Storage.Load(ctx, p.key())
 	if err != nil {
+		if indexed {
+			s.heard(known, nil, err)
+		}
 		return nil, err
+	}
+	if !indexed {
+		s.heardBack(p.hostname())
 	}
 	if b, ok := splitBundle(raw); ok && (!indexed || b.serial == known.serial) {
 		return s.keep(ctx, hello, p, p, indexed, b)
 	}
+	if indexed {
+		s.heard(known, raw, nil)
+	}
 	return keyOf(raw), nil
+}
+
+// heard has the scheduler look for a certificate on record if what was read in its
+// place, or the error, says that it is not there. A key alone says nothing: the two
+// other files lie beside it.
+func (s *storage) heard(k known, raw []byte, err error) {
+	scheduler := s.issuers.scheduler.Load()
+	if scheduler == nil || err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return
+	}
+	if b, ok := splitBundle(raw); err == nil && (ok && b.serial == k.serial || !ok && isKey(raw)) {
+		return
+	}
+	scheduler.heard(k.hostname())
+}
+
+// heardBack has the scheduler look for one that was missed and is there.
+func (s *storage) heardBack(hostname string) {
+	if scheduler := s.issuers.scheduler.Load(); scheduler != nil && scheduler.missed(hostname) {
+		scheduler.heard(hostname)
+	}
 }
 
 // shown is what the records say of a name's certificate.

@@ -37,6 +37,7 @@ type world struct {
 	done   chan struct{}
 	change chan string
 	edge   Edge         // set before the first Want
+	log    *zap.Logger  // of the next start; nil: none
 	ahead  atomic.Int64 // of the scheduler's clock, in nanoseconds
 }
 
@@ -153,7 +154,7 @@ func (w *world) start() {
 	}
 	w.store = st
 	now := func() time.Time { return time.Now().Add(time.Duration(w.ahead.Load())) }
-	w.s = New(Config{Store: st, Now: now, Prober: w.dns, Challenges: w.zone, Edge: func() Edge { return w.edge }, OnChange: func(h string) {
+	w.s = New(Config{Store: st, Now: now, Logger: w.log, Prober: w.dns, Challenges: w.zone, Edge: func() Edge { return w.edge }, OnChange: func(h string) {
 		select {
 		case w.change <- h:
 		default:

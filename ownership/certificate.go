@@ -14,6 +14,7 @@ type certificate struct {
 	told     bool       // known for certain now
 	stored   bool       // there is one that counts for the record, expired or not
 	valid    bool       // and it is unexpired
+	gone     bool       // it counted, but storage does not have it any more
 	other    bool       // one is there that does not count, issued for another record
 	whose    Provenance // what the one there is to this record
 	notAfter time.Time  // of the one stored
@@ -32,7 +33,9 @@ func (e *evaluation) lookAtCertificate() {
 	case o.Outcome == CouldNotTell:
 		e.out.Certificate = e.prev.Certificate
 	case o.Outcome == Seen && !e.counts():
-		e.cert.told, e.cert.other = true, true
+		e.cert.told, e.cert.other = true, o.Gone.IsZero()
+	case o.Outcome == Seen && !o.Gone.IsZero():
+		e.cert.told, e.cert.gone = true, true
 	case o.Outcome == Seen:
 		e.cert.told = true
 		e.out.Certificate = &v1alpha3.CertificateStatus{
@@ -103,11 +106,11 @@ func (e *evaluation) decideTLS() {
 		if e.caa != nil && renewal == "" {
 			caa = e.caa.Message
 		}
-		e.set(kind, metav1.ConditionTrue, v1alpha3.ReasonCertificateIssued, e.certificateSentence(), revokedSentence(o), renewal, caa)
+		e.set(kind, metav1.ConditionTrue, v1alpha3.ReasonCertificateIssued, e.certificateSentence(), doubtSentence(o), revokedSentence(o), renewal, caa)
 		return
 	}
 	reason, message := e.tlsReason(o)
-	e.set(kind, metav1.ConditionFalse, reason, e.certificateSentence(), message)
+	e.set(kind, metav1.ConditionFalse, reason, e.certificateSentence(), doubtSentence(o), message)
 }
 
 // tlsReason says why there is no valid certificate. What the certificate
@@ -119,6 +122,8 @@ func (e *evaluation) tlsReason(o CertificateObservation) (reason, message string
 		return v1alpha3.ReasonIssuing, workSentence(o)
 	case e.caa != nil:
 		return v1alpha3.ReasonCAAForbidden, e.caa.Message
+	case !route && e.cert.gone:
+		return v1alpha3.ReasonCertificateError, e.waiting()
 	case !route && e.cert.stored:
 		return v1alpha3.ReasonCertificateExpired, e.waiting()
 	case !route:
@@ -135,6 +140,8 @@ func (e *evaluation) tlsReason(o CertificateObservation) (reason, message string
 		return v1alpha3.ReasonRateLimited, workSentence(o)
 	case o.Work == WorkFailed:
 		return v1alpha3.ReasonCertificateError, workSentence(o)
+	case o.Work == WorkNone && e.cert.gone:
+		return v1alpha3.ReasonCertificateError, workSentence(o)
 	case o.Work == WorkNone && e.cert.stored:
 		return v1alpha3.ReasonCertificateExpired, workSentence(o)
 	case o.Work == WorkNone && o.Message != "":
@@ -148,6 +155,8 @@ func (e *evaluation) tlsReason(o CertificateObservation) (reason, message string
 func (e *evaluation) certificateSentence() string {
 	c := e.out.Certificate
 	switch {
+	case e.cert.gone:
+		return goneSentence(e.obs.Certificate)
 	case e.cert.other && e.cert.whose == InheritedCertificate:
 		return "The certificate that is stored was issued for an earlier record of the same owner; it is used once one of this record's own DNS records is in place."
 	case e.cert.other:
@@ -162,6 +171,26 @@ func (e *evaluation) certificateSentence() string {
 		issuer = " by " + c.Issuer
 	}
 	return "A certificate" + issuer + " is ready, valid until " + stamp(c.NotAfter.Time) + "."
+}
+
+// goneSentence says which certificate is missed, where it was expected, and who
+// must act.
+func goneSentence(o CertificateObservation) string {
+	serial := ""
+	if o.SerialNumber != "" {
+		serial = " with the serial number " + words(o.SerialNumber)
+	}
+	return "The certificate" + serial + ", valid until " + stamp(o.NotAfter) + ", is gone since " + stamp(o.Gone) + " at the latest: " +
+		words(o.GoneFrom) + ". The operator looks whether the configuration names the storage that it was stored in, and whether that is mounted; " +
+		"it counts again once it is found there, and another is ordered in its place."
+}
+
+// doubtSentence says that storage could not be looked into.
+func doubtSentence(o CertificateObservation) string {
+	if o.Doubt == "" {
+		return ""
+	}
+	return "Whether storage has it now could not be told (" + words(o.Doubt) + "); what was known before holds."
 }
 
 // revokedSentence says that the certificate authority has taken a certificate

@@ -124,6 +124,14 @@ type CertificateObservation struct {
 	// RevocationReason the reason's name in RFC 5280, empty if it gave none.
 	Revoked          time.Time
 	RevocationReason string
+	// Gone is since when storage has been without that certificate, unexpired
+	// though it is; zero: it is not missed. GoneFrom says where it was looked for,
+	// in words of ours that name foreign things.
+	Gone     time.Time
+	GoneFrom string
+	// Doubt says why it could not be told lately whether storage still has it;
+	// empty: it could, or it was not looked at. What was known before holds.
+	Doubt string
 	// Work is what issuance is doing about a certificate now.
 	Work Work
 	// Message says more about Work: the CA's words, a place in the queue.

@@ -234,5 +234,5 @@ func (e *evaluation) decideRoutes() {
 	e.routed = e.tokenHolds && e.way() != nil
 	e.verdict.DNS01 = e.tokenHolds && e.delegation.ok() && e.obs.ACMEChallenge.Problem != ZoneBogus && !occupied(e.obs.ACMEChallenge)
 	e.verdict.HTTP01 = e.tokenHolds && e.binds(&e.traffic) && !wildcard && e.obs.Traffic.Problem != ZoneBogus
-	e.verdict.WantCertificate = e.verdict.DNS01 || e.verdict.HTTP01 || verified && e.cert.stored
+	e.verdict.WantCertificate = e.verdict.DNS01 || e.verdict.HTTP01 || verified && (e.cert.stored || e.cert.gone)
 }

@@ -1,0 +1,241 @@
+package issuance
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// This file compares the index with storage once for every storage that comes
+// into force, before anything is ordered with it: an operator who has configured
+// another one by mistake is to read so before the authorities feel it.
+
+const (
+	// auditMost bounds the certificates that are looked for before orders begin.
+	// Where the index has more, so many are taken at random; if any of them is
+	// missing, the others are looked for beside the orders.
+	auditMost = 10_000
+	// auditTimeout bounds how long orders wait for it.
+	auditTimeout = 30 * time.Second
+	// auditConcurrency bounds the looks under way.
+	auditConcurrency = 8
+)
+
+// many reports whether so many of those looked for are missing that another
+// storage is likelier than single files removed.
+func many(missing, looked int) bool {
+	return missing > 0 && (missing == looked || missing >= 10 && missing > looked/10)
+}
+
+// mountOf says what the storages are that certificates are read from; a change of
+// it has them compared with the index. s.mu must be held.
+func mountOf(cas []*ca) string {
+	var b strings.Builder
+	for _, c := range cas {
+		if c.cfg == nil {
+			continue // it has no storage
+		}
+		st := bare(c.storage())
+		fmt.Fprintf(&b, "%s %T %s", c.key, st, storageName(st))
+		if _, named := st.(fmt.Stringer); !named { // a module's configuration tells it from others
+			config, _ := json.Marshal(st) // an error: by its type
+			b.Write(config)
+		}
+		b.WriteByte('\n')
+	}
+	return b.String()
+}
+
+// remount has orders wait until the storages are compared with the index, if they
+// are not those that were. s.mu must be held.
+func (s *Scheduler) remount() {
+	s.mount = mountOf(s.cas())
+	s.auditing = s.mount != "" && s.mount != s.audited
+}
+
+// auditDue returns the storages to compare, and marks that it is being done;
+// empty: none.
+func (s *Scheduler) auditDue() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.auditing || s.auditor {
+		return ""
+	}
+	s.auditor = true
+	return s.mount
+}
+
+// audit compares the storages of mount with the index, and lets orders begin.
+func (s *Scheduler) audit(ctx context.Context, mount string) {
+	sample, recorded := s.sample(auditMost)
+	found := s.lookFor(ctx, sample, auditTimeout)
+	found.tell(s.log, recorded)
+	s.markMissing(ctx, found.news)
+	s.mu.Lock()
+	s.audited, s.auditor = mount, false
+	s.auditing = s.mount != s.audited
+	s.mu.Unlock()
+	s.poke()
+	if len(found.news) > 0 && recorded > len(sample) {
+		all, _ := s.sample(recorded)
+		s.markMissing(ctx, s.lookFor(ctx, all, 0).news)
+	}
+}
+
+// sample returns up to most hostnames that have a certificate, at random, and how
+// many there are.
+func (s *Scheduler) sample(most int) (names []string, recorded int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := 0
+	for hostname, e := range s.entries {
+		if n++; n%batch == 0 { // whoever waits for an Observe must not notice
+			s.mu.Unlock()
+			s.mu.Lock()
+		}
+		if !e.has() {
+			continue
+		}
+		recorded++
+		if len(names) < most {
+			names = append(names, hostname)
+		} else if i := rand.IntN(recorded); i < most {
+			names[i] = hostname
+		}
+	}
+	return names, recorded
+}
+
+// findings are what came of looking for certificates.
+type findings struct {
+	looked, missing int // those that storage told of, and those that are not there
+	unread          int // those that it could not tell of
+	example         *job
+	err             error // one of unread
+	news            []sighted
+}
+
+// sighted is where a certificate is, if not where it was.
+type sighted struct {
+	job   *job
+	where whereabouts
+}
+
+// lookFor looks for the certificates of hostnames, for so long at most; 0: as long
+// as it takes. A storage that answers nothing at all is soon left alone.
+func (s *Scheduler) lookFor(ctx context.Context, names []string, most time.Duration) *findings {
+	if most > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, most)
+		defer cancel()
+	}
+	var found findings
+	var mu sync.Mutex
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	work := make(chan string)
+	defer close(work)
+	for range auditConcurrency {
+		wg.Go(func() {
+			for hostname := range work {
+				j := s.glimpse(hostname)
+				if j == nil {
+					continue
+				}
+				where, err := s.ask(ctx, j)
+				mu.Lock()
+				found.add(j, where, err)
+				mu.Unlock()
+			}
+		})
+	}
+	for _, hostname := range names {
+		mu.Lock()
+		mute := found.looked == 0 && found.unread > 2*auditConcurrency
+		mu.Unlock()
+		if mute || ctx.Err() != nil {
+			break
+		}
+		work <- hostname
+	}
+	return &found
+}
+
+func (a *findings) add(j *job, where whereabouts, err error) {
+	if err != nil || where == unsure {
+		a.unread, a.err = a.unread+1, err
+		return
+	}
+	a.looked++
+	if where == missing {
+		a.missing++
+		if a.example == nil || j.hostname < a.example.hostname {
+			a.example = j
+		}
+	}
+	if gone := j.rec.gone(); where == replacement || gone != (where == missing) {
+		a.news = append(a.news, sighted{j, where})
+	}
+}
+
+// tell says in one line what is missing of so many on record.
+func (a *findings) tell(log *zap.Logger, recorded int) {
+	if a.unread > 0 && !errors.Is(a.err, context.Canceled) {
+		log.Error("storage could not tell of all certificates on record whether it has them; what was known holds", zap.Int("unread", a.unread),
+			zap.Int("looked_for", a.looked+a.unread), zap.Int("recorded", recorded), zap.Error(a.err))
+	}
+	if a.missing == 0 {
+		return
+	}
+	fields := []zap.Field{zap.Int("missing", a.missing), zap.Int("looked_for", a.looked), zap.Int("recorded", recorded),
+		zap.String("example", a.example.hostname), zap.String("expected", a.example.expected()), zap.String("ca", a.example.rec.CA)}
+	if c := a.example.home(); c == nil {
+		log.Error("certificates on record are of a certificate authority that is not configured any more, so that no handshake finds them, and others are ordered", fields...)
+		return
+	}
+	fields = append(fields, zap.String("storage", a.example.storageName()))
+	if many(a.missing, a.looked) {
+		log.Error("another storage? certificates on record are not in it, and others are ordered: "+
+			"if that is a mistake, configure the right one and reload, and they count again", fields...)
+		return
+	}
+	log.Warn("a few certificates on record are not in storage, and others are ordered", fields...)
+}
+
+// markMissing takes over what was found. It is kept in memory alone: a restart
+// finds it again, and a write for each would take longer than that.
+func (s *Scheduler) markMissing(ctx context.Context, news []sighted) {
+	for _, n := range news {
+		switch {
+		case ctx.Err() != nil:
+			return
+		case n.where != missing:
+			s.noteStored(ctx, n.job, n.where)
+		case s.mark(n.job):
+			s.cfg.OnChange(n.job.hostname)
+		}
+	}
+}
+
+// mark notes that a certificate is missing if it is still as it was glimpsed.
+func (s *Scheduler) mark(j *job) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e := s.entries[j.hostname]
+	if e == nil || e.flight != nil || e.serialNumber() != j.rec.Serial || e.gone() {
+		return false
+	}
+	rec, now := e.record(), s.now()
+	rec.miss(now)
+	e.set(e.want(), rec)
+	s.place(e, now)
+	s.stir(e)
+	return true
+}

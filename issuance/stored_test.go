@@ -1,0 +1,331 @@
+package issuance
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/caddyserver/certmagic"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
+
+	"github.com/apoxy-dev/caddy-apoxy/ownership"
+)
+
+// files is the directory that holds a hostname's certificate.
+func (w *world) files(hostname string) string {
+	return filepath.Join(w.dir, "storage", filepath.FromSlash(certmagic.StorageKeys.CertsSitePrefix(w.key(), hostname)))
+}
+
+// certified has a certificate obtained.
+func (w *world) certified(hostnames ...string) {
+	w.t.Helper()
+	for _, h := range hostnames {
+		w.dns.delegate(h)
+		w.s.Want(Want{Hostname: h, UID: "u1", DNS01: true})
+	}
+	for _, h := range hostnames {
+		w.until(h, "certified", seen)
+	}
+}
+
+// Each row is a way to lose what storage had; after any look the certificate is
+// told to be gone, and another one is in its place soon.
+func TestACertificateThatStorageLostIsMissedAndReplaced(t *testing.T) {
+	const host = "api.example.com"
+	for name, lose := range map[string]func(w *world) error{
+		"the files removed":     func(w *world) error { return os.RemoveAll(w.files(host)) },
+		"the key removed":       func(w *world) error { return os.Remove(filepath.Join(w.files(host), host+extKey)) },
+		"the volume not there":  func(w *world) error { return os.RemoveAll(filepath.Join(w.dir, "storage", "certificates")) },
+		"the storage not there": func(w *world) error { return os.RemoveAll(filepath.Join(w.dir, "storage")) },
+		"the files emptied": func(w *world) error {
+			return errors.Join(os.Truncate(filepath.Join(w.files(host), host+extKey), 0), os.Truncate(filepath.Join(w.files(host), host+extChain), 0))
+		},
+		"an expired backup restored": func(w *world) error {
+			m := makeCertificate(w.t, host, 7, 400*24*time.Hour)
+			return saveCertificate(w.t.Context(), w.magic.Storage, w.key(), host, m.key, m.chain, metadata{Provenance: &provenance{UID: "u1"}})
+		},
+	} {
+		for _, by := range []string{"look", "handshake"} {
+			t.Run(name+", "+by, func(t *testing.T) {
+				w := newWorld(t)
+				var down atomic.Bool
+				w.ca.inject = func(path string) *injected {
+					if path == "order" && down.Load() {
+						return &injected{status: 500}
+					}
+					return nil
+				}
+				w.certified(host)
+				first := w.s.Observe(host)
+				evict(w.magic, host)
+				down.Store(true)
+				if err := lose(w); err != nil {
+					t.Fatal(err)
+				}
+				if by == "look" {
+					w.s.Stored(t.Context(), host)
+				} else if _, err := shake(w.magic, host); err == nil {
+					t.Fatal("a handshake has a certificate")
+				}
+				o := w.until(host, "missed", func(o ownership.CertificateObservation) bool { return !o.Gone.IsZero() })
+				if key := placeOf(w.key(), host).key(); !strings.Contains(o.GoneFrom, key) || !strings.Contains(o.GoneFrom, filepath.Join(w.dir, "storage")) {
+					t.Errorf("it says that it is gone from %q", o.GoneFrom)
+				}
+				if o.SerialNumber != first.SerialNumber {
+					t.Errorf("of %s it says that %s is gone", first.SerialNumber, o.SerialNumber)
+				}
+				down.Store(false)
+				w.advance(10 * time.Minute) // what a CA that fails is left alone
+				w.s.Retry(host)
+				w.until(host, "replaced", func(o ownership.CertificateObservation) bool {
+					return o.Gone.IsZero() && o.SerialNumber != first.SerialNumber
+				})
+			})
+		}
+	}
+}
+
+// A certificate that comes back counts again, and nothing is ordered for it.
+func TestACertificateThatIsBackCountsAgain(t *testing.T) {
+	const host = "api.example.com"
+	for _, by := range []string{"look", "handshake", "retry"} {
+		t.Run(by, func(t *testing.T) {
+			w := newWorld(t)
+			w.certified(host)
+			first := w.s.Observe(host)
+			evict(w.magic, host)
+			w.s.Want(Want{Hostname: host, UID: "u1"}) // no way to another one
+			if err := os.Rename(w.files(host), w.files(host)+".away"); err != nil {
+				t.Fatal(err)
+			}
+			w.s.Stored(t.Context(), host)
+			w.until(host, "missed", func(o ownership.CertificateObservation) bool { return !o.Gone.IsZero() })
+			if err := os.Rename(w.files(host)+".away", w.files(host)); err != nil {
+				t.Fatal(err)
+			}
+			switch by {
+			case "look":
+				w.s.Stored(t.Context(), host)
+			case "handshake":
+				w.until(host, "found", func(o ownership.CertificateObservation) bool {
+					_, err := shake(w.magic, host)
+					return err == nil && o.Gone.IsZero()
+				})
+			case "retry":
+				w.s.Want(Want{Hostname: host, UID: "u1", DNS01: true})
+				w.s.Retry(host)
+			}
+			o := w.until(host, "found", func(o ownership.CertificateObservation) bool { return o.Gone.IsZero() })
+			if o.SerialNumber != first.SerialNumber || w.ca.placed() != 1 {
+				t.Errorf("%s took the place of %s, %d orders", o.SerialNumber, first.SerialNumber, w.ca.placed())
+			}
+			if !o.RenewalTime.After(time.Now()) {
+				t.Errorf("it is to be renewed at %v", o.RenewalTime)
+			}
+		})
+	}
+}
+
+// brittle is a storage that can fail.
+type brittle struct {
+	*certmagic.FileStorage
+	broken atomic.Bool
+}
+
+var errBroken = errors.New("input/output error")
+
+func (m *brittle) Load(ctx context.Context, key string) ([]byte, error) {
+	if m.broken.Load() {
+		return nil, errBroken
+	}
+	return m.FileStorage.Load(ctx, key)
+}
+
+func (m *brittle) Exists(ctx context.Context, key string) bool {
+	return !m.broken.Load() && m.FileStorage.Exists(ctx, key)
+}
+
+// Storage that fails loses nothing: the last state holds, and that is said.
+func TestStorageThatFailsHasLostNothing(t *testing.T) {
+	const host = "api.example.com"
+	w := newWorld(t)
+	w.certified(host)
+	w.halt()
+	m := &brittle{FileStorage: bare(w.magic.Storage).(*certmagic.FileStorage)}
+	w.magic.Storage = m
+	w.start()
+	w.certified(host)
+	m.broken.Store(true)
+	w.s.Stored(t.Context(), host)
+	o := w.s.Observe(host)
+	if !o.Gone.IsZero() || !strings.Contains(o.Doubt, "input/output error") {
+		t.Errorf("observed %+v", o)
+	}
+	if _, err := shake(w.magic, host); err == nil {
+		t.Error("a handshake has a certificate")
+	}
+	if o = w.s.Observe(host); !o.Gone.IsZero() || w.ca.placed() != 1 {
+		t.Errorf("after a handshake: %+v, %d orders", o, w.ca.placed())
+	}
+	m.broken.Store(false)
+	w.s.Stored(t.Context(), host)
+	if o = w.s.Observe(host); o.Doubt != "" || !o.Gone.IsZero() {
+		t.Errorf("after it was mended: %+v", o)
+	}
+}
+
+// A storage that keeps nothing costs a CA no order for every look.
+func TestLossesInARowAreMadeGoodEverMoreSlowly(t *testing.T) {
+	now := time.Unix(1_800_000_000, 0)
+	c := &ca{key: "ca"}
+	r := record{CA: "ca", UID: "u1", ARI: &ariRecord{ID: "x"}, NotAfter: now.Add(90 * 24 * time.Hour).Unix()}
+	w := Want{UID: "u1"}
+	for i, pause := range append(lossPauses[:], lossPauses[len(lossPauses)-1]) {
+		r.miss(now)
+		if got := unix(r.Renewal).Sub(now); got != pause {
+			t.Errorf("loss %d is made good after %v, want %v", i+1, got, pause)
+		}
+		if exempt := r.replaces(w, c) != ""; exempt != (i < freeLosses) {
+			t.Errorf("loss %d is exempt of limits: %v", i+1, exempt)
+		}
+		r.Loss = r.Loss.madeGood(now)
+		now = now.Add(lossMemory - time.Second)
+	}
+	r.Loss = r.Loss.madeGood(now.Add(2 * time.Second))
+	if r.Loss != nil {
+		t.Errorf("after a day it is still held against the storage: %+v", r.Loss)
+	}
+	r.Loss = &loss{Last: now.Unix(), Count: -1 << 60} // whatever the store says
+	r.miss(now)
+	r.Loss = &loss{Last: now.Unix(), Count: 1 << 60}
+	r.miss(now)
+}
+
+// What is gone is as pressing as what has expired, oldest first.
+func TestALossIsAsUrgentAsAnExpiry(t *testing.T) {
+	now := time.Unix(1_800_000_000, 0)
+	e := &entry{wanted: true}
+	r := record{CA: "ca", UID: "u1", NotBefore: now.Unix() - 1, NotAfter: now.Add(90 * 24 * time.Hour).Unix(), Renewal: now.Add(60 * 24 * time.Hour).Unix()}
+	e.set(Want{UID: "u1", DNS01: true}, r)
+	if u, _ := e.urgency(now); u != routine {
+		t.Errorf("urgency %d", u)
+	}
+	r.miss(now)
+	e.set(Want{UID: "u1", DNS01: true}, r)
+	if u, rank := e.urgency(now); u != urgent || rank != now.Unix() {
+		t.Errorf("urgency %d, rank %d", u, rank)
+	}
+	if st, at := e.next(now); st != stepOrder || at.After(now) {
+		t.Errorf("step %d at %v", st, at)
+	}
+}
+
+// A start with another storage says so once, and before anything is ordered.
+func TestAStartWithAnotherStorageSaysSoFirst(t *testing.T) {
+	var hosts []string
+	for i := range 12 {
+		hosts = append(hosts, fmt.Sprintf("h%02d.example.com", i))
+	}
+	for _, c := range []struct {
+		name  string
+		gone  int
+		level string
+		says  string
+	}{
+		{"all", 12, "error", "another storage?"},
+		{"most", 11, "error", "another storage?"},
+		{"a few", 3, "warn", "a few certificates"},
+		{"none", 0, "", ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w := newWorld(t)
+			w.certified(hosts...)
+			w.halt()
+			for _, h := range hosts[:c.gone] {
+				if err := os.RemoveAll(w.files(h)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			core, logs := observer.New(zap.WarnLevel)
+			w.log = zap.New(core)
+			var early atomic.Int32                      // orders before it was said
+			w.ca.inject = func(path string) *injected { // nothing runs
+				if path == "order" && logs.FilterMessageSnippet(c.says).Len() == 0 {
+					early.Add(1)
+				}
+				return nil
+			}
+			w.start()
+			for _, h := range hosts {
+				w.s.Want(Want{Hostname: h, UID: "u1", DNS01: true})
+			}
+			for _, h := range hosts[:c.gone] {
+				w.until(h, "replaced", func(o ownership.CertificateObservation) bool {
+					_, err := os.Stat(w.files(h))
+					return err == nil && o.Gone.IsZero() && o.Outcome == ownership.Seen
+				})
+			}
+			w.wait("the comparison", func() bool { w.s.mu.Lock(); defer w.s.mu.Unlock(); return !w.s.auditing }, func() string { return "" })
+			if c.gone == 0 {
+				if logs.Len() != 0 || w.ca.placed() != len(hosts) {
+					t.Errorf("logged %+v, %d orders", logs.All(), w.ca.placed())
+				}
+				return
+			}
+			said := logs.FilterMessageSnippet(c.says).All()
+			if len(said) != 1 || said[0].Level.String() != c.level {
+				t.Fatalf("logged %+v", logs.All())
+			}
+			m := said[0].ContextMap()
+			if m["missing"] != int64(c.gone) || m["recorded"] != int64(len(hosts)) || m["example"] != hosts[0] || !strings.Contains(fmt.Sprint(m["storage"]), w.dir) {
+				t.Errorf("it says %+v", m)
+			}
+			if n := early.Load(); n > 0 {
+				t.Errorf("%d orders came before it was said", n)
+			}
+			if got := w.ca.placed(); got != len(hosts)+c.gone {
+				t.Errorf("%d orders in all", got)
+			}
+		})
+	}
+}
+
+// Caddy does not look for certificates of a CA that is not configured any more:
+// they are as good as gone, and the present CA is asked.
+func TestTheCertificateOfACAThatLeftIsMissed(t *testing.T) {
+	const host = "api.example.com"
+	w := newWorld(t)
+	w.certified(host)
+	w.halt()
+	core, logs := observer.New(zap.WarnLevel)
+	w.log = zap.New(core)
+	w.start()
+	w.certified(host)
+	other := newTestCA(t)
+	other.validate = w.ca.validate
+	is, magic := &Issuers{}, newMagic(t, filepath.Join(w.dir, "storage"))
+	is.Set("other", Authority{Directory: other.directory(), Email: "ops@example.net"}, magic, nil)
+	w.s.SetIssuers(is)
+	w.wait("the other CA to be asked", func() bool { return other.placed() == 1 }, func() string { return fmt.Sprintf("%+v", w.s.Observe(host)) })
+	if n := logs.FilterMessageSnippet("not configured any more").Len(); n != 1 {
+		t.Errorf("it is told %d times: %+v", n, logs.All())
+	}
+}
+
+func TestManyIsATenthAndTenOrAll(t *testing.T) {
+	for _, c := range []struct {
+		missing, looked int
+		want            bool
+	}{{0, 0, false}, {0, 5, false}, {1, 1, true}, {3, 3, true}, {9, 20, false}, {10, 100, false}, {10, 99, true}, {11, 100, true}, {100, 10_000, false}} {
+		if got := many(c.missing, c.looked); got != c.want {
+			t.Errorf("%d of %d: %v", c.missing, c.looked, got)
+		}
+	}
+}

@@ -1,0 +1,111 @@
+package issuance
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+
+	"github.com/caddyserver/certmagic"
+)
+
+// whereabouts is where the certificate of a record is.
+type whereabouts uint8
+
+const (
+	unsure      whereabouts = iota // storage could not tell
+	there                          // in its place
+	replacement                    // in its place is another one that counts for the record
+	missing                        // there is none that a handshake could be shown
+)
+
+// whereabouts reads one file where all is well. An error: it cannot be told.
+func (j *job) whereabouts(ctx context.Context) (whereabouts, error) {
+	c := j.home()
+	if c == nil {
+		return missing, nil // Caddy looks for certificates of its issuers alone
+	}
+	st := bare(c.storage())
+	raw, err := st.Load(ctx, j.expected())
+	if b, ok := splitBundle(raw); err == nil && ok && b.serial == j.rec.Serial {
+		return there, nil
+	}
+	have, err := loadCertificate(ctx, st, j.rec.CA, j.hostname)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		if st.Exists(ctx, certmagic.StorageKeys.SitePrivateKey(j.rec.CA, j.hostname)+compromisedSuffix) {
+			return there, nil // certmagic has put its key away: it is revoked, which is seen to elsewhere
+		}
+		return missing, nil
+	case err != nil:
+		return unsure, err
+	case fmt.Sprintf("%x", have.leaf.SerialNumber) == j.rec.Serial:
+		return there, nil
+	case have.leaf.VerifyHostname(verifiable(j.hostname)) != nil || !j.s.now().Before(have.leaf.NotAfter):
+		return missing, nil
+	}
+	p := have.meta.Provenance
+	if p == nil {
+		return there, nil // somebody else's, such as Caddy's own issuer's, and as good
+	}
+	if (&record{UID: p.UID, Owner: p.Owner}).proves(j.want) {
+		return replacement, nil
+	}
+	return missing, nil
+}
+
+// home is the authority that the certificate is from, or one beside an issuer of
+// another kind, such as Caddy's own, that reads the same place; nil: none is
+// configured any more.
+func (j *job) home() *ca { return homeOf(j.cas, j.rec.CA) }
+
+func homeOf(cas []*ca, key string) *ca {
+	for _, c := range cas {
+		if c.key == key {
+			return c
+		}
+	}
+	for _, c := range cas {
+		if c.cfg != nil && slices.ContainsFunc(c.cfg.Issuers, func(i certmagic.Issuer) bool { return i.IssuerKey() == key }) {
+			return c
+		}
+	}
+	return nil
+}
+
+func (j *job) ratio() float64 {
+	if c := j.home(); c != nil {
+		return c.ratio
+	}
+	return 0
+}
+
+// expected is the file that a handshake reads first.
+func (j *job) expected() string { return placeOf(j.rec.CA, j.hostname).key() }
+
+func (j *job) storageName() string {
+	if c := j.home(); c != nil {
+		return storageName(c.storage())
+	}
+	return ""
+}
+
+// goneFrom says where a certificate was expected, and what was seen there. s.mu
+// must be held.
+func (s *Scheduler) goneFrom(hostname string, r *record) string {
+	key := placeOf(r.CA, hostname).key()
+	if c := homeOf(s.cas(), r.CA); c != nil {
+		return storageName(c.storage()) + " has no readable and unexpired certificate at " + key
+	}
+	return "it is of " + r.CA + ", for which no issuer is configured any more, so that Caddy does not look at " + key
+}
+
+// storageName is what a storage calls itself.
+func storageName(st certmagic.Storage) string {
+	st = bare(st)
+	if str, ok := st.(fmt.Stringer); ok {
+		return cut(str.String(), 150)
+	}
+	return fmt.Sprintf("%T", st)
+}

@@ -92,7 +92,7 @@ type App struct {
 	zone      dnsprovider.Config
 	settings  ownership.Settings
 	targets   target.Registry
-	reserved  reservations
+	reserved  atomic.Pointer[reservations]
 	resolver  *controller.Resolver
 	zonefiles []*dnsprovider.ZoneFile
 	ownZone   *dnsprovider.Zone
@@ -100,6 +100,9 @@ type App struct {
 
 	// privateNetworks are PrivateNetworks, read.
 	privateNetworks []netip.Prefix
+
+	// permits: this app's permission is asked about on-demand certificates.
+	permits atomic.Bool
 
 	// held is what outlives this configuration, from joining it to Cleanup.
 	held *runtime
@@ -201,7 +204,8 @@ func (a *App) Start() error {
 	if tlsApp, err := a.ctx.AppIfConfigured("tls"); err == nil {
 		a.tls.Store(tlsApp.(*caddytls.TLS))
 	}
-	a.reserved = reservedHosts(a.http.Load())
+	reserved := reservedHosts(a.http.Load())
+	a.reserved.Store(&reserved)
 	a.held.apps.Push(a)
 	if err := a.held.start(); err != nil {
 		return err
@@ -209,6 +213,7 @@ func (a *App) Start() error {
 	a.publish()
 	a.warnOfSweep()
 	a.warnOfNoAPI()
+	a.warnOfOwnSites()
 	for _, zf := range a.zonefiles {
 		go zf.Run(a.ctx)
 	}
@@ -281,8 +286,11 @@ func (a *App) Issuance() *issuance.Scheduler {
 // appFrom returns the app of the configuration that is being provisioned.
 func appFrom(ctx caddy.Context, who string) (*App, error) {
 	v, err := ctx.AppIfConfigured("apoxy")
-	if err != nil {
+	switch {
+	case errors.Is(err, caddy.ErrNotConfigured):
 		return nil, fmt.Errorf("%s needs the apoxy app: add the global option `apoxy { zone … }`: %w", who, err)
+	case err != nil:
+		return nil, err // of the app, which names what is wrong in it
 	}
 	return v.(*App), nil
 }

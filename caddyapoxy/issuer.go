@@ -33,6 +33,9 @@ type issuanceApp interface {
 	Issuance() *issuance.Scheduler
 	// Shows says whose certificate a handshake for a hostname is shown.
 	Shows(ctx context.Context, hostname string) issuance.Shown
+	// ServedBy names the site of the configuration that answers for a hostname by
+	// itself, if one does and no record has the hostname.
+	ServedBy(hostname string) (site string, yes bool)
 }
 
 // issuerGroup gathers the issuers of one configuration. The scheduler gets
@@ -250,7 +253,17 @@ func (iss *Issuer) Issue(ctx context.Context, csr *x509.CertificateRequest) (*ce
 	if s == nil {
 		return nil, certmagic.ErrNoRetry{Err: errors.New("issuer apoxy: the app apoxy is not running")}
 	}
+	for _, name := range csr.DNSNames {
+		if site, own := iss.group.app.ServedBy(canonical(name)); own {
+			return nil, certmagic.ErrNoRetry{Err: errOwnSite(name, site)}
+		}
+	}
 	return s.Issue(ctx, &iss.group.Issuers, iss, csr)
+}
+
+// errOwnSite refuses to order for a site's hostname, which can have no record.
+func errOwnSite(name, site string) error {
+	return fmt.Errorf("ordering a certificate for %.260q: %s of the configuration answers for it, and no DomainRecord can: give that site its own issuer, as with `tls { issuer acme }`", name, site)
 }
 
 // IssuerKey is where certificates and account lie in storage: the same place

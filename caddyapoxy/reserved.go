@@ -64,6 +64,25 @@ func (r reservations) by(hostname string) (string, bool) {
 	return "", false
 }
 
+// reservedBy is by of this configuration's sites; nothing before its Start.
+func (a *App) reservedBy(hostname string) (site string, yes bool) {
+	if r := a.reserved.Load(); r != nil {
+		site, yes = r.by(hostname)
+	}
+	return site, yes
+}
+
+// ServedBy names the site of this configuration that answers for a hostname by
+// itself, in words, unless a record has the hostname from before.
+func (a *App) ServedBy(hostname string) (site string, yes bool) {
+	if rt := a.rt.Load(); rt != nil {
+		if h, _ := rt.table.Match(hostname); h != nil {
+			return "", false
+		}
+	}
+	return a.reservedBy(hostname)
+}
+
 // covers is what Caddy's host matcher makes of a pattern.
 func (s site) covers(hostname string) bool {
 	if s.stars == 0 {

@@ -319,7 +319,7 @@ func (rt *runtime) targetHealth(ref v1alpha3.TargetKey) ownership.TargetObservat
 // reserved tells whether the configuration in force serves hostname itself.
 func (rt *runtime) reserved(hostname string) (by string, yes bool) {
 	if a := rt.apps.Current(); a != nil {
-		by, yes = a.reserved.by(hostname)
+		by, yes = a.reservedBy(hostname)
 	}
 	return by, yes
 }

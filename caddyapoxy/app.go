@@ -206,6 +206,11 @@ func (a *App) Start() error {
 	}
 	reserved := reservedHosts(a.http.Load())
 	a.reserved.Store(&reserved)
+	for _, h := range withoutRecords(a.http.Load()) {
+		for ref, t := range h.targets {
+			a.targets.Remove(ref, t)
+		}
+	}
 	a.held.apps.Push(a)
 	if err := a.held.start(); err != nil {
 		return err

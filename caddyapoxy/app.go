@@ -104,6 +104,9 @@ type App struct {
 	// permits: this app's permission is asked about on-demand certificates.
 	permits atomic.Bool
 
+	// caaWarned: of the zone's caa lines, once.
+	caaWarned atomic.Bool
+
 	// held is what outlives this configuration, from joining it to Cleanup.
 	held *runtime
 	// rt is held once it may be used; joined is closed then.
@@ -134,7 +137,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 	if _, err := dnsprovider.NewZone(zone, zoneNames{hosts.New()}, nil); err != nil {
 		return err // names the zone
 	}
-	if err := a.checkZones(repl); err != nil {
+	if err := a.provisionZones(repl); err != nil {
 		return err
 	}
 	if err := a.provisionSettings(repl); err != nil {
@@ -144,7 +147,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 		return err
 	}
 	for _, z := range a.ZoneFiles {
-		zf, err := dnsprovider.OpenZoneFile(canonical(repl.ReplaceAll(z.Zone, "")), repl.ReplaceAll(z.File, ""), a.logger.Named("zonefile"))
+		zf, err := dnsprovider.OpenZoneFile(canonical(z.Zone), z.File, a.logger.Named("zonefile"))
 		if err != nil {
 			return fmt.Errorf("zonefile %s: %w", z.Zone, err)
 		}

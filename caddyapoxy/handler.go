@@ -64,25 +64,38 @@ func (h *Handler) Provision(ctx caddy.Context) (err error) {
 		if err != nil {
 			return fmt.Errorf("gateway %s: %w", name, err)
 		}
-		h.add(v1alpha3.KindGateway, name, target.Gateway{Handler: mod.(caddyhttp.MiddlewareHandler)})
+		if err := h.add(v1alpha3.KindGateway, name, target.Gateway{Handler: mod.(caddyhttp.MiddlewareHandler)}); err != nil {
+			return err
+		}
 	}
 	for name, raw := range h.Proxies {
 		mod, err := ctx.LoadModuleByID("http.handlers.reverse_proxy", raw)
 		if err != nil {
 			return fmt.Errorf("proxy %s: %w", name, err)
 		}
-		h.add(v1alpha3.KindProxy, name, target.Proxy{Handler: mod.(*reverseproxy.Handler)})
+		if err := h.add(v1alpha3.KindProxy, name, target.Proxy{Handler: mod.(*reverseproxy.Handler)}); err != nil {
+			return err
+		}
 	}
 	return nil
 }
 
-func (h *Handler) add(kind, name string, t target.Target) {
+// add takes a target in, whose name may be a placeholder.
+func (h *Handler) add(kind, name string, t target.Target) error {
+	name, err := expand(caddy.NewReplacer(), "the name of a "+kind, name)
+	if err != nil {
+		return err
+	}
+	ref := target.Ref{Kind: kind, Name: name}
+	if _, twice := h.targets[ref]; twice {
+		return fmt.Errorf("there are two targets of the kind %s named %q", kind, name)
+	}
 	if h.targets == nil {
 		h.targets = map[target.Ref]target.Target{}
 	}
-	ref := target.Ref{Kind: kind, Name: name}
 	h.targets[ref] = t
 	h.app.targets.Add(ref, t)
+	return nil
 }
 
 // errNoSuchTarget refuses kinds that the contract names and this version lacks.

@@ -25,7 +25,9 @@ func (does) Health() target.Health                                              
 func newTestHandler(hostnames int, definitions ...target.Target) *Handler {
 	h := &Handler{app: &App{joined: make(chan struct{})}}
 	for _, d := range definitions {
-		h.add(v1alpha3.KindGateway, "default", d)
+		if err := h.add(v1alpha3.KindGateway, "default", d); err != nil {
+			panic(err)
+		}
 	}
 	rt := &runtime{table: hosts.New()}
 	for i := range hostnames {

@@ -81,6 +81,9 @@ func (g *issuerGroup) Handle(context.Context, caddy.Event) error {
 	if s != nil && g.users > 0 {
 		g.scheduler = s
 		s.SetIssuers(&g.Issuers)
+		if a, ok := g.app.(interface{ warnOfCAA(identities []string) }); ok {
+			a.warnOfCAA(s.CAAIdentities())
+		}
 	}
 	return nil
 }
@@ -144,6 +147,9 @@ func (iss *Issuer) Provision(ctx caddy.Context) error {
 	if iss.OrderBudget < 0 || iss.OrderBudgetPer < 0 {
 		return fmt.Errorf("issuer apoxy: order_budget %d %s must not be negative", iss.OrderBudget, time.Duration(iss.OrderBudgetPer))
 	}
+	if err := iss.expand(caddy.NewReplacer()); err != nil {
+		return err
+	}
 	proxy, err := iss.networkProxy(ctx)
 	if err != nil {
 		return err
@@ -172,6 +178,21 @@ func (iss *Issuer) Provision(ctx caddy.Context) error {
 		return fmt.Errorf("issuer apoxy: %w", err)
 	}
 	return nil
+}
+
+// expand replaces placeholders where the embedded issuer does not.
+func (iss *Issuer) expand(repl *caddy.Replacer) (err error) {
+	if iss.Profile, err = expand(repl, "issuer apoxy: profile", iss.Profile); err != nil {
+		return err
+	}
+	if iss.TrustedRootsPKI, err = expand(repl, "issuer apoxy: trusted_roots_pki", iss.TrustedRootsPKI); err != nil {
+		return err
+	}
+	if p := iss.PreferredChains; p != nil {
+		err = errors.Join(expandAll(repl, "issuer apoxy: root_common_name", p.RootCommonName),
+			expandAll(repl, "issuer apoxy: any_common_name", p.AnyCommonName))
+	}
+	return errors.Join(err, expandAll(repl, "issuer apoxy: trusted_roots", iss.TrustedRootsPEMFiles))
 }
 
 // networkProxy loads the forward proxy, nil for none, and leaves its

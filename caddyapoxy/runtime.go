@@ -246,6 +246,7 @@ func (rt *runtime) settings() ownership.Settings {
 	s := a.settings
 	s.Zone = rt.edgeZone(a)
 	s.CAIssuers = rt.scheduler.CAAIdentities()
+	a.warnOfCAA(s.CAIssuers) // some CAs tell their names with the first order only
 	return s
 }
 

@@ -43,7 +43,10 @@ func (b *BoltStore) Provision(caddy.Context) error {
 	if path == "" {
 		path = filepath.Join(caddy.AppDataDir(), "apoxy.db")
 	}
-	path = caddy.NewReplacer().ReplaceAll(path, "")
+	path, err := expand(caddy.NewReplacer(), "store bolt", path)
+	if err != nil {
+		return err
+	}
 	abs, err := filepath.Abs(path)
 	if err != nil {
 		return fmt.Errorf("making the bolt store's path %q absolute: %w", path, err)

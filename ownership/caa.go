@@ -16,6 +16,26 @@ const criticalFlag = 0x80
 // add. It returns nil where one is allowed and where nothing could be told.
 // Parameters of RFC 8657 are left to issuance, which knows its account.
 func DiagnoseCAA(hostname string, o CAAObservation, issuers []string) *v1alpha3.DNSProblem {
+	return diagnoseCAA(hostname, o, issuers, customerActs)
+}
+
+// Who mends CAA records: those of names inside the zone and of the edge, which a
+// customer's CNAME leads to, are the operator's.
+const (
+	customerActs = "The customer"
+	operatorActs = "The operator of this server"
+)
+
+// whoMends is who runs the zone that has the CAA records of domain.
+func whoMends(domain string, zone Zone) string {
+	domain = strings.ToLower(strings.TrimSuffix(domain, "."))
+	if domain != "" && (domain == zone.Name || domain == zone.EdgeHost) || zone.Name != "" && strings.HasSuffix(domain, "."+zone.Name) {
+		return operatorActs
+	}
+	return customerActs
+}
+
+func diagnoseCAA(hostname string, o CAAObservation, issuers []string, who string) *v1alpha3.DNSProblem {
 	if o.Outcome != Seen || len(issuers) == 0 {
 		return nil
 	}
@@ -27,7 +47,7 @@ func DiagnoseCAA(hostname string, o CAAObservation, issuers []string) *v1alpha3.
 	for _, r := range o.Records {
 		if r.Flag&criticalFlag != 0 && !knownTag(r.Tag) {
 			return problem(ProblemCAAForbids, "A CAA record at %s is critical and of a kind that certificate authorities do not know (%s), "+
-				"so none may issue. The customer removes it.", quote(domain), quote(r.Tag))
+				"so none may issue. "+who+" removes it.", quote(domain), quote(r.Tag))
 		}
 	}
 	values, tag := allowed(o.Records, "issue"), "issue"
@@ -49,7 +69,7 @@ func DiagnoseCAA(hostname string, o CAAObservation, issuers []string) *v1alpha3.
 	if len(named) > 0 {
 		found = "allow only " + quoteAll(named)
 	}
-	return problem(ProblemCAAForbids, "The CAA records at %s %s. %s", quote(domain), found, caaLine(domain, tag, issuers))
+	return problem(ProblemCAAForbids, "The CAA records at %s %s. %s", quote(domain), found, caaLine(domain, tag, issuers, who))
 }
 
 // allowed lists the issuer domain names that a tag's properties give.
@@ -73,19 +93,22 @@ func knownTag(tag string) bool {
 	return false
 }
 
-// caaLine is the line that the customer adds, one for each issuer.
-func caaLine(domain, tag string, issuers []string) string {
+// caaLine is the line that who has the zone adds, one for each issuer.
+func caaLine(domain, tag string, issuers []string, who string) string {
 	if len(issuers) == 0 {
 		return ""
 	}
 	if !plain(domain) {
-		return "The customer adds there a CAA " + tag + " record for " + quoteAll(issuers) + "."
+		return who + " adds there a CAA " + tag + " record for " + quoteAll(issuers) + "."
 	}
 	lines := make([]string, 0, maxListed)
 	for _, issuer := range issuers[:min(len(issuers), maxListed)] {
 		lines = append(lines, absolute(domain)+" CAA 0 "+tag+" "+strconv.Quote(issuer))
 	}
-	return "The customer adds: " + strings.Join(lines, " or ")
+	if who == operatorActs {
+		return who + " adds a line to `caa` in the zone's options, or takes the lines out: " + strings.Join(lines, " or ")
+	}
+	return who + " adds: " + strings.Join(lines, " or ")
 }
 
 // caaMend is the line for a refusal of which only the hostname is known.
@@ -94,7 +117,7 @@ func caaMend(hostname, domain string, issuers []string) string {
 	if strings.HasPrefix(hostname, "*.") {
 		tag, domain = "issuewild", strings.TrimPrefix(domain, "*.")
 	}
-	return caaLine(domain, tag, issuers)
+	return caaLine(domain, tag, issuers, customerActs)
 }
 
 // plain reports whether a name can stand in a message without quotes.
@@ -110,7 +133,7 @@ func (e *evaluation) lookAtCAA() {
 	if !e.tls {
 		return
 	}
-	e.caa = DiagnoseCAA(e.r.Spec.Name, e.obs.CAA, e.settings.CAIssuers)
+	e.caa = diagnoseCAA(e.r.Spec.Name, e.obs.CAA, e.settings.CAIssuers, whoMends(e.obs.CAA.Domain, e.settings.Zone))
 	if e.obs.CAA.Outcome == CouldNotTell {
 		e.caa = e.heldCAA()
 	}

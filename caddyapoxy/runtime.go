@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -40,6 +41,7 @@ const healthInterval = time.Second
 // scheduler and API.
 type runtime struct {
 	key    string
+	file   os.FileInfo // that was opened; nil for an engine without one
 	logger *zap.Logger
 	// apps are the configurations in force, the newest current.
 	apps generations[App]
@@ -82,6 +84,7 @@ func openRuntime(s StoreModule, logger *zap.Logger) (*runtime, error) {
 		if err != nil {
 			return nil, err
 		}
+		rt.file = fileOf(s)
 		opened.Store(rt)
 		return rt, nil
 	})

@@ -97,8 +97,11 @@ func runtimeInForce(ctx context.Context) (*runtime, error) {
 		return nil, errors.New("the first configuration is not in force yet: Caddy is starting")
 	}
 	v, err := active.AppIfConfigured("apoxy")
-	if err != nil {
+	switch {
+	case errors.Is(err, caddy.ErrNotConfigured):
 		return nil, errors.New("the running configuration has no apoxy app: add the global option `apoxy { zone … }`")
+	case err != nil:
+		return nil, fmt.Errorf("the running configuration: %w", err)
 	}
 	return v.(*App).runtime(ctx)
 }

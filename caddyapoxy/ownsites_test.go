@@ -8,8 +8,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-
-	"github.com/caddyserver/certmagic"
 )
 
 const wildcardSite = `*.example.org {
@@ -92,7 +90,7 @@ func TestIssuingForAnOwnSiteSaysToGiveItAnIssuer(t *testing.T) {
 	if err := load(t, readmeCaddyfile(t, w, https, "cert_issuer apoxy", "own.example.org {\n}\n")); err != nil {
 		t.Fatal(err)
 	}
-	issuer := policyFor(t, "own.example.org").Issuers[0].(certmagic.Issuer)
+	issuer := policyFor(t, "own.example.org").Issuers[0]
 	for name, want := range map[string]string{
 		"own.example.org":    "the site own.example.org of the configuration answers for it, and no DomainRecord can: give that site its own issuer",
 		"shop.customer.test": "create a DomainRecord",

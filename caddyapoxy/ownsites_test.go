@@ -90,6 +90,9 @@ func TestIssuingForAnOwnSiteSaysToGiveItAnIssuer(t *testing.T) {
 	if err := load(t, readmeCaddyfile(t, w, https, "cert_issuer apoxy", "own.example.org {\n}\n")); err != nil {
 		t.Fatal(err)
 	}
+	if _, err := running(t).held.scheduler.Indexed(t.Context()); err != nil { // it is read by then
+		t.Fatal(err)
+	}
 	issuer := policyFor(t, "own.example.org").Issuers[0]
 	for name, want := range map[string]string{
 		"own.example.org":    "the site own.example.org of the configuration answers for it, and no DomainRecord can: give that site its own issuer",

@@ -35,19 +35,20 @@ func (AdminAPI) CaddyModule() caddy.ModuleInfo {
 // them on the next configuration's endpoint.
 func (a *AdminAPI) Provision(ctx caddy.Context) error {
 	a.ctx = ctx
-	endpoints.Store(ctx.Context, struct{}{})
-	context.AfterFunc(ctx, func() { endpoints.Delete(ctx.Context) })
+	endpoints.Store(ctx.Done(), struct{}{})
+	context.AfterFunc(ctx, func() { endpoints.Delete(ctx.Done()) })
 	return nil
 }
 
-// endpoints has the contexts of the configurations that listen for the API, a
-// local one or a remote one.
+// endpoints has the configurations that listen for the API, on a local endpoint or
+// a remote one, by the end of their contexts: an app that a handler asks for is given
+// a context of that handler's server, which ends as the configuration's does.
 var endpoints sync.Map
 
 // warnOfNoAPI says that a configuration has turned the API off, most likely for
 // another reason: `admin off` stands in many recipes.
 func (a *App) warnOfNoAPI() {
-	if _, ok := endpoints.Load(a.ctx.Context); !ok {
+	if _, ok := endpoints.Load(a.ctx.Done()); !ok {
 		a.logger.Warn("the admin endpoint is off (`admin off`), and with it the API and the command line: no record can be created or changed; " +
 			"take that line out, or have it listen on a socket, as with `admin unix//run/caddy/admin.sock`")
 	}
@@ -97,8 +98,11 @@ func runtimeInForce(ctx context.Context) (*runtime, error) {
 		return nil, errors.New("the first configuration is not in force yet: Caddy is starting")
 	}
 	v, err := active.AppIfConfigured("apoxy")
-	if err != nil {
+	switch {
+	case errors.Is(err, caddy.ErrNotConfigured):
 		return nil, errors.New("the running configuration has no apoxy app: add the global option `apoxy { zone … }`")
+	case err != nil:
+		return nil, fmt.Errorf("the running configuration: %w", err)
 	}
 	return v.(*App).runtime(ctx)
 }

@@ -92,7 +92,7 @@ type App struct {
 	zone      dnsprovider.Config
 	settings  ownership.Settings
 	targets   target.Registry
-	reserved  reservations
+	reserved  atomic.Pointer[reservations]
 	resolver  *controller.Resolver
 	zonefiles []*dnsprovider.ZoneFile
 	ownZone   *dnsprovider.Zone
@@ -103,6 +103,12 @@ type App struct {
 
 	// edgeCheck is what Zone.EdgeCheck says.
 	edgeCheck edgeCheck
+
+	// permits: this app's permission is asked about on-demand certificates.
+	permits atomic.Bool
+
+	// caaWarned: of the zone's caa lines, once.
+	caaWarned atomic.Bool
 
 	// held is what outlives this configuration, from joining it to Cleanup.
 	held *runtime
@@ -137,7 +143,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 	if _, err := dnsprovider.NewZone(zone, zoneNames{hosts.New()}, nil); err != nil {
 		return err // names the zone
 	}
-	if err := a.checkZones(repl); err != nil {
+	if err := a.provisionZones(repl); err != nil {
 		return err
 	}
 	if err := a.provisionSettings(repl); err != nil {
@@ -147,7 +153,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 		return err
 	}
 	for _, z := range a.ZoneFiles {
-		zf, err := dnsprovider.OpenZoneFile(canonical(repl.ReplaceAll(z.Zone, "")), repl.ReplaceAll(z.File, ""), a.logger.Named("zonefile"))
+		zf, err := dnsprovider.OpenZoneFile(canonical(z.Zone), z.File, a.logger.Named("zonefile"))
 		if err != nil {
 			return fmt.Errorf("zonefile %s: %w", z.Zone, err)
 		}
@@ -208,7 +214,13 @@ func (a *App) Start() error {
 	if tlsApp, err := a.ctx.AppIfConfigured("tls"); err == nil {
 		a.tls.Store(tlsApp.(*caddytls.TLS))
 	}
-	a.reserved = reservedHosts(a.http.Load())
+	reserved := reservedHosts(a.http.Load())
+	a.reserved.Store(&reserved)
+	for _, h := range withoutRecords(a.http.Load()) {
+		for ref, t := range h.targets {
+			a.targets.Remove(ref, t)
+		}
+	}
 	a.held.apps.Push(a)
 	if err := a.held.start(); err != nil {
 		return err
@@ -216,6 +228,7 @@ func (a *App) Start() error {
 	a.publish()
 	a.warnOfSweep()
 	a.warnOfNoAPI()
+	a.warnOfOwnSites()
 	for _, zf := range a.zonefiles {
 		go zf.Run(a.ctx)
 	}
@@ -288,8 +301,11 @@ func (a *App) Issuance() *issuance.Scheduler {
 // appFrom returns the app of the configuration that is being provisioned.
 func appFrom(ctx caddy.Context, who string) (*App, error) {
 	v, err := ctx.AppIfConfigured("apoxy")
-	if err != nil {
+	switch {
+	case errors.Is(err, caddy.ErrNotConfigured):
 		return nil, fmt.Errorf("%s needs the apoxy app: add the global option `apoxy { zone … }`: %w", who, err)
+	case err != nil:
+		return nil, err // of the app, which names what is wrong in it
 	}
 	return v.(*App), nil
 }

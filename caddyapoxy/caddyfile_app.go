@@ -1,7 +1,6 @@
 package caddyapoxy
 
 import (
-	"encoding/json"
 	"errors"
 	"net"
 	"net/netip"
@@ -99,7 +98,7 @@ func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		if err != nil {
 			return err
 		}
-		if err := errors.Join(a.checkZones(caddy.NewEmptyReplacer()), a.checkDurations()); err != nil {
+		if err := errors.Join(a.checkZones(), a.checkDurations()); err != nil {
 			return d.WrapErr(err)
 		}
 	}
@@ -144,6 +143,9 @@ func (a *App) parseZone(d *caddyfile.Dispenser) error {
 			err = parseDuration(d, &z.NegativeTTL)
 		case "caa":
 			args := d.RemainingArgs()
+			if len(args) == 1 && args[0] == "auto" {
+				return d.Err("caa: `caa auto` is not part of this version: give the lines, such as `caa 0 issue \"letsencrypt.org\"`")
+			}
 			if len(args) != 3 {
 				return d.Err("caa: expected flag, tag and value, such as `caa 0 issue \"letsencrypt.org\"`")
 			}
@@ -200,11 +202,6 @@ func (z Zone) checkSoFar() error {
 		return err
 	}
 	return nil
-}
-
-func (z *Zone) hasPlaceholders() bool {
-	b, _ := json.Marshal(z)
-	return strings.Contains(string(b), "{env.") || strings.Contains(string(b), "{file.")
 }
 
 func (a *App) parseStore(d *caddyfile.Dispenser) error {
@@ -267,8 +264,6 @@ func parseLimit(d *caddyfile.Dispenser, to *caddy.Duration) error {
 	}
 	return parseDuration(d, to)
 }
-
-func isPlaceholder(s string) bool { return strings.HasPrefix(s, "{") && strings.HasSuffix(s, "}") }
 
 func isAddress(s string) bool {
 	_, err := netip.ParseAddr(s)

@@ -113,7 +113,7 @@ func verify(cmd *cobra.Command, s StoreModule) (faults int64, err error) {
 		if online, sum, err = verifyOnline(cmd.Context(), client, base, tell); err != nil {
 			return faults, err
 		}
-		if locked && online != name {
+		if locked && !sameStore(online, name) {
 			return faults, fmt.Errorf("%s is in use by another process, and not by the Caddy at %s, which has %s: stop that process, or give its --address", name, base, online)
 		}
 		name = online

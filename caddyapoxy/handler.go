@@ -24,7 +24,8 @@ func init() {
 // Handler admits requests for hostnames whose records are OwnershipVerified
 // and serves each from its record's target. All others are refused: 421 for a
 // hostname that is unknown or not verified, or is not the one of the TLS
-// handshake; 503 for a target that the configuration lacks.
+// handshake; 503 for a target that this handler does not define. Another site's
+// definition of that name is that site's alone, be it another or an internal one.
 type Handler struct {
 	// Targets made of any handlers, by name; each value is what the
 	// subroute handler takes.
@@ -40,7 +41,8 @@ type Handler struct {
 	// Not part of this version: a configuration that has one is refused.
 	EdgeFunctions map[string]json.RawMessage `json:"edgefunctions,omitempty"`
 
-	app *App
+	app     *App
+	targets map[target.Ref]target.Target
 }
 
 // CaddyModule returns the Caddy module information.
@@ -48,7 +50,8 @@ func (Handler) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{ID: "http.handlers.apoxy", New: func() caddy.Module { return new(Handler) }}
 }
 
-// Provision loads the targets and makes them known to the app.
+// Provision loads the targets and makes them known to the app, which tells records
+// of their health.
 func (h *Handler) Provision(ctx caddy.Context) (err error) {
 	if len(h.Tunnels) > 0 || len(h.EdgeFunctions) > 0 {
 		return errNoSuchTarget
@@ -61,15 +64,37 @@ func (h *Handler) Provision(ctx caddy.Context) (err error) {
 		if err != nil {
 			return fmt.Errorf("gateway %s: %w", name, err)
 		}
-		h.app.targets.Add(target.Ref{Kind: v1alpha3.KindGateway, Name: name}, target.Gateway{Handler: mod.(caddyhttp.MiddlewareHandler)})
+		if err := h.add(v1alpha3.KindGateway, name, target.Gateway{Handler: mod.(caddyhttp.MiddlewareHandler)}); err != nil {
+			return err
+		}
 	}
 	for name, raw := range h.Proxies {
 		mod, err := ctx.LoadModuleByID("http.handlers.reverse_proxy", raw)
 		if err != nil {
 			return fmt.Errorf("proxy %s: %w", name, err)
 		}
-		h.app.targets.Add(target.Ref{Kind: v1alpha3.KindProxy, Name: name}, target.Proxy{Handler: mod.(*reverseproxy.Handler)})
+		if err := h.add(v1alpha3.KindProxy, name, target.Proxy{Handler: mod.(*reverseproxy.Handler)}); err != nil {
+			return err
+		}
 	}
+	return nil
+}
+
+// add takes a target in, whose name may be a placeholder.
+func (h *Handler) add(kind, name string, t target.Target) error {
+	name, err := expand(caddy.NewReplacer(), "the name of a "+kind, name)
+	if err != nil {
+		return err
+	}
+	ref := target.Ref{Kind: kind, Name: name}
+	if _, twice := h.targets[ref]; twice {
+		return fmt.Errorf("there are two targets of the kind %s named %q", kind, name)
+	}
+	if h.targets == nil {
+		h.targets = map[target.Ref]target.Target{}
+	}
+	h.targets[ref] = t
+	h.app.targets.Add(ref, t)
 	return nil
 }
 
@@ -109,11 +134,11 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		requests.count(host, d)
 		return caddyhttp.Error(d.status(), errors.New(d.why()))
 	}
-	t, ok := h.app.targets.Get(target.Ref{Kind: host.Target.Kind, Name: host.Target.Name})
+	t, ok := h.targets[target.Ref{Kind: host.Target.Kind, Name: host.Target.Name}]
 	if !ok {
 		requests.count(host, noTarget)
 		w.Header().Set("Retry-After", "30")
-		return caddyhttp.Error(noTarget.status(), fmt.Errorf("record %s: %s %q is not in the configuration", host.Name, host.Target.Kind, host.Target.Name))
+		return caddyhttp.Error(noTarget.status(), fmt.Errorf("record %s: this site defines no %s %q: add it to the site's apoxy block", host.Name, host.Target.Kind, host.Target.Name))
 	}
 	return serveCounted(t, host, w, r, next)
 }

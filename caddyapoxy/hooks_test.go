@@ -62,9 +62,11 @@ func heardOf(hostname string) (out []string) {
 // allSet is a world in which every challenge can succeed.
 type allSet struct{}
 
-func (allSet) Delegated(context.Context, string) (bool, error)     { return true, nil }
-func (allSet) Arrives(context.Context, string) (bool, error)       { return true, nil }
-func (allSet) CAA(context.Context, string) ([]issuance.CAA, error) { return nil, nil }
+func (allSet) Delegated(context.Context, string) (bool, error) { return true, nil }
+func (allSet) Arrives(context.Context, string) (bool, error)   { return true, nil }
+func (allSet) CAA(context.Context, string) (ownership.CAAObservation, error) {
+	return ownership.CAAObservation{}, nil
+}
 
 // What people have hooked to Caddy's own events hears of what the scheduler does,
 // from the tls app as of Caddy, and may abort; after a reload too.

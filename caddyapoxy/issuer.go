@@ -22,6 +22,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/apoxy-dev/caddy-apoxy/issuance"
+	"github.com/apoxy-dev/caddy-apoxy/ownership"
 )
 
 func init() { caddy.RegisterModule(new(Issuer)) }
@@ -33,6 +34,9 @@ type issuanceApp interface {
 	Issuance() *issuance.Scheduler
 	// Shows says whose certificate a handshake for a hostname is shown.
 	Shows(ctx context.Context, hostname string) issuance.Shown
+	// ServedBy names the site of the configuration that answers for a hostname by
+	// itself, if one does and no record has the hostname.
+	ServedBy(hostname string) (site string, yes bool)
 }
 
 // issuerGroup gathers the issuers of one configuration. The scheduler gets
@@ -78,6 +82,11 @@ func (g *issuerGroup) Handle(context.Context, caddy.Event) error {
 	if s != nil && g.users > 0 {
 		g.scheduler = s
 		s.SetIssuers(&g.Issuers)
+		if a, ok := g.app.(interface {
+			warnOfCAA(issuers []ownership.Issuer)
+		}); ok {
+			a.warnOfCAA(s.CAAIssuers())
+		}
 	}
 	return nil
 }
@@ -141,6 +150,9 @@ func (iss *Issuer) Provision(ctx caddy.Context) error {
 	if iss.OrderBudget < 0 || iss.OrderBudgetPer < 0 {
 		return fmt.Errorf("issuer apoxy: order_budget %d %s must not be negative", iss.OrderBudget, time.Duration(iss.OrderBudgetPer))
 	}
+	if err := iss.expand(caddy.NewReplacer()); err != nil {
+		return err
+	}
 	proxy, err := iss.networkProxy(ctx)
 	if err != nil {
 		return err
@@ -169,6 +181,21 @@ func (iss *Issuer) Provision(ctx caddy.Context) error {
 		return fmt.Errorf("issuer apoxy: %w", err)
 	}
 	return nil
+}
+
+// expand replaces placeholders where the embedded issuer does not.
+func (iss *Issuer) expand(repl *caddy.Replacer) (err error) {
+	if iss.Profile, err = expand(repl, "issuer apoxy: profile", iss.Profile); err != nil {
+		return err
+	}
+	if iss.TrustedRootsPKI, err = expand(repl, "issuer apoxy: trusted_roots_pki", iss.TrustedRootsPKI); err != nil {
+		return err
+	}
+	if p := iss.PreferredChains; p != nil {
+		err = errors.Join(expandAll(repl, "issuer apoxy: root_common_name", p.RootCommonName),
+			expandAll(repl, "issuer apoxy: any_common_name", p.AnyCommonName))
+	}
+	return errors.Join(err, expandAll(repl, "issuer apoxy: trusted_roots", iss.TrustedRootsPEMFiles))
 }
 
 // networkProxy loads the forward proxy, nil for none, and leaves its
@@ -250,7 +277,17 @@ func (iss *Issuer) Issue(ctx context.Context, csr *x509.CertificateRequest) (*ce
 	if s == nil {
 		return nil, certmagic.ErrNoRetry{Err: errors.New("issuer apoxy: the app apoxy is not running")}
 	}
+	for _, name := range csr.DNSNames {
+		if site, own := iss.group.app.ServedBy(canonical(name)); own {
+			return nil, certmagic.ErrNoRetry{Err: errOwnSite(name, site)}
+		}
+	}
 	return s.Issue(ctx, &iss.group.Issuers, iss, csr)
+}
+
+// errOwnSite refuses to order for a site's hostname, which can have no record.
+func errOwnSite(name, site string) error {
+	return fmt.Errorf("ordering a certificate for %.260q: %s of the configuration answers for it, and no DomainRecord can: give that site its own issuer, as with `tls { issuer acme }`", name, site)
 }
 
 // IssuerKey is where certificates and account lie in storage: the same place

@@ -58,6 +58,8 @@ func (a *fakeIssuanceApp) Issuance() *issuance.Scheduler { return a.s }
 
 func (a *fakeIssuanceApp) Shows(context.Context, string) issuance.Shown { return issuance.ShowAny }
 
+func (a *fakeIssuanceApp) ServedBy(string) (string, bool) { return "", false }
+
 // A configuration's issuers take over when it has started, and give back when
 // it is cleaned up; one that never started changes nothing.
 func TestIssuerGroupsFollowConfigurations(t *testing.T) {

@@ -35,7 +35,7 @@ func TestWrongJSONIsRefused(t *testing.T) {
 		{"a zone file inside the zone", "", `,"zone_files":[{"zone":"a.cname.example.net","file":"a.zone"}]`, []string{"zonefile a.cname.example.net", "outside cname.example.net"}},
 		{"a network that is none", "", `,"private_networks":["10.0.0.0/8","lan"]`, []string{"private_networks", `"lan"`, "a network such as 10.0.0.0/8"}},
 		{"a network with bits behind the prefix", "", `,"private_networks":["10.0.0.1/8"]`, []string{"private_networks", `"10.0.0.1/8"`, "write 10.0.0.0/8"}},
-		{"a placeholder that stands for no network", "", `,"private_networks":["{env.APOXY_NO_NETWORK}"]`, []string{"private_networks", `""`, "a network such as"}},
+		{"a placeholder that stands for no network", "", `,"private_networks":["{env.APOXY_NO_NETWORK}"]`, []string{"private_networks", "{env.APOXY_NO_NETWORK} is empty"}},
 		{"networks and addresses", "", `,"private_networks":["10.0.0.0/8","fd00::/8","192.168.7.53","fd00::53"]`, nil},
 		{"a placeholder that stands for a network", "", `,"private_networks":["{env.APOXY_TEST_NETWORK}"]`, nil},
 		{"an edge_check that is no address", `,"edge_check":["lb.example.net"]`, "", []string{"edge_check", "off or IP addresses", `"lb.example.net"`}},

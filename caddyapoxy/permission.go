@@ -46,8 +46,11 @@ func (p *Permission) Provision(ctx caddy.Context) (err error) {
 	if p.Wait < 0 {
 		return fmt.Errorf("wait: expected a duration of zero or more, got %s", time.Duration(p.Wait))
 	}
-	p.app, err = appFrom(ctx, "tls.permission.apoxy")
-	return err
+	if p.app, err = appFrom(ctx, "tls.permission.apoxy"); err != nil {
+		return err
+	}
+	p.app.permits.Store(true)
+	return nil
 }
 
 // The refusals are prepared so that a flood of handshakes allocates nothing.

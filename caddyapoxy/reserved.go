@@ -64,6 +64,25 @@ func (r reservations) by(hostname string) (string, bool) {
 	return "", false
 }
 
+// reservedBy is by of this configuration's sites; nothing before its Start.
+func (a *App) reservedBy(hostname string) (site string, yes bool) {
+	if r := a.reserved.Load(); r != nil {
+		site, yes = r.by(hostname)
+	}
+	return site, yes
+}
+
+// ServedBy names the site of this configuration that answers for a hostname by
+// itself, in words, unless a record has the hostname from before.
+func (a *App) ServedBy(hostname string) (site string, yes bool) {
+	if rt := a.rt.Load(); rt != nil {
+		if h, _ := rt.table.Match(hostname); h != nil {
+			return "", false
+		}
+	}
+	return a.reservedBy(hostname)
+}
+
 // covers is what Caddy's host matcher makes of a pattern.
 func (s site) covers(hostname string) bool {
 	if s.stars == 0 {
@@ -85,15 +104,39 @@ func (s site) covers(hostname string) bool {
 // servesRecords tells whether the apoxy handler is among the handlers or in
 // their routes.
 func servesRecords(handlers []caddyhttp.MiddlewareHandler) bool {
-	return slices.ContainsFunc(handlers, func(h caddyhttp.MiddlewareHandler) bool {
+	return len(apoxyHandlers(handlers)) > 0
+}
+
+// apoxyHandlers are those of ours among the handlers and in their routes.
+func apoxyHandlers(handlers []caddyhttp.MiddlewareHandler) (found []*Handler) {
+	for _, h := range handlers {
 		switch h := h.(type) {
 		case *Handler:
-			return true
+			found = append(found, h)
 		case *caddyhttp.Subroute:
-			return slices.ContainsFunc(h.Routes, func(r caddyhttp.Route) bool { return servesRecords(r.Handlers) })
+			for _, route := range h.Routes {
+				found = append(found, apoxyHandlers(route.Handlers)...)
+			}
 		}
-		return false
-	})
+	}
+	return found
+}
+
+// withoutRecords are the apoxy handlers of sites that have a hostname of their
+// own, all of which is reserved: no record can lead there.
+func withoutRecords(app *caddyhttp.App) (found []*Handler) {
+	if app == nil {
+		return nil
+	}
+	for _, server := range app.Servers {
+		for _, route := range server.Routes {
+			hosts := matchedHosts(route.MatcherSets)
+			if len(hosts) > 0 && !slices.ContainsFunc(hosts, func(h string) bool { return strings.Contains(h, "*") }) {
+				found = append(found, apoxyHandlers(route.Handlers)...)
+			}
+		}
+	}
+	return found
 }
 
 // matchedHosts returns the hosts that a route names, placeholders replaced.

@@ -83,7 +83,7 @@ admin.tenants.example {
 	if err := load(t, config+sites); err != nil {
 		t.Fatal(err)
 	}
-	reserved := running(t).reserved
+	reserved := running(t).reserved.Load()
 	for host, want := range map[string]string{
 		"www.operator.example":  "www.operator.example",
 		"env.operator.example":  "env.operator.example",

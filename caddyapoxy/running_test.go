@@ -22,16 +22,27 @@ import (
 // it with the test.
 func load(t *testing.T, config string) error {
 	t.Helper()
-	adapted, _, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(config), map[string]any{"filename": "Caddyfile"})
+	adapted, err := adapted(config)
 	if err != nil {
 		t.Fatal(err)
 	}
+	return loadJSON(t, string(adapted))
+}
+
+func adapted(config string) ([]byte, error) {
+	out, _, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(config), map[string]any{"filename": "Caddyfile"})
+	return out, err
+}
+
+// loadJSON is load of an adapted configuration.
+func loadJSON(t *testing.T, config string) error {
+	t.Helper()
 	t.Cleanup(func() {
 		if err := caddy.Stop(); err != nil {
 			t.Error(err)
 		}
 	})
-	return caddy.Load(adapted, true)
+	return caddy.Load([]byte(config), true)
 }
 
 // world is a configuration with all its resources to itself.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -40,6 +41,7 @@ const healthInterval = time.Second
 // scheduler and API.
 type runtime struct {
 	key    string
+	file   os.FileInfo // that was opened; nil for an engine without one
 	logger *zap.Logger
 	// apps are the configurations in force, the newest current.
 	apps generations[App]
@@ -82,6 +84,7 @@ func openRuntime(s StoreModule, logger *zap.Logger) (*runtime, error) {
 		if err != nil {
 			return nil, err
 		}
+		rt.file = fileOf(s)
 		opened.Store(rt)
 		return rt, nil
 	})
@@ -247,6 +250,7 @@ func (rt *runtime) settings() ownership.Settings {
 	s := a.settings
 	s.Zone = rt.edgeZone(a)
 	s.Issuers = rt.scheduler.CAAIssuers()
+	a.warnOfCAA(s.Issuers) // some CAs tell their names with the first order only
 	return s
 }
 
@@ -320,7 +324,7 @@ func (rt *runtime) targetHealth(ref v1alpha3.TargetKey) ownership.TargetObservat
 // reserved tells whether the configuration in force serves hostname itself.
 func (rt *runtime) reserved(hostname string) (by string, yes bool) {
 	if a := rt.apps.Current(); a != nil {
-		by, yes = a.reserved.by(hostname)
+		by, yes = a.reservedBy(hostname)
 	}
 	return by, yes
 }

@@ -24,21 +24,26 @@ func (a *App) provisionSettings(repl *caddy.Replacer) error {
 	if len(a.DNS) == 0 {
 		a.DNS = []string{":53"}
 	}
-	for i, s := range a.DNS {
-		if a.DNS[i] = repl.ReplaceAll(s, ""); !isListenAddress(a.DNS[i]) {
+	for option, texts := range map[string][]string{"dns": a.DNS, "resolvers": a.Resolvers, "private_networks": a.PrivateNetworks} {
+		if err := expandAll(repl, option, texts); err != nil {
+			return err
+		}
+	}
+	for _, s := range a.DNS {
+		if hasPlaceholder(s) || !isListenAddress(s) {
 			return fmt.Errorf("dns: expected a listen address such as :53 or 203.0.113.10:53, got %q", s)
 		}
 	}
 	if err := a.checkRateLimit(); err != nil {
 		return err
 	}
-	for i, s := range a.Resolvers {
-		if a.Resolvers[i] = repl.ReplaceAll(s, ""); !isResolver(a.Resolvers[i]) {
+	for _, s := range a.Resolvers {
+		if hasPlaceholder(s) || !isResolver(s) {
 			return fmt.Errorf("resolvers: expected an IP address with or without a port, got %q", s)
 		}
 	}
 	var err error
-	if a.privateNetworks, err = readNetworks(a.PrivateNetworks, repl); err != nil {
+	if a.privateNetworks, err = readNetworks(a.PrivateNetworks); err != nil {
 		return err
 	}
 	if a.CheckInterval == 0 {
@@ -50,7 +55,10 @@ func (a *App) provisionSettings(repl *caddy.Replacer) error {
 	if a.FleetBrakeHold == 0 {
 		a.FleetBrakeHold = caddy.Duration(ownership.DefaultFleetBrakeHold)
 	}
-	if a.Proof = repl.ReplaceAll(a.Proof, ""); a.Proof == "" {
+	if a.Proof, err = expand(repl, "proof", a.Proof); err != nil {
+		return err
+	}
+	if a.Proof == "" {
 		a.Proof = proofCNAME
 	}
 	if err := errors.Join(a.checkDurations(), checkProof(a.Proof)); err != nil {

@@ -2,7 +2,9 @@ package caddyapoxy
 
 import (
 	"fmt"
+	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
@@ -25,6 +27,16 @@ type StoreModule interface {
 	Open(*zap.Logger) (store.Store, error)
 }
 
+// fileOf is the file of an open store; nil where it is not known to have one.
+func fileOf(s StoreModule) os.FileInfo {
+	if b, ok := s.(*BoltStore); ok {
+		if info, err := os.Stat(b.Path); err == nil {
+			return info
+		}
+	}
+	return nil
+}
+
 // BoltStore keeps records in one file on this machine.
 type BoltStore struct {
 	// The file. Relative paths start at the working directory.
@@ -37,23 +49,62 @@ func (BoltStore) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{ID: "apoxy.stores.bolt", New: func() caddy.Module { return new(BoltStore) }}
 }
 
-// Provision makes the path absolute.
+// Provision makes the path absolute. Where the file is one that this process has
+// open already under another path (a symbolic or hard link, another mount, before it
+// was renamed), that one is taken: it is the same store.
 func (b *BoltStore) Provision(caddy.Context) error {
 	path := b.Path
 	if path == "" {
 		path = filepath.Join(caddy.AppDataDir(), "apoxy.db")
 	}
-	path = caddy.NewReplacer().ReplaceAll(path, "")
+	path, err := expand(caddy.NewReplacer(), "store bolt", path)
+	if err != nil {
+		return err
+	}
 	abs, err := filepath.Abs(path)
 	if err != nil {
 		return fmt.Errorf("making the bolt store's path %q absolute: %w", path, err)
 	}
 	b.Path = abs
+	if opened, ok := openElsewhere(abs); ok {
+		b.Path = opened
+	}
 	return nil
 }
 
+// openElsewhere returns the path under which this process has the file at path
+// open, if it has: device and inode are the same.
+func openElsewhere(path string) (opened string, ok bool) {
+	now, err := os.Stat(path)
+	if err != nil {
+		return "", false // it is yet to be made
+	}
+	runtimes.Range(func(key, value any) bool {
+		if rt := value.(*runtime); rt.file != nil && os.SameFile(rt.file, now) {
+			opened, ok = strings.TrimPrefix(key.(string), boltKey), true
+		}
+		return !ok
+	})
+	return opened, ok
+}
+
+// sameStore tells whether two keys name one store: of bolt, one file.
+func sameStore(a, b string) bool {
+	pathA, boltA := strings.CutPrefix(a, boltKey)
+	pathB, boltB := strings.CutPrefix(b, boltKey)
+	if a == b || !boltA || !boltB {
+		return a == b
+	}
+	fileA, errA := os.Stat(pathA)
+	fileB, errB := os.Stat(pathB)
+	return errA == nil && errB == nil && os.SameFile(fileA, fileB)
+}
+
+// boltKey begins the keys of bolt stores.
+const boltKey = "bolt:"
+
 // Key is the absolute path.
-func (b *BoltStore) Key() string { return "bolt:" + b.Path }
+func (b *BoltStore) Key() string { return boltKey + b.Path }
 
 // Open opens or creates the file.
 func (b *BoltStore) Open(logger *zap.Logger) (store.Store, error) {

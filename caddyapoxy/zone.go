@@ -67,9 +67,13 @@ type ZoneFile struct {
 // config replaces placeholders and turns the configuration into what the zone
 // is built from. Errors name the option and the value.
 func (z Zone) config(repl *caddy.Replacer) (dnsprovider.Config, error) {
+	z, err := z.expanded(repl)
+	if err != nil {
+		return dnsprovider.Config{}, err
+	}
 	c := dnsprovider.Config{
-		Name:        canonical(repl.ReplaceAll(z.Name, "")),
-		Hostmaster:  repl.ReplaceAll(z.Hostmaster, ""),
+		Name:        canonical(z.Name),
+		Hostmaster:  z.Hostmaster,
 		NegativeTTL: time.Duration(z.NegativeTTL),
 		CAA:         z.CAA,
 	}
@@ -85,9 +89,9 @@ func (z Zone) config(repl *caddy.Replacer) (dnsprovider.Config, error) {
 		c.NegativeTTL = 300 * time.Second
 	}
 	for _, n := range z.Nameservers {
-		ns := dnsprovider.Nameserver{Name: canonical(repl.ReplaceAll(n.Name, ""))}
+		ns := dnsprovider.Nameserver{Name: canonical(n.Name)}
 		for _, s := range n.Addresses {
-			a, err := netip.ParseAddr(repl.ReplaceAll(s, ""))
+			a, err := netip.ParseAddr(s)
 			if err != nil {
 				return c, fmt.Errorf("zone %s: nameserver %s: %q: expected an IP address", c.Name, n.Name, s)
 			}
@@ -99,7 +103,6 @@ func (z Zone) config(repl *caddy.Replacer) (dnsprovider.Config, error) {
 		return c, fmt.Errorf("zone %s: at least one nameserver is required, such as `nameserver ns1.example.net 203.0.113.10`", c.Name)
 	}
 	for _, s := range z.Edge {
-		s = repl.ReplaceAll(s, "")
 		if a, err := netip.ParseAddr(s); err == nil {
 			c.EdgeAddrs = append(c.EdgeAddrs, a)
 		} else {
@@ -129,8 +132,11 @@ type edgeCheck struct {
 // edgeChecked reads EdgeCheck. Errors name the value and what was expected.
 func (z Zone) edgeChecked(repl *caddy.Replacer) (edgeCheck, error) {
 	var c edgeCheck
+	z.EdgeCheck = slices.Clone(z.EdgeCheck)
+	if err := expandAll(repl, "edge_check", z.EdgeCheck); err != nil {
+		return c, err
+	}
 	for _, s := range z.EdgeCheck {
-		s = repl.ReplaceAll(s, "")
 		a, err := netip.ParseAddr(s)
 		switch {
 		case s == edgeCheckOff && len(z.EdgeCheck) > 1:
@@ -158,17 +164,35 @@ func answersFor(servers []dnsprovider.Nameserver, host string) bool {
 // inside tells whether a name is the zone's or lies below it. Both are canonical.
 func inside(name, zone string) bool { return name == zone || strings.HasSuffix(name, "."+zone) }
 
+// provisionZones replaces the placeholders in the names of zones and files.
+func (a *App) provisionZones(repl *caddy.Replacer) error {
+	a.Zone.Name = a.zone.Name
+	for i, z := range a.ZoneFiles {
+		var err error
+		if z.Zone, err = expand(repl, "zonefile", z.Zone); err != nil {
+			return err
+		}
+		if z.File, err = expand(repl, "zonefile "+z.Zone, z.File); err != nil {
+			return err
+		}
+		a.ZoneFiles[i] = z
+	}
+	return a.checkZones()
+}
+
 // checkZones refuses a zone that is configured more than once, and one that
-// would hide records.
-func (a *App) checkZones(repl *caddy.Replacer) error {
+// would hide records. What has placeholders left is looked at once they are gone.
+func (a *App) checkZones() error {
 	own, seen := "", map[string]bool{}
-	if a.Zone != nil {
-		own = canonical(repl.ReplaceAll(a.Zone.Name, ""))
+	if a.Zone != nil && !hasPlaceholder(a.Zone.Name) {
+		own = canonical(a.Zone.Name)
 		seen[own] = true
 	}
 	for _, z := range a.ZoneFiles {
-		name := canonical(repl.ReplaceAll(z.Zone, ""))
+		name := canonical(z.Zone)
 		switch {
+		case hasPlaceholder(name):
+			continue
 		case seen[name]:
 			return fmt.Errorf("zonefile %s: this zone is configured already: each is served once", name)
 		case own != "" && inside(name, own):

@@ -136,6 +136,8 @@ func (c *Config) caa() ([]dns.RR, error) {
 		rr, err := dns.NewRR(". 300 IN CAA " + text)
 		if caa, ok := rr.(*dns.CAA); err != nil || !ok || !isCAATag(caa.Tag) {
 			return nil, fmt.Errorf(`caa: %q: want FLAGS TAG "VALUE", as in 0 issue "letsencrypt.org"`, text)
+		} else if err := checkCAAValue(caa.Tag, caa.Value); err != nil {
+			return nil, fmt.Errorf("caa: %q: %w", text, err)
 		}
 		out = append(out, rr)
 	}

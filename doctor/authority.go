@@ -108,7 +108,7 @@ func judgeAuthorities(offices []office) []Finding {
 	const check = "ca"
 	if len(offices) == 0 {
 		return []Finding{finding(Wrong, check, "issuer apoxy", "no TLS policy has it", "an authority that issues for customers' hostnames",
-			"give the https:// site `tls { on_demand; issuer apoxy { email … } }`")}
+			"give the https:// site `tls { on_demand; get_certificate apoxy { email … } }`, or `issuer apoxy` there")}
 	}
 	var out []Finding
 	for _, f := range offices {

@@ -50,6 +50,25 @@ func TestSetUpIsReadFromTheConfiguration(t *testing.T) {
 	if diff := cmp.Diff(want, got, cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); diff != "" {
 		t.Error(diff)
 	}
+	for _, tc := range []struct {
+		is, policies string
+		want         []Authority
+	}{
+		{"a manager", `{"get_certificate":[{"via":"apoxy"}],"on_demand":true}`, []Authority{{Directory: defaultDirectory}}},
+		{"managers in place of the global options' issuers",
+			`{"get_certificate":[{"via":"tailscale"},{"via":"apoxy","trusted_roots_pem_files":["own.pem"]},{"via":"apoxy","ca":"https://b.example/dir","trusted_roots_pki":"local"}],
+			"issuers":[{"module":"acme","ca":"https://a.example/dir","trusted_roots_pem_files":["a.pem"]},{"module":"acme","ca":"https://other.example/dir"}]}`,
+			[]Authority{{Directory: "https://a.example/dir", RootFiles: []string{"own.pem", "a.pem"}}, {Directory: "https://b.example/dir", RootFiles: []string{"a.pem"}, RootPKI: "local"}}},
+		{"a manager beside local_certs", `{"get_certificate":[{"via":"apoxy"}],"issuers":[{"module":"internal"}]}`, []Authority{{Directory: defaultDirectory}}},
+		{"no manager of ours", `{"get_certificate":[{"via":"tailscale"}],"issuers":[{"module":"acme"}]}`, nil},
+	} {
+		t.Run(tc.is, func(t *testing.T) {
+			got, err := parseSetup([]byte(appJSON), []byte(`{"policies":[`+tc.policies+`]}`))
+			if diff := cmp.Diff(tc.want, got.Authorities); err != nil || diff != "" {
+				t.Error(err, diff)
+			}
+		})
+	}
 	for _, tc := range []struct{ is, app, says string }{
 		{"no app", "null", "no app apoxy"},
 		{"a placeholder as zone", `{"zone": {"name": "{env.ZONE}"}}`, "write its name out"},

@@ -71,15 +71,47 @@ type appConfig struct {
 
 // automationConfig is as much of apps.tls.automation as matters here.
 type automationConfig struct {
-	Policies []struct {
-		Issuers []struct {
-			Module      string   `json:"module"`
-			CA          string   `json:"ca"`
-			RootFiles   []string `json:"trusted_roots_pem_files"`
-			RootPKI     string   `json:"trusted_roots_pki"`
-			Certificate string   `json:"certificate"`
-		} `json:"issuers"`
-	} `json:"policies"`
+	Policies []policyConfig `json:"policies"`
+}
+
+type policyConfig struct {
+	Issuers []issuerConfig `json:"issuers"`
+	// Managers are the certificate managers: `get_certificate apoxy` is an issuer
+	// that takes the place of the policy's.
+	Managers []issuerConfig `json:"get_certificate"`
+}
+
+type issuerConfig struct {
+	Module    string   `json:"module"` // of an issuer
+	Via       string   `json:"via"`    // of a manager
+	CA        string   `json:"ca"`
+	RootFiles []string `json:"trusted_roots_pem_files"`
+	RootPKI   string   `json:"trusted_roots_pki"`
+}
+
+// ours are the policy's issuers of the kind apoxy. What a manager leaves out, the
+// policy's ACME issuer says, which is as Caddy makes it of the global options.
+func (p policyConfig) ours() (issuers []issuerConfig) {
+	var global issuerConfig
+	if i := slices.IndexFunc(p.Issuers, func(i issuerConfig) bool { return i.Module == "acme" }); i >= 0 {
+		global = p.Issuers[i]
+	}
+	for _, i := range p.Issuers {
+		if i.Module == "apoxy" {
+			issuers = append(issuers, i)
+		}
+	}
+	for _, m := range p.Managers {
+		if m.Via != "apoxy" || len(issuers) > 0 && issuers[0].Via == "" {
+			continue // with an issuer of the kind there, managers add nothing
+		}
+		if m.CA == "" {
+			m.CA = global.CA
+		}
+		m.RootFiles = append(slices.Clone(m.RootFiles), global.RootFiles...)
+		issuers = append(issuers, m)
+	}
+	return issuers
 }
 
 // parseSetup reads the configuration of the apps, each in JSON or null.
@@ -132,10 +164,7 @@ func parseSetup(app, automation []byte) (Setup, error) {
 		return Setup{}, fmt.Errorf("reading the configuration of TLS: %w", err)
 	}
 	for _, p := range t.Policies {
-		for _, i := range p.Issuers {
-			if i.Module != "apoxy" {
-				continue
-			}
+		for _, i := range p.ours() {
 			ca := Authority{Directory: i.CA, RootFiles: i.RootFiles, RootPKI: i.RootPKI}
 			if ca.Directory == "" {
 				ca.Directory = defaultDirectory

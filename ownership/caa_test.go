@@ -173,6 +173,26 @@ func TestWhoMendsCAA(t *testing.T) {
 	}
 }
 
+// A customer who is told to change the operator's zone can only wonder.
+func TestWhoeverRunsTheZoneIsToldOfItsCAARecords(t *testing.T) {
+	for domain, operator := range map[string]bool{
+		"example.com": false, testHost: false, "cname.example.net": true, "LB.provider.example.": true,
+	} {
+		for _, record := range []CAARecord{{Tag: "issue", Value: "other.test"}, {Flag: 128, Tag: "future"}} {
+			w := newWorld(t, testHost, true)
+			w.settings.Zone.EdgeHost = "lb.provider.example"
+			w.obs.Traffic = right(w.r, v1alpha3.PurposeTraffic, w.token)
+			w.obs.CAA = CAAObservation{Outcome: Seen, Domain: domain, Own: domain == "cname.example.net", Records: []CAARecord{record}}
+			w.look()
+			w.is(tlsr, fls, v1alpha3.ReasonCAAForbidden)
+			msg := w.r.Status.Condition(v1alpha3.ConditionTLSReady).Message
+			if strings.Contains(msg, "customer") == operator || strings.Contains(msg, "operator") != operator {
+				t.Errorf("CAA at %q: %s", domain, msg)
+			}
+		}
+	}
+}
+
 // One authority that may issue is enough, and only those that the record may use count.
 func TestDiagnoseCAA(t *testing.T) {
 	issuers := []Issuer{

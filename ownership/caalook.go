@@ -66,7 +66,9 @@ func (e *evaluation) lookAtCAA() {
 	if !e.tls {
 		return
 	}
-	e.caa = DiagnoseCAA(e.r, e.obs.CAA, e.settings.Issuers, e.verdict.DNS01, e.verdict.HTTP01)
+	set := e.obs.CAA
+	set.Own = set.Own || strings.EqualFold(strings.TrimSuffix(set.Domain, "."), e.settings.Zone.EdgeHost) // the edge is the operator's, wherever it lies
+	e.caa = DiagnoseCAA(e.r, set, e.settings.Issuers, e.verdict.DNS01, e.verdict.HTTP01)
 	if e.obs.CAA.Outcome == CouldNotTell {
 		e.caa = e.heldCAA()
 	}

@@ -17,9 +17,6 @@ func (g Gateway) Serve(w http.ResponseWriter, r *http.Request, next Next) error 
 	return g.Handler.ServeHTTP(w, r, next)
 }
 
-// Healthy is always true.
-func (Gateway) Healthy() bool { return true }
-
 // Health is always healthy, and that nothing checks it.
 func (Gateway) Health() Health { return Health{Healthy: true, Unchecked: true} }
 

@@ -2,6 +2,7 @@ package target
 
 import (
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -14,10 +15,7 @@ type Target interface {
 	// Serve answers the request or returns an error as Caddy's handlers do.
 	// next is what follows in the site; a target that answers does not call it.
 	Serve(w http.ResponseWriter, r *http.Request, next Next) error
-	// Healthy tells from memory whether the target can serve now. It is asked
-	// for every request and does not allocate.
-	Healthy() bool
-	// Health is Healthy and why.
+	// Health tells from memory whether the target can serve now, and why not.
 	Health() Health
 }
 
@@ -42,9 +40,10 @@ type Ref struct {
 	Kind, Name string
 }
 
-// Registry holds the targets of one configuration. Handlers add to it while
-// they are provisioned; afterwards it is read only. A target may be defined
-// more than once, as when several sites import the same snippet.
+// Registry holds the targets of one configuration, of which it tells the health.
+// Handlers add to it while they are provisioned; it is read only once the
+// configuration is in force. A target may be defined more than once, as when
+// several sites import the same snippet.
 type Registry struct {
 	targets atomic.Pointer[map[Ref][]Target]
 }
@@ -73,19 +72,22 @@ func (g *Registry) all() map[Ref][]Target {
 	return nil
 }
 
-// Get returns the target that serves requests for ref: a healthy definition if
-// there is one.
-func (g *Registry) Get(ref Ref) (Target, bool) {
-	ts := g.all()[ref]
-	for _, t := range ts {
-		if len(ts) == 1 || t.Healthy() {
-			return t, true
+// Remove takes a target back that serves no record. It must be comparable.
+func (g *Registry) Remove(ref Ref, t Target) {
+	for {
+		old := g.targets.Load()
+		if old == nil {
+			return
+		}
+		next := maps.Clone(*old)
+		next[ref] = slices.DeleteFunc(slices.Clone(next[ref]), func(o Target) bool { return o == t })
+		if len(next[ref]) == 0 {
+			delete(next, ref)
+		}
+		if g.targets.CompareAndSwap(old, &next) {
+			return
 		}
 	}
-	if len(ts) == 0 {
-		return nil, false
-	}
-	return ts[0], true
 }
 
 // Health returns the health of the target named by ref, and whether there is

@@ -16,7 +16,6 @@ type fixed struct {
 }
 
 func (fixed) Serve(http.ResponseWriter, *http.Request, Next) error { return nil }
-func (f fixed) Healthy() bool                                      { return f.health.Healthy }
 func (f fixed) Health() Health                                     { return f.health }
 
 var (
@@ -30,12 +29,11 @@ func TestRegistryOfATargetDefinedTwice(t *testing.T) {
 		name          string
 		first, second Health
 		want          Health
-		serves        string
 	}{
-		{"both are well", well, well, well, "first"},
-		{"the second is well", ill, well, well, "second"},
-		{"the first is well", well, ill, well, "first"},
-		{"neither is well: the first serves and says why", ill, Health{Message: "other"}, ill, "first"},
+		{"both are well", well, well, well},
+		{"the second is well", ill, well, well},
+		{"the first is well", well, ill, well},
+		{"neither is well: the first says why", ill, Health{Message: "other"}, ill},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var g Registry
@@ -43,10 +41,6 @@ func TestRegistryOfATargetDefinedTwice(t *testing.T) {
 			g.Add(api, fixed{"second", c.second})
 			if got, ok := g.Health(api); got != c.want || !ok {
 				t.Errorf("Health = %+v, %v, want %+v", got, ok, c.want)
-			}
-			got, ok := g.Get(api)
-			if !ok || got.(fixed).name != c.serves {
-				t.Errorf("Get = %+v, %v, want the %s", got, ok, c.serves)
 			}
 		})
 	}
@@ -57,15 +51,29 @@ func TestRegistryNamesWhatThereIsInPlaceOfAMissingTarget(t *testing.T) {
 	if h, ok := g.Health(api); ok || h.Healthy || !strings.Contains(h.Message, "no targets") {
 		t.Errorf("Health of nothing = %+v, %v", h, ok)
 	}
-	if _, ok := g.Get(api); ok {
-		t.Error("Get finds a target where there is none")
-	}
 	for _, name := range strings.Split("a b c d e f g h i j", " ") {
 		g.Add(Ref{"Gateway", name}, fixed{name, well})
 	}
 	h, ok := g.Health(api)
 	if ok || !strings.Contains(h.Message, `Gateway "a", Gateway "b"`) || !strings.Contains(h.Message, "and 2 more") {
 		t.Errorf("Health of a missing target = %+v, %v", h, ok)
+	}
+}
+
+// What serves no record is no target of one, whatever else has its name.
+func TestRegistryForgetsWhatIsRemoved(t *testing.T) {
+	var g Registry
+	first, second := fixed{"first", ill}, fixed{"second", well}
+	g.Remove(api, first) // of nothing
+	g.Add(api, first)
+	g.Add(api, second)
+	g.Remove(api, second)
+	if h, ok := g.Health(api); !ok || h != ill {
+		t.Errorf("Health = %+v, %v, want the first's", h, ok)
+	}
+	g.Remove(api, first)
+	if h, ok := g.Health(api); ok || len(g.Snapshot()) != 0 {
+		t.Errorf("Health = %+v, %v, want none", h, ok)
 	}
 }
 
@@ -84,17 +92,6 @@ func TestRegistryIsFilledByManyAtOnce(t *testing.T) {
 func TestProxyWithoutStaticUpstreamsCountsAsHealthy(t *testing.T) {
 	if h := (Proxy{new(reverseproxy.Handler)}).Health(); !h.Healthy {
 		t.Errorf("Health = %+v", h)
-	}
-}
-
-// A target that several sites define is asked for its health with every request.
-func TestGetDoesNotAllocate(t *testing.T) {
-	var g Registry
-	upstreams := reverseproxy.UpstreamPool{{Dial: "10.0.0.5:8080", Host: new(reverseproxy.Host)}}
-	g.Add(api, Proxy{&reverseproxy.Handler{Upstreams: upstreams}})
-	g.Add(api, Proxy{&reverseproxy.Handler{Upstreams: upstreams}})
-	if n := testing.AllocsPerRun(100, func() { g.Get(api) }); n != 0 {
-		t.Errorf("Get allocates %v times", n)
 	}
 }
 

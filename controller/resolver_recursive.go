@@ -245,9 +245,10 @@ func (r *Resolver) compareResolvers(ctx context.Context, l look, obs *ownership.
 		if bogus[i] {
 			obs.Problem = ownership.ZoneBogus
 		}
-		if s.err != nil || s.ttl <= 0 {
+		if s.err != nil {
 			continue
 		}
+		s.ttl = max(s.ttl, time.Second) // what has 0 left is given out for the rest of the second
 		value := view(s)
 		other := func(a netip.Addr) bool { return !slices.Contains(obs.Addresses, a) }
 		if (want != "" && value != want) || (want == "" && (value == nothing || s.alias != "" || slices.ContainsFunc(s.addrs, other))) {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -85,7 +86,9 @@ func (s *Scheduler) audit(ctx context.Context, mount string) {
 	s.poke()
 	if len(found.news) > 0 && recorded > len(sample) {
 		all, _ := s.sample(recorded)
-		s.markMissing(ctx, s.lookFor(ctx, all, 0).news)
+		for some := range slices.Chunk(all, auditMost) { // what is found is little at a time
+			s.markMissing(ctx, s.lookFor(ctx, some, 0).news)
+		}
 	}
 }
 

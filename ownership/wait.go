@@ -84,7 +84,7 @@ func (e *evaluation) waitForStale(f *finding) wait {
 	if stale.Until.IsZero() {
 		return wait{}
 	}
-	until := stale.Until.UTC().Add(time.Second).Truncate(time.Second)
+	until := stale.Until.UTC().Add(2 * time.Second).Truncate(time.Second) // resolvers count whole ones, and the last one too
 	if until.After(end) {
 		return wait{end, sentence(*f.record) + " is in place, but resolver " + quote(stale.Resolver) + " still holds an old answer, " +
 			quote(stale.Value) + at + stamp(end) + ", because no longer is waited for that" + nobody}

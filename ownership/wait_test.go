@@ -18,8 +18,8 @@ func TestHTTP01WaitsForOurOwnStaleResolver(t *testing.T) {
 		says  string
 	}{
 		"nothing held":               {nil, 0, ""},
-		"held for some minutes":      {held(200 * time.Second), 201 * time.Second, "2026-03-01T12:04:00Z"},
-		"held for a fraction":        {held(1500 * time.Millisecond), 2 * time.Second, "2026-03-01T12:01:00Z"},
+		"held for some minutes":      {held(200 * time.Second), 202 * time.Second, "2026-03-01T12:04:00Z"},
+		"held for a fraction":        {held(1500 * time.Millisecond), 3 * time.Second, "2026-03-01T12:01:00Z"},
 		"held for a day: bounded":    {held(24 * time.Hour), 5 * time.Minute, "2026-03-01T12:05:00Z"},
 		"held until before the look": {[]StaleAnswer{{"192.0.2.1", "A 198.51.100.7", testEpoch, nil}}, 0, ""},
 	} {
@@ -123,7 +123,7 @@ func TestTheFirstDNS01OrderWaitsForWhoRemembersThatTheNameWasAbsent(t *testing.T
 		w.look()
 		delegated(w)
 		w.obs.ACMEChallenge.Stale = []StaleAnswer{{"192.0.2.1", "nothing", testEpoch.Add(time.Minute), nil}}
-		if v := w.look(); !v.DNS01From.Equal(testEpoch.Add(61 * time.Second)) {
+		if v := w.look(); !v.DNS01From.Equal(testEpoch.Add(62 * time.Second)) {
 			t.Fatalf("DNS-01 from %v on", v.DNS01From)
 		}
 	})

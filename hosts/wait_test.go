@@ -165,11 +165,14 @@ func TestWaitFirst(t *testing.T) {
 				t.Errorf("%d wait, want %d, and %d are refused", in, maxFirst, out)
 			}
 			for i := range table.shards {
-				for hostname, w := range table.shards[i].waiters {
+				s := &table.shards[i]
+				s.mu.Lock()
+				for hostname, w := range s.waiters {
 					if len(w.first) > maxFirstOfOne {
 						t.Errorf("%d wait for %s", len(w.first), hostname)
 					}
 				}
+				s.mu.Unlock()
 			}
 			done := make(chan error)
 			go func() {

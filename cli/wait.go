@@ -108,12 +108,6 @@ type goal struct {
 	condition string
 }
 
-var conditionTypes = []string{
-	v1alpha3.ConditionOwnershipVerified, v1alpha3.ConditionTLSReady,
-	v1alpha3.ConditionACMEChallengeDelegationReady, v1alpha3.ConditionCNAMEConfigured,
-	v1alpha3.ConditionTargetReady, v1alpha3.ConditionReady,
-}
-
 func parseGoal(s string) (goal, error) {
 	kind, arg, _ := strings.Cut(s, "=")
 	switch {
@@ -138,11 +132,11 @@ func conditionGoal(arg string) (goal, error) {
 	if !given {
 		status = string(metav1.ConditionTrue)
 	}
-	i := slices.IndexFunc(conditionTypes, func(t string) bool { return strings.EqualFold(t, name) })
+	i := slices.IndexFunc(v1alpha3.ConditionTypes(), func(t string) bool { return strings.EqualFold(t, name) })
 	if i < 0 {
-		return goal{}, usagef("%s is no condition: give one of %s", quote(name), strings.Join(conditionTypes, ", "))
+		return goal{}, usagef("%s is no condition: give one of %s", quote(name), strings.Join(v1alpha3.ConditionTypes(), ", "))
 	}
-	name = conditionTypes[i]
+	name = v1alpha3.ConditionTypes()[i]
 	statuses := []string{"True", "False", "Unknown"}
 	if i = slices.IndexFunc(statuses, func(t string) bool { return strings.EqualFold(t, status) }); i < 0 {
 		return goal{}, usagef("%s is no status of a condition: give one of %s", quote(status), strings.Join(statuses, ", "))

@@ -10,14 +10,7 @@ import (
 type Conditions uint16
 
 // conditionTypes in the order of their bits.
-var conditionTypes = [...]string{
-	v1alpha3.ConditionOwnershipVerified,
-	v1alpha3.ConditionTLSReady,
-	v1alpha3.ConditionACMEChallengeDelegationReady,
-	v1alpha3.ConditionCNAMEConfigured,
-	v1alpha3.ConditionTargetReady,
-	v1alpha3.ConditionReady,
-}
+var conditionTypes = [6]string(v1alpha3.ConditionTypes())
 
 // statuses by their two bits; 0 is a condition that the record does not have.
 var statuses = [...]metav1.ConditionStatus{

@@ -165,19 +165,17 @@ func (s *scanner) text() string {
 // not allocated for each.
 var knownText = func() map[string]string {
 	m := map[string]string{}
-	for _, text := range []string{
+	for _, text := range append(v1alpha3.ConditionTypes(),
 		"", "True", "False", "Unknown", v1alpha3.GroupVersion.String(), v1alpha3.Kind, v1alpha3.StatusTypeRef,
 		string(v1alpha3.PhasePending), string(v1alpha3.PhaseIssuing), string(v1alpha3.PhaseActive), string(v1alpha3.PhaseDetached),
 		string(v1alpha3.PurposeTraffic), string(v1alpha3.PurposeACMEChallenge), string(v1alpha3.PurposeOwnership), "CNAME",
 		v1alpha3.KindGateway, v1alpha3.KindProxy, v1alpha3.KindTunnel, v1alpha3.KindEdgeFunction, "gateway.apoxy.dev",
-		v1alpha3.ConditionOwnershipVerified, v1alpha3.ConditionTLSReady, v1alpha3.ConditionACMEChallengeDelegationReady,
-		v1alpha3.ConditionCNAMEConfigured, v1alpha3.ConditionTargetReady, v1alpha3.ConditionReady,
 		v1alpha3.ReasonTLSCertificateIssued, v1alpha3.ReasonApoxyChallengeConfigured, v1alpha3.ReasonOwnershipNotVerified,
 		v1alpha3.ReasonCertificateIssued, v1alpha3.ReasonWaitingForDNS, v1alpha3.ReasonCNAMENotConfigured,
 		v1alpha3.ReasonACMEChallengeDelegationConfigured, v1alpha3.ReasonACMEChallengeDelegationNotConfigured,
 		v1alpha3.ReasonTargetHealthy, v1alpha3.ReasonTargetNotFound, v1alpha3.OwnerLabel,
 		"FieldsV1", "Apply", "Update", "dns-01", "http-01", "tls-alpn-01",
-	} {
+	) {
 		m[text] = text
 	}
 	return m

@@ -201,7 +201,7 @@ func TestIssuanceTellsTheScopesOfLimitsApart(t *testing.T) {
 		d.delegated(t, names[i]...)
 	}
 	at := func(label string, d *domain) string { return label + "." + d.name }
-	const pause = 6 * time.Second
+	const pause = 10 * time.Second // the first order waits for four: the delegation may be older than its name
 
 	t.Run("failed authorizations stop the hostname", func(t *testing.T) {
 		host := at("name", one)
@@ -236,7 +236,7 @@ func TestIssuanceTellsTheScopesOfLimitsApart(t *testing.T) {
 		p.await(t, host, 15*time.Second, "the hold", is("TLSReady=False/RateLimited"))
 		p.submit(t, sibling)
 		p.submit(t, at("sibling", two))
-		p.await(t, sibling, 4*time.Second, "the hold of the sibling", is("TLSReady=False/RateLimited"))
+		p.await(t, sibling, pause-2*time.Second, "the hold of the sibling", is("TLSReady=False/RateLimited"))
 		p.certified(t, at("sibling", two), pause-time.Second)
 		p.certified(t, host, 20*time.Second, h)
 		p.certified(t, sibling, 20*time.Second)
@@ -250,7 +250,7 @@ func TestIssuanceTellsTheScopesOfLimitsApart(t *testing.T) {
 		p.submit(t, host)
 		p.await(t, host, 15*time.Second, "the hold", is("TLSReady=False/RateLimited"))
 		p.submit(t, other)
-		p.await(t, other, 4*time.Second, "the hold of the other", is("TLSReady=False/RateLimited"))
+		p.await(t, other, pause-2*time.Second, "the hold of the other", is("TLSReady=False/RateLimited"))
 		p.certified(t, host, 20*time.Second, h)
 		p.certified(t, other, 20*time.Second)
 		silent(t, g, h)

@@ -281,7 +281,7 @@ func TestIssuanceGoesOnToTheSecondCA(t *testing.T) {
 	p.submit(t, later)
 	p.submit(t, named, first.named())
 	p.certified(t, later, 8*time.Second)
-	p.await(t, named, 5*time.Second, "the hold", is("TLSReady=False/RateLimited"))
+	p.await(t, named, 10*time.Second, "the hold", is("TLSReady=False/RateLimited"))
 	p.certified(t, named, 40*time.Second, h)
 	silent(t, first, h)
 	if got := second.passed(atOrder, named); got != 0 {

@@ -1,4 +1,4 @@
-package controller
+package resolver
 
 import (
 	"context"
@@ -143,7 +143,7 @@ func (r *Resolver) viaResolvers(ctx context.Context, name string, types ...uint1
 		wg.Go(func() { said[i], bogus[i] = r.hearRecursor(ctx, to, name, types) })
 	}
 	wg.Wait()
-	a := agree(name, said)
+	a := agree(name, partyRecursors, said)
 	a.viaResolvers, a.zone, a.servers = true, "", nil
 	var who []string
 	direct := true
@@ -170,18 +170,15 @@ func (r *Resolver) viaResolvers(ctx context.Context, name string, types ...uint1
 	case a.unheard:
 		a.problem = ""
 		a.err = "no recursive resolver answers"
-	default:
-		if a.problem == ownership.ZoneDisagrees {
-			a.problem = "" // caches of different ages, not the zone's servers
-		}
-		a.err = strings.Replace(a.err, "name servers of", "resolvers asked for", 1)
+	case a.problem == ownership.ZoneDisagrees:
+		a.problem = "" // caches of different ages, not the zone's servers
 	}
 	return a
 }
 
 func (r *Resolver) hearRecursor(ctx context.Context, to netip.AddrPort, name string, types []uint16) (out saying, bogus bool) {
 	out.from = server{name: "resolver.", addr: to.Addr()}
-	gate := registeredDomain(name)
+	gate := RegisteredDomain(name)
 	for _, t := range types {
 		in, err := r.askRecursor(ctx, gate, to, name, t, queryFlags{recursion: true})
 		if err != nil {

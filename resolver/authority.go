@@ -1,4 +1,4 @@
-package controller
+package resolver
 
 import (
 	"context"
@@ -40,7 +40,7 @@ func (r *Resolver) consult(ctx context.Context, name string, types ...uint16) an
 		return a
 	}
 	if ctx.Err() == nil && a.barred == "" && types[0] != dns.TypeCAA { // there are servers that drop these alone
-		r.mute.unheard(registeredDomain(name))
+		r.mute.unheard(RegisteredDomain(name))
 	}
 	b.barred = a.barred
 	if b.viaResolvers {
@@ -59,7 +59,7 @@ func (r *Resolver) authoritative(ctx context.Context, name string, types ...uint
 	defer cancel()
 	z, err := r.locate(ctx, name)
 	if err != nil {
-		return answer{unheard: true, err: "finding the name servers of " + registeredDomain(name) + ": " + err.Error()}
+		return answer{unheard: true, err: "finding the name servers of " + RegisteredDomain(name) + ": " + err.Error()}
 	}
 	var a answer
 	for range r.cfg.MaxReferrals {
@@ -75,7 +75,7 @@ func (r *Resolver) authoritative(ctx context.Context, name string, types ...uint
 				err: strings.TrimSuffix(z.apex, ".") + ": " + errNoServers.Error()}
 		}
 		said := r.askAll(ctx, z, name, types)
-		a = agree(z.apex, said)
+		a = agree(z.apex, partyServers, said)
 		ref := pointed(said)
 		if !a.unheard || ref == nil {
 			break
@@ -108,7 +108,7 @@ func (r *Resolver) authoritative(ctx context.Context, name string, types ...uint
 // Unregistered reports whether a zone that says a name does not exist is above
 // the name's registered domain, so that the domain itself does not exist.
 func unregistered(apex, name string) bool {
-	return dns.CountLabel(apex) < dns.CountLabel(absolute(registeredDomain(name)))
+	return dns.CountLabel(apex) < dns.CountLabel(absolute(RegisteredDomain(name)))
 }
 
 func pointed(said []saying) *referral {
@@ -193,7 +193,7 @@ func (r *Resolver) askAll(ctx context.Context, z *zone, name string, types []uin
 // Hear asks one server, type after type.
 func (r *Resolver) hear(ctx context.Context, z *zone, s server, name string, types []uint16) saying {
 	out := saying{from: s}
-	leave, err := r.gates.enter(ctx, registeredDomain(name))
+	leave, err := r.gates.enter(ctx, RegisteredDomain(name))
 	if err != nil {
 		out.err = errTimeout
 		return out

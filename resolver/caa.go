@@ -1,4 +1,4 @@
-package controller
+package resolver
 
 import (
 	"context"
@@ -12,13 +12,12 @@ import (
 	"go.uber.org/zap"
 	"golang.org/x/net/publicsuffix"
 
-	"github.com/apoxy-dev/caddy-apoxy/issuance"
 	"github.com/apoxy-dev/caddy-apoxy/ownership"
 )
 
 // Delegated reports whether _acme-challenge of hostname is a CNAME, direct or
 // through others, to exactly the name in the operator's zone that belongs to
-// hostname. issuance.ErrBogus: it is, but DNSSEC validation fails; another error:
+// hostname. ownership.ErrBogus: it is, but DNSSEC validation fails; another error:
 // could not tell.
 func (r *Resolver) Delegated(ctx context.Context, hostname string) (bool, error) {
 	ctx, cancel := context.WithTimeout(ctx, r.cfg.Timeout)
@@ -35,7 +34,7 @@ func (r *Resolver) Delegated(ctx context.Context, hostname string) (bool, error)
 		return false, nil
 	}
 	if obs.Problem == ownership.ZoneBogus {
-		return false, fmt.Errorf("looking for the delegation of %s: %w", hostname, issuance.ErrBogus)
+		return false, fmt.Errorf("looking for the delegation of %s: %w", hostname, ownership.ErrBogus)
 	}
 	if said, ok := r.probe(ctx, l.name, dns.TypeTXT); ok && len(said.texts) > 0 {
 		return false, nil // CAs would see these in its place
@@ -44,7 +43,7 @@ func (r *Resolver) Delegated(ctx context.Context, hostname string) (bool, error)
 }
 
 // Arrives reports whether hostname leads to the edge of the operator's zone and
-// nowhere else, as ownership.Arrives means it. issuance.ErrBogus: DNSSEC
+// nowhere else, as ownership.Arrives means it. ownership.ErrBogus: DNSSEC
 // validation fails; another error: could not tell.
 func (r *Resolver) Arrives(ctx context.Context, hostname string, zone ownership.Zone) (bool, error) {
 	ctx, cancel := context.WithTimeout(ctx, r.cfg.Timeout)
@@ -55,7 +54,7 @@ func (r *Resolver) Arrives(ctx context.Context, hostname string, zone ownership.
 	case obs.Outcome == ownership.CouldNotTell:
 		return false, fmt.Errorf("looking where %s leads: %s", hostname, obs.Err)
 	case obs.Problem == ownership.ZoneBogus:
-		return false, fmt.Errorf("looking where %s leads: %w", hostname, issuance.ErrBogus)
+		return false, fmt.Errorf("looking where %s leads: %w", hostname, ownership.ErrBogus)
 	}
 	r.lookBeside(ctx, look{hostname, KindTraffic, KindTraffic.name(hostname)}, &obs, zone.EdgeAddresses)
 	return ownership.Arrives(hostname, obs, zone), nil
@@ -112,7 +111,7 @@ func (r *Resolver) caaAt(ctx context.Context, name string) (set ownership.CAAObs
 	visited := []string{name}
 	for at := name; ; {
 		var a answer
-		if r.own(at) || registeredDomain(at)+"." == at && !strings.Contains(registeredDomain(at), ".") {
+		if r.own(at) || RegisteredDomain(at)+"." == at && !strings.Contains(RegisteredDomain(at), ".") {
 			// The operator's own zone, and a top-level domain's, are asked for
 			// as everyone asks.
 			a = r.viaResolvers(ctx, at, dns.TypeCAA)
@@ -123,7 +122,7 @@ func (r *Resolver) caaAt(ctx context.Context, name string) (set ownership.CAAObs
 		case !a.affirmed:
 			return set, errors.New(a.err)
 		case a.problem == ownership.ZoneBogus:
-			return set, issuance.ErrBogus
+			return set, ownership.ErrBogus
 		case a.alias == "" && len(a.caa) == 0:
 			return ownership.CAAObservation{Outcome: ownership.Absent}, nil
 		case a.alias == "":

@@ -1,4 +1,4 @@
-package controller
+package resolver
 
 import (
 	"context"
@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sync/singleflight"
 
 	"github.com/apoxy-dev/caddy-apoxy/api/v1alpha3"
+	"github.com/apoxy-dev/caddy-apoxy/internal/lru"
 	"github.com/apoxy-dev/caddy-apoxy/ownership"
 )
 
@@ -30,8 +31,8 @@ const (
 	KindOwnership
 )
 
-// ResolverConfig configures NewResolver. The zero value is usable.
-type ResolverConfig struct {
+// Config is what New makes a Resolver of. The zero value is usable.
+type Config struct {
 	// Resolvers are recursive resolvers, as host or host:port with the host an
 	// IP address. Default: those of /etc/resolv.conf.
 	Resolvers []string
@@ -78,12 +79,12 @@ type ResolverConfig struct {
 // recursive resolvers where it cannot. It is safe for concurrent use and bounded
 // in time, memory and questions whatever the servers do.
 type Resolver struct {
-	cfg       ResolverConfig
+	cfg       Config
 	recursors atomic.Pointer[[]netip.AddrPort]
 	flights   singleflight.Group
-	cuts      *lru[*zone]        // by the name that the search began at
-	deeper    *lru[*zone]        // by apex, for zones that a referral led to
-	addresses *lru[[]netip.Addr] // by name server
+	cuts      *lru.Cache[*zone]        // by the name that the search began at
+	deeper    *lru.Cache[*zone]        // by apex, for zones that a referral led to
+	addresses *lru.Cache[[]netip.Addr] // by name server
 	slots     chan struct{}
 	gates     gates
 	mute      muted
@@ -92,9 +93,9 @@ type Resolver struct {
 	began     time.Time
 }
 
-// NewResolver returns a Resolver. Recursive resolvers that cannot be used are
+// New returns a Resolver. Recursive resolvers that cannot be used are
 // logged; ParseResolvers tells beforehand.
-func NewResolver(cfg ResolverConfig) *Resolver {
+func New(cfg Config) *Resolver {
 	or := func(v *time.Duration, d time.Duration) {
 		if *v <= 0 {
 			*v = d
@@ -128,13 +129,13 @@ func NewResolver(cfg ResolverConfig) *Resolver {
 	}
 	r := &Resolver{
 		cfg:       cfg,
-		cuts:      newLRU[*zone](4096),
-		deeper:    newLRU[*zone](4096),
-		addresses: newLRU[[]netip.Addr](4096),
+		cuts:      lru.New[*zone](4096),
+		deeper:    lru.New[*zone](4096),
+		addresses: lru.New[[]netip.Addr](4096),
 		slots:     make(chan struct{}, cfg.Concurrency),
 		gates:     gates{limit: cfg.ZoneConcurrency, open: make(map[string]*gate)},
-		shares: [causes]*share{causeOwed: newShare(owedRate, owedBurst),
-			causeProven: newShare(provenRate, provenBurst), causeUnproven: newShare(unprovenRate, unprovenBurst)},
+		shares: [causes]*share{Owed: newShare(owedRate, owedBurst),
+			Proven: newShare(provenRate, provenBurst), Unproven: newShare(unprovenRate, unprovenBurst)},
 		began: time.Now(),
 	}
 	if err := r.SetResolvers(cfg.Resolvers); err != nil {
@@ -184,12 +185,12 @@ type look struct {
 // Observe looks at the name that kind means for hostname (spec.name of a
 // record) and follows the CNAMEs found there up to the operator's zone or the end
 // of the chain. It never takes longer than the configured Timeout. In a context of
-// causeUnproven it only glances.
+// Unproven it only glances; see WithRation.
 func (r *Resolver) Observe(ctx context.Context, hostname string, kind Kind) ownership.DNSObservation {
 	ctx, cancel := context.WithTimeout(ctx, r.cfg.Timeout)
 	defer cancel()
 	l := look{hostname, kind, kind.name(hostname)}
-	if rationOf(ctx).few() {
+	if RationOf(ctx).few() {
 		return r.glance(ctx, l)
 	}
 	obs := r.follow(ctx, l)
@@ -296,7 +297,7 @@ func (r *Resolver) finish(ctx context.Context, obs *ownership.DNSObservation, at
 // Elsewhere tries the names that registrars' forms make of the right one, for
 // the value that is expected there.
 func (r *Resolver) elsewhere(ctx context.Context, l look) []string {
-	apex := registeredDomain(l.name) + "."
+	apex := RegisteredDomain(l.name) + "."
 	if r.cfg.OwnZone() == "" || apex == "." || v1alpha3.IsWildcard(l.name) {
 		return nil
 	}

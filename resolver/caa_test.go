@@ -1,4 +1,4 @@
-package controller
+package resolver
 
 import (
 	"errors"
@@ -10,7 +10,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/apoxy-dev/caddy-apoxy/internal/dnstest"
-	"github.com/apoxy-dev/caddy-apoxy/issuance"
 	"github.com/apoxy-dev/caddy-apoxy/ownership"
 )
 
@@ -196,7 +195,7 @@ func TestDelegated(t *testing.T) {
 				c.set(world)
 			}
 			got, err := newTestResolver(t, world.World).Delegated(t.Context(), "api.example.com")
-			if got != c.want || (err != nil) != c.fails || errors.Is(err, issuance.ErrBogus) != c.bogus {
+			if got != c.want || (err != nil) != c.fails || errors.Is(err, ownership.ErrBogus) != c.bogus {
 				t.Errorf("%v, %v", got, err)
 			}
 		})

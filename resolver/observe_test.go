@@ -1,4 +1,4 @@
-package controller
+package resolver
 
 import (
 	"fmt"
@@ -17,9 +17,9 @@ import (
 
 const ownZone = "cname.example.net"
 
-func newTestResolver(t testing.TB, w *dnstest.World, change ...func(*ResolverConfig)) *Resolver {
+func newTestResolver(t testing.TB, w *dnstest.World, change ...func(*Config)) *Resolver {
 	t.Helper()
-	cfg := ResolverConfig{
+	cfg := Config{
 		Resolvers:     []string{fmt.Sprintf("127.0.0.1:%d", w.Port())},
 		Port:          uint16(w.Port()),
 		OwnZone:       func() string { return ownZone },
@@ -34,7 +34,7 @@ func newTestResolver(t testing.TB, w *dnstest.World, change ...func(*ResolverCon
 	for _, f := range change {
 		f(&cfg)
 	}
-	return NewResolver(cfg)
+	return New(cfg)
 }
 
 // customer is a world with the zone example.com on two servers.
@@ -321,7 +321,7 @@ func TestAResolverThatHoldsAnOldAddressIsNamed(t *testing.T) {
 	world.Recursor.SetCaching(true)
 	world.zone.Set("api 300 IN A 192.0.2.77")
 	edge := netip.MustParseAddr("203.0.113.10")
-	r := newTestResolver(t, world.World, func(c *ResolverConfig) { c.EdgeAddresses = func() []netip.Addr { return []netip.Addr{edge} } })
+	r := newTestResolver(t, world.World, func(c *Config) { c.EdgeAddresses = func() []netip.Addr { return []netip.Addr{edge} } })
 	if got := r.Observe(t.Context(), "api.example.com", KindTraffic); len(got.Stale) != 0 {
 		t.Fatalf("got %+v", got)
 	}
@@ -334,7 +334,7 @@ func TestAResolverThatHoldsAnOldAddressIsNamed(t *testing.T) {
 		world = newCustomer(t)
 		world.Recursor.SetCaching(true)
 		world.zone.Set("api 300 IN A 192.0.2.77")
-		r = newTestResolver(t, world.World, func(c *ResolverConfig) { c.EdgeAddresses = func() []netip.Addr { return []netip.Addr{edge} } })
+		r = newTestResolver(t, world.World, func(c *Config) { c.EdgeAddresses = func() []netip.Addr { return []netip.Addr{edge} } })
 		if _, _, err := r.recurse(t.Context(), "example.com", "api.example.com.", dns.TypeA); err != nil {
 			t.Fatal(err)
 		}

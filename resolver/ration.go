@@ -1,4 +1,4 @@
-package controller
+package resolver
 
 import (
 	"context"
@@ -10,22 +10,22 @@ import (
 )
 
 // Cause is why a look is made, and so how much it may ask of others.
-type cause uint8
+type Cause uint8
 
 const (
-	// causeOwed: its time has come, somebody asks for it, or a record was written.
-	causeOwed cause = iota
-	// causeProven: only a hint, from somebody who was seen to be at their address.
-	causeProven
-	// causeUnproven: only a hint that anyone may have sent in anyone's name.
-	causeUnproven
+	// Owed: its time has come, somebody asks for it, or a record was written.
+	Owed Cause = iota
+	// Proven: only a hint, from somebody who was seen to be at their address.
+	Proven
+	// Unproven: only a hint that anyone may have sent in anyone's name.
+	Unproven
 	causes
 )
 
 // GlanceQuestions is how many questions of our own a look may cost customers'
 // name servers, all together, that only an unproven hint caused: what is sent
 // again and what is asked by TCP included.
-const glanceQuestions = 5
+const GlanceQuestions = 5
 
 // How many questions a second one address is asked, and at once. A hundred
 // thousand customers of one DNS provider who are all new are 100,000 looks in
@@ -42,31 +42,60 @@ const (
 // share.
 var errSpent = errors.New("was asked often enough for now")
 
-// Ration is what one look may ask of name servers that a customer's DNS names.
-type ration struct {
-	cause cause
-	left  atomic.Int32 // where the cause is causeUnproven
-	spent atomic.Bool  // a question was not asked for want of it
+// Ration is what one look may ask of name servers that a customer's DNS names. It
+// is safe for concurrent use.
+type Ration struct {
+	cause Cause
+	left  atomic.Int32 // where the cause is Unproven
+	spent atomic.Bool
 }
 
-// Few reports whether the look has glanceQuestions only.
-func (n *ration) few() bool { return n.cause == causeUnproven }
+// Cause is why the look is made.
+func (n *Ration) Cause() Cause { return n.cause }
+
+// Left is how many questions an Unproven look may still ask, never less than 0.
+func (n *Ration) Left() int { return max(int(n.left.Load()), 0) }
+
+// Spend notes that a question was not asked for want of a share, so that what the
+// look could not tell is no finding.
+func (n *Ration) Spend() { n.spent.Store(true) }
+
+// Spent reports whether a question was not asked for want of a share.
+func (n *Ration) Spent() bool { return n.spent.Load() }
+
+// few reports whether the look has GlanceQuestions only.
+func (n *Ration) few() bool { return n.cause == Unproven }
 
 type rationKey struct{}
 
-// WithRation returns a context for one look.
-func withRation(ctx context.Context, c cause) (context.Context, *ration) {
-	n := &ration{cause: c}
-	n.left.Store(glanceQuestions)
+// WithRation returns a context for one look, and its ration.
+func WithRation(ctx context.Context, c Cause) (context.Context, *Ration) {
+	n := &Ration{cause: c}
+	n.left.Store(GlanceQuestions)
 	return context.WithValue(ctx, rationKey{}, n), n
 }
 
 // RationOf returns the ration of a look; that of an owed one if ctx has none.
-func rationOf(ctx context.Context) *ration {
-	if n, ok := ctx.Value(rationKey{}).(*ration); ok {
+func RationOf(ctx context.Context) *Ration {
+	if n, ok := ctx.Value(rationKey{}).(*Ration); ok {
 		return n
 	}
-	return &ration{}
+	return &Ration{}
+}
+
+type heardKey struct{}
+
+// WithHeard returns a context in which heard is set once an authoritative server
+// of the customer's has answered.
+func WithHeard(ctx context.Context, heard *atomic.Bool) context.Context {
+	return context.WithValue(ctx, heardKey{}, heard)
+}
+
+// noteHeard says that an authoritative server has answered.
+func noteHeard(ctx context.Context) {
+	if heard, ok := ctx.Value(heardKey{}).(*atomic.Bool); ok {
+		heard.Store(true)
+	}
 }
 
 // Pay takes one question to an address that a customer's DNS names from what the
@@ -77,9 +106,9 @@ func (r *Resolver) pay(ctx context.Context, to netip.Addr) error {
 	if _, barred := r.barred(to); barred {
 		return errBarred // what chose it should have known
 	}
-	n := rationOf(ctx)
+	n := RationOf(ctx)
 	if n.few() && n.left.Add(-1) < 0 || !r.shares[n.cause].take(to, time.Since(r.began)) {
-		n.spent.Store(true)
+		n.Spend()
 		return errSpent
 	}
 	return nil

@@ -1,4 +1,4 @@
-package controller
+package resolver
 
 import (
 	"errors"
@@ -103,7 +103,7 @@ func (a answer) presentation() []string {
 // only if every server that answers has it; that there is nothing, only if all
 // that answer say so and they are at least half of those asked. Addresses may
 // differ from server to server and are joined.
-func agree(zone string, said []saying) answer {
+func agree(zone string, who party, said []saying) answer {
 	a := answer{zone: zone}
 	var failed, answered []saying
 	asked := 0
@@ -131,7 +131,7 @@ func agree(zone string, said []saying) answer {
 	first := answered[0]
 	views := grouped(answered)
 	if len(views) > 1 {
-		a.problem, a.err = ownership.ZoneDisagrees, dissent(label, views, asked)
+		a.problem, a.err = ownership.ZoneDisagrees, dissent(who, label, views, asked)
 		return a
 	}
 	if view(first) == nothing && len(answered)*2 < asked {
@@ -207,13 +207,21 @@ func grouped(said []saying) []sharedView {
 	return views
 }
 
+// party is who was asked, as a dissent calls them.
+type party string
+
+const (
+	partyServers   party = "name servers of"
+	partyRecursors party = "resolvers asked for"
+)
+
 // Dissent names who says what.
-func dissent(zone string, views []sharedView, asked int) string {
+func dissent(who party, zone string, views []sharedView, asked int) string {
 	parts := make([]string, len(views))
 	for i, v := range views {
 		parts[i] = fmt.Sprintf("%d of %d answer %s (%s)", len(v.by), asked, cut(v.view), strings.Join(v.by, ", "))
 	}
-	return fmt.Sprintf("the name servers of %s do not agree: %s", zone, strings.Join(parts, "; "))
+	return fmt.Sprintf("the %s %s do not agree: %s", who, zone, strings.Join(parts, "; "))
 }
 
 // Blame says why no server of a zone answered.

@@ -1,4 +1,4 @@
-package controller
+package resolver
 
 import (
 	"context"
@@ -72,7 +72,7 @@ func (s server) named() string {
 
 // RegisteredDomain returns the registered domain of an absolute name, without
 // the final dot; the name itself if it is a public suffix; "" for the root.
-func registeredDomain(name string) string {
+func RegisteredDomain(name string) string {
 	name = strings.TrimPrefix(strings.TrimSuffix(strings.ToLower(name), "."), "*.")
 	if d, err := publicsuffix.EffectiveTLDPlusOne(name); err == nil {
 		return d
@@ -83,8 +83,8 @@ func registeredDomain(name string) string {
 // Locate finds the zone to begin at for name: that of its registered domain, as
 // the recursive resolvers know it. Referrals lead on from there.
 func (r *Resolver) locate(ctx context.Context, name string) (*zone, error) {
-	start := absolute(registeredDomain(name))
-	if z, ok := r.cuts.get(start); ok {
+	start := absolute(RegisteredDomain(name))
+	if z, ok := r.cuts.Get(start); ok {
 		return z, nil
 	}
 	// The flight outlives the caller that happened to start it.
@@ -93,7 +93,7 @@ func (r *Resolver) locate(ctx context.Context, name string) (*zone, error) {
 		defer cancel()
 		z, err := r.search(ctx, start)
 		if err == nil {
-			r.cuts.put(start, z, r.cfg.CacheTTL)
+			r.cuts.Put(start, z, r.cfg.CacheTTL)
 		}
 		return z, err
 	})
@@ -112,7 +112,7 @@ func (r *Resolver) locate(ctx context.Context, name string) (*zone, error) {
 // Where they fail for the zone itself (its servers are dead, its signatures
 // bogus) it goes on above, and the referral from there tells its servers.
 func (r *Resolver) search(ctx context.Context, start string) (*zone, error) {
-	gate := registeredDomain(start)
+	gate := RegisteredDomain(start)
 	z := &zone{}
 	for n, steps := start, 0; steps < 8; steps++ {
 		in, _, err := r.recurse(ctx, gate, n, dns.TypeNS)
@@ -150,7 +150,7 @@ func (r *Resolver) search(ctx context.Context, start string) (*zone, error) {
 
 // Descend turns a referral into the zone that it leads to.
 func (r *Resolver) descend(ctx context.Context, from *zone, ref *referral) *zone {
-	if z, ok := r.deeper.get(ref.apex); ok {
+	if z, ok := r.deeper.Get(ref.apex); ok {
 		return z
 	}
 	z := &zone{apex: ref.apex, problem: from.problem}
@@ -162,9 +162,9 @@ func (r *Resolver) descend(ctx context.Context, from *zone, ref *referral) *zone
 			glue[name] = addrs
 		}
 	}
-	z.servers, z.barred = r.resolveServers(ctx, registeredDomain(ref.apex), ref.names, glue)
+	z.servers, z.barred = r.resolveServers(ctx, RegisteredDomain(ref.apex), ref.names, glue)
 	if len(z.servers)+len(z.barred) > 0 && ctx.Err() == nil {
-		r.deeper.put(ref.apex, z, r.cfg.CacheTTL)
+		r.deeper.Put(ref.apex, z, r.cfg.CacheTTL)
 	}
 	return z
 }
@@ -218,7 +218,7 @@ func (r *Resolver) resolveServers(ctx context.Context, gate string, names []stri
 
 // ServerAddresses returns a copy of its own of a name server's addresses.
 func (r *Resolver) serverAddresses(ctx context.Context, gate, name string) []netip.Addr {
-	if addrs, ok := r.addresses.get(name); ok {
+	if addrs, ok := r.addresses.Get(name); ok {
 		return slices.Clone(addrs)
 	}
 	types := []uint16{dns.TypeA}
@@ -237,7 +237,7 @@ func (r *Resolver) serverAddresses(ctx context.Context, gate, name string) []net
 	wg.Wait()
 	addrs := slices.Concat(found...)
 	if len(addrs) > 0 {
-		r.addresses.put(name, addrs, r.cfg.CacheTTL*2)
+		r.addresses.Put(name, addrs, r.cfg.CacheTTL*2)
 	}
 	return slices.Clone(addrs)
 }

@@ -2,7 +2,6 @@ package resolver
 
 import (
 	"errors"
-	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -12,14 +11,6 @@ import (
 	"github.com/apoxy-dev/caddy-apoxy/internal/dnstest"
 	"github.com/apoxy-dev/caddy-apoxy/ownership"
 )
-
-func addrs(s ...string) []netip.Addr {
-	var out []netip.Addr
-	for _, a := range s {
-		out = append(out, netip.MustParseAddr(a))
-	}
-	return out
-}
 
 func TestCAA(t *testing.T) {
 	set := func(domain string, r ...ownership.CAARecord) ownership.CAAObservation {

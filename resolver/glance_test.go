@@ -45,12 +45,3 @@ func TestGlancesWhereServersMayNotBeContactedAskResolvers(t *testing.T) {
 		t.Errorf("%d packets; got %+v", packets(world), got)
 	}
 }
-
-// packets counts what has reached any server but the resolver, by UDP and TCP.
-func packets(c *customer) int {
-	n := 0
-	for _, s := range c.Servers() {
-		n += s.Asked()
-	}
-	return n
-}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net/netip"
-	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -26,17 +25,6 @@ const (
 // name servers, all together, that only an unproven hint caused: what is sent
 // again and what is asked by TCP included.
 const GlanceQuestions = 5
-
-// How many questions a second one address is asked, and at once. A hundred
-// thousand customers of one DNS provider who are all new are 100,000 looks in
-// 30 s of some six questions to each of its servers, and such a server answers ten
-// times that. Hints are of a few customers at a time; fifty questions a second
-// are a dozen of them, and no server minds.
-const (
-	owedRate, owedBurst         = 20_000, 20_000
-	provenRate, provenBurst     = 50, 100
-	unprovenRate, unprovenBurst = 20, 40
-)
 
 // ErrSpent: a question was not asked, because the look or the server has had its
 // share.
@@ -83,21 +71,6 @@ func RationOf(ctx context.Context) *Ration {
 	return &Ration{}
 }
 
-type heardKey struct{}
-
-// WithHeard returns a context in which heard is set once an authoritative server
-// of the customer's has answered.
-func WithHeard(ctx context.Context, heard *atomic.Bool) context.Context {
-	return context.WithValue(ctx, heardKey{}, heard)
-}
-
-// noteHeard says that an authoritative server has answered.
-func noteHeard(ctx context.Context) {
-	if heard, ok := ctx.Value(heardKey{}).(*atomic.Bool); ok {
-		heard.Store(true)
-	}
-}
-
 // Pay takes one question to an address that a customer's DNS names from what the
 // look and the address have left. It is called for each packet that begins
 // something: a datagram, whether sent for the first time or again, and a
@@ -115,58 +88,3 @@ func (r *Resolver) pay(ctx context.Context, to netip.Addr) error {
 }
 
 var errBarred = errors.New("may not be asked")
-
-// ShareLimit bounds the addresses of which a share is remembered.
-const shareLimit = 1 << 16
-
-// Share bounds how often each of many addresses is asked: the generic cell rate
-// algorithm, which needs one time per address and forgets it when it is past.
-type share struct {
-	every time.Duration // between two questions in the long run
-	burst int
-	limit int // of addresses
-
-	mu    sync.Mutex
-	full  map[netip.Addr]time.Duration // when the address has its whole burst again
-	swept time.Duration
-}
-
-func newShare(rate, burst int) *share {
-	return &share{every: time.Second / time.Duration(rate), burst: burst, limit: shareLimit,
-		full: make(map[netip.Addr]time.Duration)}
-}
-
-// Take reports whether an address may be asked once more now, a time since some
-// beginning, and counts it if so.
-func (s *share) take(to netip.Addr, now time.Duration) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	at, known := s.full[to]
-	if at = max(at, now); at-now > s.every*time.Duration(s.burst-1) {
-		return false
-	}
-	if !known && len(s.full) >= s.limit {
-		s.makeRoom(now)
-	}
-	s.full[to] = at + s.every
-	return true
-}
-
-// MakeRoom forgets the addresses that have their whole burst again, at most once
-// in the time that takes, and any one if there is none.
-func (s *share) makeRoom(now time.Duration) {
-	if s.swept == 0 || now-s.swept >= s.every*time.Duration(s.burst) {
-		s.swept = now
-		for to, at := range s.full {
-			if at <= now {
-				delete(s.full, to)
-			}
-		}
-	}
-	for to := range s.full {
-		if len(s.full) < s.limit {
-			return
-		}
-		delete(s.full, to)
-	}
-}

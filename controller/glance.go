@@ -29,8 +29,9 @@ const glanceFor = 1200 * time.Millisecond
 
 // HintUnproven is Hint for what anyone may have sent in anyone's name: a query by
 // UDP without a valid cookie. It costs customers' name servers
-// resolver.GlanceQuestions of our own at most, all together, and nothing after that: no further look is made,
-// and none earlier, for it alone. Only what is found in place counts.
+// resolver.GlanceQuestions of our own at most, all together, and nothing after that:
+// no further look is made, and none earlier, for it alone. Only what is found in
+// place counts.
 func (c *Controller) HintUnproven(hostname string) {
 	if !c.hintable(hostname) {
 		return

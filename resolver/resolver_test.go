@@ -168,6 +168,27 @@ func TestResolversThatHoldAnOldAnswerAreNamed(t *testing.T) {
 	}
 }
 
+// Resolvers of different age that disagree are called resolvers, and it is no fault
+// of the zone's.
+func TestResolversThatDisagreeAreCalledSo(t *testing.T) {
+	world := newCustomer(t)
+	world.Recursor.SetCaching(true)
+	world.zone.Set("api 300 IN CNAME app.old.org.")
+	r := newTestResolver(t, world.World, func(c *Config) {
+		c.Port = 9
+		c.Resolvers = append(c.Resolvers, fmt.Sprintf("%s:%d", world.ns1.Addr, world.Port()))
+	})
+	if _, _, err := r.recurse(t.Context(), "example.com", "api.example.com.", dns.TypeCNAME); err != nil {
+		t.Fatal(err)
+	}
+	world.zone.Set(rightTraffic)
+	got := r.Observe(t.Context(), "api.example.com", KindTraffic)
+	want := "the resolvers asked for api.example.com do not agree: 1 of 2 answer CNAME app.old.org. (127.0.0.1"
+	if got.Outcome != ownership.CouldNotTell || got.Problem == ownership.ZoneDisagrees || !strings.Contains(got.Err, want) {
+		t.Errorf("got %+v, want it to say %q", got, want)
+	}
+}
+
 func TestADeadZoneIsWaitedForOnce(t *testing.T) {
 	world := newCustomer(t)
 	world.behave(dnstest.Silent)

@@ -51,6 +51,6 @@
 // What is waited for with places in hand: a question to a server holds a place of its
 // domain's gate, then one of the slots for all, always in this order, and asks nothing
 // else until it has given both back; only the root's servers are asked without the
-// former. One search for a zone serves all who need it
-// (flights); it goes on when who began it leaves.
+// former. One search for a zone serves all who need it (flights); it goes on when who
+// began it leaves.
 package resolver

@@ -13,11 +13,11 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddytls"
 	"go.uber.org/zap"
 
-	"github.com/apoxy-dev/caddy-apoxy/controller"
 	"github.com/apoxy-dev/caddy-apoxy/dnsprovider"
 	"github.com/apoxy-dev/caddy-apoxy/hosts"
 	"github.com/apoxy-dev/caddy-apoxy/issuance"
 	"github.com/apoxy-dev/caddy-apoxy/ownership"
+	"github.com/apoxy-dev/caddy-apoxy/resolver"
 	"github.com/apoxy-dev/caddy-apoxy/target"
 )
 
@@ -93,7 +93,7 @@ type App struct {
 	settings  ownership.Settings
 	targets   target.Registry
 	reserved  atomic.Pointer[reservations]
-	resolver  *controller.Resolver
+	resolver  *resolver.Resolver
 	zonefiles []*dnsprovider.ZoneFile
 	ownZone   *dnsprovider.Zone
 	authority *dnsprovider.Authority
@@ -164,7 +164,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 		return fmt.Errorf("getting the events app: %w", err)
 	}
 	a.events = events.(*caddyevents.App)
-	a.resolver = controller.NewResolver(controller.ResolverConfig{
+	a.resolver = resolver.New(resolver.Config{
 		Resolvers:       a.Resolvers,
 		PrivateNetworks: a.privateNetworks,
 		OwnZone:         func() string { return zone.Name },

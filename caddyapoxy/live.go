@@ -3,10 +3,10 @@ package caddyapoxy
 import (
 	"context"
 
-	"github.com/apoxy-dev/caddy-apoxy/controller"
 	"github.com/apoxy-dev/caddy-apoxy/dnsprovider"
 	"github.com/apoxy-dev/caddy-apoxy/issuance"
 	"github.com/apoxy-dev/caddy-apoxy/ownership"
+	"github.com/apoxy-dev/caddy-apoxy/resolver"
 )
 
 var _ issuance.Prober = liveResolver{}
@@ -14,9 +14,9 @@ var _ issuance.Prober = liveResolver{}
 // liveResolver asks through the resolvers of the configuration in force.
 type liveResolver struct{ rt *runtime }
 
-func (l liveResolver) resolver() *controller.Resolver { return l.rt.apps.Current().resolver }
+func (l liveResolver) resolver() *resolver.Resolver { return l.rt.apps.Current().resolver }
 
-func (l liveResolver) Observe(ctx context.Context, hostname string, kind controller.Kind) ownership.DNSObservation {
+func (l liveResolver) Observe(ctx context.Context, hostname string, kind resolver.Kind) ownership.DNSObservation {
 	return l.resolver().Observe(ctx, hostname, kind)
 }
 

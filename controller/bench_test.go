@@ -14,6 +14,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/apoxy-dev/caddy-apoxy/ownership"
+	"github.com/apoxy-dev/caddy-apoxy/resolver"
 	"github.com/apoxy-dev/caddy-apoxy/store"
 )
 
@@ -29,12 +30,12 @@ func (d *distantDNS) dead(hostname string) bool {
 	return maphash.String(d.seed, hostname)%20 == 0
 }
 
-func (d *distantDNS) Observe(ctx context.Context, hostname string, kind Kind) ownership.DNSObservation {
+func (d *distantDNS) Observe(ctx context.Context, hostname string, kind resolver.Kind) ownership.DNSObservation {
 	wait, o := 20*time.Millisecond, ownership.DNSObservation{Outcome: ownership.Absent, NXDomain: true}
 	if d.dead(hostname) {
 		wait, o = 3*time.Second, ownership.DNSObservation{Problem: ownership.ZoneUnreachable, Err: "no answer"}
 	}
-	if kind == KindTraffic && !d.dead(hostname) {
+	if kind == resolver.KindTraffic && !d.dead(hostname) {
 		d.mu.Lock()
 		if _, ok := d.at[hostname]; !ok {
 			d.at[hostname] = time.Now()
@@ -109,22 +110,4 @@ func BenchmarkPass(b *testing.B) {
 		b.ReportMetric(float64(int64(after.HeapAlloc)-int64(before.HeapAlloc))/records, "B/record")
 		b.StartTimer()
 	}
-}
-
-// BenchmarkLook asks everything about one pending hostname of a zone with two
-// name servers, over loopback sockets, the servers' own work included.
-func BenchmarkLook(b *testing.B) {
-	world := newCustomer(b)
-	r := newTestResolver(b, world.World, func(c *ResolverConfig) {
-		c.CacheTTL, c.QueryTimeout = 15*time.Second, time.Second
-	})
-	b.ReportAllocs()
-	for b.Loop() {
-		var wg sync.WaitGroup
-		for _, kind := range []Kind{KindTraffic, KindACMEChallenge, KindOwnership} {
-			wg.Go(func() { r.Observe(b.Context(), "api.example.com", kind) })
-		}
-		wg.Wait()
-	}
-	b.ReportMetric(float64(world.ns1.Queries()+world.ns2.Queries())/float64(b.N), "queries/op")
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/apoxy-dev/caddy-apoxy/api/v1alpha3"
 	"github.com/apoxy-dev/caddy-apoxy/hosts"
 	"github.com/apoxy-dev/caddy-apoxy/ownership"
+	"github.com/apoxy-dev/caddy-apoxy/resolver"
 )
 
 // Changed hears of one change of a record, in the order of hosts.Follow. A record
@@ -145,7 +146,7 @@ func (c *Controller) deleted(ch hosts.Change) {
 // ended lets go of everything that was kept for a record which is no more.
 func (c *Controller) ended(r *v1alpha3.DomainRecord) {
 	c.brake.forget(r.Name, c.cfg.Now())
-	c.seen.drop(r.Name)
+	c.seen.Drop(r.Name)
 	c.cfg.Issuance.Forget(r.Spec.Name)
 	t := Transition{Kind: RecordDeleted, Name: r.Name, Hostname: r.Spec.Name, From: string(r.Status.Phase)}
 	if ttl, expired := c.expired.take(r.Name, r.UID); expired {
@@ -162,7 +163,7 @@ func (c *Controller) forgetGone(e *entry) {
 	c.mu.Unlock()
 	if gone {
 		c.brake.forget(e.name, c.cfg.Now())
-		c.seen.drop(e.name)
+		c.seen.Drop(e.name)
 	}
 }
 
@@ -176,7 +177,7 @@ func (c *Controller) add(name, hostname string) *entry {
 	}
 	e := &entry{name: name, hostname: hostname, place: -1}
 	if hostname != "" {
-		e.domain = registeredDomain(hostname)
+		e.domain = resolver.RegisteredDomain(hostname)
 		if strings.HasSuffix(hostname, e.domain) {
 			e.domain = hostname[len(hostname)-len(e.domain):]
 		}

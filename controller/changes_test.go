@@ -12,6 +12,7 @@ import (
 	"github.com/apoxy-dev/caddy-apoxy/hosts"
 	"github.com/apoxy-dev/caddy-apoxy/issuance"
 	"github.com/apoxy-dev/caddy-apoxy/ownership"
+	"github.com/apoxy-dev/caddy-apoxy/resolver"
 	"github.com/apoxy-dev/caddy-apoxy/store"
 )
 
@@ -35,8 +36,8 @@ type slowDNS struct {
 	asked, let chan struct{}
 }
 
-func (d *slowDNS) Observe(ctx context.Context, hostname string, kind Kind) ownership.DNSObservation {
-	if kind == KindTraffic {
+func (d *slowDNS) Observe(ctx context.Context, hostname string, kind resolver.Kind) ownership.DNSObservation {
+	if kind == resolver.KindTraffic {
 		d.asked <- struct{}{}
 		<-d.let
 	}
@@ -116,7 +117,7 @@ func TestAClockThatIsSetBackDelaysNoLook(t *testing.T) {
 // muteDNS is DNS that cannot be told.
 type muteDNS struct{ idleDNS }
 
-func (*muteDNS) Observe(context.Context, string, Kind) ownership.DNSObservation {
+func (*muteDNS) Observe(context.Context, string, resolver.Kind) ownership.DNSObservation {
 	return ownership.DNSObservation{Err: "no answer"}
 }
 

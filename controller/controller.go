@@ -12,16 +12,19 @@ import (
 
 	"github.com/apoxy-dev/caddy-apoxy/api/v1alpha3"
 	"github.com/apoxy-dev/caddy-apoxy/hosts"
+	"github.com/apoxy-dev/caddy-apoxy/internal/lru"
 	"github.com/apoxy-dev/caddy-apoxy/issuance"
 	"github.com/apoxy-dev/caddy-apoxy/ownership"
+	"github.com/apoxy-dev/caddy-apoxy/resolver"
 	"github.com/apoxy-dev/caddy-apoxy/store"
 )
 
-// DNS is how the controller sees DNS; *Resolver is one. Both methods are bounded
-// in time and safe for concurrent use.
+// DNS is how the controller sees DNS; *resolver.Resolver is one. Both methods are
+// bounded in time and safe for concurrent use. They obey the resolver.Ration of
+// their context, and set what resolver.WithHeard put there.
 type DNS interface {
 	// Observe looks at the name that kind means for hostname.
-	Observe(ctx context.Context, hostname string, kind Kind) ownership.DNSObservation
+	Observe(ctx context.Context, hostname string, kind resolver.Kind) ownership.DNSObservation
 	// CAA returns the relevant CAA record set of hostname; see issuance.Prober.
 	CAA(ctx context.Context, hostname string) (ownership.CAAObservation, error)
 }
@@ -77,7 +80,7 @@ type Controller struct {
 	brake   brake
 	hints   hints
 	glances glances
-	seen    *lru[*sighting]
+	seen    *lru.Cache[*sighting]
 	kick    chan struct{}
 	// expired are the records whose deletion was asked for because of their age.
 	expired expiries
@@ -124,7 +127,7 @@ func New(cfg Config) *Controller {
 	}
 	c := &Controller{
 		cfg:         cfg,
-		seen:        newLRU[*sighting](seenLimit),
+		seen:        lru.New[*sighting](seenLimit),
 		kick:        make(chan struct{}, 1),
 		byName:      make(map[string]*entry),
 		aliases:     make(map[string]string),

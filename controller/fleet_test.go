@@ -16,6 +16,7 @@ import (
 	"github.com/apoxy-dev/caddy-apoxy/api/v1alpha3"
 	"github.com/apoxy-dev/caddy-apoxy/internal/dnstest"
 	"github.com/apoxy-dev/caddy-apoxy/ownership"
+	"github.com/apoxy-dev/caddy-apoxy/resolver"
 )
 
 func (b *bench) inPhase(p v1alpha3.Phase) (n int) {
@@ -118,7 +119,7 @@ func TestBrakeRemembersOverARestart(t *testing.T) {
 func TestADeadZoneDelaysNobodyElse(t *testing.T) {
 	world := newCustomer(t)
 	var dead []*dnstest.Server
-	b := newBench(t, newTestResolver(t, world.World, func(c *ResolverConfig) {
+	b := newBench(t, newTestResolver(t, world.World, func(c *resolver.Config) {
 		c.QueryTimeout = time.Second
 	}), func(c *Config) { c.Concurrency, c.Logger = 8, zap.NewNop() }).start()
 	for z := range 20 {
@@ -152,7 +153,7 @@ func TestNoSingleResolversWordDetaches(t *testing.T) {
 		t.Run(c.what, func(t *testing.T) {
 			world := newCustomer(t)
 			world.zone.Set(rightTraffic)
-			r := newTestResolver(t, world.World, func(cfg *ResolverConfig) {
+			r := newTestResolver(t, world.World, func(cfg *resolver.Config) {
 				cfg.Port = 9 // closed to the outside
 				for range c.resolvers - 1 {
 					cfg.Resolvers = append(cfg.Resolvers, cfg.Resolvers[0])
@@ -176,8 +177,8 @@ type idleDNS struct {
 	looks map[string]int
 }
 
-func (d *idleDNS) Observe(_ context.Context, hostname string, kind Kind) ownership.DNSObservation {
-	if kind == KindTraffic {
+func (d *idleDNS) Observe(_ context.Context, hostname string, kind resolver.Kind) ownership.DNSObservation {
+	if kind == resolver.KindTraffic {
 		d.mu.Lock()
 		if d.looks == nil {
 			d.looks = make(map[string]int)
@@ -267,7 +268,7 @@ func TestRunLeavesNothingBehind(t *testing.T) {
 	t.Run("a controller amid slow looks", func(t *testing.T) {
 		world := newCustomer(t)
 		world.behave(dnstest.Silent)
-		b := newBench(t, newTestResolver(t, world.World, func(c *ResolverConfig) { c.QueryTimeout = time.Minute }),
+		b := newBench(t, newTestResolver(t, world.World, func(c *resolver.Config) { c.QueryTimeout = time.Minute }),
 			func(c *Config) { c.Logger = zap.NewNop() }).start()
 		for i := range 10 {
 			b.put(tlsRecord(fmt.Sprintf("h%d.example.com", i)))

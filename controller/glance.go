@@ -10,6 +10,7 @@ import (
 
 	"github.com/apoxy-dev/caddy-apoxy/api/v1alpha3"
 	"github.com/apoxy-dev/caddy-apoxy/ownership"
+	"github.com/apoxy-dev/caddy-apoxy/resolver"
 )
 
 // Glances are hostnames of which something was heard that anyone may have sent
@@ -27,9 +28,10 @@ type glances struct {
 const glanceFor = 1200 * time.Millisecond
 
 // HintUnproven is Hint for what anyone may have sent in anyone's name: a query by
-// UDP without a valid cookie. It costs customers' name servers glanceQuestions of
-// our own at most, all together, and nothing after that: no further look is made,
-// and none earlier, for it alone. Only what is found in place counts.
+// UDP without a valid cookie. It costs customers' name servers
+// resolver.GlanceQuestions of our own at most, all together, and nothing after that:
+// no further look is made, and none earlier, for it alone. Only what is found in
+// place counts.
 func (c *Controller) HintUnproven(hostname string) {
 	if !c.hintable(hostname) {
 		return
@@ -85,11 +87,11 @@ func (c *Controller) takeGlances(now time.Time) time.Duration {
 
 // Rationed is the context of a look, by what was demanded.
 func rationed(ctx context.Context, what work) context.Context {
-	c := causeProven
+	c := resolver.Proven
 	if what&workOwed != 0 {
-		c = causeOwed
+		c = resolver.Owed
 	}
-	ctx, _ = withRation(ctx, c)
+	ctx, _ = resolver.WithRation(ctx, c)
 	return ctx
 }
 
@@ -114,7 +116,7 @@ func (c *Controller) glance(ctx context.Context, e *entry, judge bool) error {
 	turn := e.glances
 	e.glances++
 	c.mu.Unlock()
-	s, ok := c.seen.get(e.name)
+	s, ok := c.seen.Get(e.name)
 	if !ok || s.uid != string(v.record.UID) {
 		s = &sighting{uid: string(v.record.UID), unlooked: true}
 	}
@@ -133,7 +135,7 @@ func (c *Controller) glance(ctx context.Context, e *entry, judge bool) error {
 		return err
 	}
 	if s.glanced = false; !s.unlooked && !isTrue(status, v1alpha3.ConditionReady) {
-		c.seen.put(e.name, s, seenFor)
+		c.seen.Put(e.name, s, seenFor)
 	}
 	return nil
 }
@@ -143,21 +145,21 @@ func (c *Controller) glance(ctx context.Context, e *entry, judge bool) error {
 func (c *Controller) spot(ctx context.Context, r *v1alpha3.DomainRecord, s sighting, turn uint8) (*sighting, bool) {
 	ctx, cancel := context.WithTimeout(ctx, glanceFor)
 	defer cancel()
-	ctx, ration := withRation(ctx, causeUnproven)
+	ctx, ration := resolver.WithRation(ctx, resolver.Unproven)
 	zone := c.cfg.Settings().Zone
 	s.glanced = true
 	found := false
 	for _, kind := range lacking(r, turn) {
-		if ration.left.Load() <= 0 {
+		if ration.Left() == 0 {
 			break
 		}
 		o := c.cfg.Resolver.Observe(ctx, r.Spec.Name, kind)
 		switch {
 		case o.Outcome != ownership.Seen:
-		case kind == KindACMEChallenge && slices.Contains(o.Chain, v1alpha3.ChallengeName(r.Spec.Name, zone.Name)):
+		case kind == resolver.KindACMEChallenge && slices.Contains(o.Chain, v1alpha3.ChallengeName(r.Spec.Name, zone.Name)):
 			s.challenge, found = o, true
 			countCheck(checkChallenge, o.Outcome)
-		case kind == KindTraffic && ownership.Arrives(r.Spec.Name, o, zone):
+		case kind == resolver.KindTraffic && ownership.Arrives(r.Spec.Name, o, zone):
 			s.traffic, found = o, true
 			countCheck(checkTraffic, o.Outcome)
 		}
@@ -168,12 +170,12 @@ func (c *Controller) spot(ctx context.Context, r *v1alpha3.DomainRecord, s sight
 // Lacking lists what a query in our zone may be a sign of and is not in place yet.
 // Where both are, they take turns, because one may leave no questions for the
 // other.
-func lacking(r *v1alpha3.DomainRecord, turn uint8) []Kind {
-	var out []Kind
+func lacking(r *v1alpha3.DomainRecord, turn uint8) []resolver.Kind {
+	var out []resolver.Kind
 	for _, p := range []struct {
 		purpose v1alpha3.DNSPurpose
-		kind    Kind
-	}{{v1alpha3.PurposeTraffic, KindTraffic}, {v1alpha3.PurposeACMEChallenge, KindACMEChallenge}} {
+		kind    resolver.Kind
+	}{{v1alpha3.PurposeTraffic, resolver.KindTraffic}, {v1alpha3.PurposeACMEChallenge, resolver.KindACMEChallenge}} {
 		if d := r.Status.DNSRecord(p.purpose); d != nil && !d.Configured {
 			out = append(out, p.kind)
 		}

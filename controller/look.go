@@ -13,11 +13,15 @@ import (
 
 	"github.com/apoxy-dev/caddy-apoxy/api/v1alpha3"
 	"github.com/apoxy-dev/caddy-apoxy/ownership"
+	"github.com/apoxy-dev/caddy-apoxy/resolver"
 	"github.com/apoxy-dev/caddy-apoxy/store"
 )
 
 // ErrTooSlow ends a look that outlasts its place when there is no other.
 var errTooSlow = errors.New("no place for a slow look")
+
+// errSpent ends a look that a hint caused and that had its share before it was done.
+var errSpent = errors.New("the look has had its share of questions")
 
 // RetryAfter is when work is tried again that the store failed.
 const retryAfter = 5 * time.Second
@@ -105,13 +109,13 @@ func (c *Controller) look(ctx context.Context, e *entry) error {
 		return err
 	}
 	s.fresh = false
-	if before, _ := c.seen.get(e.name); c.caaMended(v.record, before, s) {
+	if before, _ := c.seen.Get(e.name); c.caaMended(v.record, before, s) {
 		c.cfg.Issuance.Retry(v.record.Spec.Name)
 	}
 	if isTrue(status, v1alpha3.ConditionReady) {
-		c.seen.drop(e.name)
+		c.seen.Drop(e.name)
 	} else {
-		c.seen.put(e.name, keepable(s), seenFor)
+		c.seen.Put(e.name, keepable(s), seenFor)
 	}
 	return nil
 }
@@ -139,7 +143,7 @@ func (c *Controller) observeInTime(ctx context.Context, e *entry, r *v1alpha3.Do
 		defer timer.Stop()
 	}
 	began := time.Now()
-	s := c.observe(withHeard(lookCtx, &heard), r)
+	s := c.observe(resolver.WithHeard(lookCtx, &heard), r)
 	took := time.Since(began)
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -147,8 +151,8 @@ func (c *Controller) observeInTime(ctx context.Context, e *entry, r *v1alpha3.Do
 	if lookCtx.Err() != nil {
 		return nil, context.Cause(lookCtx)
 	}
-	if n := rationOf(ctx); n.spent.Load() {
-		if n.cause != causeOwed {
+	if n := resolver.RationOf(ctx); n.Spent() {
+		if n.Cause() != resolver.Owed {
 			return nil, errSpent // a hint is no reason to say that something could not be told
 		}
 	} else {
@@ -199,7 +203,7 @@ func (c *Controller) judge(ctx context.Context, e *entry) error {
 	if err != nil {
 		return err
 	}
-	s, ok := c.seen.get(e.name)
+	s, ok := c.seen.Get(e.name)
 	if !ok || s.uid != string(v.record.UID) {
 		s = &sighting{uid: string(v.record.UID), unlooked: true}
 	}
@@ -217,16 +221,16 @@ func (c *Controller) observe(ctx context.Context, r *v1alpha3.DomainRecord) *sig
 	s := &sighting{uid: string(r.UID)}
 	host := r.Spec.Name
 	var wg sync.WaitGroup
-	dns := func(into *ownership.DNSObservation, kind Kind, check string) {
+	dns := func(into *ownership.DNSObservation, kind resolver.Kind, check string) {
 		wg.Go(func() {
 			*into = c.cfg.Resolver.Observe(ctx, host, kind)
 			countCheck(check, into.Outcome)
 		})
 	}
-	dns(&s.traffic, KindTraffic, checkTraffic)
-	dns(&s.ownership, KindOwnership, checkOwnership)
+	dns(&s.traffic, resolver.KindTraffic, checkTraffic)
+	dns(&s.ownership, resolver.KindOwnership, checkOwnership)
 	if r.WantsTLS() {
-		dns(&s.challenge, KindACMEChallenge, checkChallenge)
+		dns(&s.challenge, resolver.KindACMEChallenge, checkChallenge)
 		// CAA matters from when a certificate may be ordered until there is one.
 		if !isTrue(&r.Status, v1alpha3.ConditionTLSReady) && (isTrue(&r.Status, v1alpha3.ConditionACMEChallengeDelegationReady) ||
 			isTrue(&r.Status, v1alpha3.ConditionCNAMEConfigured)) {

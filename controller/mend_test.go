@@ -12,6 +12,7 @@ import (
 	"github.com/apoxy-dev/caddy-apoxy/api/v1alpha3"
 	"github.com/apoxy-dev/caddy-apoxy/hosts"
 	"github.com/apoxy-dev/caddy-apoxy/ownership"
+	"github.com/apoxy-dev/caddy-apoxy/resolver"
 	"github.com/apoxy-dev/caddy-apoxy/store"
 )
 
@@ -79,8 +80,8 @@ type countedDNS struct {
 	looks atomic.Int32
 }
 
-func (d *countedDNS) Observe(ctx context.Context, hostname string, kind Kind) ownership.DNSObservation {
-	if kind == KindTraffic {
+func (d *countedDNS) Observe(ctx context.Context, hostname string, kind resolver.Kind) ownership.DNSObservation {
+	if kind == resolver.KindTraffic {
 		d.looks.Add(1)
 	}
 	return d.muteDNS.Observe(ctx, hostname, kind)

@@ -1,10 +1,9 @@
 package controller
 
 import (
-	"context"
-	"sync/atomic"
 	"time"
 
+	"github.com/apoxy-dev/caddy-apoxy/internal/lru"
 	"github.com/apoxy-dev/caddy-apoxy/ownership"
 )
 
@@ -104,20 +103,20 @@ func rest(silent time.Duration) time.Duration { return min(max(silent, 0), restM
 
 // Paces is what is remembered of registered domains. It is bounded.
 type paces struct {
-	heard  *lru[lane]
-	silent *lru[time.Time] // since when; zero: something has happened, begin anew
+	heard  *lru.Cache[lane]
+	silent *lru.Cache[time.Time] // since when; zero: something has happened, begin anew
 }
 
 func newPaces() paces {
-	return paces{heard: newLRU[lane](paceLimit), silent: newLRU[time.Time](paceLimit)}
+	return paces{heard: lru.New[lane](paceLimit), silent: lru.New[time.Time](paceLimit)}
 }
 
 // Of is the lane of a domain.
 func (p *paces) of(domain string) lane {
-	if _, ok := p.silent.get(domain); ok {
+	if _, ok := p.silent.Get(domain); ok {
 		return laneDead
 	}
-	if l, ok := p.heard.get(domain); ok {
+	if l, ok := p.heard.Get(domain); ok {
 		return l
 	}
 	return laneNew
@@ -126,16 +125,16 @@ func (p *paces) of(domain string) lane {
 // Put remembers the lane of a domain.
 func (p *paces) put(domain string, l lane, now time.Time) {
 	if l != laneDead {
-		p.silent.drop(domain)
-		p.heard.put(domain, l, paceFor)
+		p.silent.Drop(domain)
+		p.heard.Put(domain, l, paceFor)
 		return
 	}
-	p.heard.drop(domain)
-	since, ok := p.silent.get(domain)
+	p.heard.Drop(domain)
+	since, ok := p.silent.Get(domain)
 	if !ok || since.IsZero() {
 		since = now
 	}
-	p.silent.put(domain, since, silenceFor)
+	p.silent.Put(domain, since, silenceFor)
 }
 
 // recall takes a domain for silent that was so before a restart, as its records'
@@ -143,7 +142,7 @@ func (p *paces) put(domain string, l lane, now time.Time) {
 // those of the living. For how long it was silent nobody has kept: it is left alone
 // as one that has fallen silent now.
 func (p *paces) recall(domain string, now time.Time) {
-	if _, ok := p.silent.get(domain); !ok {
+	if _, ok := p.silent.Get(domain); !ok {
 		p.put(domain, laneDead, now)
 	}
 }
@@ -151,32 +150,18 @@ func (p *paces) recall(domain string, now time.Time) {
 // Stir has a silent domain looked at often again, because something was heard of
 // it, somebody asks, or a record was written. It stays among the silent.
 func (p *paces) stir(domain string) {
-	if since, ok := p.silent.get(domain); ok && !since.IsZero() {
-		p.silent.put(domain, time.Time{}, silenceFor)
+	if since, ok := p.silent.Get(domain); ok && !since.IsZero() {
+		p.silent.Put(domain, time.Time{}, silenceFor)
 	}
 }
 
 // Rest is how long the domain is left alone from now on.
 func (p *paces) rest(domain string, now time.Time) time.Duration {
-	since, ok := p.silent.get(domain)
+	since, ok := p.silent.Get(domain)
 	if !ok || since.IsZero() {
 		return 0
 	}
 	return rest(now.Sub(since))
-}
-
-type heardKey struct{}
-
-// WithHeard returns a context in which noteHeard sets heard.
-func withHeard(ctx context.Context, heard *atomic.Bool) context.Context {
-	return context.WithValue(ctx, heardKey{}, heard)
-}
-
-// NoteHeard says that an authoritative server has answered.
-func noteHeard(ctx context.Context) {
-	if heard, ok := ctx.Value(heardKey{}).(*atomic.Bool); ok {
-		heard.Store(true)
-	}
 }
 
 // Answered reports whether anything could be told.

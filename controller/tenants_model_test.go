@@ -27,6 +27,7 @@ import (
 	"github.com/apoxy-dev/caddy-apoxy/hosts"
 	"github.com/apoxy-dev/caddy-apoxy/issuance"
 	"github.com/apoxy-dev/caddy-apoxy/ownership"
+	"github.com/apoxy-dev/caddy-apoxy/resolver"
 	"github.com/apoxy-dev/caddy-apoxy/store"
 	"github.com/apoxy-dev/caddy-apoxy/store/boltstore"
 )
@@ -186,14 +187,14 @@ func (m *model) fail(format string, args ...any) {
 }
 
 // Observe and CAA are the customers' DNS.
-func (m *model) Observe(_ context.Context, hostname string, kind controller.Kind) ownership.DNSObservation {
+func (m *model) Observe(_ context.Context, hostname string, kind resolver.Kind) ownership.DNSObservation {
 	if m.silent.Load() {
 		return ownership.DNSObservation{Err: "silence"}
 	}
-	name := map[controller.Kind]string{
-		controller.KindTraffic:       v1alpha3.OwnerTrafficName(hostname),
-		controller.KindACMEChallenge: v1alpha3.OwnerACMEChallengeName(hostname),
-		controller.KindOwnership:     v1alpha3.OwnerApoxyChallengeName(hostname),
+	name := map[resolver.Kind]string{
+		resolver.KindTraffic:       v1alpha3.OwnerTrafficName(hostname),
+		resolver.KindACMEChallenge: v1alpha3.OwnerACMEChallengeName(hostname),
+		resolver.KindOwnership:     v1alpha3.OwnerApoxyChallengeName(hostname),
 	}[kind]
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -2,7 +2,6 @@ package issuance
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"github.com/apoxy-dev/caddy-apoxy/ownership"
@@ -49,15 +48,11 @@ func (w Want) at(now time.Time) Want {
 	return w
 }
 
-// ErrBogus is a Prober's answer where DNS says what it should, but under DNSSEC
-// signatures that do not hold, so that every CA would refuse to believe it.
-var ErrBogus = errors.New("the DNSSEC signatures of its zone do not hold")
-
 // Prober answers, at the moment of ordering, whether a challenge can succeed.
 type Prober interface {
 	// Delegated reports whether _acme-challenge of hostname is a CNAME into our
-	// zone that is exactly right. ErrBogus: it would be; another error: could
-	// not tell.
+	// zone that is exactly right. ownership.ErrBogus: it would be; another error:
+	// could not tell.
 	Delegated(ctx context.Context, hostname string) (bool, error)
 	// CAA returns the relevant CAA record set of hostname as RFC 8659 section 3
 	// finds it (climbing, following aliases), Seen or Absent. An error: could not
@@ -65,7 +60,8 @@ type Prober interface {
 	CAA(ctx context.Context, hostname string) (ownership.CAAObservation, error)
 	// Arrives reports whether hostname leads to our edge and nowhere else: by a
 	// CNAME into our zone or, where none may stand, by the edge's addresses and
-	// no stray one beside them. ErrBogus: it would; another error: could not tell.
+	// no stray one beside them. ownership.ErrBogus: it would; another error: could
+	// not tell.
 	Arrives(ctx context.Context, hostname string) (bool, error)
 }
 

@@ -67,7 +67,7 @@ func (s *Scheduler) delegated(ctx context.Context, w Want, bogus *error) bool {
 	}
 	ok, err := (*p).Delegated(ctx, w.Hostname)
 	switch {
-	case errors.Is(err, ErrBogus):
+	case errors.Is(err, ownership.ErrBogus):
 		*bogus = err
 		return false
 	case err != nil:
@@ -86,7 +86,7 @@ func (s *Scheduler) arrives(ctx context.Context, w Want, bogus *error) bool {
 	}
 	ok, err := (*p).Arrives(ctx, w.Hostname)
 	switch {
-	case errors.Is(err, ErrBogus):
+	case errors.Is(err, ownership.ErrBogus):
 		*bogus = err
 		return false
 	case err != nil:

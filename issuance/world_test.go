@@ -85,7 +85,7 @@ func (d *testDNS) Delegated(_ context.Context, hostname string) (bool, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.bogus[hostname] {
-		return false, fmt.Errorf("looking for the delegation of %s: %w", hostname, ErrBogus)
+		return false, fmt.Errorf("looking for the delegation of %s: %w", hostname, ownership.ErrBogus)
 	}
 	return d.delegated[hostname], nil
 }
@@ -109,7 +109,7 @@ func (d *testDNS) Arrives(_ context.Context, hostname string) (bool, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.bogus[hostname] {
-		return false, fmt.Errorf("looking where %s leads: %w", hostname, ErrBogus)
+		return false, fmt.Errorf("looking where %s leads: %w", hostname, ownership.ErrBogus)
 	}
 	return !d.astray[hostname], nil
 }

@@ -1,6 +1,7 @@
 package ownership
 
 import (
+	"errors"
 	"net/netip"
 	"time"
 )
@@ -107,6 +108,10 @@ const (
 	// be told yet; Err says who answers what.
 	ZoneDisagrees ZoneProblem = "Disagrees"
 )
+
+// ErrBogus is the error of who looked in DNS and found what should be there, but
+// under DNSSEC signatures that do not hold, so that every CA would refuse to believe it.
+var ErrBogus = errors.New("the DNSSEC signatures of its zone do not hold")
 
 // CertificateObservation is what is known of the hostname's certificate and of
 // the work on it. It comes from issuance's memory and is always affirmative

@@ -24,6 +24,7 @@ import (
 	"github.com/apoxy-dev/caddy-apoxy/hosts"
 	"github.com/apoxy-dev/caddy-apoxy/issuance"
 	"github.com/apoxy-dev/caddy-apoxy/ownership"
+	"github.com/apoxy-dev/caddy-apoxy/resolver"
 	"github.com/apoxy-dev/caddy-apoxy/store"
 	"github.com/apoxy-dev/caddy-apoxy/store/boltstore"
 )
@@ -84,14 +85,14 @@ func (noCA) Observe(string) ownership.CertificateObservation {
 
 // watched is the resolver with a note of who has been looked at.
 type watched struct {
-	*controller.Resolver
+	*resolver.Resolver
 	onLook func(hostname string, took time.Duration)
 }
 
-func (w *watched) Observe(ctx context.Context, hostname string, kind controller.Kind) ownership.DNSObservation {
+func (w *watched) Observe(ctx context.Context, hostname string, kind resolver.Kind) ownership.DNSObservation {
 	began := time.Now()
 	o := w.Resolver.Observe(ctx, hostname, kind)
-	if kind == controller.KindTraffic {
+	if kind == resolver.KindTraffic {
 		w.onLook(hostname, time.Since(began))
 	}
 	return o
@@ -128,7 +129,7 @@ func start(b *testing.B, dead func(int) bool, all []*v1alpha3.DomainRecord) *nod
 	}
 	n := &node{net: newInternet(b, dead), store: st}
 	dns := &watched{
-		Resolver: controller.NewResolver(controller.ResolverConfig{
+		Resolver: resolver.New(resolver.Config{
 			Resolvers: []string{n.net.resolver.LocalAddr().String()}, Port: uint16(n.net.port),
 			OwnZone: func() string { return zone }, PrivateNetworks: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")},
 		}),

@@ -20,8 +20,8 @@ const (
 // import only those that stand after it, and of those only what its rule allows.
 var rooms = []string{
 	"cmd/caddy", "caddyapoxy", "cli", "doctor", "controller", "issuance", "apiserver", "apiserver/hostiletest", "dnsprovider",
-	"target", "hosts", "ownership", "store/boltstore", "store/storetest", "store/damage", "store", "api/v1alpha3",
-	"internal/specialpurpose",
+	"target", "hosts", "resolver", "ownership", "store/boltstore", "store/storetest", "store/damage", "store", "api/v1alpha3",
+	"internal/specialpurpose", "internal/lru",
 }
 
 // allowed lists what each room may import of the house, with the reason.
@@ -30,15 +30,16 @@ var allowed = map[string]struct {
 	why   string
 }{
 	"cmd/caddy":       {[]string{"caddyapoxy"}, "the command only names the modules it is built of"},
-	"caddyapoxy":      {[]string{"cli", "doctor", "controller", "issuance", "apiserver", "dnsprovider", "target", "hosts", "ownership", "store", "store/boltstore", "store/damage", "api/v1alpha3", "internal/specialpurpose"}, "the wiring knows every room"},
+	"caddyapoxy":      {[]string{"cli", "doctor", "controller", "issuance", "apiserver", "dnsprovider", "target", "hosts", "resolver", "ownership", "store", "store/boltstore", "store/damage", "api/v1alpha3", "internal/specialpurpose"}, "the wiring knows every room"},
 	"cli":             {[]string{"api/v1alpha3"}, "the command line is a client of the API and of nothing else"},
 	"doctor":          {[]string{"ownership", "api/v1alpha3"}, "the doctor looks from outside: it knows the configuration and the names, and would believe itself if it knew the insides; the core's pure judgements it shares, so that it says what conditions say"},
-	"controller":      {[]string{"issuance", "hosts", "ownership", "store", "api/v1alpha3", "internal/specialpurpose"}, "the shell looks, asks the core and writes; it serves nothing"},
+	"controller":      {[]string{"issuance", "hosts", "resolver", "ownership", "store", "api/v1alpha3", "internal/lru"}, "the shell has DNS looked at, asks the core and writes; it serves nothing"},
 	"issuance":        {[]string{"ownership", "store", "api/v1alpha3"}, "certificates know no DNS server, no handler and no table"},
 	"apiserver":       {[]string{"ownership", "store", "api/v1alpha3"}, "the API must work over any store, without Caddy or a controller; who may replace whom is the core's to decide"},
 	"dnsprovider":     {[]string{"store", "api/v1alpha3"}, "the zone reads records through its own small interface"},
 	"target":          {nil, "targets know no records"},
 	"hosts":           {[]string{"store", "api/v1alpha3"}, "the table is fed by the watch and feeds everyone"},
+	"resolver":        {[]string{"ownership", "api/v1alpha3", "internal/specialpurpose", "internal/lru"}, "who asks DNS tells what it saw in the core's words; it knows no records, no store and no certificates"},
 	"ownership":       {[]string{"api/v1alpha3"}, "the core is pure: facts in, conditions out"},
 	"store":           {nil, "the contract knows not what the bytes mean"},
 	"store/boltstore": {[]string{"store"}, "an engine knows the contract alone"},
@@ -47,6 +48,7 @@ var allowed = map[string]struct {
 	"api/v1alpha3":    {nil, "clients import the API alone"},
 
 	"internal/specialpurpose": {nil, "a table of addresses: whoever contacts what a stranger names asks it, and it asks nobody"},
+	"internal/lru":            {nil, "a memory knows not what it holds"},
 	"apiserver/hostiletest":   {nil, "a stranger knows the paths and nothing of the insides"},
 }
 
@@ -66,8 +68,8 @@ var outside = []struct {
 	},
 	{
 		"github.com/miekg/dns",
-		func(room, file string) bool {
-			return room == "dnsprovider" || room == "internal/dnstest" || room == "doctor" || room == "controller" && strings.HasPrefix(file, "resolver")
+		func(room, _ string) bool {
+			return room == "dnsprovider" || room == "internal/dnstest" || room == "doctor" || room == "resolver"
 		},
 		"DNS messages stay where DNS is spoken",
 	},

@@ -1,12 +1,10 @@
-package controller
+package resolver
 
 import (
 	"net/netip"
 	"testing"
 	"time"
 
-	"github.com/apoxy-dev/caddy-apoxy/api/v1alpha3"
-	"github.com/apoxy-dev/caddy-apoxy/internal/dnstest"
 	"github.com/apoxy-dev/caddy-apoxy/ownership"
 )
 
@@ -15,15 +13,15 @@ import (
 func TestHintsAreBoundedPerAddress(t *testing.T) {
 	world := newCustomer(t)
 	world.zone.Set(rightTraffic)
-	r := newTestResolver(t, world.World, func(c *ResolverConfig) { c.CacheTTL = time.Minute })
+	r := newTestResolver(t, world.World, func(c *Config) { c.CacheTTL = time.Minute })
 	const most = 10
-	for _, c := range []cause{causeProven, causeUnproven} {
+	for _, c := range []Cause{Proven, Unproven} {
 		r.shares[c] = newShare(1, most)
 		r.shares[c].every = time.Hour
-		ctx, ration := withRation(t.Context(), c)
+		ctx, ration := WithRation(t.Context(), c)
 		before := world.ns1.Asked()
 		for range 2 * most {
-			ration.left.Store(glanceQuestions)
+			ration.left.Store(GlanceQuestions)
 			r.Observe(ctx, "api.example.com", KindTraffic)
 		}
 		if n := world.ns1.Asked() - before; n != most || !ration.spent.Load() {
@@ -33,46 +31,13 @@ func TestHintsAreBoundedPerAddress(t *testing.T) {
 	if got := r.Observe(t.Context(), "api.example.com", KindTraffic); got.Outcome != ownership.Seen || got.Cached {
 		t.Errorf("a look that is owed got %+v", got)
 	}
-	if z, ok := r.cuts.get("example.com."); !ok || z.silent() != nil {
+	if z, ok := r.cuts.Get("example.com."); !ok || z.silent() != nil {
 		t.Error("the zone counts as silent")
 	}
-	ctx, _ := withRation(t.Context(), causeProven)
+	ctx, _ := WithRation(t.Context(), Proven)
 	if got := r.Observe(ctx, "api.example.com", KindTraffic); got.Outcome != ownership.CouldNotTell {
 		t.Errorf("a look without questions left got %+v", got)
 	}
-}
-
-func TestAHintedLookThatHadItsShareChangesNothing(t *testing.T) {
-	world := newCustomer(t)
-	world.zone.Set(rightTraffic)
-	r := newTestResolver(t, world.World)
-	b := newBench(t, r).start()
-	const host = "api.example.com"
-	b.put(tlsRecord(host))
-	b.until("it is seen", func() bool {
-		h, ok := b.table.Get(host)
-		return ok && h.CNAMEConfigured && b.idle(host)
-	})
-	before := b.get(host)
-	r.shares[causeProven] = newShare(1, 1)
-	r.shares[causeProven].every = time.Hour
-	for _, s := range []*dnstest.Server{world.ns1, world.ns2} {
-		r.shares[causeProven].take(s.Addr, time.Since(r.began))
-	}
-	world.zone.Set("api IN CNAME app.old.org.")
-	b.Hint(host)
-	b.until("the look is over", func() bool {
-		b.Controller.mu.Lock()
-		defer b.Controller.mu.Unlock()
-		return b.byName[host].hintFrom != 0 && b.byName[host].state == idle && b.byName[host].pending == 0
-	})
-	if after := b.get(host); !ownership.Equal(before.Status, after.Status) {
-		t.Errorf("the status changed: %+v", after.Status)
-	}
-	if at := b.NextLook(host); !at.After(b.clock.now()) {
-		t.Errorf("the next look is at %v", at)
-	}
-	b.expect(b.check(host), v1alpha3.PhasePending, v1alpha3.ConditionCNAMEConfigured, "False CNAMEMismatch")
 }
 
 func TestShare(t *testing.T) {

@@ -1,4 +1,4 @@
-package controller
+package resolver
 
 import (
 	"context"
@@ -23,14 +23,14 @@ func (a answer) top(name string) bool {
 // answer as it was, or, where nothing was heard, one that is not affirmed: what
 // addresses mean depends on it.
 func (r *Resolver) askTop(ctx context.Context, name string, a answer) (bool, answer) {
-	if registeredDomain(name)+"." == name || strings.HasPrefix(name, "*.") {
+	if RegisteredDomain(name)+"." == name || strings.HasPrefix(name, "*.") {
 		return false, a
 	}
 	var said saying
 	var err error
 	if a.viaResolvers || a.zone == "" { // or a resolver serves the zone itself
 		var in *dns.Msg
-		if in, _, err = r.recurse(ctx, registeredDomain(name), name, dns.TypeSOA); err == nil && decided(in) {
+		if in, _, err = r.recurse(ctx, RegisteredDomain(name), name, dns.TypeSOA); err == nil && decided(in) {
 			collect(&said, name, in)
 		}
 	} else {

@@ -1,10 +1,11 @@
-package controller
+package resolver
 
 import (
 	"context"
 	"fmt"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -77,7 +78,7 @@ func TestGlueIsBelievedOnlyInsideTheZone(t *testing.T) {
 func TestWhereAuthoritativeServersCannotBeReachedTheResolversAnswer(t *testing.T) {
 	world := newCustomer(t)
 	world.zone.Set(rightTraffic, rightChallenge)
-	r := newTestResolver(t, world.World, func(c *ResolverConfig) { c.Port = 9 })
+	r := newTestResolver(t, world.World, func(c *Config) { c.Port = 9 })
 	for _, kind := range []Kind{KindTraffic, KindACMEChallenge} {
 		got := r.Observe(t.Context(), "api.example.com", kind)
 		if got.Outcome != ownership.Seen || len(got.Chain) != 1 || !got.Cached {
@@ -135,7 +136,7 @@ func TestALookThatWasCalledOffLeavesNoTrace(t *testing.T) {
 func TestAResolverThatServesTheZoneItselfIsItsSource(t *testing.T) {
 	world := newCustomer(t)
 	world.zone.Set(rightTraffic)
-	r := newTestResolver(t, world.World, func(c *ResolverConfig) {
+	r := newTestResolver(t, world.World, func(c *Config) {
 		c.Port, c.Resolvers = 9, []string{fmt.Sprintf("%s:%d", world.ns1.Addr, world.Port())}
 	})
 	got := r.Observe(t.Context(), "api.example.com", KindTraffic)
@@ -167,10 +168,31 @@ func TestResolversThatHoldAnOldAnswerAreNamed(t *testing.T) {
 	}
 }
 
+// Resolvers of different age that disagree are called resolvers, and it is no fault
+// of the zone's.
+func TestResolversThatDisagreeAreCalledSo(t *testing.T) {
+	world := newCustomer(t)
+	world.Recursor.SetCaching(true)
+	world.zone.Set("api 300 IN CNAME app.old.org.")
+	r := newTestResolver(t, world.World, func(c *Config) {
+		c.Port = 9
+		c.Resolvers = append(c.Resolvers, fmt.Sprintf("%s:%d", world.ns1.Addr, world.Port()))
+	})
+	if _, _, err := r.recurse(t.Context(), "example.com", "api.example.com.", dns.TypeCNAME); err != nil {
+		t.Fatal(err)
+	}
+	world.zone.Set(rightTraffic)
+	got := r.Observe(t.Context(), "api.example.com", KindTraffic)
+	want := "the resolvers asked for api.example.com do not agree: 1 of 2 answer CNAME app.old.org. (127.0.0.1"
+	if got.Outcome != ownership.CouldNotTell || got.Problem == ownership.ZoneDisagrees || !strings.Contains(got.Err, want) {
+		t.Errorf("got %+v, want it to say %q", got, want)
+	}
+}
+
 func TestADeadZoneIsWaitedForOnce(t *testing.T) {
 	world := newCustomer(t)
 	world.behave(dnstest.Silent)
-	r := newTestResolver(t, world.World, func(c *ResolverConfig) { c.CacheTTL = time.Minute })
+	r := newTestResolver(t, world.World, func(c *Config) { c.CacheTTL = time.Minute })
 	r.Observe(t.Context(), "one.example.com", KindTraffic)
 	asked := world.ns1.Queries()
 	if got := r.Observe(t.Context(), "two.example.com", KindTraffic); got.Problem != ownership.ZoneUnreachable {
@@ -184,13 +206,37 @@ func TestADeadZoneIsWaitedForOnce(t *testing.T) {
 func TestACancelledLookEndsAtOnce(t *testing.T) {
 	world := newCustomer(t)
 	world.behave(dnstest.Silent)
-	r := newTestResolver(t, world.World, func(c *ResolverConfig) { c.Timeout, c.QueryTimeout = time.Minute, time.Minute })
+	r := newTestResolver(t, world.World, func(c *Config) { c.Timeout, c.QueryTimeout = time.Minute, time.Minute })
 	ctx, cancel := context.WithCancel(t.Context())
 	time.AfterFunc(50*time.Millisecond, cancel)
 	began := time.Now()
 	r.Observe(ctx, "api.example.com", KindTraffic)
 	if took := time.Since(began); took > 5*time.Second {
 		t.Errorf("took %v after it was cancelled", took)
+	}
+}
+
+func TestOnlyADomainsOwnServersAreHeard(t *testing.T) {
+	for _, c := range []struct {
+		what     string
+		behave   bool
+		expected bool
+	}{
+		{"servers that answer", false, true},
+		{"servers that are silent", true, false},
+	} {
+		t.Run(c.what, func(t *testing.T) {
+			world := newCustomer(t)
+			if c.behave {
+				world.behave(dnstest.Silent)
+			}
+			r := newTestResolver(t, world.World)
+			var heard atomic.Bool
+			r.Observe(WithHeard(t.Context(), &heard), "api.example.com", KindTraffic)
+			if heard.Load() != c.expected {
+				t.Errorf("heard: %v", heard.Load())
+			}
+		})
 	}
 }
 
@@ -237,7 +283,7 @@ func FuzzUnderstand(f *testing.F) {
 		if err := understand(&s, "example.com.", "api.example.com.", in); err != nil {
 			return
 		}
-		a := agree("example.com.", []saying{s})
+		a := agree("example.com.", partyServers, []saying{s})
 		if len(a.addrs) > maxAddresses || (a.affirmed && s.referral != nil) {
 			t.Errorf("%+v", a)
 		}

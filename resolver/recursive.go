@@ -1,4 +1,4 @@
-package controller
+package resolver
 
 import (
 	"context"
@@ -143,7 +143,7 @@ func (r *Resolver) viaResolvers(ctx context.Context, name string, types ...uint1
 		wg.Go(func() { said[i], bogus[i] = r.hearRecursor(ctx, to, name, types) })
 	}
 	wg.Wait()
-	a := agree(name, said)
+	a := agree(name, partyRecursors, said)
 	a.viaResolvers, a.zone, a.servers = true, "", nil
 	var who []string
 	direct := true
@@ -170,18 +170,15 @@ func (r *Resolver) viaResolvers(ctx context.Context, name string, types ...uint1
 	case a.unheard:
 		a.problem = ""
 		a.err = "no recursive resolver answers"
-	default:
-		if a.problem == ownership.ZoneDisagrees {
-			a.problem = "" // caches of different ages, not the zone's servers
-		}
-		a.err = strings.Replace(a.err, "name servers of", "resolvers asked for", 1)
+	case a.problem == ownership.ZoneDisagrees:
+		a.problem = "" // caches of different ages, not the zone's servers
 	}
 	return a
 }
 
 func (r *Resolver) hearRecursor(ctx context.Context, to netip.AddrPort, name string, types []uint16) (out saying, bogus bool) {
 	out.from = server{name: "resolver.", addr: to.Addr()}
-	gate := registeredDomain(name)
+	gate := RegisteredDomain(name)
 	for _, t := range types {
 		in, err := r.askRecursor(ctx, gate, to, name, t, queryFlags{recursion: true})
 		if err != nil {
@@ -204,57 +201,4 @@ func (r *Resolver) hearRecursor(ctx context.Context, to netip.AddrPort, name str
 		}
 	}
 	return out, false
-}
-
-// CompareResolvers notes which recursive resolvers still hold something else
-// than was seen at the source, and for how long, and which say that DNSSEC
-// validation fails. It is for what is right at the source: asked before, a resolver
-// would hold the wrong answer for its TTL, when that has been mended. The CNAME is
-// asked for first, because a resolver does not follow it then, and the addresses
-// only of one that has it: they may be older, and are what CAs ask for.
-func (r *Resolver) compareResolvers(ctx context.Context, l look, obs *ownership.DNSObservation) {
-	if len(obs.Chain) == 0 && l.kind != KindTraffic {
-		return
-	}
-	t, want := dns.TypeCNAME, ""
-	if len(obs.Chain) > 0 {
-		want = "CNAME " + obs.Chain[0]
-	} else {
-		t = dns.TypeA
-	}
-	recursors := r.compared()
-	said := make([]saying, len(recursors))
-	bogus := make([]bool, len(recursors))
-	ctx, cancel := context.WithTimeout(ctx, r.cfg.QueryTimeout)
-	defer cancel()
-	var wg sync.WaitGroup
-	for i, to := range recursors {
-		wg.Go(func() {
-			said[i], bogus[i] = r.hearRecursor(ctx, to, l.name, []uint16{t})
-			if l.kind != KindTraffic || t != dns.TypeCNAME || said[i].err != nil || view(said[i]) != want {
-				return
-			}
-			if a, _ := r.hearRecursor(ctx, to, l.name, []uint16{dns.TypeA}); a.err == nil && a.alias == "" && len(a.addrs) > 0 {
-				said[i] = a
-			}
-		})
-	}
-	wg.Wait()
-	now := time.Now()
-	for i, s := range said {
-		if bogus[i] {
-			obs.Problem = ownership.ZoneBogus
-		}
-		if s.err != nil {
-			continue
-		}
-		s.ttl = max(s.ttl, time.Second) // what has 0 left is given out for the rest of the second
-		value := view(s)
-		other := func(a netip.Addr) bool { return !slices.Contains(obs.Addresses, a) }
-		if (want != "" && value != want) || (want == "" && (value == nothing || s.alias != "" || slices.ContainsFunc(s.addrs, other))) {
-			obs.Stale = append(obs.Stale, ownership.StaleAnswer{
-				Resolver: s.from.addr.String(), Value: value, Until: now.Add(s.ttl), Addresses: s.addrs,
-			})
-		}
-	}
 }

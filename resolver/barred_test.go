@@ -1,4 +1,4 @@
-package controller
+package resolver
 
 import (
 	"fmt"
@@ -9,17 +9,16 @@ import (
 
 	"github.com/miekg/dns"
 
-	"github.com/apoxy-dev/caddy-apoxy/api/v1alpha3"
 	"github.com/apoxy-dev/caddy-apoxy/internal/dnstest"
 	"github.com/apoxy-dev/caddy-apoxy/ownership"
 )
 
 // nowhere takes loopback, where the world lives, off what may be contacted.
-func nowhere(c *ResolverConfig) { c.PrivateNetworks = nil }
+func nowhere(c *Config) { c.PrivateNetworks = nil }
 
 // only lists single addresses.
-func only(addrs ...netip.Addr) func(*ResolverConfig) {
-	return func(c *ResolverConfig) {
+func only(addrs ...netip.Addr) func(*Config) {
+	return func(c *Config) {
 		c.PrivateNetworks = nil
 		for _, a := range addrs {
 			c.PrivateNetworks = append(c.PrivateNetworks, netip.PrefixFrom(a, a.BitLen()))
@@ -112,45 +111,12 @@ func TestGlueOnSpecialAddressesIsNotContacted(t *testing.T) {
 }
 
 func TestForbiddenServersDoNotCrowdOutOthers(t *testing.T) {
-	r := NewResolver(ResolverConfig{Resolvers: []string{"127.0.0.1"}})
+	r := New(Config{Resolvers: []string{"127.0.0.1"}})
 	glue := map[string][]netip.Addr{"ns.example.com.": addrs("10.0.0.1", "10.0.0.2", "10.0.0.3", "10.0.0.4",
 		"10.0.0.5", "10.0.0.6", "10.0.0.7", "10.0.0.8", "8.8.8.8")}
-	r.addresses.put("ns.example.com.", glue["ns.example.com."], time.Minute)
+	r.addresses.Put("ns.example.com.", glue["ns.example.com."], time.Minute)
 	may, barred := r.resolveServers(t.Context(), "example.com", []string{"ns.example.com."}, nil)
 	if len(may) != 1 || may[0].addr != netip.MustParseAddr("8.8.8.8") || len(barred) != 8 {
 		t.Errorf("asked: %v; barred: %v", may, barred)
-	}
-}
-
-// Without the option a world of private addresses works through its resolvers,
-// from the first record to the withdrawal of the last proof.
-func TestARecordsLifeThroughResolversAlone(t *testing.T) {
-	world := newCustomer(t)
-	b := newBench(t, newTestResolver(t, world.World, nowhere)).start()
-	const host = "api.example.com"
-	b.put(plainRecord(host))
-	b.until("the new record is looked at", func() bool { return b.get(host).Status.Phase != "" })
-	r := b.check(host)
-	b.expect(r, v1alpha3.PhasePending, v1alpha3.ConditionCNAMEConfigured, "False CNAMENotConfigured")
-	if m := r.Status.Condition(v1alpha3.ConditionCNAMEConfigured).Message; !strings.Contains(m, "`private_networks`") ||
-		!strings.Contains(m, world.ns1.Addr.String()) {
-		t.Errorf("the message does not name the server and the option: %s", m)
-	}
-	world.zone.Set("api.example.com IN CNAME api.example.com.cname.example.net.")
-	if p := b.check(host).Status.DNSRecord(v1alpha3.PurposeTraffic).Problem; p == nil || p.Reason != ownership.ProblemZoneAppendedToName {
-		t.Errorf("the mistake is not recognised: %+v", p)
-	}
-	world.zone.Set(rightTraffic)
-	r = b.check(host)
-	b.expect(r, v1alpha3.PhaseActive, v1alpha3.ConditionReady, "True Ready")
-	if m := r.Status.Condition(v1alpha3.ConditionCNAMEConfigured).Message; !strings.Contains(m, "`private_networks`") {
-		t.Errorf("the message does not name the option: %s", m)
-	}
-	world.zone.Remove("api")
-	b.expect(b.check(host), v1alpha3.PhaseActive, v1alpha3.ConditionCNAMEConfigured, "False CNAMENotConfigured")
-	b.clock.advance(11 * time.Minute)
-	b.expect(b.check(host), v1alpha3.PhaseDetached, v1alpha3.ConditionOwnershipVerified, "False ProofWithdrawn")
-	if n := world.ns1.Asked() + world.ns2.Asked(); n > 0 {
-		t.Errorf("the servers were asked %d times", n)
 	}
 }

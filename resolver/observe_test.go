@@ -1,4 +1,4 @@
-package controller
+package resolver
 
 import (
 	"fmt"
@@ -13,53 +13,6 @@ import (
 
 	"github.com/apoxy-dev/caddy-apoxy/internal/dnstest"
 	"github.com/apoxy-dev/caddy-apoxy/ownership"
-)
-
-const ownZone = "cname.example.net"
-
-func newTestResolver(t testing.TB, w *dnstest.World, change ...func(*ResolverConfig)) *Resolver {
-	t.Helper()
-	cfg := ResolverConfig{
-		Resolvers:     []string{fmt.Sprintf("127.0.0.1:%d", w.Port())},
-		Port:          uint16(w.Port()),
-		OwnZone:       func() string { return ownZone },
-		EdgeAddresses: func() []netip.Addr { return addrs("203.0.113.10") },
-		Timeout:       6 * time.Second,
-		QueryTimeout:  600 * time.Millisecond,
-		Grace:         400 * time.Millisecond,
-		CacheTTL:      time.Nanosecond,
-		// The world lives on loopback.
-		PrivateNetworks: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")},
-	}
-	for _, f := range change {
-		f(&cfg)
-	}
-	return NewResolver(cfg)
-}
-
-// customer is a world with the zone example.com on two servers.
-type customer struct {
-	*dnstest.World
-	ns1, ns2 *dnstest.Server
-	zone     *dnstest.Zone
-}
-
-func newCustomer(t testing.TB) *customer {
-	w := dnstest.New(t)
-	c := &customer{World: w, ns1: w.Server("ns1.provider.test"), ns2: w.Server("ns2.provider.test")}
-	c.zone = w.Zone("example.com", c.ns1, c.ns2)
-	w.Zone("example.net", w.Server("ns1.example.net"))
-	return c
-}
-
-func (c *customer) behave(b dnstest.Behaviour) {
-	c.ns1.Behave(b)
-	c.ns2.Behave(b)
-}
-
-const (
-	rightTraffic   = "api 300 IN CNAME api.example.com.cname.example.net."
-	rightChallenge = "_acme-challenge.api 300 IN CNAME _acme-challenge.api.example.com.cname.example.net."
 )
 
 var looseObservation = cmp.Options{
@@ -321,7 +274,7 @@ func TestAResolverThatHoldsAnOldAddressIsNamed(t *testing.T) {
 	world.Recursor.SetCaching(true)
 	world.zone.Set("api 300 IN A 192.0.2.77")
 	edge := netip.MustParseAddr("203.0.113.10")
-	r := newTestResolver(t, world.World, func(c *ResolverConfig) { c.EdgeAddresses = func() []netip.Addr { return []netip.Addr{edge} } })
+	r := newTestResolver(t, world.World, func(c *Config) { c.EdgeAddresses = func() []netip.Addr { return []netip.Addr{edge} } })
 	if got := r.Observe(t.Context(), "api.example.com", KindTraffic); len(got.Stale) != 0 {
 		t.Fatalf("got %+v", got)
 	}
@@ -334,7 +287,7 @@ func TestAResolverThatHoldsAnOldAddressIsNamed(t *testing.T) {
 		world = newCustomer(t)
 		world.Recursor.SetCaching(true)
 		world.zone.Set("api 300 IN A 192.0.2.77")
-		r = newTestResolver(t, world.World, func(c *ResolverConfig) { c.EdgeAddresses = func() []netip.Addr { return []netip.Addr{edge} } })
+		r = newTestResolver(t, world.World, func(c *Config) { c.EdgeAddresses = func() []netip.Addr { return []netip.Addr{edge} } })
 		if _, _, err := r.recurse(t.Context(), "example.com", "api.example.com.", dns.TypeA); err != nil {
 			t.Fatal(err)
 		}

@@ -1,8 +1,7 @@
-package controller
+package resolver
 
 import (
 	"errors"
-	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -10,17 +9,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/apoxy-dev/caddy-apoxy/internal/dnstest"
-	"github.com/apoxy-dev/caddy-apoxy/issuance"
 	"github.com/apoxy-dev/caddy-apoxy/ownership"
 )
-
-func addrs(s ...string) []netip.Addr {
-	var out []netip.Addr
-	for _, a := range s {
-		out = append(out, netip.MustParseAddr(a))
-	}
-	return out
-}
 
 func TestCAA(t *testing.T) {
 	set := func(domain string, r ...ownership.CAARecord) ownership.CAAObservation {
@@ -196,7 +186,7 @@ func TestDelegated(t *testing.T) {
 				c.set(world)
 			}
 			got, err := newTestResolver(t, world.World).Delegated(t.Context(), "api.example.com")
-			if got != c.want || (err != nil) != c.fails || errors.Is(err, issuance.ErrBogus) != c.bogus {
+			if got != c.want || (err != nil) != c.fails || errors.Is(err, ownership.ErrBogus) != c.bogus {
 				t.Errorf("%v, %v", got, err)
 			}
 		})

@@ -1,4 +1,4 @@
-package controller
+package resolver
 
 import (
 	"context"
@@ -45,7 +45,7 @@ func (r *Resolver) exchange(ctx context.Context, to netip.AddrPort, q dns.Questi
 	if strangers {
 		pay = func() error { return r.pay(ctx, to.Addr()) }
 	}
-	once := strangers && rationOf(ctx).few()
+	once := strangers && RationOf(ctx).few()
 	edns := true
 	for {
 		m := query(q, flags, edns)

@@ -1,4 +1,4 @@
-package controller
+package resolver
 
 import (
 	"testing"
@@ -38,7 +38,7 @@ func TestAnApexOnItsParentsServers(t *testing.T) {
 			}
 			world.zone.Remove("shop.example.com.") // not even a delegation
 			for _, closed := range []bool{false, true} {
-				r := newTestResolver(t, world.World, func(cfg *ResolverConfig) {
+				r := newTestResolver(t, world.World, func(cfg *Config) {
 					if closed { // then the recursive resolver is asked
 						cfg.Port, cfg.QueryTimeout = 9, 200*time.Millisecond
 					}
@@ -49,7 +49,7 @@ func TestAnApexOnItsParentsServers(t *testing.T) {
 				if closed || c.outcome == ownership.Absent {
 					continue
 				}
-				ctx, _ := withRation(t.Context(), causeUnproven)
+				ctx, _ := WithRation(t.Context(), Unproven)
 				if obs := r.Observe(ctx, c.name, KindTraffic); obs.Outcome == ownership.Seen && obs.Apex != c.want || obs.Outcome != ownership.Seen && c.want {
 					t.Errorf("at a glance: %+v", obs)
 				}

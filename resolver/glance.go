@@ -1,4 +1,4 @@
-package controller
+package resolver
 
 import (
 	"context"
@@ -88,7 +88,7 @@ func (r *Resolver) unanimous(ctx context.Context, name string, qtype uint16) (an
 		if len(ask) == 0 {
 			return r.insteadOfBarred(ctx, z, name, qtype)
 		}
-		if left := rationOf(ctx).left.Load(); int(left) < min(len(ask), glanceFewest) {
+		if left := RationOf(ctx).left.Load(); int(left) < min(len(ask), glanceFewest) {
 			return answer{}, false
 		}
 		first := r.hear(ctx, z, ask[0], name, []uint16{qtype})
@@ -109,7 +109,7 @@ func (r *Resolver) unanimous(ctx context.Context, name string, qtype uint16) (an
 
 // Seconded asks the others whether they say what the first said.
 func (r *Resolver) seconded(ctx context.Context, z *zone, first saying, others []server, name string, qtype uint16) (answer, bool) {
-	left := max(int(rationOf(ctx).left.Load()), 0)
+	left := max(int(RationOf(ctx).left.Load()), 0)
 	if left < min(len(others), glanceFewest-1) {
 		return answer{}, false
 	}
@@ -120,7 +120,7 @@ func (r *Resolver) seconded(ctx context.Context, z *zone, first saying, others [
 			return answer{}, false
 		}
 	}
-	a := agree(z.apex, said)
+	a := agree(z.apex, partyServers, said)
 	if z.problem == ownership.ZoneBogus {
 		a.problem = z.problem
 	}
@@ -133,7 +133,7 @@ func (r *Resolver) seconded(ctx context.Context, z *zone, first saying, others [
 // UnlessHeard asks the recursive resolvers if the other servers do not answer
 // either, as a look does.
 func (r *Resolver) unlessHeard(ctx context.Context, z *zone, others []server, name string, qtype uint16) (answer, bool) {
-	if left := int(rationOf(ctx).left.Load()); left < len(others) {
+	if left := int(RationOf(ctx).left.Load()); left < len(others) {
 		return answer{}, false
 	}
 	for _, s := range r.askAll(ctx, &zone{apex: z.apex, servers: others}, name, []uint16{qtype}) {

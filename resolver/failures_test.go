@@ -1,4 +1,4 @@
-package controller
+package resolver
 
 import (
 	"fmt"
@@ -8,7 +8,6 @@ import (
 
 	"github.com/miekg/dns"
 
-	"github.com/apoxy-dev/caddy-apoxy/api/v1alpha3"
 	"github.com/apoxy-dev/caddy-apoxy/internal/dnstest"
 	"github.com/apoxy-dev/caddy-apoxy/ownership"
 )
@@ -28,7 +27,7 @@ var failures = map[string]struct {
 }
 
 // keeping remembers zones and their silence, as in production.
-func keeping(cfg *ResolverConfig) { cfg.CacheTTL = time.Minute }
+func keeping(cfg *Config) { cfg.CacheTTL = time.Minute }
 
 // A server that fails for CAA answers everything else, and what it answers is
 // believed, whichever was asked for first.
@@ -98,48 +97,5 @@ func TestSilenceIsRememberedByType(t *testing.T) {
 	}
 	if left := time.Until(z.silent(dns.TypeCAA).until); left > time.Minute {
 		t.Errorf("remembered for %v, and a mend is to be seen within a minute", left)
-	}
-}
-
-// While CAA cannot be looked up nothing else of the record changes, and once it
-// can, issuance that waits for it is told at once.
-func TestTheMendOfCAAIsFollowedByATry(t *testing.T) {
-	const host = "api.example.com"
-	world := newCustomer(t)
-	world.zone.Set(rightChallenge)
-	b := newBench(t, newTestResolver(t, world.World))
-	b.settings.Issuers = []ownership.Issuer{{Identities: []string{"ca.example"}, Methods: []string{"dns-01"}}}
-	b.start()
-	b.put(tlsRecord(host))
-	b.until("the delegation is seen", func() bool {
-		return status(b.get(host), v1alpha3.ConditionACMEChallengeDelegationReady) == "True ACMEChallengeDelegationConfigured"
-	})
-	world.behave(dnstest.ForType(dns.TypeCAA, dnstest.Fail(dns.RcodeNotImplemented)))
-	b.ca.set(host, ownership.CertificateObservation{Outcome: ownership.Absent, Message: "CAA cannot be looked up"})
-	retries := func() int {
-		b.ca.mu.Lock()
-		defer b.ca.mu.Unlock()
-		return len(b.ca.retried)
-	}
-	before := b.check(host)
-	retried := retries()
-	for range 3 {
-		now := b.check(host)
-		for _, c := range before.Status.Conditions {
-			if n := now.Status.Condition(c.Type); n == nil || n.Status != c.Status || n.Reason != c.Reason || n.Message != c.Message || !n.LastTransitionTime.Equal(&c.LastTransitionTime) {
-				t.Errorf("%s changed from %+v to %+v", c.Type, c, n)
-			}
-		}
-	}
-	b.expect(b.get(host), v1alpha3.PhaseIssuing, v1alpha3.ConditionTLSReady, "False WaitingForDNS")
-	if n := retries(); n != retried {
-		t.Errorf("tried again %d times while CAA cannot be looked up", n-retried)
-	}
-	world.behave(nil)
-	for range 3 {
-		b.check(host)
-	}
-	if n := retries() - retried; n != 1 {
-		t.Errorf("tried again %d times after the mend, want once", n)
 	}
 }

@@ -1,11 +1,9 @@
-package controller
+package resolver
 
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/netip"
-	"slices"
 	"strings"
 	"time"
 
@@ -40,7 +38,7 @@ func (r *Resolver) consult(ctx context.Context, name string, types ...uint16) an
 		return a
 	}
 	if ctx.Err() == nil && a.barred == "" && types[0] != dns.TypeCAA { // there are servers that drop these alone
-		r.mute.unheard(registeredDomain(name))
+		r.mute.unheard(RegisteredDomain(name))
 	}
 	b.barred = a.barred
 	if b.viaResolvers {
@@ -59,7 +57,7 @@ func (r *Resolver) authoritative(ctx context.Context, name string, types ...uint
 	defer cancel()
 	z, err := r.locate(ctx, name)
 	if err != nil {
-		return answer{unheard: true, err: "finding the name servers of " + registeredDomain(name) + ": " + err.Error()}
+		return answer{unheard: true, err: "finding the name servers of " + RegisteredDomain(name) + ": " + err.Error()}
 	}
 	var a answer
 	for range r.cfg.MaxReferrals {
@@ -75,7 +73,7 @@ func (r *Resolver) authoritative(ctx context.Context, name string, types ...uint
 				err: strings.TrimSuffix(z.apex, ".") + ": " + errNoServers.Error()}
 		}
 		said := r.askAll(ctx, z, name, types)
-		a = agree(z.apex, said)
+		a = agree(z.apex, partyServers, said)
 		ref := pointed(said)
 		if !a.unheard || ref == nil {
 			break
@@ -103,12 +101,6 @@ func (r *Resolver) authoritative(ctx context.Context, name string, types ...uint
 			zap.Bool("affirmed", a.affirmed), zap.String("alias", cut(a.alias)), zap.String("err", cut(a.err)))
 	}
 	return a
-}
-
-// Unregistered reports whether a zone that says a name does not exist is above
-// the name's registered domain, so that the domain itself does not exist.
-func unregistered(apex, name string) bool {
-	return dns.CountLabel(apex) < dns.CountLabel(absolute(registeredDomain(name)))
 }
 
 func pointed(said []saying) *referral {
@@ -193,7 +185,7 @@ func (r *Resolver) askAll(ctx context.Context, z *zone, name string, types []uin
 // Hear asks one server, type after type.
 func (r *Resolver) hear(ctx context.Context, z *zone, s server, name string, types []uint16) saying {
 	out := saying{from: s}
-	leave, err := r.gates.enter(ctx, registeredDomain(name))
+	leave, err := r.gates.enter(ctx, RegisteredDomain(name))
 	if err != nil {
 		out.err = errTimeout
 		return out
@@ -215,138 +207,4 @@ func (r *Resolver) hear(ctx context.Context, z *zone, s server, name string, typ
 		}
 	}
 	return out
-}
-
-// Understand adds what a message of an authoritative server says about name.
-// Only records of the name itself are believed.
-func understand(out *saying, apex, name string, in *dns.Msg) error {
-	if err := refusal(in.Rcode); err != nil {
-		if errors.Is(err, errRefused) && byResolver(in) {
-			return errResolver // one that gives strangers' questions no answer
-		}
-		return err
-	}
-	if !in.Authoritative {
-		if len(in.Answer) == 0 && in.Rcode == dns.RcodeSuccess {
-			if out.referral = referralIn(in, apex, name); out.referral != nil {
-				return nil
-			}
-		}
-		if byResolver(in) {
-			return errResolver
-		}
-		return errNotAuthoritative
-	}
-	collect(out, name, in)
-	return nil
-}
-
-// refusal is what a response code says that comes with no answer (RFC 1035 section
-// 4.1.1, RFC 2136 section 2.2); nil for the two that do.
-func refusal(rcode int) error {
-	switch rcode {
-	case dns.RcodeSuccess, dns.RcodeNameError:
-		return nil
-	case dns.RcodeRefused, dns.RcodeNotAuth:
-		return errRefused
-	case dns.RcodeServerFailure:
-		return errServFail
-	case dns.RcodeNotImplemented:
-		return errNotImplemented
-	case dns.RcodeFormatError:
-		return errFormErr
-	}
-	if name, ok := dns.RcodeToString[rcode]; ok {
-		return fmt.Errorf("answers %s", name)
-	}
-	return fmt.Errorf("answers with the response code %d", rcode)
-}
-
-// maxCAA bounds the CAA records of one name; their values are bounded by the message.
-const maxCAA = 1000
-
-func collect(out *saying, name string, in *dns.Msg) {
-	ttl := time.Duration(-1)
-	note := func(rr dns.RR) {
-		if t := time.Duration(rr.Header().Ttl) * time.Second; ttl < 0 || t < ttl {
-			ttl = t
-		}
-	}
-	for _, rr := range in.Answer {
-		if !strings.EqualFold(rr.Header().Name, name) {
-			continue
-		}
-		switch rr := rr.(type) {
-		case *dns.CNAME:
-			if out.alias == "" {
-				out.alias = strings.ToLower(rr.Target)
-				note(rr)
-			}
-		case *dns.A, *dns.AAAA:
-			if len(out.addrs) < maxAddresses {
-				out.addrs = append(out.addrs, addressesIn([]dns.RR{rr})...)
-				note(rr)
-			}
-		case *dns.TXT:
-			if len(out.texts) < 8 {
-				out.texts = append(out.texts, "TXT "+cut(strings.TrimPrefix(rr.String(), rr.Hdr.String())))
-				note(rr)
-			}
-		case *dns.CAA:
-			// Whole: it is judged, and what is told of it is cut by who tells it.
-			if len(out.caa) < maxCAA {
-				out.caa = append(out.caa, ownership.CAARecord{Flag: rr.Flag, Tag: strings.ToLower(rr.Tag), Value: rr.Value})
-				note(rr)
-			}
-		}
-	}
-	slices.SortFunc(out.caa, ownership.CAARecord.Compare) // servers rotate the records of a set
-	if owner := soaOwner(append(slices.Clip(in.Answer), in.Ns...)); owner != "" && out.alias == "" && dns.IsSubDomain(owner, name) {
-		out.soa = owner
-	}
-	out.nx = out.nx || (in.Rcode == dns.RcodeNameError && out.alias == "")
-	switch {
-	case ttl >= 0 && (!out.found || ttl < out.ttl):
-		out.ttl, out.found = ttl, true
-	case !out.found:
-		out.ttl = negativeTTL(in)
-	}
-}
-
-func negativeTTL(in *dns.Msg) time.Duration {
-	for _, rr := range in.Ns {
-		if soa, ok := rr.(*dns.SOA); ok {
-			return time.Duration(min(soa.Hdr.Ttl, soa.Minttl)) * time.Second
-		}
-	}
-	return 0
-}
-
-// ReferralIn returns the referral in a message, if it leads down from apex
-// towards name; nil for one that leads up, aside or in a circle.
-func referralIn(in *dns.Msg, apex, name string) *referral {
-	ref := &referral{glue: make(map[string][]netip.Addr)}
-	for _, rr := range in.Ns {
-		ns, ok := rr.(*dns.NS)
-		if !ok || len(ref.names) >= 16 {
-			continue
-		}
-		owner := strings.ToLower(ns.Hdr.Name)
-		if owner == apex || !dns.IsSubDomain(apex, owner) || !dns.IsSubDomain(owner, name) || (ref.apex != "" && ref.apex != owner) {
-			continue
-		}
-		ref.apex = owner
-		ref.names = append(ref.names, strings.ToLower(ns.Ns))
-	}
-	if ref.apex == "" {
-		return nil
-	}
-	for i, rr := range in.Extra {
-		if i >= 64 {
-			break
-		}
-		owner := strings.ToLower(rr.Header().Name)
-		ref.glue[owner] = append(ref.glue[owner], addressesIn([]dns.RR{rr})...)
-	}
-	return ref
 }

@@ -1,0 +1,25 @@
+package resolver
+
+import (
+	"sync"
+	"testing"
+	"time"
+)
+
+// BenchmarkLook asks everything about one pending hostname of a zone with two
+// name servers, over loopback sockets, the servers' own work included.
+func BenchmarkLook(b *testing.B) {
+	world := newCustomer(b)
+	r := newTestResolver(b, world.World, func(c *Config) {
+		c.CacheTTL, c.QueryTimeout = 15*time.Second, time.Second
+	})
+	b.ReportAllocs()
+	for b.Loop() {
+		var wg sync.WaitGroup
+		for _, kind := range []Kind{KindTraffic, KindACMEChallenge, KindOwnership} {
+			wg.Go(func() { r.Observe(b.Context(), "api.example.com", kind) })
+		}
+		wg.Wait()
+	}
+	b.ReportMetric(float64(world.ns1.Queries()+world.ns2.Queries())/float64(b.N), "queries/op")
+}

@@ -1,0 +1,104 @@
+package resolver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/miekg/dns"
+)
+
+// Server is one address of one name server.
+type server struct {
+	name string // absolute
+	addr netip.Addr
+}
+
+func (s server) String() string {
+	return fmt.Sprintf("%s (%s)", s.addr, strings.TrimSuffix(s.name, "."))
+}
+
+// Named is the server's name, cut, and its address.
+func (s server) named() string {
+	name := strings.TrimSuffix(s.name, ".")
+	return fmt.Sprintf("%s (%s)", name[:min(len(name), 60)], s.addr)
+}
+
+// ResolveServers looks up the addresses of name servers and picks at most
+// MaxServers of those that may be contacted: the first IPv4 of each, then the
+// first IPv6, then the rest. It returns those that may not beside them.
+func (r *Resolver) resolveServers(ctx context.Context, gate string, names []string, glue map[string][]netip.Addr) ([]server, []barredServer) {
+	slices.Sort(names)
+	names = slices.Compact(names)
+	if len(names) > r.cfg.MaxServers {
+		names = names[:r.cfg.MaxServers]
+	}
+	// The zone's own servers may be dead; what is left must suffice to ask them.
+	ctx, cancel := context.WithTimeout(ctx, r.cfg.QueryTimeout*3/2)
+	defer cancel()
+	found := make([][]netip.Addr, len(names))
+	var wg sync.WaitGroup
+	for i, name := range names {
+		wg.Go(func() {
+			if found[i] = r.serverAddresses(ctx, gate, name); len(found[i]) == 0 {
+				found[i] = unmapped(glue[name])
+			}
+		})
+	}
+	wg.Wait()
+	barred := r.bar(names, found)
+	var out []server
+	take := func(i int, fits func(netip.Addr) bool, all bool) {
+		for k, a := range found[i] {
+			if a.IsValid() && fits(a) {
+				out = append(out, server{names[i], a})
+				found[i][k] = netip.Addr{}
+				if !all {
+					return
+				}
+			}
+		}
+	}
+	for i := range found {
+		take(i, netip.Addr.Is4, false)
+	}
+	for i := range found {
+		take(i, netip.Addr.Is6, false)
+	}
+	for i := range found {
+		take(i, netip.Addr.IsValid, true)
+	}
+	return out[:min(len(out), r.cfg.MaxServers)], barred
+}
+
+// ServerAddresses returns a copy of its own of a name server's addresses.
+func (r *Resolver) serverAddresses(ctx context.Context, gate, name string) []netip.Addr {
+	if addrs, ok := r.addresses.Get(name); ok {
+		return slices.Clone(addrs)
+	}
+	types := []uint16{dns.TypeA}
+	if routeToIPv6() { // which this machine may get, or lose, at any time
+		types = append(types, dns.TypeAAAA)
+	}
+	found := make([][]netip.Addr, len(types))
+	var wg sync.WaitGroup
+	for i, t := range types {
+		wg.Go(func() {
+			if in, _, err := r.recurse(ctx, gate, name, t); err == nil {
+				found[i] = unmapped(addressesIn(in.Answer))
+			}
+		})
+	}
+	wg.Wait()
+	addrs := slices.Concat(found...)
+	if len(addrs) > 0 {
+		r.addresses.Put(name, addrs, r.cfg.CacheTTL*2)
+	}
+	return slices.Clone(addrs)
+}
+
+var errNoServers = errors.New("none of its name servers has an address")

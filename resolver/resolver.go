@@ -1,0 +1,157 @@
+package resolver
+
+import (
+	"net/netip"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+	"golang.org/x/sync/singleflight"
+
+	"github.com/apoxy-dev/caddy-apoxy/internal/lru"
+)
+
+// Kind says what a name is looked at for, and so which records matter there.
+type Kind uint8
+
+const (
+	// KindTraffic is a hostname: its CNAME chain and the addresses at its end.
+	KindTraffic Kind = iota
+	// KindACMEChallenge is _acme-challenge of a hostname: its CNAME chain, and
+	// what stands there in the CNAME's place.
+	KindACMEChallenge
+	// KindOwnership is _apoxy-challenge of a hostname, seen likewise.
+	KindOwnership
+)
+
+// Config is what New makes a Resolver of. The zero value is usable.
+type Config struct {
+	// Resolvers are recursive resolvers, as host or host:port with the host an
+	// IP address. Default: those of /etc/resolv.conf.
+	Resolvers []string
+	// Port is that of authoritative name servers. Default: 53.
+	Port uint16
+	// OwnZone returns the operator's zone without the final dot: a CNAME into
+	// it ends a chain. Default: none.
+	OwnZone func() string
+	// EdgeAddresses returns those of the operator's edge: of a name that has them and
+	// no others it is looked whether a wildcard makes them up. Default: none.
+	EdgeAddresses func() []netip.Addr
+	// Timeout bounds a whole observation. Default: 5 s.
+	Timeout time.Duration
+	// QueryTimeout bounds one question to one server over one transport.
+	// Default: 1 s.
+	QueryTimeout time.Duration
+	// Grace is how long the other servers of a zone are waited for once one
+	// has answered. Default: 700 ms.
+	Grace time.Duration
+	// MaxServers bounds the addresses asked of one zone. Default: 8.
+	MaxServers int
+	// MaxChain bounds the CNAMEs followed. Default: 10.
+	MaxChain int
+	// MaxReferrals bounds the delegations followed down from the registered
+	// domain. Default: 6.
+	MaxReferrals int
+	// Concurrency bounds the questions in flight in all. Default: 2048.
+	Concurrency int
+	// ZoneConcurrency bounds the questions in flight about names of one
+	// registered domain. Default: 16.
+	ZoneConcurrency int
+	// CacheTTL is how long a zone's servers and their addresses are
+	// remembered. Default: 15 s.
+	CacheTTL time.Duration
+	// PrivateNetworks are the special-purpose networks in which customers' name
+	// servers may be contacted; see specialpurpose.Of. Default: none.
+	PrivateNetworks []netip.Prefix
+	// Logger says at debug level what was asked and found. Default: none.
+	Logger *zap.Logger
+}
+
+// Resolver sees DNS as the world's certificate authorities see it: it asks the
+// authoritative name servers of a name directly, all of them, and falls back to
+// recursive resolvers where it cannot. It is safe for concurrent use and bounded
+// in time, memory and questions whatever the servers do.
+type Resolver struct {
+	cfg       Config
+	recursors atomic.Pointer[[]netip.AddrPort]
+	flights   singleflight.Group
+	cuts      *lru.Cache[*zone]        // by the name that the search began at
+	deeper    *lru.Cache[*zone]        // by apex, for zones that a referral led to
+	addresses *lru.Cache[[]netip.Addr] // by name server
+	slots     chan struct{}
+	gates     gates
+	mute      muted
+	outward   outward
+	shares    [causes]*share
+	began     time.Time
+}
+
+// New returns a Resolver. Recursive resolvers that cannot be used are
+// logged; ParseResolvers tells beforehand.
+func New(cfg Config) *Resolver {
+	or := func(v *time.Duration, d time.Duration) {
+		if *v <= 0 {
+			*v = d
+		}
+	}
+	or(&cfg.Timeout, 5*time.Second)
+	or(&cfg.QueryTimeout, time.Second)
+	or(&cfg.Grace, 700*time.Millisecond)
+	or(&cfg.CacheTTL, 15*time.Second)
+	orInt := func(v *int, d int) {
+		if *v <= 0 {
+			*v = d
+		}
+	}
+	orInt(&cfg.MaxServers, 8)
+	orInt(&cfg.MaxChain, 10)
+	orInt(&cfg.MaxReferrals, 6)
+	orInt(&cfg.Concurrency, 2048)
+	orInt(&cfg.ZoneConcurrency, 16)
+	if cfg.Port == 0 {
+		cfg.Port = 53
+	}
+	if cfg.OwnZone == nil {
+		cfg.OwnZone = func() string { return "" }
+	}
+	if cfg.EdgeAddresses == nil {
+		cfg.EdgeAddresses = func() []netip.Addr { return nil }
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = zap.NewNop()
+	}
+	r := &Resolver{
+		cfg:       cfg,
+		cuts:      lru.New[*zone](4096),
+		deeper:    lru.New[*zone](4096),
+		addresses: lru.New[[]netip.Addr](4096),
+		slots:     make(chan struct{}, cfg.Concurrency),
+		gates:     gates{limit: cfg.ZoneConcurrency, open: make(map[string]*gate)},
+		shares: [causes]*share{Owed: newShare(owedRate, owedBurst),
+			Proven: newShare(provenRate, provenBurst), Unproven: newShare(unprovenRate, unprovenBurst)},
+		began: time.Now(),
+	}
+	if err := r.SetResolvers(cfg.Resolvers); err != nil {
+		cfg.Logger.Error("no recursive resolver can be asked", zap.Error(err))
+	}
+	return r
+}
+
+// SetResolvers replaces the recursive resolvers, as ParseResolvers reads them. On
+// an error those in use stay.
+func (r *Resolver) SetResolvers(resolvers []string) error {
+	recursors, err := ParseResolvers(resolvers)
+	if err != nil {
+		return err
+	}
+	r.recursors.Store(&recursors)
+	return nil
+}
+
+// Resolvers are the recursive resolvers in use.
+func (r *Resolver) resolvers() []netip.AddrPort {
+	if p := r.recursors.Load(); p != nil {
+		return *p
+	}
+	return nil
+}

@@ -12,13 +12,21 @@ import (
 	"github.com/apoxy-dev/caddy-apoxy/target"
 )
 
-// warnOfTargets names the targets that the sites of records have on the HTTPS port
+// warnOfTargets names apoxy blocks that are never asked, and the targets that the sites of records have on the HTTPS port
 // and not on the HTTP port, or the other way: records without TLS are served on the
 // one and those with TLS on the other, and would get 503 there.
 func (a *App) warnOfTargets() {
 	app := a.http.Load()
 	if app == nil {
 		return
+	}
+	for _, server := range app.Servers {
+		for _, route := range server.Routes {
+			for _, h := range neverAsked(route.Handlers) {
+				a.logger.Warn("an apoxy block is never asked: one before it in the same site answers every request, with 503 for what it does not define itself",
+					zap.Strings("targets", h.names()), zap.String("mend", "make one block of the two, or give them matchers"))
+			}
+		}
 	}
 	plain, secure := recordTargets(app, cmp.Or(app.HTTPPort, 80), false), recordTargets(app, cmp.Or(app.HTTPSPort, 443), true)
 	if plain == nil || secure == nil {
@@ -61,6 +69,34 @@ func recordTargets(app *caddyhttp.App, port int, tls bool) map[target.Ref]bool {
 		}
 	}
 	return found
+}
+
+// neverAsked are the apoxy handlers that stand behind another one.
+func neverAsked(handlers []caddyhttp.MiddlewareHandler) (found []*Handler) {
+	first := true
+	for _, h := range handlers {
+		switch h := h.(type) {
+		case *Handler:
+			if !first {
+				found = append(found, h)
+			}
+			first = false
+		case *caddyhttp.Subroute:
+			for _, route := range h.Routes {
+				found = append(found, neverAsked(route.Handlers)...)
+			}
+		}
+	}
+	return found
+}
+
+// names are the handler's targets, in order.
+func (h *Handler) names() (names []string) {
+	for ref := range h.targets {
+		names = append(names, ref.Kind+" "+ref.Name)
+	}
+	slices.Sort(names)
+	return names
 }
 
 func listensOn(server *caddyhttp.Server, port int) bool {

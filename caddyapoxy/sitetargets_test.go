@@ -2,6 +2,7 @@ package caddyapoxy
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -40,6 +41,28 @@ func TestTargetsOfOnePortAloneAreNamedAtTheStart(t *testing.T) {
 				t.Errorf("the log says\n%s\nwant %q", lines(said, "target"), c.says)
 			}
 		})
+	}
+}
+
+// The first apoxy block of a site answers for all that come to it.
+func TestABlockThatIsNeverAskedIsNamedAtTheStart(t *testing.T) {
+	const second = "\tapoxy %s{\n\t\tgateway two {\n\t\t\trespond two\n\t\t}\n\t}\n"
+	for matcher, want := range map[string]bool{"": true, "/two* ": false} {
+		w, https := newWorld(t), freePort(t)
+		file := filepath.Join(w.dir, "log")
+		config := readmeCaddyfile(t, w, https, "log {\n\t\toutput file "+file+"\n\t}", "")
+		block := fmt.Sprintf(second, matcher)
+		config = strings.ReplaceAll(config, "\timport edge\n", "\timport edge\n"+block)
+		if err := load(t, config); err != nil {
+			t.Fatal(err)
+		}
+		said, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := bytes.Contains(said, []byte(`is never asked`)) && bytes.Contains(said, []byte(`"targets":["Gateway two"]`)); got != want {
+			t.Errorf("with the matcher %q the log says\n%s", matcher, lines(said, "target"))
+		}
 	}
 }
 

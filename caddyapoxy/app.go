@@ -229,6 +229,7 @@ func (a *App) Start() error {
 	a.warnOfSweep()
 	a.warnOfNoAPI()
 	a.warnOfOwnSites()
+	a.warnOfTargets()
 	for _, zf := range a.zonefiles {
 		go zf.Run(a.ctx)
 	}

@@ -136,7 +136,7 @@ func (a *App) parseZone(d *caddyfile.Dispenser) error {
 		case "edge_check":
 			err = appendArgs(d, &z.EdgeCheck, "off or IP addresses", func(s string) bool { return s == edgeCheckOff || isAddress(s) })
 		case "hostmaster":
-			if !d.AllArgs(&z.Hostmaster) || !strings.Contains(z.Hostmaster, "@") && !isPlaceholder(z.Hostmaster) {
+			if !d.AllArgs(&z.Hostmaster) || !strings.Contains(z.Hostmaster, "@") && !hasPlaceholder(z.Hostmaster) {
 				return d.Errf("hostmaster: expected one mail address such as hostmaster@example.net, got %q", z.Hostmaster)
 			}
 		case "negative_ttl":
@@ -149,7 +149,7 @@ func (a *App) parseZone(d *caddyfile.Dispenser) error {
 			if len(args) != 3 {
 				return d.Err("caa: expected flag, tag and value, such as `caa 0 issue \"letsencrypt.org\"`")
 			}
-			if _, perr := strconv.ParseUint(args[0], 10, 8); perr != nil {
+			if _, perr := strconv.ParseUint(args[0], 10, 8); perr != nil && !hasPlaceholder(args[0]) {
 				return d.Errf("caa: expected a flag from 0 to 255, got %q", args[0])
 			}
 			z.CAA = append(z.CAA, args[0]+" "+args[1]+" "+strconv.Quote(args[2]))
@@ -233,7 +233,7 @@ func appendArgs(d *caddyfile.Dispenser, to *[]string, expected string, ok func(s
 		return d.Errf("%s: expected %s", option, expected)
 	}
 	for _, arg := range args {
-		if !ok(arg) && !isPlaceholder(arg) {
+		if !ok(arg) && !hasPlaceholder(arg) {
 			return d.Errf("%s: expected %s, got %q", option, expected, arg)
 		}
 	}
@@ -267,7 +267,7 @@ func parseLimit(d *caddyfile.Dispenser, to *caddy.Duration) error {
 
 func isAddress(s string) bool {
 	_, err := netip.ParseAddr(s)
-	return err == nil || isPlaceholder(s)
+	return err == nil || hasPlaceholder(s)
 }
 
 func isAddressOrHost(s string) bool {

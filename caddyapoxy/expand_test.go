@@ -118,6 +118,42 @@ func TestPlaceholdersAreExpandedInEveryOption(t *testing.T) {
 	}
 }
 
+// A placeholder may stand for a part of a value, of whatever kind that is.
+func TestPlaceholdersStandForParts(t *testing.T) {
+	config, env := placeheld(t)
+	for name, value := range env {
+		t.Setenv(name, value)
+	}
+	_, dnsPort, _ := net.SplitHostPort(env["AP_RESOLVER"])
+	for name, value := range map[string]string{"AP_END": "2", "AP_FLAG": "0", "AP_PORT": dnsPort, "AP_BITS": "8", "AP_USER": "dns"} {
+		t.Setenv(name, value)
+	}
+	for from, to := range map[string]string{
+		"{env.AP_NS_ADDRESS}":    "192.0.2.{env.AP_END}",
+		"edge {env.AP_EDGE}":     "edge 192.0.2.{env.AP_END} 2001:db8::{env.AP_END}\n\t\t\tedge_check 192.0.2.{env.AP_END}",
+		"{env.AP_HOSTMASTER}":    "{env.AP_USER}@example.net",
+		"caa 0 issue":            "caa {env.AP_FLAG} issue",
+		"dns {env.AP_DNS_HOST}:": "dns 127.0.0.1:{env.AP_PORT} #",
+		"{env.AP_RESOLVER}":      "127.0.0.1:{env.AP_PORT}",
+		"{env.AP_NETWORK}":       "10.0.0.0/{env.AP_BITS}",
+	} {
+		if !strings.Contains(config, from) {
+			t.Fatalf("the configuration has no %q", from)
+		}
+		config = strings.Replace(config, from, to, 1)
+	}
+	if err := load(t, config); err != nil {
+		t.Fatal(err)
+	}
+	app := running(t)
+	got := fmt.Sprint(app.zone.Nameservers, app.zone.EdgeAddrs, app.edgeCheck.addrs, app.zone.Hostmaster, app.zone.CAA[0], app.DNS, app.Resolvers, app.privateNetworks)
+	want := fmt.Sprintf(`[{%s [192.0.2.2]}] [192.0.2.2 2001:db8::2] [192.0.2.2]dns@example.net0 issue "letsencrypt.org"[127.0.0.1:%s] [127.0.0.1:%[2]s] [10.0.0.0/8]`,
+		env["AP_NS"], dnsPort)
+	if got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+}
+
 // A placeholder that stands for nothing is never taken for an option left out.
 func TestAPlaceholderThatStandsForNothingIsRefused(t *testing.T) {
 	config, env := placeheld(t)

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
@@ -49,6 +50,10 @@ func (m *Manager) Provision(ctx caddy.Context) error {
 	case automation.OnDemand == nil:
 		return errors.New("get_certificate apoxy: add the global option `on_demand_tls { permission apoxy }`, which says whose certificates are")
 	}
+	if _, again := managed.LoadOrStore(policy, struct{}{}); again {
+		return nil // by a Manager before it
+	}
+	context.AfterFunc(ctx, func() { managed.Delete(policy) })
 	issuers, err := managedIssuers(policy)
 	if err != nil {
 		return fmt.Errorf("get_certificate apoxy: %w", err)
@@ -56,6 +61,9 @@ func (m *Manager) Provision(ctx caddy.Context) error {
 	policy.IssuersRaw = issuers
 	return nil
 }
+
+// managed has the policies whose Managers have given them their issuers.
+var managed sync.Map
 
 // policyBeingLoaded is the first policy that is not complete and has a Manager:
 // Caddy loads them in their order.
@@ -83,20 +91,21 @@ func moduleIn(raw json.RawMessage, key string) string {
 	return name
 }
 
-// managedIssuers are the issuers, in JSON, that a policy's Managers stand for.
-// With the second of several Managers they are there already.
+// managedIssuers are the issuers, in JSON, that a policy's Managers stand for. A
+// Manager alone and without options stands for the issuers apoxy that are there, as
+// of the global option cert_issuer.
 func managedIssuers(policy *caddytls.AutomationPolicy) ([]json.RawMessage, error) {
-	var global caddytls.ACMEIssuer
+	var global Issuer
 	for _, raw := range policy.IssuersRaw {
-		switch moduleIn(raw, "module") {
-		case "apoxy":
+		module := moduleIn(raw, "module")
+		if module == "apoxy" && onlyBare(policy.ManagersRaw) {
 			return policy.IssuersRaw, nil
-		case "acme": // as Caddy makes it of the global options
-			if err := json.Unmarshal(raw, &global); err != nil {
-				return nil, fmt.Errorf("reading the policy's issuer acme: %w", err)
-			}
-		default:
+		}
+		if module != "apoxy" && module != "acme" { // as Caddy makes it of the global options
 			continue
+		}
+		if err := json.Unmarshal(raw, &global); err != nil {
+			return nil, fmt.Errorf("reading the policy's issuer %s: %w", module, err)
 		}
 		break
 	}
@@ -119,9 +128,16 @@ func managedIssuers(policy *caddytls.AutomationPolicy) ([]json.RawMessage, error
 	return issuers, nil
 }
 
+// onlyBare tells whether there is one Manager, and it has no options.
+func onlyBare(managers []json.RawMessage) bool {
+	ours := slices.DeleteFunc(slices.Clone(managers), func(raw json.RawMessage) bool { return !isManager(raw) })
+	var options map[string]json.RawMessage
+	return len(ours) == 1 && json.Unmarshal(ours[0], &options) == nil && len(options) == 1
+}
+
 // fillIn takes over what Caddy fills in from global options into an issuer that
 // stands in a site, but for the DNS provider of acme_dns, which is not used.
-func (m *Manager) fillIn(global *caddytls.ACMEIssuer) {
+func (m *Manager) fillIn(global *Issuer) {
 	if m.Email == "" {
 		m.Email = global.Email
 	}
@@ -132,6 +148,9 @@ func (m *Manager) fillIn(global *caddytls.ACMEIssuer) {
 		if !slices.Contains(m.TrustedRootsPEMFiles, file) {
 			m.TrustedRootsPEMFiles = append(m.TrustedRootsPEMFiles, file)
 		}
+	}
+	if m.TrustedRootsPKI == "" {
+		m.TrustedRootsPKI = global.TrustedRootsPKI
 	}
 	if m.ExternalAccount == nil {
 		m.ExternalAccount = global.ExternalAccount

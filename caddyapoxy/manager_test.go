@@ -1,6 +1,8 @@
 package caddyapoxy
 
 import (
+	"fmt"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -22,6 +24,36 @@ func TestManagersAreIssuersInTheirOrder(t *testing.T) {
 	}
 	if second.CA != "https://127.0.0.1:9/two" || second.Email != "ops@example.net" || second.OrderBudget != 5 {
 		t.Errorf("the second issuer is %+v", second)
+	}
+}
+
+// An issuer apoxy beside it, as of the global option cert_issuer, stands in for a
+// manager without options, and takes no option of one away.
+func TestManagersBesideAnIssuerApoxy(t *testing.T) {
+	const global = "cert_issuer apoxy https://127.0.0.1:9/one {\n\temail ops@example.net\n\torder_budget 7 1h\n}"
+	for _, c := range []struct {
+		is, manager string
+		want        []string // directory, email, budget
+	}{
+		{"without options", "get_certificate apoxy", []string{"https://127.0.0.1:9/one ops@example.net 7"}},
+		{"with options", "get_certificate apoxy {\n\temail own@example.net\n\torder_budget 5 1h\n}", []string{"https://127.0.0.1:9/one own@example.net 5"}},
+		{"two, the first without options", "get_certificate apoxy\nget_certificate apoxy https://127.0.0.1:9/two",
+			[]string{"https://127.0.0.1:9/one ops@example.net 0", "https://127.0.0.1:9/two ops@example.net 0"}},
+	} {
+		t.Run(c.is, func(t *testing.T) {
+			w, https := newWorld(t), freePort(t)
+			if err := load(t, strings.Replace(readmeCaddyfile(t, w, https, global, ""), "get_certificate apoxy", c.manager, 1)); err != nil {
+				t.Fatal(err)
+			}
+			var got []string
+			for _, issuer := range policyFor(t, "shop.customer.test").Issuers {
+				i := issuer.(*Issuer)
+				got = append(got, fmt.Sprint(i.CA, " ", i.Email, " ", i.OrderBudget))
+			}
+			if !slices.Equal(got, c.want) {
+				t.Errorf("the issuers are %q, want %q", got, c.want)
+			}
+		})
 	}
 }
 

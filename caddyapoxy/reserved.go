@@ -130,8 +130,7 @@ func withoutRecords(app *caddyhttp.App) (found []*Handler) {
 	}
 	for _, server := range app.Servers {
 		for _, route := range server.Routes {
-			hosts := matchedHosts(route.MatcherSets)
-			if len(hosts) > 0 && !slices.ContainsFunc(hosts, func(h string) bool { return strings.Contains(h, "*") }) {
+			if ownRoute(route) {
 				found = append(found, apoxyHandlers(route.Handlers)...)
 			}
 		}

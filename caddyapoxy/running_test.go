@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -82,14 +83,26 @@ http:// {
 `, w.dir, w.dns, filepath.Join(w.dir, "apoxy.db"), w.upstream, port, w.zone)
 }
 
+// given has the addresses that freePort has given out.
+var given sync.Map
+
+// freePort is an address that nobody listens on, another one each time: the system
+// may well give a port that was free a moment ago again.
 func freePort(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range 100 {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		address := l.Addr().String()
+		l.Close()
+		if _, again := given.LoadOrStore(address, struct{}{}); !again {
+			return address
+		}
 	}
-	defer l.Close()
-	return l.Addr().String()
+	t.Fatal("finding a port that was not given out before")
+	return ""
 }
 
 func until(t *testing.T, what string, cond func() bool) {

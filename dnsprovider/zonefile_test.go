@@ -295,6 +295,16 @@ func TestZoneFileOfEditorsAndTransfers(t *testing.T) {
 	}
 }
 
+// Names are equal without the case of ASCII letters, and of nothing else (RFC 4343).
+func TestZoneFileTellsNamesOfOtherOctetsApart(t *testing.T) {
+	f := mustFile(t, "customer.test", "@ SOA ns h 1 2 3 4 5\n@ NS ns\nns A 192.0.2.1\n"+
+		"p PTR \\200x.example.\np PTR \\201X.example.\np PTR \\201x.EXAMPLE.\n")
+	got := show(ask(t, mustAuthority(t, f), question(t, "p.customer.test", dns.TypePTR), false))
+	if strings.Count(got, " PTR ") != 2 || !strings.Contains(got, "\\200x") || !strings.Contains(got, "\\201X") {
+		t.Errorf("got %s", got)
+	}
+}
+
 // A change is served although size and time are as before.
 func TestZoneFileChangesThatKeepSizeAndTime(t *testing.T) {
 	dir := t.TempDir()

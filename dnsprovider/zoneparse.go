@@ -159,12 +159,12 @@ func (b *zoneBuilder) add(rr dns.RR, line int) error {
 }
 
 // has reports whether a record is in the set, which may be nil. Names differ in more
-// than case.
+// than the case of ASCII letters (RFC 4343).
 func (s *rrset) has(data []byte) bool {
 	return s != nil && slices.ContainsFunc(s.rdata, func(have []byte) bool {
 		switch s.typ {
 		case dns.TypeCNAME, dns.TypeNS, dns.TypePTR:
-			return bytes.EqualFold(have, data)
+			return slices.EqualFunc(have, data, func(a, b byte) bool { return lower[a] == lower[b] })
 		}
 		return bytes.Equal(have, data)
 	})

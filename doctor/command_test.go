@@ -60,6 +60,12 @@ func TestSetUpIsReadFromTheConfiguration(t *testing.T) {
 			"issuers":[{"module":"acme","ca":"https://a.example/dir","trusted_roots_pem_files":["a.pem"]},{"module":"acme","ca":"https://other.example/dir"}]}`,
 			[]Authority{{Directory: "https://a.example/dir", RootFiles: []string{"own.pem", "a.pem"}}, {Directory: "https://b.example/dir", RootFiles: []string{"a.pem"}, RootPKI: "local"}}},
 		{"a manager beside local_certs", `{"get_certificate":[{"via":"apoxy"}],"issuers":[{"module":"internal"}]}`, []Authority{{Directory: defaultDirectory}}},
+		{"a manager beside issuers of ours", `{"get_certificate":[{"via":"apoxy"}],"issuers":[{"module":"apoxy","ca":"https://a.example/dir"},{"module":"apoxy","ca":"https://b.example/dir"}]}`,
+			[]Authority{{Directory: "https://a.example/dir"}, {Directory: "https://b.example/dir"}}},
+		{"a manager with options beside them", `{"get_certificate":[{"via":"apoxy","email":"own@example.net"}],"issuers":[{"module":"internal"},{"module":"apoxy","ca":"https://a.example/dir","trusted_roots_pki":"local"},{"module":"apoxy","ca":"https://b.example/dir"}]}`,
+			[]Authority{{Directory: "https://a.example/dir", RootPKI: "local"}}},
+		{"two managers beside one", `{"get_certificate":[{"via":"apoxy"},{"via":"apoxy","ca":"https://b.example/dir"}],"issuers":[{"module":"apoxy","ca":"https://a.example/dir"}]}`,
+			[]Authority{{Directory: "https://a.example/dir"}, {Directory: "https://b.example/dir"}}},
 		{"no manager of ours", `{"get_certificate":[{"via":"tailscale"}],"issuers":[{"module":"acme"}]}`, nil},
 	} {
 		t.Run(tc.is, func(t *testing.T) {

@@ -78,7 +78,23 @@ type policyConfig struct {
 	Issuers []issuerConfig `json:"issuers"`
 	// Managers are the certificate managers: `get_certificate apoxy` is an issuer
 	// that takes the place of the policy's.
-	Managers []issuerConfig `json:"get_certificate"`
+	Managers []managerConfig `json:"get_certificate"`
+}
+
+// managerConfig is a certificate manager. bare: it has no options.
+type managerConfig struct {
+	issuerConfig
+	bare bool
+}
+
+// UnmarshalJSON counts the options, too.
+func (m *managerConfig) UnmarshalJSON(raw []byte) error {
+	var options map[string]json.RawMessage
+	if err := json.Unmarshal(raw, &options); err != nil {
+		return err
+	}
+	m.bare = len(options) <= 1
+	return json.Unmarshal(raw, &m.issuerConfig)
 }
 
 type issuerConfig struct {
@@ -90,26 +106,26 @@ type issuerConfig struct {
 }
 
 // ours are the policy's issuers of the kind apoxy. What a manager leaves out, the
-// policy's ACME issuer says, which is as Caddy makes it of the global options.
+// policy's first ACME issuer says, which is as Caddy makes it of the global options;
+// one alone and without options stands for the issuers that are there.
 func (p policyConfig) ours() (issuers []issuerConfig) {
+	managers := slices.DeleteFunc(slices.Clone(p.Managers), func(m managerConfig) bool { return m.Via != "apoxy" })
 	var global issuerConfig
-	if i := slices.IndexFunc(p.Issuers, func(i issuerConfig) bool { return i.Module == "acme" }); i >= 0 {
+	if i := slices.IndexFunc(p.Issuers, func(i issuerConfig) bool { return i.Module == "acme" || i.Module == "apoxy" }); i >= 0 {
 		global = p.Issuers[i]
 	}
-	for _, i := range p.Issuers {
-		if i.Module == "apoxy" {
-			issuers = append(issuers, i)
-		}
+	if len(managers) == 0 || len(managers) == 1 && managers[0].bare && global.Module == "apoxy" {
+		return slices.DeleteFunc(slices.Clone(p.Issuers), func(i issuerConfig) bool { return i.Module != "apoxy" })
 	}
-	for _, m := range p.Managers {
-		if m.Via != "apoxy" || len(issuers) > 0 && issuers[0].Via == "" {
-			continue // with an issuer of the kind there, managers add nothing
-		}
+	for _, m := range managers {
 		if m.CA == "" {
 			m.CA = global.CA
 		}
+		if m.RootPKI == "" {
+			m.RootPKI = global.RootPKI
+		}
 		m.RootFiles = append(slices.Clone(m.RootFiles), global.RootFiles...)
-		issuers = append(issuers, m)
+		issuers = append(issuers, m.issuerConfig)
 	}
 	return issuers
 }

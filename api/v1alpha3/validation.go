@@ -73,8 +73,11 @@ func validateHostname(name string, o ValidationOptions) field.ErrorList {
 	}
 	if o.Reserved != nil {
 		if by, yes := o.Reserved(host); yes {
-			return field.ErrorList{field.Invalid(path, cut(name),
-				fmt.Sprintf("is already served by the configuration (%s): give a customer's hostname, or remove the site, or have it serve records with the handler apoxy", cut(by)))}
+			mend := "give a customer's hostname, or remove the site"
+			if strings.Contains(by, "*") { // a site's own hostname is reserved whatever it serves
+				mend += ", or have it serve records with the handler apoxy"
+			}
+			return field.ErrorList{field.Invalid(path, cut(name), fmt.Sprintf("is already served by the configuration (%s): %s", cut(by), mend))}
 		}
 	}
 	return nil

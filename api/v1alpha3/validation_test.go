@@ -41,6 +41,16 @@ var options = ValidationOptions{
 	},
 }
 
+// Having a site serve records frees a wildcard's hostnames, and never a site's own.
+func TestAReservedHostnameIsToldWhatFreesIt(t *testing.T) {
+	for by, want := range map[string]bool{"the site www.example.org": false, "the site *.example.org": true} {
+		err := Validate(record("www.example.org"), ValidationOptions{Reserved: func(string) (string, bool) { return by, true }}).ToAggregate()
+		if err == nil || !strings.Contains(err.Error(), by) || strings.Contains(err.Error(), "serve records with the handler apoxy") != want {
+			t.Errorf("of %s: %v", by, err)
+		}
+	}
+}
+
 func TestValidateAccepts(t *testing.T) {
 	for _, c := range []struct {
 		is string

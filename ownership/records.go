@@ -53,6 +53,8 @@ func (e *evaluation) lookAtTraffic(d *v1alpha3.DNSRecord) {
 		held = matchAddress
 	case byAddress && before.Problem.Reason == ProblemFlattenedCNAME:
 		held = matchFlattened
+	case byAddress && !f.told && aboutLookup(before.Problem.Reason) && (e.known.Verified || before.Problem.Reason != ProblemDNSSECBogus):
+		held = matchAddress // trouble of a look-up takes the place of no other problem that addresses have; see holdProblem
 	}
 	switch {
 	case f.by == matchUnsure && held != matchMadeUp:
@@ -137,6 +139,9 @@ func (e *evaluation) holdProblem(d *v1alpha3.DNSRecord, o DNSObservation) {
 	}
 	if p.Reason == ProblemLookupFailed && d.Problem != nil && !aboutLookup(d.Problem.Reason) {
 		return
+	}
+	if d.Configured && d.Problem != nil && (d.Problem.Reason == ProblemFlattenedCNAME || d.Problem.Reason == ProblemWildcardAnswers) {
+		return // nothing else keeps in mind what the addresses there are worth
 	}
 	d.Problem = p
 }

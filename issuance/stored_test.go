@@ -208,6 +208,29 @@ func TestLossesInARowAreMadeGoodEverMoreSlowly(t *testing.T) {
 	r.miss(now)
 }
 
+// A storage that keeps nothing costs a CA no order for every handshake either.
+func TestHandshakesDoNotSkipThePauseAfterLosses(t *testing.T) {
+	const host = "api.example.com"
+	w := newWorld(t)
+	w.certified(host)
+	for i, placed := range []int{2, 2, 2} {
+		evict(w.magic, host)
+		if err := os.RemoveAll(w.files(host)); err != nil {
+			t.Fatal(err)
+		}
+		_, err := shake(w.magic, host)
+		if got := w.ca.placed(); got != placed {
+			t.Fatalf("handshake %d: %v, %d orders, want %d", i+1, err, got, placed)
+		}
+	}
+	w.until(host, "missed", func(o ownership.CertificateObservation) bool { return !o.Gone.IsZero() })
+	w.advance(lossPauses[1])
+	w.until(host, "replaced", func(o ownership.CertificateObservation) bool { return o.Gone.IsZero() })
+	if got := w.ca.placed(); got != 3 {
+		t.Errorf("%d orders, want 3", got)
+	}
+}
+
 // What is gone is as pressing as what has expired, oldest first.
 func TestALossIsAsUrgentAsAnExpiry(t *testing.T) {
 	now := time.Unix(1_800_000_000, 0)

@@ -43,7 +43,7 @@ func (s *Scheduler) issue(ctx context.Context, is *Issuers, member any, csr *x50
 			s.suspect(hostname)
 		}
 		if lost != nil {
-			s.noteStored(ctx, lost, missing)
+			s.noteInTime(ctx, lost, missing)
 		}
 		return nil, err // at once, whatever others wait for
 	}

@@ -46,15 +46,44 @@ func (s *Scheduler) Stored(ctx context.Context, hostname string) {
 	if s.doubted(j, err) {
 		s.cfg.OnChange(hostname)
 	}
-	if err == nil {
+	if err == nil && j.isNews(where) {
+		s.noteInTime(ctx, j, where)
+	}
+}
+
+// isNews reports whether a certificate is elsewhere than is known.
+func (j *job) isNews(where whereabouts) bool {
+	gone := j.rec.gone()
+	return where == replacement || where == there && gone || where == missing && !gone
+}
+
+// noteInTime is noteStored, for as long as is waited for storage: it may have
+// stopped answering since it told.
+func (s *Scheduler) noteInTime(ctx context.Context, j *job, where whereabouts) {
+	wait, cancel := context.WithTimeout(ctx, storedTimeout)
+	defer cancel()
+	select {
+	case s.storing <- struct{}{}:
+	case <-wait.Done():
+		return // the next look finds it again
+	}
+	noted := make(chan struct{})
+	go func() {
+		defer func() { <-s.storing }()
+		defer close(noted)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storedTimeout)
+		defer cancel()
 		s.noteStored(ctx, j, where)
+	}()
+	select {
+	case <-noted:
+	case <-wait.Done():
 	}
 }
 
 // noteStored takes over where a certificate is, if that is news.
 func (s *Scheduler) noteStored(ctx context.Context, j *job, where whereabouts) {
-	gone := j.rec.gone()
-	if where == unsure || where == there && !gone || where == missing && gone {
+	if !j.isNews(where) {
 		return
 	}
 	e := s.seizeSeen(j)

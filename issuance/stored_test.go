@@ -208,6 +208,90 @@ func TestLossesInARowAreMadeGoodEverMoreSlowly(t *testing.T) {
 	r.miss(now)
 }
 
+// stuck is a storage that, once armed, never answers from the second question for
+// one key on, whatever the context says, as a file system does whose server is gone.
+type stuck struct {
+	*certmagic.FileStorage
+	key   string
+	armed atomic.Bool
+	asked atomic.Int32
+	met   chan struct{} // closed by who is stuck
+	free  chan struct{}
+}
+
+func (m *stuck) Load(ctx context.Context, key string) ([]byte, error) {
+	if m.armed.Load() && key == m.key {
+		switch n := m.asked.Add(1); {
+		case n == 2:
+			close(m.met)
+			fallthrough
+		case n > 2:
+			<-m.free
+		}
+	}
+	return m.FileStorage.Load(ctx, key)
+}
+
+// stick has the storage be stuck, once armed, from the second look at a hostname's
+// metadata on: one tells where its certificate is, the other takes that over.
+func (w *world) stick(host string) *stuck {
+	m := &stuck{FileStorage: bare(w.magic.Storage).(*certmagic.FileStorage), key: placeOf(w.key(), host).with(extMeta),
+		met: make(chan struct{}), free: make(chan struct{})}
+	w.magic.Storage = m
+	return m
+}
+
+// other has another certificate of the record stand in the place of the index's.
+func (w *world) other(host string) {
+	w.t.Helper()
+	m := makeCertificate(w.t, host, 7, 0)
+	if err := saveCertificate(w.t.Context(), w.magic.Storage, w.key(), host, m.key, m.chain, metadata{Provenance: &provenance{UID: "u1"}}); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// A storage that stops answering while what was found is taken over keeps no look
+// waiting beyond its time.
+func TestALookDoesNotWaitForStorageThatIsStuck(t *testing.T) {
+	const host = "api.example.com"
+	w := newWorld(t)
+	w.certified(host)
+	w.halt()
+	m := w.stick(host)
+	w.start()
+	t.Cleanup(func() { close(m.free) })
+	w.certified(host)
+	w.wait("the comparison", func() bool { w.s.mu.Lock(); defer w.s.mu.Unlock(); return !w.s.auditing }, func() string { return "" })
+	w.other(host)
+	m.armed.Store(true)
+	ctx, cancel := context.WithCancel(t.Context())
+	returned := make(chan struct{})
+	go func() { defer close(returned); w.s.Stored(ctx, host) }()
+	<-m.met
+	cancel()
+	select {
+	case <-returned:
+	case <-time.After(20 * time.Second):
+		t.Fatal("it waits for the storage")
+	}
+}
+
+// What the comparison at a start found is taken over beside the orders: they do not
+// wait for a storage that is stuck by then.
+func TestOrdersDoNotWaitForWhatTheComparisonFound(t *testing.T) {
+	const host = "api.example.com"
+	w := newWorld(t)
+	w.certified(host)
+	w.halt()
+	w.other(host)
+	m := w.stick(host)
+	m.armed.Store(true)
+	w.start()
+	t.Cleanup(func() { close(m.free) })
+	<-m.met
+	w.wait("orders to begin", func() bool { w.s.mu.Lock(); defer w.s.mu.Unlock(); return !w.s.auditing }, func() string { return "" })
+}
+
 // A storage that keeps nothing costs a CA no order for every handshake either.
 func TestHandshakesDoNotSkipThePauseAfterLosses(t *testing.T) {
 	const host = "api.example.com"

@@ -137,13 +137,14 @@ func TestACertificateThatIsBackCountsAgain(t *testing.T) {
 type brittle struct {
 	*certmagic.FileStorage
 	broken atomic.Bool
+	times  atomic.Int32
 }
 
 var errBroken = errors.New("input/output error")
 
 func (m *brittle) Load(ctx context.Context, key string) ([]byte, error) {
 	if m.broken.Load() {
-		return nil, errBroken
+		return nil, fmt.Errorf("from port %d: %w", 40000+m.times.Add(1), errBroken)
 	}
 	return m.FileStorage.Load(ctx, key)
 }
@@ -168,6 +169,10 @@ func TestStorageThatFailsHasLostNothing(t *testing.T) {
 	if !o.Gone.IsZero() || !strings.Contains(o.Doubt, "input/output error") {
 		t.Errorf("observed %+v", o)
 	}
+	w.s.Stored(t.Context(), host) // in other words each time, such as with a port in them
+	if again := w.s.Observe(host).Doubt; again != o.Doubt {
+		t.Errorf("each look costs a write: first %q, then %q", o.Doubt, again)
+	}
 	if _, err := shake(w.magic, host); err == nil {
 		t.Error("a handshake has a certificate")
 	}
@@ -178,6 +183,16 @@ func TestStorageThatFailsHasLostNothing(t *testing.T) {
 	w.s.Stored(t.Context(), host)
 	if o = w.s.Observe(host); o.Doubt != "" || !o.Gone.IsZero() {
 		t.Errorf("after it was mended: %+v", o)
+	}
+
+	m.broken.Store(true)
+	w.s.Stored(t.Context(), host)
+	w.s.Forget(host)
+	w.s.unlearn(host, 1<<60, time.Now()) // another node has deleted it
+	w.s.mu.Lock()
+	defer w.s.mu.Unlock()
+	if n := len(w.s.doubts); n != 0 {
+		t.Errorf("%d doubts are left of hostnames that are not known any more", n)
 	}
 }
 
@@ -213,6 +228,7 @@ func TestLossesInARowAreMadeGoodEverMoreSlowly(t *testing.T) {
 type stuck struct {
 	*certmagic.FileStorage
 	key   string
+	all   bool // every question for every key
 	armed atomic.Bool
 	asked atomic.Int32
 	met   chan struct{} // closed by who is stuck
@@ -220,6 +236,9 @@ type stuck struct {
 }
 
 func (m *stuck) Load(ctx context.Context, key string) ([]byte, error) {
+	if m.armed.Load() && m.all {
+		<-m.free
+	}
 	if m.armed.Load() && key == m.key {
 		switch n := m.asked.Add(1); {
 		case n == 2:
@@ -273,6 +292,40 @@ func TestALookDoesNotWaitForStorageThatIsStuck(t *testing.T) {
 	case <-returned:
 	case <-time.After(20 * time.Second):
 		t.Fatal("it waits for the storage")
+	}
+}
+
+// A storage that does not answer costs one look its time, and not every look of a
+// fleet: they have places to give back.
+func TestLooksDoNotQueueForStorageThatIsStuck(t *testing.T) {
+	hosts := []string{"a.example.com", "b.example.com", "c.example.com"}
+	w := newWorld(t)
+	w.certified(hosts...)
+	w.halt()
+	m := w.stick(hosts[0])
+	m.all = true
+	w.start()
+	t.Cleanup(func() { close(m.free) })
+	w.certified(hosts...)
+	w.wait("the comparison", func() bool { w.s.mu.Lock(); defer w.s.mu.Unlock(); return !w.s.auditing }, func() string { return "" })
+	m.armed.Store(true)
+	began := time.Now()
+	for _, h := range hosts {
+		w.s.Stored(t.Context(), h)
+		if o := w.s.Observe(h); o.Doubt == "" || !o.Gone.IsZero() {
+			t.Errorf("%s: %+v", h, o)
+		}
+	}
+	if took := time.Since(began); took >= 2*storedTimeout {
+		t.Errorf("three looks took %v", took)
+	}
+	m.armed.Store(false)
+	w.advance(storedTimeout)
+	for _, h := range hosts {
+		w.s.Stored(t.Context(), h)
+		if o := w.s.Observe(h); o.Doubt != "" {
+			t.Errorf("%s, once it answers: %+v", h, o)
+		}
 	}
 }
 

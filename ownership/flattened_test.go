@@ -256,3 +256,19 @@ func TestHTTP01WaitsForAStaleResolverOfAFlattenedName(t *testing.T) {
 		t.Errorf("at last HTTP01=%v from %v", v.HTTP01, v.HTTP01From)
 	}
 }
+
+// A bogus zone hides what addresses were; who is not verified gains nothing by it.
+func TestABogusZoneMakesNoApexOfAddresses(t *testing.T) {
+	w := newWorld(t, testHost, true)
+	w.covered = true
+	w.obs.Traffic = flat()
+	w.obs.Traffic.Problem = ZoneBogus
+	w.look()
+	for range 3 {
+		w.obs.Traffic = DNSObservation{Problem: ZoneUnreachable, Err: "nobody answers"}
+		w.obs.Certificate = certificateUntil(testEpoch.Add(time.Hour))
+		if v := w.look(); v.Opens || v.HTTP01 {
+			t.Fatalf("opens %v, HTTP-01 %v", v.Opens, v.HTTP01)
+		}
+	}
+}

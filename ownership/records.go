@@ -53,8 +53,12 @@ func (e *evaluation) lookAtTraffic(d *v1alpha3.DNSRecord) {
 		held = matchAddress
 	case byAddress && before.Problem.Reason == ProblemFlattenedCNAME:
 		held = matchFlattened
-	case byAddress && !f.told && aboutLookup(before.Problem.Reason) && (e.known.Verified || before.Problem.Reason != ProblemDNSSECBogus):
-		held = matchAddress // trouble of a look-up takes the place of no other problem that addresses have; see holdProblem
+	case f.told || !byAddress || !aboutLookup(before.Problem.Reason):
+	// Trouble of a look-up, which takes the place of no problem but a bogus zone's; see holdProblem.
+	case e.known.Verified:
+		held = matchAddress
+	case before.Problem.Reason != ProblemDNSSECBogus:
+		held = matchFlattened // it may not have been an apex, and opens nothing
 	}
 	switch {
 	case f.by == matchUnsure && held != matchMadeUp:

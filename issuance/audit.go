@@ -84,10 +84,13 @@ func (s *Scheduler) audit(ctx context.Context, mount string) {
 	s.auditing = s.mount != s.audited
 	s.mu.Unlock()
 	s.poke()
+	s.noteFound(ctx, found.news)
 	if len(found.news) > 0 && recorded > len(sample) {
 		all, _ := s.sample(recorded)
 		for some := range slices.Chunk(all, auditMost) { // what is found is little at a time
-			s.markMissing(ctx, s.lookFor(ctx, some, 0).news)
+			found := s.lookFor(ctx, some, 0)
+			s.markMissing(ctx, found.news)
+			s.noteFound(ctx, found.news)
 		}
 	}
 }
@@ -212,17 +215,28 @@ func (a *findings) tell(log *zap.Logger, recorded int) {
 	log.Warn("a few certificates on record are not in storage, and others are ordered", fields...)
 }
 
-// markMissing takes over what was found. It is kept in memory alone: a restart
+// markMissing takes over what is missing. It is kept in memory alone: a restart
 // finds it again, and a write for each would take longer than that.
 func (s *Scheduler) markMissing(ctx context.Context, news []sighted) {
 	for _, n := range news {
 		switch {
 		case ctx.Err() != nil:
 			return
-		case n.where != missing:
-			s.noteStored(ctx, n.job, n.where)
-		case s.mark(n.job):
+		case n.where == missing && s.mark(n.job):
 			s.cfg.OnChange(n.job.hostname)
+		}
+	}
+}
+
+// noteFound takes over what else was found. Each costs looks into storage and a
+// write, so no order waits for it: an order looks there itself.
+func (s *Scheduler) noteFound(ctx context.Context, news []sighted) {
+	for _, n := range news {
+		if ctx.Err() != nil {
+			return
+		}
+		if n.where != missing {
+			s.noteStored(ctx, n.job, n.where)
 		}
 	}
 }

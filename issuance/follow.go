@@ -255,6 +255,7 @@ func (s *Scheduler) unlearn(hostname string, revision int64, now time.Time) {
 	if !e.wanted {
 		s.unplace(e)
 		delete(s.entries, hostname)
+		delete(s.doubts, hostname)
 		s.mu.Unlock()
 		return
 	}

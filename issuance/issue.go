@@ -43,7 +43,7 @@ func (s *Scheduler) issue(ctx context.Context, is *Issuers, member any, csr *x50
 			s.suspect(hostname)
 		}
 		if lost != nil {
-			s.noteStored(ctx, lost, missing)
+			s.noteInTime(ctx, lost, missing)
 		}
 		return nil, err // at once, whatever others wait for
 	}
@@ -151,12 +151,22 @@ func (j *job) is(e *entry) bool {
 }
 
 // excuses takes the refusal back that the certificate which was lost is the
-// scheduler's to renew. Scheduler.mu must be held.
+// scheduler's to renew, unless so many were lost before that the next has to wait.
+// Scheduler.mu must be held.
 func (j *job) excuses(err error, e *entry) error {
-	if errors.As(err, new(*renewedError)) && j.is(e) {
-		return nil
+	if !errors.As(err, new(*renewedError)) || !j.is(e) {
+		return err
 	}
-	return err
+	now, rec := j.s.now(), e.record()
+	if rec.miss(now); now.Before(unix(rec.Renewal)) {
+		return lostAgain(e.hostname, rec.Renewal)
+	}
+	return nil
+}
+
+// lostAgain refuses an order until one in place of the last loss is due.
+func lostAgain(hostname string, renewal int64) error {
+	return fmt.Errorf("issuing for %s: storage has lost its certificate over and over; the next is ordered at %s", hostname, stamp(unix(renewal)))
 }
 
 // compromisedSuffix ends the key under which certmagic puts a private key away
@@ -212,7 +222,7 @@ func (s *Scheduler) refuses(e *entry, c *ca, hostname string) error {
 	}
 	renewal, notAfter := e.times()
 	if e.gone() && now.Before(unix(renewal)) {
-		return fmt.Errorf("issuing for %s: storage has lost its certificate over and over; the next is ordered at %s", e.hostname, stamp(unix(renewal)))
+		return lostAgain(e.hostname, renewal)
 	}
 	if !e.gone() && now.Before(unix(notAfter)) {
 		return &renewedError{hostname: e.hostname, renewal: unix(renewal)}

@@ -1,9 +1,11 @@
 package issuance
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -335,6 +337,44 @@ func TestAListenerThatExpectsTheProxyProtocolIsNotSomebodyElse(t *testing.T) {
 		}
 	}
 }
+
+// Such a listener's answer may be there before the question is sent.
+func TestAnAnswerBeforeTheQuestionIsHeard(t *testing.T) {
+	w, e := newEdge(t)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	srv := &http.Server{Handler: http.NotFoundHandler()}
+	t.Cleanup(func() { srv.Close() })
+	go func() { _ = srv.Serve(headed{l}) }() // ends with Close
+	e.http.Store(l.Addr().(*net.TCPAddr))
+	dial := w.s.reach.dial
+	w.s.reach.dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+		conn, err := dial(ctx, network, address)
+		if err != nil {
+			return nil, err
+		}
+		early := make([]byte, 1024)
+		n, err := conn.Read(early)
+		return answered{conn, io.MultiReader(bytes.NewReader(early[:n]), conn)}, err
+	}
+	chal := acme.Challenge{Token: "token", KeyAuthorization: "token.key", Identifier: acme.Identifier{Type: "dns", Value: www}}
+	for range 200 {
+		if m, says := w.s.reach.askHTTP(t.Context(), netip.MustParseAddrPort("203.0.113.10:80"), chal); m != closed {
+			t.Fatalf("met %d: %s", m, says)
+		}
+	}
+}
+
+// answered is a connection of which something was read already.
+type answered struct {
+	net.Conn
+	r io.Reader
+}
+
+func (a answered) Read(b []byte) (int, error) { return a.r.Read(b) }
 
 // headed is a listener whose connections want a header first, as Caddy's
 // proxy_protocol with the fallback policy require does.

@@ -73,6 +73,30 @@ func (r *reach) ask(ctx context.Context, a netip.Addr, port, own int,
 	return s
 }
 
+// patient is a connection of which nothing is read before something is written.
+// Where the PROXY protocol is expected an answer may come before the question, and
+// net/http would take it for a fault of its own.
+type patient struct {
+	net.Conn
+	once  sync.Once
+	asked chan struct{}
+}
+
+func (c *patient) Read(b []byte) (int, error) {
+	<-c.asked
+	return c.Conn.Read(b)
+}
+
+func (c *patient) Write(b []byte) (int, error) {
+	defer c.once.Do(func() { close(c.asked) })
+	return c.Conn.Write(b)
+}
+
+func (c *patient) Close() error {
+	defer c.once.Do(func() { close(c.asked) })
+	return c.Conn.Close()
+}
+
 // askHTTP asks as RFC 8555 section 8.3 has it, redirects to the same host
 // included, and as CAs do does not verify certificates on the way.
 func (r *reach) askHTTP(ctx context.Context, at netip.AddrPort, chal acme.Challenge) (encounter, string) {
@@ -84,7 +108,11 @@ func (r *reach) askHTTP(ctx context.Context, at netip.AddrPort, chal acme.Challe
 			if _, port, err := net.SplitHostPort(address); err == nil && port == "443" {
 				to = netip.AddrPortFrom(at.Addr(), 443)
 			}
-			return r.dial(ctx, network, to.String())
+			conn, err := r.dial(ctx, network, to.String())
+			if err != nil {
+				return nil, err
+			}
+			return &patient{Conn: conn, asked: make(chan struct{})}, nil
 		},
 	}
 	host := chal.Identifier.Value

@@ -31,6 +31,7 @@ func (s *Scheduler) place(e *entry, now time.Time) {
 	case st == stepNone:
 		if !e.wanted && e.empty() && s.loaded {
 			delete(s.entries, e.hostname)
+			delete(s.doubts, e.hostname)
 		}
 	case at.After(now) || !s.loaded:
 		s.due.at(e, at)

@@ -88,6 +88,7 @@ type Scheduler struct {
 	auditing, auditor bool
 	doubts            map[string]string // why storage could not tell of a hostname
 	doubtTold         time.Time
+	muteUntil         time.Time            // looks do not ask storage, which answered nothing; zero: it did
 	revokedTold       map[string]bool      // certificates by issuer and serial number
 	heardOf           map[string]time.Time // hostnames, when handshakes had storage looked at
 	flying            int                  // orders

@@ -39,22 +39,51 @@ func (s *Scheduler) Stored(ctx context.Context, hostname string) {
 	if j == nil {
 		return
 	}
-	where, err := s.ask(ctx, j)
+	where, err := s.askUnlessMute(ctx, j)
 	if ctx.Err() != nil {
 		return
 	}
 	if s.doubted(j, err) {
 		s.cfg.OnChange(hostname)
 	}
-	if err == nil {
+	if err == nil && j.isNews(where) {
+		s.noteInTime(ctx, j, where)
+	}
+}
+
+// isNews reports whether a certificate is elsewhere than is known.
+func (j *job) isNews(where whereabouts) bool {
+	gone := j.rec.gone()
+	return where == replacement || where == there && gone || where == missing && !gone
+}
+
+// noteInTime is noteStored, for as long as is waited for storage: it may have
+// stopped answering since it told.
+func (s *Scheduler) noteInTime(ctx context.Context, j *job, where whereabouts) {
+	wait, cancel := context.WithTimeout(ctx, storedTimeout)
+	defer cancel()
+	select {
+	case s.storing <- struct{}{}:
+	case <-wait.Done():
+		return // the next look finds it again
+	}
+	noted := make(chan struct{})
+	go func() {
+		defer func() { <-s.storing }()
+		defer close(noted)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storedTimeout)
+		defer cancel()
 		s.noteStored(ctx, j, where)
+	}()
+	select {
+	case <-noted:
+	case <-wait.Done():
 	}
 }
 
 // noteStored takes over where a certificate is, if that is news.
 func (s *Scheduler) noteStored(ctx context.Context, j *job, where whereabouts) {
-	gone := j.rec.gone()
-	if where == unsure || where == there && !gone || where == missing && gone {
+	if !j.isNews(where) {
 		return
 	}
 	e := s.seizeSeen(j)
@@ -120,6 +149,31 @@ func (s *Scheduler) seizeSeen(j *job) *entry {
 	return e
 }
 
+// askUnlessMute is ask, but while storage answers nothing for one look in each
+// storedTimeout alone: whoever looks has a place that others wait for.
+func (s *Scheduler) askUnlessMute(ctx context.Context, j *job) (whereabouts, error) {
+	s.mu.Lock()
+	now := s.now()
+	mute := now.Before(s.muteUntil) && s.muteUntil.Sub(now) <= storedTimeout // else the clock was set back
+	if !mute && !s.muteUntil.IsZero() {
+		s.muteUntil = now.Add(storedTimeout) // this one finds out for the others
+	}
+	s.mu.Unlock()
+	if mute {
+		return unsure, errMute
+	}
+	where, err := s.ask(ctx, j)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case !errors.Is(err, errMute):
+		s.muteUntil = time.Time{}
+	case ctx.Err() == nil:
+		s.muteUntil = s.now().Add(storedTimeout)
+	}
+	return where, err
+}
+
 // ask is whereabouts, for as long as is waited for storage.
 func (s *Scheduler) ask(ctx context.Context, j *job) (whereabouts, error) {
 	ctx, cancel := context.WithTimeout(ctx, storedTimeout)
@@ -154,23 +208,25 @@ func (s *Scheduler) ask(ctx context.Context, j *job) (whereabouts, error) {
 }
 
 // doubted notes that storage could not tell, or could again, and reports whether
-// that is news.
+// that is news. The words stay those of the first time: others, such as with the
+// number of a port in them, would cost a write of the status with every look.
 func (s *Scheduler) doubted(j *job, err error) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	before, was := s.doubts[j.hostname]
+	_, was := s.doubts[j.hostname]
 	if err == nil {
 		delete(s.doubts, j.hostname)
 		return was
 	}
-	doubt := intern(j.storageName() + ": " + cut(err.Error(), 150))
-	s.doubts[j.hostname] = doubt
+	if !was && s.entries[j.hostname] != nil {
+		s.doubts[j.hostname] = intern(j.storageName() + ": " + cut(err.Error(), 150))
+	}
 	if now := s.now(); now.Sub(s.doubtTold) >= doubtPause {
 		s.doubtTold = now
 		s.log.Warn("storage could not tell whether it has a certificate; what was known holds", zap.String("hostname", j.hostname),
 			zap.String("storage", j.storageName()), zap.Error(err))
 	}
-	return !was || before != doubt
+	return !was
 }
 
 // heard has storage looked at for a hostname whose certificate a handshake did not

@@ -101,12 +101,15 @@ func TestACertificateThatIsBackCountsAgain(t *testing.T) {
 			w.certified(host)
 			first := w.s.Observe(host)
 			evict(w.magic, host)
+			w.dns.undelegate(host)
 			w.s.Want(Want{Hostname: host, UID: "u1"}) // no way to another one
 			if err := os.Rename(w.files(host), w.files(host)+".away"); err != nil {
 				t.Fatal(err)
 			}
 			w.s.Stored(t.Context(), host)
-			w.until(host, "missed", func(o ownership.CertificateObservation) bool { return !o.Gone.IsZero() })
+			w.until(host, "missed", func(o ownership.CertificateObservation) bool {
+				return !o.Gone.IsZero() && strings.Contains(o.Message, "no challenge can succeed") // the order has ended, too
+			})
 			if err := os.Rename(w.files(host)+".away", w.files(host)); err != nil {
 				t.Fatal(err)
 			}
@@ -137,13 +140,14 @@ func TestACertificateThatIsBackCountsAgain(t *testing.T) {
 type brittle struct {
 	*certmagic.FileStorage
 	broken atomic.Bool
+	times  atomic.Int32
 }
 
 var errBroken = errors.New("input/output error")
 
 func (m *brittle) Load(ctx context.Context, key string) ([]byte, error) {
 	if m.broken.Load() {
-		return nil, errBroken
+		return nil, fmt.Errorf("from port %d: %w", 40000+m.times.Add(1), errBroken)
 	}
 	return m.FileStorage.Load(ctx, key)
 }
@@ -168,6 +172,10 @@ func TestStorageThatFailsHasLostNothing(t *testing.T) {
 	if !o.Gone.IsZero() || !strings.Contains(o.Doubt, "input/output error") {
 		t.Errorf("observed %+v", o)
 	}
+	w.s.Stored(t.Context(), host) // in other words each time, such as with a port in them
+	if again := w.s.Observe(host).Doubt; again != o.Doubt {
+		t.Errorf("each look costs a write: first %q, then %q", o.Doubt, again)
+	}
 	if _, err := shake(w.magic, host); err == nil {
 		t.Error("a handshake has a certificate")
 	}
@@ -178,6 +186,16 @@ func TestStorageThatFailsHasLostNothing(t *testing.T) {
 	w.s.Stored(t.Context(), host)
 	if o = w.s.Observe(host); o.Doubt != "" || !o.Gone.IsZero() {
 		t.Errorf("after it was mended: %+v", o)
+	}
+
+	m.broken.Store(true)
+	w.s.Stored(t.Context(), host)
+	w.s.Forget(host)
+	w.s.unlearn(host, 1<<60, time.Now()) // another node has deleted it
+	w.s.mu.Lock()
+	defer w.s.mu.Unlock()
+	if n := len(w.s.doubts); n != 0 {
+		t.Errorf("%d doubts are left of hostnames that are not known any more", n)
 	}
 }
 
@@ -206,6 +224,151 @@ func TestLossesInARowAreMadeGoodEverMoreSlowly(t *testing.T) {
 	r.miss(now)
 	r.Loss = &loss{Last: now.Unix(), Count: 1 << 60}
 	r.miss(now)
+}
+
+// stuck is a storage that, once armed, never answers from the second question for
+// one key on, whatever the context says, as a file system does whose server is gone.
+type stuck struct {
+	*certmagic.FileStorage
+	key   string
+	all   bool // every question for every key
+	armed atomic.Bool
+	asked atomic.Int32
+	met   chan struct{} // closed by who is stuck
+	free  chan struct{}
+}
+
+func (m *stuck) Load(ctx context.Context, key string) ([]byte, error) {
+	if m.armed.Load() && m.all {
+		<-m.free
+	}
+	if m.armed.Load() && key == m.key {
+		switch n := m.asked.Add(1); {
+		case n == 2:
+			close(m.met)
+			fallthrough
+		case n > 2:
+			<-m.free
+		}
+	}
+	return m.FileStorage.Load(ctx, key)
+}
+
+// stick has the storage be stuck, once armed, from the second look at a hostname's
+// metadata on: one tells where its certificate is, the other takes that over.
+func (w *world) stick(host string) *stuck {
+	m := &stuck{FileStorage: bare(w.magic.Storage).(*certmagic.FileStorage), key: placeOf(w.key(), host).with(extMeta),
+		met: make(chan struct{}), free: make(chan struct{})}
+	w.magic.Storage = m
+	return m
+}
+
+// other has another certificate of the record stand in the place of the index's.
+func (w *world) other(host string) {
+	w.t.Helper()
+	m := makeCertificate(w.t, host, 7, 0)
+	if err := saveCertificate(w.t.Context(), w.magic.Storage, w.key(), host, m.key, m.chain, metadata{Provenance: &provenance{UID: "u1"}}); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// A storage that stops answering while what was found is taken over keeps no look
+// waiting beyond its time.
+func TestALookDoesNotWaitForStorageThatIsStuck(t *testing.T) {
+	const host = "api.example.com"
+	w := newWorld(t)
+	w.certified(host)
+	w.halt()
+	m := w.stick(host)
+	w.start()
+	t.Cleanup(func() { close(m.free) })
+	w.certified(host)
+	w.wait("the comparison", func() bool { w.s.mu.Lock(); defer w.s.mu.Unlock(); return !w.s.auditing }, func() string { return "" })
+	w.other(host)
+	m.armed.Store(true)
+	ctx, cancel := context.WithCancel(t.Context())
+	returned := make(chan struct{})
+	go func() { defer close(returned); w.s.Stored(ctx, host) }()
+	<-m.met
+	cancel()
+	select {
+	case <-returned:
+	case <-time.After(20 * time.Second):
+		t.Fatal("it waits for the storage")
+	}
+}
+
+// A storage that does not answer costs one look its time, and not every look of a
+// fleet: they have places to give back.
+func TestLooksDoNotQueueForStorageThatIsStuck(t *testing.T) {
+	hosts := []string{"a.example.com", "b.example.com", "c.example.com"}
+	w := newWorld(t)
+	w.certified(hosts...)
+	w.halt()
+	m := w.stick(hosts[0])
+	m.all = true
+	w.start()
+	t.Cleanup(func() { close(m.free) })
+	w.certified(hosts...)
+	w.wait("the comparison", func() bool { w.s.mu.Lock(); defer w.s.mu.Unlock(); return !w.s.auditing }, func() string { return "" })
+	m.armed.Store(true)
+	began := time.Now()
+	for _, h := range hosts {
+		w.s.Stored(t.Context(), h)
+		if o := w.s.Observe(h); o.Doubt == "" || !o.Gone.IsZero() {
+			t.Errorf("%s: %+v", h, o)
+		}
+	}
+	if took := time.Since(began); took >= 2*storedTimeout {
+		t.Errorf("three looks took %v", took)
+	}
+	m.armed.Store(false)
+	w.advance(storedTimeout)
+	for _, h := range hosts {
+		w.s.Stored(t.Context(), h)
+		if o := w.s.Observe(h); o.Doubt != "" {
+			t.Errorf("%s, once it answers: %+v", h, o)
+		}
+	}
+}
+
+// What the comparison at a start found is taken over beside the orders: they do not
+// wait for a storage that is stuck by then.
+func TestOrdersDoNotWaitForWhatTheComparisonFound(t *testing.T) {
+	const host = "api.example.com"
+	w := newWorld(t)
+	w.certified(host)
+	w.halt()
+	w.other(host)
+	m := w.stick(host)
+	m.armed.Store(true)
+	w.start()
+	t.Cleanup(func() { close(m.free) })
+	<-m.met
+	w.wait("orders to begin", func() bool { w.s.mu.Lock(); defer w.s.mu.Unlock(); return !w.s.auditing }, func() string { return "" })
+}
+
+// A storage that keeps nothing costs a CA no order for every handshake either.
+func TestHandshakesDoNotSkipThePauseAfterLosses(t *testing.T) {
+	const host = "api.example.com"
+	w := newWorld(t)
+	w.certified(host)
+	for i, placed := range []int{2, 2, 2} {
+		evict(w.magic, host)
+		if err := os.RemoveAll(w.files(host)); err != nil {
+			t.Fatal(err)
+		}
+		_, err := shake(w.magic, host)
+		if got := w.ca.placed(); got != placed {
+			t.Fatalf("handshake %d: %v, %d orders, want %d", i+1, err, got, placed)
+		}
+	}
+	w.until(host, "missed", func(o ownership.CertificateObservation) bool { return !o.Gone.IsZero() })
+	w.advance(lossPauses[1])
+	w.until(host, "replaced", func(o ownership.CertificateObservation) bool { return o.Gone.IsZero() })
+	if got := w.ca.placed(); got != 3 {
+		t.Errorf("%d orders, want 3", got)
+	}
 }
 
 // What is gone is as pressing as what has expired, oldest first.

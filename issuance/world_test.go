@@ -120,6 +120,12 @@ func (d *testDNS) delegate(hostname string) {
 	d.delegated[hostname] = true
 }
 
+func (d *testDNS) undelegate(hostname string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.delegated, hostname)
+}
+
 func newWorld(t *testing.T) *world {
 	t.Setenv("NO_PROXY", "*")
 	w := &world{t: t, ca: newTestCA(t), dir: t.TempDir(), zone: &testZone{values: map[string][]string{}},

@@ -195,3 +195,80 @@ func TestACertificateBelowAnothersWildcard(t *testing.T) {
 		})
 	}
 }
+
+// Name servers that are out of reach look after look take nothing away from what
+// addresses were known to be, and withdraw nothing.
+func TestAddressesOutliveTroubleOfTheNameServers(t *testing.T) {
+	down := DNSObservation{Problem: ZoneUnreachable, Err: "nobody answers"}
+	for name, c := range map[string]struct {
+		tls bool
+		o   DNSObservation
+	}{
+		"an apex of its own, HTTP-only": {false, DNSObservation{Outcome: Seen, Apex: true, Addresses: addrs("203.0.113.10")}},
+		"an apex of its own, with TLS":  {true, DNSObservation{Outcome: Seen, Apex: true, Addresses: addrs("203.0.113.10")}},
+		"flattened, with TLS":           {true, flat()},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, testHost, c.tls)
+			w.obs.Traffic = c.o
+			if c.tls {
+				w.obs.Certificate = certificateUntil(testEpoch.Add(time.Minute))
+			}
+			w.look()
+			w.is(own, tru, w.r.Status.Condition(own).Reason)
+			w.now, w.obs.Traffic = testEpoch.Add(time.Hour), down
+			for range 3 {
+				w.now = w.now.Add(time.Minute)
+				v := w.look()
+				if v.Withdrawing || v.HTTP01 != c.tls {
+					t.Fatalf("withdrawing: %v, HTTP-01: %v: %s", v.Withdrawing, v.HTTP01, w.r.Status.Condition(own).Message)
+				}
+				w.is(cnamc, tru, v1alpha3.ReasonAddressConfigured)
+			}
+			w.now = w.now.Add(time.Minute)
+			w.obs.Traffic, w.obs.Ownership, w.obs.ACMEChallenge = absent, absent, absent
+			if v := w.look(); v.Falls {
+				t.Error("it falls with the first look that finds it gone")
+			}
+		})
+	}
+}
+
+// A resolver's old answer is waited for where the CNAME is flattened, too, though
+// the next look could not tell.
+func TestHTTP01WaitsForAStaleResolverOfAFlattenedName(t *testing.T) {
+	w := newWorld(t, testHost, true)
+	w.obs.Traffic = flat()
+	w.obs.Traffic.Stale = []StaleAnswer{{"192.0.2.1", "A 198.51.100.7", testEpoch.Add(200 * time.Second), addrs("198.51.100.7")}}
+	if v := w.look(); !v.HTTP01 || v.HTTP01From.IsZero() {
+		t.Fatalf("HTTP01=%v from %v", v.HTTP01, v.HTTP01From)
+	}
+	w.now = testEpoch.Add(30 * time.Second)
+	w.obs.Traffic = unknown
+	if v := w.look(); !v.HTTP01From.After(w.now) || v.HTTP01From.After(testEpoch.Add(staleMost)) {
+		t.Errorf("without an answer it waits until %v", v.HTTP01From)
+	}
+	if dns, http := Waits(w.r, w.settings, w.now); !dns.IsZero() || !http.After(w.now) {
+		t.Errorf("a start waits until %v and %v", dns, http)
+	}
+	w.now = testEpoch.Add(staleMost)
+	if v := w.look(); !v.HTTP01 || !v.HTTP01From.IsZero() {
+		t.Errorf("at last HTTP01=%v from %v", v.HTTP01, v.HTTP01From)
+	}
+}
+
+// A bogus zone hides what addresses were; who is not verified gains nothing by it.
+func TestABogusZoneMakesNoApexOfAddresses(t *testing.T) {
+	w := newWorld(t, testHost, true)
+	w.covered = true
+	w.obs.Traffic = flat()
+	w.obs.Traffic.Problem = ZoneBogus
+	w.look()
+	for range 3 {
+		w.obs.Traffic = DNSObservation{Problem: ZoneUnreachable, Err: "nobody answers"}
+		w.obs.Certificate = certificateUntil(testEpoch.Add(time.Hour))
+		if v := w.look(); v.Opens || v.HTTP01 {
+			t.Fatalf("opens %v, HTTP-01 %v", v.Opens, v.HTTP01)
+		}
+	}
+}

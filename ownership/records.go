@@ -53,6 +53,12 @@ func (e *evaluation) lookAtTraffic(d *v1alpha3.DNSRecord) {
 		held = matchAddress
 	case byAddress && before.Problem.Reason == ProblemFlattenedCNAME:
 		held = matchFlattened
+	case f.told || !byAddress || !aboutLookup(before.Problem.Reason):
+	// Trouble of a look-up, which takes the place of no problem but a bogus zone's; see holdProblem.
+	case e.known.Verified:
+		held = matchAddress
+	case before.Problem.Reason != ProblemDNSSECBogus:
+		held = matchFlattened // it may not have been an apex, and opens nothing
 	}
 	switch {
 	case f.by == matchUnsure && held != matchMadeUp:
@@ -137,6 +143,9 @@ func (e *evaluation) holdProblem(d *v1alpha3.DNSRecord, o DNSObservation) {
 	}
 	if p.Reason == ProblemLookupFailed && d.Problem != nil && !aboutLookup(d.Problem.Reason) {
 		return
+	}
+	if d.Configured && d.Problem != nil && (d.Problem.Reason == ProblemFlattenedCNAME || d.Problem.Reason == ProblemWildcardAnswers) {
+		return // nothing else keeps in mind what the addresses there are worth
 	}
 	d.Problem = p
 }

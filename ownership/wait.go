@@ -75,7 +75,13 @@ func (e *evaluation) waitForStale(f *finding) wait {
 	at := "; a certificate authority may ask one like it. The certificate is ordered at "
 	const nobody = ". Nobody needs to do anything."
 	if !f.told {
-		if f.record.Problem == nil || f.record.Problem.Reason != ProblemStillCached {
+		switch {
+		case f.record.Problem == nil:
+			return wait{}
+		case f.record.Problem.Reason == ProblemFlattenedCNAME: // said in the place of an old answer
+			return wait{end, f.record.Name + " has the edge's addresses, but whether a resolver still holds an old answer could not be told when it was last asked" +
+				at + stamp(end) + " at the latest" + nobody}
+		case f.record.Problem.Reason != ProblemStillCached:
 			return wait{}
 		}
 		return wait{end, sentence(*f.record) + " is in place, but a resolver held an old answer when it was last asked" + at + stamp(end) + " at the latest" + nobody}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/miekg/dns"
@@ -20,8 +22,8 @@ func (a answer) top(name string) bool {
 // askTop asks whether a name with addresses is the top of its zone, where the
 // answer did not tell: an affirmed answer of two addresses has no SOA beside it. The
 // registered domain is taken for one in any case and not asked about. It returns the
-// answer as it was, or, where nothing was heard, one that is not affirmed: what
-// addresses mean depends on it.
+// answer as it was, or, where nothing was heard, one that is not affirmed: what the
+// edge's addresses mean depends on it. Of others nothing does but a hint.
 func (r *Resolver) askTop(ctx context.Context, name string, a answer) (bool, answer) {
 	if RegisteredDomain(name)+"." == name || strings.HasPrefix(name, "*.") {
 		return false, a
@@ -36,7 +38,8 @@ func (r *Resolver) askTop(ctx context.Context, name string, a answer) (bool, ans
 	} else {
 		said, err = r.askOne(ctx, name, dns.TypeSOA)
 	}
-	if unheard(err) || errors.Is(err, errSpent) {
+	ours := func(addr netip.Addr) bool { return slices.Contains(r.cfg.EdgeAddresses(), addr.Unmap()) }
+	if (unheard(err) || errors.Is(err, errSpent)) && slices.ContainsFunc(a.addrs, ours) {
 		a.affirmed, a.spent = false, errors.Is(err, errSpent)
 		a.err = joined(a.err, fmt.Sprintf("whether %s is the top of its zone could not be asked: %v", strings.TrimSuffix(name, "."), err))
 	}

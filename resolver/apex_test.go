@@ -72,6 +72,12 @@ func TestAnApexThatCannotBeAskedAbout(t *testing.T) {
 	if obs := r.Observe(t.Context(), "shop.example.com", KindTraffic); obs.Outcome != ownership.Seen || obs.Apex {
 		t.Errorf("%+v", obs)
 	}
+	// Of addresses that are not the edge's nothing depends on it: the customer has left.
+	world.behave(dnstest.ForType(dns.TypeSOA, dnstest.Silent))
+	world.zone.Set("old A 198.51.100.7", "old AAAA 2001:db8::99")
+	if obs := r.Observe(t.Context(), "old.example.com", KindTraffic); obs.Outcome != ownership.Seen || len(obs.Addresses) != 2 {
+		t.Errorf("%+v", obs)
+	}
 	// What the registered domain is, is known.
 	world.behave(dnstest.ForType(dns.TypeSOA, dnstest.Silent))
 	world.zone.Set("@ A 203.0.113.10", "@ AAAA 2001:db8::10")

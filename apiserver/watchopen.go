@@ -14,8 +14,8 @@ import (
 	"github.com/apoxy-dev/caddy-apoxy/store"
 )
 
-// A watch that names no end lasts between one and two of these, at random, so
-// that watches begun together do not end together; as in Kubernetes.
+// watchLife: a watch that names no end lasts between one and two of these, at
+// random, so that watches begun together do not end together; as in Kubernetes.
 const watchLife = 30 * time.Minute
 
 // admitWatch takes one of the places that there are for watches and returns

@@ -73,7 +73,7 @@ func globalOptions(root string) []globalOption {
 	}
 }
 
-// The global options that say nothing of TLS, or stand in every case's Caddyfile.
+// otherGlobalOptions say nothing of TLS, or stand in every case's Caddyfile.
 const otherGlobalOptions = "debug http_port https_port default_bind shutdown_delay order storage skip_install_trust admin on_demand_tls metrics log persist_config"
 
 // A later Caddy's option is a case of its own.

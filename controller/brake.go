@@ -10,7 +10,7 @@ import (
 	"github.com/apoxy-dev/caddy-apoxy/ownership"
 )
 
-// Brake keeps count of the verified records that are about to lose ownership, or
+// brake keeps count of the verified records that are about to lose ownership, or
 // just have, and stops them all when they are too many at once: then the fault
 // is more likely ours, or that of a resolver, than theirs. What too many is,
 // ownership.Fleet says. It stops each for fleet_brake_hold at most.
@@ -31,7 +31,7 @@ type brake struct {
 	resumed bool      // what the statuses tell of a hold of before the start is taken up
 }
 
-// Withdrawal is a verified record of which every proof is gone.
+// withdrawal is a verified record of which every proof is gone.
 type withdrawal struct {
 	owner    string
 	since    time.Time
@@ -45,7 +45,7 @@ type fall struct {
 	at          time.Time
 }
 
-// Note notes that a verified record of owner has no proof left, since when.
+// note notes that a verified record of owner has no proof left, since when.
 func (b *brake) note(name, owner string, since, now time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -53,7 +53,7 @@ func (b *brake) note(name, owner string, since, now time.Time) {
 	b.review(now)
 }
 
-// Withdraw counts a record among those that have no proof left. b.mu is held.
+// withdraw counts a record among those that have no proof left. b.mu is held.
 func (b *brake) withdraw(name, owner string, since time.Time) *withdrawal {
 	w := b.withdrawing[name]
 	if w != nil && (w.owner == owner || w.excused) {
@@ -77,7 +77,7 @@ func (b *brake) uncount(w *withdrawal) {
 	}
 }
 
-// Forget notes that a record need not fall: it has a proof, is not verified, or
+// forget notes that a record need not fall: it has a proof, is not verified, or
 // was deleted.
 func (b *brake) forget(name string, now time.Time) {
 	b.mu.Lock()
@@ -89,14 +89,14 @@ func (b *brake) forget(name string, now time.Time) {
 	b.review(now)
 }
 
-// Ruling is what the brake says of a record that is due.
+// ruling is what the brake says of a record that is due.
 type ruling struct {
 	fell         time.Time // it falls, and is counted; zero: it is not counted
 	held         bool      // it does not fall
 	since, until time.Time // the brake holds since then, and the record so long at most
 }
 
-// Rule says whether a record that is due may fall now, and counts it if so.
+// rule says whether a record that is due may fall now, and counts it if so.
 // Together with it fall those that are withdrawing too, and those that fell
 // within detach_after.
 func (b *brake) rule(name, owner string, since, now time.Time) ruling {
@@ -123,7 +123,7 @@ func (b *brake) rule(name, owner string, since, now time.Time) ruling {
 	return ruling{fell: now}
 }
 
-// Undo takes back a fall that could not be written.
+// undo takes back a fall that could not be written.
 func (b *brake) undo(name string, fell time.Time) {
 	if fell.IsZero() {
 		return
@@ -140,14 +140,14 @@ func (b *brake) undo(name string, fell time.Time) {
 	}
 }
 
-// RecallGone notes a record that had no proof left before the start.
+// recallGone notes a record that had no proof left before the start.
 func (b *brake) recallGone(name, owner string, since time.Time) {
 	b.mu.Lock()
 	b.withdraw(name, owner, since).recalled = true
 	b.mu.Unlock()
 }
 
-// RecallFall counts a fall of before the start.
+// recallFall counts a fall of before the start.
 func (b *brake) recallFall(name, owner string, at time.Time) {
 	b.mu.Lock()
 	b.fallen = append(b.fallen, fall{name, owner, at})

@@ -19,14 +19,14 @@ const (
 	endReleased = "the operator has released it: those that are due fall"
 )
 
-// Review brings a hold that is under way up to date. b.mu is held.
+// review brings a hold that is under way up to date. b.mu is held.
 func (b *brake) review(now time.Time) {
 	if !b.since.IsZero() {
 		b.judge("", now)
 	}
 }
 
-// Judge reports whether the brake holds now. It begins because of the record of
+// judge reports whether the brake holds now. It begins because of the record of
 // that name. b.mu is held.
 func (b *brake) judge(name string, now time.Time) bool {
 	b.forgetFalls(now, b.settings().DetachAfter)
@@ -54,7 +54,7 @@ func (b *brake) begin(name string, since time.Time) {
 		zap.Int("falling", fleet.Falling), zap.Int("verified", fleet.Verified), zap.String("record", name), zap.Time("since", since))
 }
 
-// Resume takes up, once, what the statuses tell of a hold of before the start:
+// resume takes up, once, what the statuses tell of a hold of before the start:
 // since when each record was kept from falling, and the hold if it is not over.
 // The name is that of the first record that is due. b.mu is held.
 func (b *brake) resume(name string, now time.Time) {
@@ -80,7 +80,7 @@ func (b *brake) resume(name string, now time.Time) {
 	}
 }
 
-// OfBefore are the records that had no proof left before the start.
+// ofBefore are the records that had no proof left before the start.
 func (b *brake) ofBefore() (gone []ownership.Gone) {
 	for _, w := range b.withdrawing {
 		if w.recalled {
@@ -99,7 +99,7 @@ func (b *brake) end(why string) {
 	b.since = time.Time{}
 }
 
-// Over reports whether what began at since has lasted for fleet_brake_hold.
+// over reports whether what began at since has lasted for fleet_brake_hold.
 func (b *brake) over(since, now time.Time) bool { return !now.Before(since.Add(b.longest())) }
 
 func (b *brake) longest() time.Duration {
@@ -121,21 +121,21 @@ func (b *brake) excuse(w *withdrawal) {
 	w.excused = true
 }
 
-// ExcuseOver lets a record fall that was held for long enough.
+// excuseOver lets a record fall that was held for long enough.
 func (b *brake) excuseOver(w *withdrawal, now time.Time) {
 	if b.over(w.held, now) {
 		b.excuse(w)
 	}
 }
 
-// ExcuseAll lets all fall that have no proof left now, and begins to count anew.
+// excuseAll lets all fall that have no proof left now, and begins to count anew.
 func (b *brake) excuseAll() {
 	for _, w := range b.withdrawing {
 		b.excuse(w)
 	}
 }
 
-// Release ends a hold and excuses the records that have no proof left. It
+// release ends a hold and excuses the records that have no proof left. It
 // returns since when the brake held, how many have none, and the names of those
 // that are due. Without a hold ok is false.
 func (b *brake) release(now time.Time) (since time.Time, gone int, due []string, ok bool) {
@@ -163,10 +163,10 @@ func (b *brake) fleet() ownership.Fleet {
 	}
 }
 
-// Gone is how many records have no proof left, but for the excused.
+// gone is how many records have no proof left, but for the excused.
 func (b *brake) gone() int { return b.falling.records - len(b.fallen) }
 
-// ForgetFalls forgets what fell longer ago than window, or seems to fall in the
+// forgetFalls forgets what fell longer ago than window, or seems to fall in the
 // future, as after a step back of the clock.
 func (b *brake) forgetFalls(now time.Time, window time.Duration) {
 	if b.recalled {
@@ -212,7 +212,7 @@ func (c *Controller) ReleaseBrake() *BrakeRelease {
 	return &BrakeRelease{Since: since, Gone: gone, Due: len(due)}
 }
 
-// Verified is how many records are verified.
+// verified is how many records are verified.
 func (c *Controller) verified() int {
 	return int(c.cfg.Table.Count(v1alpha3.ConditionOwnershipVerified, metav1.ConditionTrue))
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/apoxy-dev/caddy-apoxy/ownership"
 )
 
-// A fleetModel is what is true of the records that a brake hears of.
+// fleetModel is what is true of the records that a brake hears of.
 type fleetModel struct {
 	t       *testing.T
 	rng     *rand.Rand

@@ -13,7 +13,7 @@ import (
 	"github.com/apoxy-dev/caddy-apoxy/api/v1alpha3"
 )
 
-// A fleetBench is a bench with verified records of several owners, whose proofs
+// fleetBench is a bench with verified records of several owners, whose proofs
 // are taken away and put back.
 type fleetBench struct {
 	*bench

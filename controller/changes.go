@@ -52,13 +52,13 @@ func (c *Controller) Changed(ch hosts.Change) {
 	c.poke()
 }
 
-// Touched reports whether more than the status has changed.
+// touched reports whether more than the status has changed.
 func touched(r, before *v1alpha3.DomainRecord) bool {
 	return before == nil || r.UID != before.UID || r.Generation != before.Generation ||
 		!maps.Equal(r.Labels, before.Labels) || !maps.Equal(r.Annotations, before.Annotations)
 }
 
-// Recall takes up from its status what was known of a record before the start.
+// recall takes up from its status what was known of a record before the start.
 func (c *Controller) recall(e *entry, r *v1alpha3.DomainRecord, now time.Time) {
 	s := &r.Status
 	window := c.cfg.Settings().DetachAfter
@@ -156,7 +156,7 @@ func (c *Controller) ended(r *v1alpha3.DomainRecord) {
 	c.cfg.OnTransition(t)
 }
 
-// ForgetGone takes back what a look that outlasted its record has noted of it.
+// forgetGone takes back what a look that outlasted its record has noted of it.
 func (c *Controller) forgetGone(e *entry) {
 	c.mu.Lock()
 	gone := e.gone && c.byName[e.name] == nil
@@ -167,7 +167,7 @@ func (c *Controller) forgetGone(e *entry) {
 	}
 }
 
-// Add makes the entry of a record; c.mu is held.
+// add makes the entry of a record; c.mu is held.
 func (c *Controller) add(name, hostname string) *entry {
 	if old := c.byName[name]; old != nil {
 		c.drop(old)
@@ -189,7 +189,7 @@ func (c *Controller) add(name, hostname string) *entry {
 	return e
 }
 
-// Drop forgets an entry; c.mu is held.
+// drop forgets an entry; c.mu is held.
 func (c *Controller) drop(e *entry) {
 	c.queue.remove(e)
 	delete(c.byName, e.name)

@@ -2,10 +2,10 @@ package controller
 
 import "time"
 
-// ClockStep is the least step back of the clock that is heeded.
+// clockStep is the least step back of the clock that is heeded.
 const clockStep = 5 * time.Second
 
-// HeedClock finds out whether the wall clock was set back since the last call,
+// heedClock finds out whether the wall clock was set back since the last call,
 // by how much time has passed in truth. Looks are due by the wall clock, which
 // would leave all records unseen for as long as the step was; a step forward
 // only has them looked at early. c.mu is held.
@@ -21,7 +21,7 @@ func (c *Controller) heedClock(now time.Time) {
 	}
 }
 
-// SetBack makes all that is due earlier. It keeps the order of the timers. c.mu
+// setBack makes all that is due earlier. It keeps the order of the timers. c.mu
 // is held.
 func (c *Controller) setBack(by time.Duration) {
 	for _, e := range c.byName {

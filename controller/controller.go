@@ -184,7 +184,7 @@ func (c *Controller) Run(ctx context.Context) error {
 	}
 }
 
-// Stop answers those who wait for a look that will not come.
+// stop answers those who wait for a look that will not come.
 func (c *Controller) stop() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -195,7 +195,7 @@ func (c *Controller) stop() {
 	}
 }
 
-// Poke makes Run look at the queue again.
+// poke makes Run look at the queue again.
 func (c *Controller) poke() {
 	select {
 	case c.kick <- struct{}{}:
@@ -235,7 +235,7 @@ func (c *Controller) CertificateChanged(hostname string) {
 	c.poke()
 }
 
-// OfHost returns the entry of a hostname; c.mu is held.
+// ofHost returns the entry of a hostname; c.mu is held.
 func (c *Controller) ofHost(hostname string) *entry {
 	if name, ok := c.aliases[hostname]; ok {
 		return c.byName[name]

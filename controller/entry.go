@@ -2,10 +2,10 @@ package controller
 
 import "errors"
 
-// ErrStopped: the controller does not run.
+// errStopped: the controller does not run.
 var errStopped = errors.New("the controller is not running")
 
-// Work is what is demanded of an entry.
+// work is what is demanded of an entry.
 type work uint8
 
 const (
@@ -24,7 +24,7 @@ const (
 	workHinted
 )
 
-// Entry is what is kept of every record: little, because there may be a million.
+// entry is what is kept of every record: little, because there may be a million.
 type entry struct {
 	name, hostname string
 	domain         string // registered domain of hostname; what fairness goes by
@@ -53,7 +53,7 @@ const (
 	running
 )
 
-// Begin takes what is demanded of e and who waits for it, for work that starts
+// begin takes what is demanded of e and who waits for it, for work that starts
 // now; those who come from now on wait for the next.
 func (e *entry) begin() (what work, waiters []chan error) {
 	what, waiters = e.pending, e.waiters
@@ -67,7 +67,7 @@ func answerAll(waiters []chan error, err error) {
 	}
 }
 
-// Fifo is a queue of entries. One that was pushed again elsewhere stays in it
+// fifo is a queue of entries. One that was pushed again elsewhere stays in it
 // and is passed over when its turn comes.
 type fifo struct {
 	entries []*entry
@@ -93,7 +93,7 @@ func (f *fifo) pop() *entry {
 func (f *fifo) len() int    { return len(f.entries) - f.head }
 func (f *fifo) empty() bool { return f.len() == 0 }
 
-// Timers is a heap of entries by due.
+// timers is a heap of entries by due.
 type timers []*entry
 
 func (t timers) Len() int           { return len(t) }

@@ -171,7 +171,7 @@ func TestNoSingleResolversWordDetaches(t *testing.T) {
 	}
 }
 
-// released writes that another tenant held a hostname.
+// idleDNS counts looks and sees nothing.
 type idleDNS struct {
 	mu    sync.Mutex
 	looks map[string]int

@@ -13,7 +13,7 @@ import (
 	"github.com/apoxy-dev/caddy-apoxy/resolver"
 )
 
-// Glances are hostnames of which something was heard that anyone may have sent
+// glances are hostnames of which something was heard that anyone may have sent
 // in anyone's name. They have places and a rate of their own, so that a flood of
 // such hints delays no proven one.
 type glances struct {
@@ -23,7 +23,7 @@ type glances struct {
 	taken   time.Time // when those that wait were gone through last
 }
 
-// GlanceFor bounds a glance, so that HintRate of them a second fit into the
+// glanceFor bounds a glance, so that HintRate of them a second fit into the
 // places of laneGlance whatever the servers do.
 const glanceFor = 1200 * time.Millisecond
 
@@ -55,7 +55,7 @@ const (
 	glancesFew   = 64
 )
 
-// TakeGlances turns unproven hints into glances, and returns how long it is until
+// takeGlances turns unproven hints into glances, and returns how long it is until
 // others that wait may be. c.mu is held.
 func (c *Controller) takeGlances(now time.Time) time.Duration {
 	c.glances.mu.Lock()
@@ -85,7 +85,7 @@ func (c *Controller) takeGlances(now time.Time) time.Duration {
 	return wait
 }
 
-// Rationed is the context of a look, by what was demanded.
+// rationed is the context of a look, by what was demanded.
 func rationed(ctx context.Context, what work) context.Context {
 	c := resolver.Proven
 	if what&workOwed != 0 {
@@ -95,7 +95,7 @@ func rationed(ctx context.Context, what work) context.Context {
 	return ctx
 }
 
-// Postpone leaves a look that a hint caused, and that had its share before it was
+// postpone leaves a look that a hint caused, and that had its share before it was
 // done, to the timer.
 func (c *Controller) postpone(e *entry) {
 	c.mu.Lock()
@@ -105,7 +105,7 @@ func (c *Controller) postpone(e *entry) {
 	}
 }
 
-// Glance looks whether what e still lacks in DNS is there now. If it is, that
+// glance looks whether what e still lacks in DNS is there now. If it is, that
 // counts as seen; nothing else counts. Judge: it is to be judged in any case.
 func (c *Controller) glance(ctx context.Context, e *entry, judge bool) error {
 	v, err := c.read(ctx, e.name)
@@ -140,7 +140,7 @@ func (c *Controller) glance(ctx context.Context, e *entry, judge bool) error {
 	return nil
 }
 
-// Spot returns a sighting with what was found in place added, and whether there
+// spot returns a sighting with what was found in place added, and whether there
 // is any such.
 func (c *Controller) spot(ctx context.Context, r *v1alpha3.DomainRecord, s sighting, turn uint8) (*sighting, bool) {
 	ctx, cancel := context.WithTimeout(ctx, glanceFor)
@@ -167,7 +167,7 @@ func (c *Controller) spot(ctx context.Context, r *v1alpha3.DomainRecord, s sight
 	return &s, found
 }
 
-// Lacking lists what a query in our zone may be a sign of and is not in place yet.
+// lacking lists what a query in our zone may be a sign of and is not in place yet.
 // Where both are, they take turns, because one may leave no questions for the
 // other.
 func lacking(r *v1alpha3.DomainRecord, turn uint8) []resolver.Kind {

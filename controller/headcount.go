@@ -1,6 +1,6 @@
 package controller
 
-// Headcount counts records and their owners. A record without an owner is an
+// headcount counts records and their owners. A record without an owner is an
 // owner of its own.
 type headcount struct {
 	records   int

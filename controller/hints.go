@@ -7,7 +7,7 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// Hints are hostnames of which something was heard: coalesced, limited, never
+// hints are hostnames of which something was heard: coalesced, limited, never
 // trusted.
 type hints struct {
 	mu      sync.Mutex
@@ -45,14 +45,14 @@ func (c *Controller) Hint(hostname string) {
 	}
 }
 
-// Hintable reports whether a hint may be news of a hostname.
+// hintable reports whether a hint may be news of a hostname.
 func (c *Controller) hintable(hostname string) bool {
 	h, ok := c.cfg.Table.Get(hostname)
 	// Of what is settled at most the backend is in trouble, which DNS does not tell.
 	return ok && !(h.Verified && h.CNAMEConfigured && (h.TLSReady || !h.TLS))
 }
 
-// TakeHints turns hints into looks.
+// takeHints turns hints into looks.
 func (c *Controller) takeHints() {
 	c.hints.mu.Lock()
 	if len(c.hints.waiting) == 0 {
@@ -71,7 +71,7 @@ func (c *Controller) takeHints() {
 	}
 }
 
-// Hinted has e looked at, now or, if that was done a moment ago, as soon as its
+// hinted has e looked at, now or, if that was done a moment ago, as soon as its
 // gap is over. c.mu is held.
 func (c *Controller) hinted(e *entry, now time.Time) {
 	e.lastHint = now.Unix()

@@ -17,20 +17,20 @@ import (
 	"github.com/apoxy-dev/caddy-apoxy/store"
 )
 
-// ErrTooSlow ends a look that outlasts its place when there is no other.
+// errTooSlow ends a look that outlasts its place when there is no other.
 var errTooSlow = errors.New("no place for a slow look")
 
 // errSpent ends a look that a hint caused and that had its share before it was done.
 var errSpent = errors.New("the look has had its share of questions")
 
-// RetryAfter is when work is tried again that the store failed.
+// retryAfter is when work is tried again that the store failed.
 const retryAfter = 5 * time.Second
 
-// DamagedAfter is when a record is looked at again that is damaged in the store.
+// damagedAfter is when a record is looked at again that is damaged in the store.
 // Its being mended is heard of sooner.
 const damagedAfter = 10 * time.Minute
 
-// Work does what was demanded of e, then gives its place back.
+// work does what was demanded of e, then gives its place back.
 func (c *Controller) work(ctx context.Context, e *entry, what work, waiters []chan error) {
 	var err error
 	switch {
@@ -70,7 +70,7 @@ func (c *Controller) work(ctx context.Context, e *entry, what work, waiters []ch
 	}
 }
 
-// Sighting is what DNS was seen to hold for one record.
+// sighting is what DNS was seen to hold for one record.
 type sighting struct {
 	uid                           string
 	traffic, challenge, ownership ownership.DNSObservation
@@ -81,7 +81,7 @@ type sighting struct {
 	glanced                       bool              // some of it seen for an unproven hint
 }
 
-// Look observes, and brings the status to what that means.
+// look observes, and brings the status to what that means.
 func (c *Controller) look(ctx context.Context, e *entry) error {
 	v, err := c.read(ctx, e.name)
 	if err != nil {
@@ -120,7 +120,7 @@ func (c *Controller) look(ctx context.Context, e *entry) error {
 	return nil
 }
 
-// ObserveInTime observes for as long as the look has a place, and notes how
+// observeInTime observes for as long as the look has a place, and notes how
 // soon the domain answers. It returns errTooSlow if there is no place any more.
 func (c *Controller) observeInTime(ctx context.Context, e *entry, r *v1alpha3.DomainRecord) (*sighting, error) {
 	lookCtx, cancel := context.WithCancelCause(ctx)
@@ -162,7 +162,7 @@ func (c *Controller) observeInTime(ctx context.Context, e *entry, r *v1alpha3.Do
 	return s, nil
 }
 
-// CAAMended reports whether the CAA records now allow what issuance was refused
+// caaMended reports whether the CAA records now allow what issuance was refused
 // for them, or can be looked up again where it waits for that. That they looked so
 // before as well is no news: then the authority knows better, and its pause counts.
 func (c *Controller) caaMended(r *v1alpha3.DomainRecord, before, now *sighting) bool {
@@ -197,7 +197,7 @@ func sumOfCAA(o ownership.CAAObservation) [sha256.Size]byte {
 	return sha256.Sum256(fmt.Appendf(nil, "%d %q %q", o.Outcome, o.Domain, o.Records))
 }
 
-// Judge evaluates anew what other rooms know, with what DNS was last seen to hold.
+// judge evaluates anew what other rooms know, with what DNS was last seen to hold.
 func (c *Controller) judge(ctx context.Context, e *entry) error {
 	v, err := c.read(ctx, e.name)
 	if err != nil {
@@ -216,7 +216,7 @@ func (c *Controller) judge(ctx context.Context, e *entry) error {
 	return nil
 }
 
-// Observe asks DNS everything that matters to a record, all at once.
+// observe asks DNS everything that matters to a record, all at once.
 func (c *Controller) observe(ctx context.Context, r *v1alpha3.DomainRecord) *sighting {
 	s := &sighting{uid: string(r.UID)}
 	host := r.Spec.Name

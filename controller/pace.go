@@ -7,7 +7,7 @@ import (
 	"github.com/apoxy-dev/caddy-apoxy/ownership"
 )
 
-// Lane is where an entry waits and whose places it takes. Every lane has places
+// lane is where an entry waits and whose places it takes. Every lane has places
 // of its own, so that none waits for what is slower. Those before laneJudge say
 // how a registered domain has answered lately, and are what is remembered of it.
 type lane uint8
@@ -40,11 +40,11 @@ const (
 	unheardAfter = 2 * time.Second
 )
 
-// RestMost is the longest that a silent domain is left alone. At five seconds a
+// restMost is the longest that a silent domain is left alone. At five seconds a
 // look, the default's 32 places serve 92,000 silent records in this time.
 const restMost = 4 * time.Hour
 
-// Places is how many looks at a time a lane has room for. The silent hold many
+// places is how many looks at a time a lane has room for. The silent hold many
 // of the resolver's slots for long, and get the fewest.
 func places(l lane, concurrency int) int {
 	switch l {
@@ -56,7 +56,7 @@ func places(l lane, concurrency int) int {
 	return max(concurrency/4, 1)
 }
 
-// Patience is how long a look may stay in a lane; 0: to its end.
+// patience is how long a look may stay in a lane; 0: to its end.
 func patience(l lane) time.Duration {
 	switch l {
 	case laneFast, laneNew:
@@ -67,7 +67,7 @@ func patience(l lane) time.Duration {
 	return 0
 }
 
-// Outlasting is where a look goes on whose lane's patience is over.
+// outlasting is where a look goes on whose lane's patience is over.
 func outlasting(l lane, heard bool) lane {
 	switch {
 	case patience(l) == 0:
@@ -78,7 +78,7 @@ func outlasting(l lane, heard bool) lane {
 	return laneDoubt
 }
 
-// Paced is what to make of a domain after a look at one of its names: before is
+// paced is what to make of a domain after a look at one of its names: before is
 // what was held of it. A silence that ends soon costs nobody anything (a resolver
 // refuses, the registered domain is gone) unless it only repeats what was found
 // a moment ago.
@@ -96,12 +96,12 @@ func paced(before lane, took time.Duration, heard bool) lane {
 	return laneFast
 }
 
-// Rest is how long a domain that has been silent for so long is left alone: as
+// rest is how long a domain that has been silent for so long is left alone: as
 // long again, up to restMost. So nobody waits longer for the end of an outage to
 // be noticed than the outage has lasted.
 func rest(silent time.Duration) time.Duration { return min(max(silent, 0), restMost) }
 
-// Paces is what is remembered of registered domains. It is bounded.
+// paces is what is remembered of registered domains. It is bounded.
 type paces struct {
 	heard  *lru.Cache[lane]
 	silent *lru.Cache[time.Time] // since when; zero: something has happened, begin anew
@@ -111,7 +111,7 @@ func newPaces() paces {
 	return paces{heard: lru.New[lane](paceLimit), silent: lru.New[time.Time](paceLimit)}
 }
 
-// Of is the lane of a domain.
+// of is the lane of a domain.
 func (p *paces) of(domain string) lane {
 	if _, ok := p.silent.Get(domain); ok {
 		return laneDead
@@ -122,7 +122,7 @@ func (p *paces) of(domain string) lane {
 	return laneNew
 }
 
-// Put remembers the lane of a domain.
+// put remembers the lane of a domain.
 func (p *paces) put(domain string, l lane, now time.Time) {
 	if l != laneDead {
 		p.silent.Drop(domain)
@@ -147,7 +147,7 @@ func (p *paces) recall(domain string, now time.Time) {
 	}
 }
 
-// Stir has a silent domain looked at often again, because something was heard of
+// stir has a silent domain looked at often again, because something was heard of
 // it, somebody asks, or a record was written. It stays among the silent.
 func (p *paces) stir(domain string) {
 	if since, ok := p.silent.Get(domain); ok && !since.IsZero() {
@@ -155,7 +155,7 @@ func (p *paces) stir(domain string) {
 	}
 }
 
-// Rest is how long the domain is left alone from now on.
+// rest is how long the domain is left alone from now on.
 func (p *paces) rest(domain string, now time.Time) time.Duration {
 	since, ok := p.silent.Get(domain)
 	if !ok || since.IsZero() {
@@ -164,7 +164,7 @@ func (p *paces) rest(domain string, now time.Time) time.Duration {
 	return rest(now.Sub(since))
 }
 
-// Answered reports whether anything could be told.
+// answered reports whether anything could be told.
 func (s *sighting) answered() bool {
 	return s.traffic.Outcome != ownership.CouldNotTell || s.challenge.Outcome != ownership.CouldNotTell ||
 		s.ownership.Outcome != ownership.CouldNotTell

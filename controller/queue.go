@@ -5,12 +5,12 @@ import (
 	"time"
 )
 
-// PerDomain bounds the looks at names of one registered domain at a time, once
+// perDomain bounds the looks at names of one registered domain at a time, once
 // one has shown that its servers are quick; before that, and where they are
 // not, there is one.
 const perDomain = 4
 
-// Queue decides what is worked on next. It has no lock of its own.
+// queue decides what is worked on next. It has no lock of its own.
 type queue struct {
 	paces   paces
 	timer   timers
@@ -42,7 +42,7 @@ func newQueue(concurrency int) queue {
 	return q
 }
 
-// Schedule sets the timer of e.
+// schedule sets the timer of e.
 func (q *queue) schedule(e *entry, at time.Time) {
 	e.due = at.UnixNano()
 	switch {
@@ -53,7 +53,7 @@ func (q *queue) schedule(e *entry, at time.Time) {
 	}
 }
 
-// Demand asks for work on e as soon as may be.
+// demand asks for work on e as soon as may be.
 func (q *queue) demand(e *entry, what work) {
 	if e.gone {
 		return
@@ -78,7 +78,7 @@ func (q *queue) demand(e *entry, what work) {
 	}
 }
 
-// Enqueue puts e where its pending work belongs.
+// enqueue puts e where its pending work belongs.
 func (q *queue) enqueue(e *entry, timed bool) {
 	if e.place >= 0 {
 		heap.Remove(&q.timer, int(e.place))
@@ -95,7 +95,7 @@ func (q *queue) enqueue(e *entry, timed bool) {
 	}
 }
 
-// Join finds the lane of e.
+// join finds the lane of e.
 func (q *queue) join(e *entry) *laneState {
 	switch e.lane = laneJudge; {
 	case e.pending&workLook != 0:
@@ -116,7 +116,7 @@ func (q *queue) join(e *entry) *laneState {
 	return &q.lanes[e.lane]
 }
 
-// Next returns an entry to be worked on now, its place taken, or nil.
+// next returns an entry to be worked on now, its place taken, or nil.
 func (q *queue) next(now time.Time) *entry {
 	for len(q.timer) > 0 && q.timer[0].due <= now.UnixNano() {
 		e := q.timer[0]
@@ -149,7 +149,7 @@ func (q *queue) next(now time.Time) *entry {
 	return nil
 }
 
-// Pop takes from a lane: what is urgent first; then one by the timer
+// pop takes from a lane: what is urgent first; then one by the timer
 // after three that were demanded, so that neither starves.
 func (q *queue) pop(l *laneState, which lane) *entry {
 	order := [...]*fifo{&l.urgent, &l.unparked, &l.demanded, &l.timed}
@@ -174,7 +174,7 @@ func (q *queue) pop(l *laneState, which lane) *entry {
 	return nil
 }
 
-// Unpark lets the next of a domain's parked entries try again.
+// unpark lets the next of a domain's parked entries try again.
 func (q *queue) unpark(d *domainState) {
 	for d != nil {
 		e := d.parked.pop()
@@ -188,14 +188,14 @@ func (q *queue) unpark(d *domainState) {
 	}
 }
 
-// LeaveDomain forgets a domain of which nothing runs or is parked.
+// leaveDomain forgets a domain of which nothing runs or is parked.
 func (q *queue) leaveDomain(domain string) {
 	if d := q.domains[domain]; d != nil && d.running == 0 && d.parked.empty() && len(d.behind) == 0 {
 		delete(q.domains, domain)
 	}
 }
 
-// Domain returns the state of a domain, new if there is none.
+// domain returns the state of a domain, new if there is none.
 func (q *queue) domain(name string) *domainState {
 	d := q.domains[name]
 	if d == nil {
@@ -205,7 +205,7 @@ func (q *queue) domain(name string) *domainState {
 	return d
 }
 
-// Ahead says that e does not wait where slower ones are.
+// ahead says that e does not wait where slower ones are.
 func (q *queue) ahead(e *entry) {
 	if d := q.domains[e.domain]; d != nil {
 		delete(d.behind, e)
@@ -213,7 +213,7 @@ func (q *queue) ahead(e *entry) {
 	}
 }
 
-// Limit is how many names of a domain may be looked at together.
+// limit is how many names of a domain may be looked at together.
 func (q *queue) limit(domain string) int {
 	if q.paces.of(domain) == laneFast {
 		return perDomain
@@ -221,7 +221,7 @@ func (q *queue) limit(domain string) int {
 	return 1
 }
 
-// Paced records how a look at e went. If its domain is better than was held of
+// paced records how a look at e went. If its domain is better than was held of
 // it, its other names no longer wait among those that are as it was.
 func (q *queue) paced(e *entry, took time.Duration, heard bool, now time.Time) {
 	before := q.paces.of(e.domain)
@@ -234,7 +234,7 @@ func (q *queue) paced(e *entry, took time.Duration, heard bool, now time.Time) {
 	}
 }
 
-// Admit counts e in its domain, or parks it there if the domain has its fill.
+// admit counts e in its domain, or parks it there if the domain has its fill.
 func (q *queue) admit(e *entry) bool {
 	if e.lane >= laneJudge {
 		return true
@@ -249,7 +249,7 @@ func (q *queue) admit(e *entry) bool {
 	return true
 }
 
-// Outlasts moves a running look whose lane's patience is over to the places of
+// outlasts moves a running look whose lane's patience is over to the places of
 // those that are like it. False: there is none left; the look is to be given up,
 // and begins again among them.
 func (q *queue) outlasts(e *entry, heard bool, now time.Time) bool {
@@ -270,7 +270,7 @@ func (q *queue) outlasts(e *entry, heard bool, now time.Time) bool {
 	return true
 }
 
-// Done gives back what e held, and queues it again if more was demanded.
+// done gives back what e held, and queues it again if more was demanded.
 func (q *queue) done(e *entry) {
 	q.lanes[e.lane].running--
 	if e.lane < laneJudge {
@@ -291,7 +291,7 @@ func (q *queue) done(e *entry) {
 	}
 }
 
-// Remove takes e out for good. A look under way ends by itself.
+// remove takes e out for good. A look under way ends by itself.
 func (q *queue) remove(e *entry) {
 	e.gone = true
 	q.ahead(e)
@@ -300,7 +300,7 @@ func (q *queue) remove(e *entry) {
 	}
 }
 
-// Wait is how long nothing will be due.
+// wait is how long nothing will be due.
 func (q *queue) wait(now time.Time) time.Duration {
 	const most = time.Minute
 	if len(q.timer) == 0 {
@@ -309,7 +309,7 @@ func (q *queue) wait(now time.Time) time.Duration {
 	return min(max(time.Duration(q.timer[0].due-now.UnixNano()), 0), most)
 }
 
-// Waiting is how many entries are due and not yet worked on.
+// waiting is how many entries are due and not yet worked on.
 func (q *queue) waiting() int {
 	n := 0
 	for i := range q.lanes {

@@ -11,7 +11,7 @@ import (
 	"github.com/apoxy-dev/caddy-apoxy/store"
 )
 
-// Version is a record as the store holds it.
+// version is a record as the store holds it.
 type version struct {
 	record   *v1alpha3.DomainRecord
 	raw      []byte
@@ -20,7 +20,7 @@ type version struct {
 
 func recordKey(name string) string { return v1alpha3.Resource + "/" + name }
 
-// Read returns the record as it is now. Errors: store.ErrNotFound among others.
+// read returns the record as it is now. Errors: store.ErrNotFound among others.
 func (c *Controller) read(ctx context.Context, name string) (*version, error) {
 	entry, _, err := c.cfg.Store.Get(ctx, recordKey(name))
 	if err != nil {
@@ -34,7 +34,7 @@ func (c *Controller) read(ctx context.Context, name string) (*version, error) {
 	return &version{r, entry.Value, entry.Revision}, nil
 }
 
-// Write replaces the status and leaves every other field as it is stored, known
+// write replaces the status and leaves every other field as it is stored, known
 // or not.
 func (c *Controller) write(ctx context.Context, v *version, d *decision) error {
 	var fields map[string]json.RawMessage

@@ -15,11 +15,11 @@ import (
 	"github.com/apoxy-dev/caddy-apoxy/store"
 )
 
-// MaxConflicts bounds how often a status is evaluated anew because the record
+// maxConflicts bounds how often a status is evaluated anew because the record
 // was written meanwhile.
 const maxConflicts = 20
 
-// Settle evaluates, writes the status if it is different, tells issuance what is
+// settle evaluates, writes the status if it is different, tells issuance what is
 // wanted, and schedules the next look.
 func (c *Controller) settle(ctx context.Context, e *entry, v *version, s *sighting) (*v1alpha3.DomainRecordStatus, error) {
 	for range maxConflicts {
@@ -71,7 +71,7 @@ func (c *Controller) settle(ctx context.Context, e *entry, v *version, s *sighti
 	return nil, fmt.Errorf("writing the status of record %q: others write it all the time", e.name)
 }
 
-// Decision is a verdict and what else follows from it.
+// decision is a verdict and what else follows from it.
 type decision struct {
 	verdict ownership.Verdict
 	fell    time.Time // counted by the brake; zero: not
@@ -133,7 +133,7 @@ func (c *Controller) decide(ctx context.Context, v *version, s *sighting) (*deci
 	return d, err
 }
 
-// DoubtLoneResolver takes back what only one recursive resolver said, because no
+// doubtLoneResolver takes back what only one recursive resolver said, because no
 // single resolver's word takes a domain down. It reports whether there was any.
 func doubtLoneResolver(o *ownership.Observations) bool {
 	doubted := false
@@ -147,7 +147,7 @@ func doubtLoneResolver(o *ownership.Observations) bool {
 	return doubted
 }
 
-// HoldMessages keeps what was last said of DNS in a status that was evaluated
+// holdMessages keeps what was last said of DNS in a status that was evaluated
 // without looking at it.
 func holdMessages(before, now *v1alpha3.DomainRecordStatus) {
 	for i := range now.Conditions {
@@ -173,7 +173,7 @@ func holdMessages(before, now *v1alpha3.DomainRecordStatus) {
 	}
 }
 
-// Want tells issuance what the verdict asks for.
+// want tells issuance what the verdict asks for.
 func (c *Controller) want(e *entry, r *v1alpha3.DomainRecord, v ownership.Verdict) {
 	host := r.Spec.Name
 	if !v.WantCertificate {
@@ -221,7 +221,7 @@ func wantOf(e *entry, r *v1alpha3.DomainRecord, dns01, http01 bool) issuance.Wan
 	return w
 }
 
-// Plan schedules the next look. What the fleet brake keeps from falling is looked
+// plan schedules the next look. What the fleet brake keeps from falling is looked
 // at when its time is over, at until.
 func (c *Controller) plan(e *entry, r *v1alpha3.DomainRecord, until time.Time, looked, changed bool) {
 	c.mu.Lock()
@@ -244,7 +244,7 @@ func (c *Controller) plan(e *entry, r *v1alpha3.DomainRecord, until time.Time, l
 	}
 }
 
-// Rested puts a look at a silent domain off: to when its rest is over, up to a
+// rested puts a look at a silent domain off: to when its rest is over, up to a
 // fifth early, but not past the certificate's expiry.
 func rested(r *v1alpha3.DomainRecord, next, now time.Time, rest time.Duration, jitter float64) time.Time {
 	later := now.Add(rest - time.Duration(0.2*jitter*float64(rest)))

@@ -22,10 +22,10 @@ func (c *Controller) TargetsChanged() {
 	}
 }
 
-// TargetsPause is the least time between two comparisons.
+// targetsPause is the least time between two comparisons.
 const targetsPause = 200 * time.Millisecond
 
-// FollowTargets compares targets with what records say of them, at the start and
+// followTargets compares targets with what records say of them, at the start and
 // whenever there may be news.
 func (c *Controller) followTargets(ctx context.Context) {
 	c.compareTargets(nil)
@@ -51,7 +51,7 @@ func (c *Controller) followTargets(ctx context.Context) {
 	}
 }
 
-// LookAtAll has every record looked at within a check interval.
+// lookAtAll has every record looked at within a check interval.
 func (c *Controller) lookAtAll() {
 	within := c.cfg.Settings().CheckInterval
 	if within <= 0 {
@@ -71,7 +71,7 @@ func (c *Controller) lookAtAll() {
 	c.poke()
 }
 
-// Target observes a target, and remembers it among those that records name.
+// target observes a target, and remembers it among those that records name.
 func (c *Controller) target(ref v1alpha3.TargetKey) ownership.TargetObservation {
 	o := c.cfg.Target(ref)
 	c.targetsMu.Lock()
@@ -93,11 +93,11 @@ func (c *Controller) target(ref v1alpha3.TargetKey) ownership.TargetObservation 
 	return o
 }
 
-// TargetsLeast is how many targets are remembered before it matters whether
+// targetsLeast is how many targets are remembered before it matters whether
 // records still name them.
 const targetsLeast = 1024
 
-// PruneTargets forgets the targets that no record names, but for one.
+// pruneTargets forgets the targets that no record names, but for one.
 func (c *Controller) pruneTargets(but v1alpha3.TargetKey) {
 	named := map[v1alpha3.TargetKey]bool{but: true}
 	for h := range c.cfg.Table.All() {
@@ -109,7 +109,7 @@ func (c *Controller) pruneTargets(but v1alpha3.TargetKey) {
 	c.targetsMost = max(targetsLeast, 2*len(c.targets))
 }
 
-// TargetNews returns the targets that are not as they were when last compared.
+// targetNews returns the targets that are not as they were when last compared.
 func (c *Controller) targetNews() map[v1alpha3.TargetKey]bool {
 	c.targetsMu.Lock()
 	defer c.targetsMu.Unlock()
@@ -123,7 +123,7 @@ func (c *Controller) targetNews() map[v1alpha3.TargetKey]bool {
 	return changed
 }
 
-// CompareTargets finds the records to whom their target's state is news: those of
+// compareTargets finds the records to whom their target's state is news: those of
 // the changed ones, or, with nil, those that say otherwise than it is.
 func (c *Controller) compareTargets(changed map[v1alpha3.TargetKey]bool) {
 	seen := make(map[v1alpha3.TargetKey]ownership.TargetObservation)

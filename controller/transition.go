@@ -49,10 +49,10 @@ func (t Transition) Event() string {
 	return EventConditionChanged
 }
 
-// ErrGone: the record was deleted.
+// errGone: the record was deleted.
 var errGone = fmt.Errorf("the record was deleted: %w", store.ErrNotFound)
 
-// Tell reports what has changed from before to the record's status.
+// tell reports what has changed from before to the record's status.
 func (c *Controller) tell(r *v1alpha3.DomainRecord, before *v1alpha3.DomainRecordStatus) {
 	for _, t := range transitions(r, before) {
 		c.cfg.OnTransition(t)

@@ -86,7 +86,7 @@ func valuesOf(rrs []dns.RR, typ uint16) []string {
 	return out
 }
 
-// addresses are the addresses among records.
+// addressesOf returns the addresses among records.
 func addressesOf(rrs []dns.RR) []netip.Addr {
 	var out []netip.Addr
 	for _, rr := range rrs {

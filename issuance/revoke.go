@@ -11,8 +11,8 @@ import (
 	"go.uber.org/zap"
 )
 
-// Reasons for a revocation by the names of RFC 5280 section 5.3.1, as far as
-// they make sense for a server's certificate.
+// revocationReasons are the reasons for a revocation by the names of RFC 5280
+// section 5.3.1, as far as they make sense for a server's certificate.
 var revocationReasons = map[string]int{
 	"unspecified":          acme.ReasonUnspecified,
 	"keyCompromise":        acme.ReasonKeyCompromise,

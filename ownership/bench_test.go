@@ -7,7 +7,7 @@ import (
 	"github.com/apoxy-dev/caddy-apoxy/api/v1alpha3"
 )
 
-// What one decision costs beside the look-ups it follows.
+// BenchmarkEvaluate is what one decision costs beside the look-ups it follows.
 func BenchmarkEvaluate(b *testing.B) {
 	r := newRecord(testHost, true)
 	obs := Observations{

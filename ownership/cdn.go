@@ -6,7 +6,7 @@ import (
 	"sync"
 )
 
-// Published address ranges of networks that answer in place of a customer's
+// networks are published address ranges of those that answer in place of a customer's
 // record. They serve only to word a diagnosis; nothing is allowed or refused by
 // them, so an outdated range costs a less exact sentence.
 var networks = []struct{ name, ranges string }{
@@ -31,13 +31,13 @@ var networks = []struct{ name, ranges string }{
 		204.246.164.0/22 216.137.32.0/19 3.160.0.0/14 2600:9000::/28`},
 }
 
-// Addresses to which registrars send names with their web redirect.
+// redirectors are the addresses to which registrars send names with their web redirect.
 var redirectors = []struct{ name, ranges string }{
 	{"GoDaddy", "3.33.130.190/32 15.197.148.33/32 50.63.202.0/24 184.168.131.0/24"},
 	{"Namecheap", "162.255.119.0/24"},
 }
 
-// Suffixes of the names that CDNs give their customers to point at.
+// cdnSuffixes are those of the names that CDNs give their customers to point at.
 var cdnSuffixes = []struct{ suffix, name string }{
 	{".cdn.cloudflare.net.", "Cloudflare"},
 	{".cloudfront.net.", "CloudFront"},

@@ -6,7 +6,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// What is stored of a holder is read as it was written; anything else is a holder
+// FuzzDecodeHolder: what is stored of a holder is read as it was written; anything else is a holder
 // whom nobody knows, never nobody and never an owner of its own making.
 func FuzzDecodeHolder(f *testing.F) {
 	for _, seed := range []string{

@@ -77,7 +77,7 @@ func right(r *v1alpha3.DomainRecord, p v1alpha3.DNSPurpose, token string) DNSObs
 	return absent
 }
 
-// certified is a certificate that ends at notAfter.
+// certificateUntil is a certificate that ends at notAfter.
 func certificateUntil(notAfter time.Time) CertificateObservation {
 	return CertificateObservation{
 		Outcome: Seen, Issuer: "Test CA", SerialNumber: "0a", Challenge: "dns-01",
@@ -86,7 +86,7 @@ func certificateUntil(notAfter time.Time) CertificateObservation {
 	}
 }
 
-// a world is a record and what stands in DNS for it.
+// world is a record and what stands in DNS for it.
 type world struct {
 	t        *testing.T
 	r        *v1alpha3.DomainRecord

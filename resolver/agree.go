@@ -10,7 +10,7 @@ import (
 	"github.com/apoxy-dev/caddy-apoxy/ownership"
 )
 
-// Agree makes one answer of what each server of a zone said. A CNAME is believed
+// agree makes one answer of what each server of a zone said. A CNAME is believed
 // only if every server that answers has it; that there is nothing, only if all
 // that answer say so and they are at least half of those asked. Addresses may
 // differ from server to server and are joined.

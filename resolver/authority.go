@@ -13,7 +13,7 @@ import (
 	"github.com/apoxy-dev/caddy-apoxy/ownership"
 )
 
-// Consult asks the authoritative servers about one name, or, where none can be
+// consult asks the authoritative servers about one name, or, where none can be
 // reached, the recursive resolvers. The first type that yields a CNAME ends the
 // questions to a server.
 func (r *Resolver) consult(ctx context.Context, name string, types ...uint16) answer {
@@ -50,7 +50,7 @@ func (r *Resolver) consult(ctx context.Context, name string, types ...uint16) an
 	return b
 }
 
-// Authoritative asks every server of the zone that name lies in, following
+// authoritative asks every server of the zone that name lies in, following
 // referrals down to it. It leaves time for the resolvers to be asked after it.
 func (r *Resolver) authoritative(ctx context.Context, name string, types ...uint16) answer {
 	ctx, cancel := context.WithTimeout(ctx, r.cfg.Timeout*7/10)
@@ -112,7 +112,7 @@ func pointed(said []saying) *referral {
 	return nil
 }
 
-// Probe asks about a name for a diagnosis only: the first server that answers
+// probe asks about a name for a diagnosis only: the first server that answers
 // will do, and two are tried. False: could not tell.
 func (r *Resolver) probe(ctx context.Context, name string, qtype uint16) (said saying, ok bool) {
 	if r.mute.now() {
@@ -148,7 +148,7 @@ func (r *Resolver) probe(ctx context.Context, name string, qtype uint16) (said s
 	return said, false
 }
 
-// AskAll asks all servers of a zone at once. Once one has answered, the others
+// askAll asks all servers of a zone at once. Once one has answered, the others
 // have the grace time left.
 func (r *Resolver) askAll(ctx context.Context, z *zone, name string, types []uint16) []saying {
 	ctx, cancel := context.WithCancel(ctx)
@@ -182,7 +182,7 @@ func (r *Resolver) askAll(ctx context.Context, z *zone, name string, types []uin
 	return said
 }
 
-// Hear asks one server, type after type.
+// hear asks one server, type after type.
 func (r *Resolver) hear(ctx context.Context, z *zone, s server, name string, types []uint16) saying {
 	out := saying{from: s}
 	leave, err := r.gates.enter(ctx, RegisteredDomain(name))

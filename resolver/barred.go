@@ -8,14 +8,14 @@ import (
 	"github.com/apoxy-dev/caddy-apoxy/ownership"
 )
 
-// BarredServer is a name server that a customer's DNS names and that may not be
+// barredServer is a name server that a customer's DNS names and that may not be
 // contacted.
 type barredServer struct {
 	server
 	block specialpurpose.Block
 }
 
-// Barred reports whether an address that a customer's DNS names may not be
+// barred reports whether an address that a customer's DNS names may not be
 // contacted, and the block that it lies in. What the configuration itself names,
 // such as resolvers, is not asked about.
 func (r *Resolver) barred(addr netip.Addr) (specialpurpose.Block, bool) {
@@ -23,7 +23,7 @@ func (r *Resolver) barred(addr netip.Addr) (specialpurpose.Block, bool) {
 	return block, special && !specialpurpose.Allowed(r.cfg.PrivateNetworks, addr)
 }
 
-// Bar takes the addresses that may not be contacted out of those found of each
+// bar takes the addresses that may not be contacted out of those found of each
 // of the named servers, and returns them.
 func (r *Resolver) bar(names []string, found [][]netip.Addr) []barredServer {
 	var out []barredServer
@@ -41,7 +41,7 @@ func (r *Resolver) bar(names []string, found [][]netip.Addr) []barredServer {
 	return out
 }
 
-// BarredSentence names the first of those that were passed over, why, and what
+// barredSentence names the first of those that were passed over, why, and what
 // the operator can do; without a final full stop.
 func barredSentence(barred []barredServer) string {
 	first := barred[0]
@@ -55,7 +55,7 @@ func barredSentence(barred []barredServer) string {
 		first.named(), others, first.block)
 }
 
-// NoteCached adds to an observation who gave one of its answers. It counts as
+// noteCached adds to an observation who gave one of its answers. It counts as
 // barred only if all that resolvers gave do.
 func noteCached(obs *ownership.DNSObservation, a answer) {
 	if a.viaResolvers {

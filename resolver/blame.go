@@ -26,7 +26,7 @@ const (
 	partyRecursors party = "resolvers asked for"
 )
 
-// Dissent names who says what.
+// dissent names who says what.
 func dissent(who party, zone string, views []sharedView, asked int) string {
 	parts := make([]string, len(views))
 	for i, v := range views {
@@ -35,7 +35,7 @@ func dissent(who party, zone string, views []sharedView, asked int) string {
 	return fmt.Sprintf("the %s %s do not agree: %s", who, zone, strings.Join(parts, "; "))
 }
 
-// Blame says why no server of a zone answered.
+// blame says why no server of a zone answered.
 func blame(zone string, failed []saying) (ownership.ZoneProblem, string) {
 	problem := ownership.ZoneUnreachable
 	var parts []string
@@ -71,7 +71,7 @@ func unheard(err error) bool {
 	return errors.Is(err, errTimeout) || errors.Is(err, errClosed) || errors.Is(err, errNoRoute) || errors.Is(err, errMalformed)
 }
 
-// Caveat names the servers that will not answer for the zone although others do.
+// caveat names the servers that will not answer for the zone although others do.
 // Those that were merely silent are left out: a lost packet is no finding.
 func caveat(zone string, failed []saying, asked int) string {
 	var parts []string
@@ -90,7 +90,7 @@ func caveat(zone string, failed []saying, asked int) string {
 	return fmt.Sprintf("%d of %d name servers of %s do not serve it: %s", len(parts), asked, zone, strings.Join(parts, "; "))
 }
 
-// Cut shortens what a stranger's server said.
+// cut shortens what a stranger's server said.
 func cut(s string) string {
 	const most = 200
 	if len(s) <= most {

@@ -45,7 +45,7 @@ func isRegistry(domain string) bool {
 	return suffix == domain && (icann || !strings.Contains(domain, "."))
 }
 
-// CaaAt returns the CAA record set at one name or at the end of its CNAMEs.
+// caaAt returns the CAA record set at one name or at the end of its CNAMEs.
 func (r *Resolver) caaAt(ctx context.Context, name string) (set ownership.CAAObservation, err error) {
 	visited := []string{name}
 	for at := name; ; {

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// Muted remembers that no authoritative server anywhere answers while recursive
+// muted remembers that no authoritative server anywhere answers while recursive
 // resolvers do: port 53 to the outside is closed, and trying it every time would
 // only cost time.
 type muted struct {

@@ -17,7 +17,7 @@ import (
 	"github.com/miekg/dns"
 )
 
-// UdpSize is the EDNS0 buffer size that is offered: what passes without
+// udpSize is the EDNS0 buffer size that is offered: what passes without
 // fragments everywhere.
 const udpSize = 1232
 
@@ -29,7 +29,7 @@ var (
 	errMalformed = errors.New("malformed answer")
 )
 
-// Exchange asks one server one question: UDP, sent twice if need be, then TCP if
+// exchange asks one server one question: UDP, sent twice if need be, then TCP if
 // the answer was cut short, or there was none and the server is a stranger's: one
 // that a customer's DNS names. What goes to such a one is paid for, and where the
 // ration is small nothing is sent again. The caller holds a place in the gate of
@@ -78,7 +78,7 @@ func query(q dns.Question, f queryFlags, edns bool) *dns.Msg {
 	return m
 }
 
-// Conversation dials and bounds everything that happens on the connection by
+// conversation dials and bounds everything that happens on the connection by
 // both the context and the query timeout.
 func (r *Resolver) conversation(ctx context.Context, network string, to netip.AddrPort, talk func(net.Conn) (*dns.Msg, error)) (*dns.Msg, error) {
 	ctx, cancel := context.WithTimeout(ctx, r.cfg.QueryTimeout)
@@ -99,7 +99,7 @@ func (r *Resolver) conversation(ctx context.Context, network string, to netip.Ad
 	return in, nil
 }
 
-// OverUDP sends a question, once or, if there is no answer soon, again; each
+// overUDP sends a question, once or, if there is no answer soon, again; each
 // time is paid for.
 func (r *Resolver) overUDP(ctx context.Context, to netip.AddrPort, m *dns.Msg, once bool, pay func() error) (*dns.Msg, error) {
 	return r.conversation(ctx, "udp", to, func(conn net.Conn) (*dns.Msg, error) {
@@ -147,7 +147,7 @@ func (r *Resolver) overUDP(ctx context.Context, to netip.AddrPort, m *dns.Msg, o
 
 var buffers = sync.Pool{New: func() any { b := make([]byte, 4096); return &b }}
 
-// OverTCP asks on a connection of its own, which is paid for.
+// overTCP asks on a connection of its own, which is paid for.
 func (r *Resolver) overTCP(ctx context.Context, to netip.AddrPort, m *dns.Msg, pay func() error) (*dns.Msg, error) {
 	if err := pay(); err != nil {
 		return nil, err
@@ -176,7 +176,7 @@ func (r *Resolver) overTCP(ctx context.Context, to netip.AddrPort, m *dns.Msg, p
 	})
 }
 
-// Answers reports whether in is an answer to m and not to something else.
+// answers reports whether in is an answer to m and not to something else.
 func answers(in, m *dns.Msg) bool {
 	if !in.Response || in.Id != m.Id || in.Opcode != m.Opcode {
 		return false
@@ -202,7 +202,7 @@ func classed(err error) error {
 	return err
 }
 
-// RouteToIPv6 reports whether this machine has any way to IPv6 addresses. No
+// routeToIPv6 reports whether this machine has any way to IPv6 addresses. No
 // packet is sent.
 func routeToIPv6() bool {
 	conn, err := net.Dial("udp6", "[2001:4860:4860::8888]:53")

@@ -5,7 +5,7 @@ import (
 	"sync"
 )
 
-// Gates bound what is in flight per registered domain. A gate exists only while
+// gates bound what is in flight per registered domain. A gate exists only while
 // somebody holds or awaits a place in it.
 type gates struct {
 	limit int
@@ -18,7 +18,7 @@ type gate struct {
 	places chan struct{}
 }
 
-// Enter waits for a place in the gate of key; leave must be called if err is nil.
+// enter waits for a place in the gate of key; leave must be called if err is nil.
 func (g *gates) enter(ctx context.Context, key string) (leave func(), err error) {
 	g.mu.Lock()
 	t := g.open[key]

@@ -11,12 +11,12 @@ import (
 	"github.com/apoxy-dev/caddy-apoxy/ownership"
 )
 
-// GlanceFewest is how many name servers must agree in a glance where a zone has
+// glanceFewest is how many name servers must agree in a glance where a zone has
 // more than its ration reaches. A single one may be anybody's, such as the new
 // owner of a domain that was given up.
 const glanceFewest = 3
 
-// Glance looks at a name for few questions: whether a CNAME that leads to our
+// glance looks at a name for few questions: whether a CNAME that leads to our
 // zone, or addresses, stand there now. One address of each name server is asked
 // once, and all must answer the same; anything else is "could not tell", because
 // it is no finding. Zone cuts and servers are asked of the recursive resolvers, and
@@ -71,7 +71,7 @@ func (r *Resolver) glance(ctx context.Context, l look) ownership.DNSObservation 
 	return unseen
 }
 
-// Unanimous asks one address of each of a zone's name servers for one type, the
+// unanimous asks one address of each of a zone's name servers for one type, the
 // first of them alone: it may refer on or have nothing, and then the others need
 // not be asked. False: not all answered the same, or there is nothing.
 func (r *Resolver) unanimous(ctx context.Context, name string, qtype uint16) (answer, bool) {
@@ -107,7 +107,7 @@ func (r *Resolver) unanimous(ctx context.Context, name string, qtype uint16) (an
 	return answer{}, false
 }
 
-// Seconded asks the others whether they say what the first said.
+// seconded asks the others whether they say what the first said.
 func (r *Resolver) seconded(ctx context.Context, z *zone, first saying, others []server, name string, qtype uint16) (answer, bool) {
 	left := max(int(RationOf(ctx).left.Load()), 0)
 	if left < min(len(others), glanceFewest-1) {
@@ -130,7 +130,7 @@ func (r *Resolver) seconded(ctx context.Context, z *zone, first saying, others [
 	return a, a.affirmed && !a.empty()
 }
 
-// UnlessHeard asks the recursive resolvers if the other servers do not answer
+// unlessHeard asks the recursive resolvers if the other servers do not answer
 // either, as a look does.
 func (r *Resolver) unlessHeard(ctx context.Context, z *zone, others []server, name string, qtype uint16) (answer, bool) {
 	if left := int(RationOf(ctx).left.Load()); left < len(others) {
@@ -145,7 +145,7 @@ func (r *Resolver) unlessHeard(ctx context.Context, z *zone, others []server, na
 	return a, a.affirmed && !a.empty()
 }
 
-// InsteadOfBarred asks the recursive resolvers where no server of a zone may be
+// insteadOfBarred asks the recursive resolvers where no server of a zone may be
 // contacted.
 func (r *Resolver) insteadOfBarred(ctx context.Context, z *zone, name string, qtype uint16) (answer, bool) {
 	if len(z.barred) == 0 {
@@ -159,7 +159,7 @@ func (r *Resolver) insteadOfBarred(ctx context.Context, z *zone, name string, qt
 	return a, a.affirmed && !a.empty()
 }
 
-// OneOfEach is the first address of each name server.
+// oneOfEach is the first address of each name server.
 func oneOfEach(servers []server) []server {
 	var out []server
 	for _, s := range servers {

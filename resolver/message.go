@@ -13,7 +13,7 @@ import (
 	"github.com/apoxy-dev/caddy-apoxy/ownership"
 )
 
-// Understand adds what a message of an authoritative server says about name.
+// understand adds what a message of an authoritative server says about name.
 // Only records of the name itself are believed.
 func understand(out *saying, apex, name string, in *dns.Msg) error {
 	if err := refusal(in.Rcode); err != nil {
@@ -118,7 +118,7 @@ func negativeTTL(in *dns.Msg) time.Duration {
 	return 0
 }
 
-// ReferralIn returns the referral in a message, if it leads down from apex
+// referralIn returns the referral in a message, if it leads down from apex
 // towards name; nil for one that leads up, aside or in a circle.
 func referralIn(in *dns.Msg, apex, name string) *referral {
 	ref := &referral{glue: make(map[string][]netip.Addr)}
@@ -170,7 +170,7 @@ func soaOwner(rrs []dns.RR) string {
 	return ""
 }
 
-// MaxAddresses bounds how many addresses of one answer are looked at.
+// maxAddresses bounds how many addresses of one answer are looked at.
 const maxAddresses = 32
 
 func addressesIn(rrs []dns.RR) []netip.Addr {

@@ -9,7 +9,7 @@ import (
 	"github.com/apoxy-dev/caddy-apoxy/api/v1alpha3"
 )
 
-// Elsewhere tries the names that registrars' forms make of the right one, for
+// elsewhere tries the names that registrars' forms make of the right one, for
 // the value that is expected there.
 func (r *Resolver) elsewhere(ctx context.Context, l look) []string {
 	apex := RegisteredDomain(l.name) + "."
@@ -32,7 +32,7 @@ func (r *Resolver) elsewhere(ctx context.Context, l look) []string {
 	return found
 }
 
-// Wildcard reports whether a sibling that nobody created has the same CNAME, so
+// wildcard reports whether a sibling that nobody created has the same CNAME, so
 // that it is a wildcard's.
 func (r *Resolver) wildcard(ctx context.Context, l look, alias string) bool {
 	if v1alpha3.IsWildcard(l.name) {

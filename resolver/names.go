@@ -7,12 +7,12 @@ import (
 	"golang.org/x/net/publicsuffix"
 )
 
-// MaxName is the longest name in presentation form, with the final dot.
+// maxName is the longest name in presentation form, with the final dot.
 const maxName = 254
 
 func absolute(name string) string { return dns.Fqdn(strings.ToLower(name)) }
 
-// Unregistered reports whether a zone that says a name does not exist is above
+// unregistered reports whether a zone that says a name does not exist is above
 // the name's registered domain, so that the domain itself does not exist.
 func unregistered(apex, name string) bool {
 	return dns.CountLabel(apex) < dns.CountLabel(absolute(RegisteredDomain(name)))

@@ -12,7 +12,7 @@ import (
 	"github.com/miekg/dns"
 )
 
-// Server is one address of one name server.
+// server is one address of one name server.
 type server struct {
 	name string // absolute
 	addr netip.Addr
@@ -22,13 +22,13 @@ func (s server) String() string {
 	return fmt.Sprintf("%s (%s)", s.addr, strings.TrimSuffix(s.name, "."))
 }
 
-// Named is the server's name, cut, and its address.
+// named is the server's name, cut, and its address.
 func (s server) named() string {
 	name := strings.TrimSuffix(s.name, ".")
 	return fmt.Sprintf("%s (%s)", name[:min(len(name), 60)], s.addr)
 }
 
-// ResolveServers looks up the addresses of name servers and picks at most
+// resolveServers looks up the addresses of name servers and picks at most
 // MaxServers of those that may be contacted: the first IPv4 of each, then the
 // first IPv6, then the rest. It returns those that may not beside them.
 func (r *Resolver) resolveServers(ctx context.Context, gate string, names []string, glue map[string][]netip.Addr) ([]server, []barredServer) {
@@ -75,7 +75,7 @@ func (r *Resolver) resolveServers(ctx context.Context, gate string, names []stri
 	return out[:min(len(out), r.cfg.MaxServers)], barred
 }
 
-// ServerAddresses returns a copy of its own of a name server's addresses.
+// serverAddresses returns a copy of its own of a name server's addresses.
 func (r *Resolver) serverAddresses(ctx context.Context, gate, name string) []netip.Addr {
 	if addrs, ok := r.addresses.Get(name); ok {
 		return slices.Clone(addrs)

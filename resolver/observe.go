@@ -14,7 +14,7 @@ import (
 	"github.com/apoxy-dev/caddy-apoxy/ownership"
 )
 
-// Name is where records of this kind of hostname stand, absolute.
+// name is where records of this kind of hostname stand, absolute.
 func (k Kind) name(hostname string) string {
 	hostname = strings.ToLower(strings.TrimSuffix(hostname, "."))
 	switch k {
@@ -26,7 +26,7 @@ func (k Kind) name(hostname string) string {
 	return v1alpha3.OwnerTrafficName(hostname)
 }
 
-// Look is one observation in the making.
+// look is one observation in the making.
 type look struct {
 	hostname string
 	kind     Kind
@@ -69,7 +69,7 @@ func (r *Resolver) Observe(ctx context.Context, hostname string, kind Kind) owne
 	return obs
 }
 
-// Follow looks at the name and at each CNAME's target in turn.
+// follow looks at the name and at each CNAME's target in turn.
 func (r *Resolver) follow(ctx context.Context, l look) ownership.DNSObservation {
 	types := []uint16{dns.TypeCNAME}
 	if l.kind == KindTraffic {
@@ -121,7 +121,7 @@ func (r *Resolver) follow(ctx context.Context, l look) ownership.DNSObservation 
 	}
 }
 
-// Finish records the end of a chain, or a name that has no CNAME at all.
+// finish records the end of a chain, or a name that has no CNAME at all.
 func (r *Resolver) finish(ctx context.Context, obs *ownership.DNSObservation, at string, a answer, kind Kind) {
 	first := len(obs.Chain) == 0
 	switch {
@@ -145,7 +145,7 @@ func (r *Resolver) finish(ctx context.Context, obs *ownership.DNSObservation, at
 	}
 }
 
-// Expected reports whether an absolute CNAME target is what belongs there.
+// expected reports whether an absolute CNAME target is what belongs there.
 func (r *Resolver) expected(l look, target string) bool {
 	zone := strings.ToLower(r.cfg.OwnZone())
 	switch l.kind {
@@ -158,7 +158,7 @@ func (r *Resolver) expected(l look, target string) bool {
 	return target == v1alpha3.TrafficName(l.hostname, zone)
 }
 
-// Own reports whether an absolute name lies in the operator's zone.
+// own reports whether an absolute name lies in the operator's zone.
 func (r *Resolver) own(name string) bool {
 	zone := r.cfg.OwnZone()
 	return zone != "" && dns.IsSubDomain(absolute(zone), name)

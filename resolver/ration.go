@@ -26,7 +26,7 @@ const (
 // again and what is asked by TCP included.
 const GlanceQuestions = 5
 
-// ErrSpent: a question was not asked, because the look or the server has had its
+// errSpent: a question was not asked, because the look or the server has had its
 // share.
 var errSpent = errors.New("was asked often enough for now")
 
@@ -71,7 +71,7 @@ func RationOf(ctx context.Context) *Ration {
 	return &Ration{}
 }
 
-// Pay takes one question to an address that a customer's DNS names from what the
+// pay takes one question to an address that a customer's DNS names from what the
 // look and the address have left. It is called for each packet that begins
 // something: a datagram, whether sent for the first time or again, and a
 // connection. An error: it is not to be sent.

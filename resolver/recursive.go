@@ -45,17 +45,17 @@ func ParseResolvers(configured []string) ([]netip.AddrPort, error) {
 	return out, nil
 }
 
-// HedgeAfter is how long one resolver is waited for before the next is asked too.
+// hedgeAfter is how long one resolver is waited for before the next is asked too.
 const hedgeAfter = 400 * time.Millisecond
 
-// Recurse asks the recursive resolvers, each when those before it fail or are
+// recurse asks the recursive resolvers, each when those before it fail or are
 // slow. It returns the first useful answer and who gave it, else the last
 // failure. The name's domain pays with a place in its gate.
 func (r *Resolver) recurse(ctx context.Context, gate, name string, qtype uint16) (*dns.Msg, netip.AddrPort, error) {
 	return r.recurseWith(ctx, gate, name, qtype, queryFlags{recursion: true})
 }
 
-// RecurseUnchecked asks with DNSSEC validation disabled (RFC 4035 section 4.9.2).
+// recurseUnchecked asks with DNSSEC validation disabled (RFC 4035 section 4.9.2).
 func (r *Resolver) recurseUnchecked(ctx context.Context, gate, name string, qtype uint16) (*dns.Msg, netip.AddrPort, error) {
 	return r.recurseWith(ctx, gate, name, qtype, queryFlags{recursion: true, checkingDisabled: true})
 }
@@ -118,7 +118,7 @@ func (r *Resolver) askRecursor(ctx context.Context, gate string, to netip.AddrPo
 	return r.exchange(ctx, to, dns.Question{Name: name, Qtype: qtype, Qclass: dns.ClassINET}, flags, false)
 }
 
-// MaxResolvers bounds how many recursive resolvers are compared.
+// maxResolvers bounds how many recursive resolvers are compared.
 const maxResolvers = 4
 
 func (r *Resolver) compared() []netip.AddrPort {
@@ -126,7 +126,7 @@ func (r *Resolver) compared() []netip.AddrPort {
 	return all[:min(len(all), maxResolvers)]
 }
 
-// ViaResolvers asks the recursive resolvers about a name, all that there are:
+// viaResolvers asks the recursive resolvers about a name, all that there are:
 // one alone is not believed when it says that there is nothing and another does
 // not say so too.
 func (r *Resolver) viaResolvers(ctx context.Context, name string, types ...uint16) answer {

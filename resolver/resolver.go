@@ -148,7 +148,7 @@ func (r *Resolver) SetResolvers(resolvers []string) error {
 	return nil
 }
 
-// Resolvers are the recursive resolvers in use.
+// resolvers are the recursive resolvers in use.
 func (r *Resolver) resolvers() []netip.AddrPort {
 	if p := r.recursors.Load(); p != nil {
 		return *p

@@ -10,7 +10,7 @@ import (
 	"github.com/apoxy-dev/caddy-apoxy/ownership"
 )
 
-// Saying is what one server said about a name.
+// saying is what one server said about a name.
 type saying struct {
 	from server
 	// Err: it said nothing useful, and how.
@@ -42,7 +42,7 @@ type referral struct {
 	glue  map[string][]netip.Addr
 }
 
-// Answer is what all servers together said about a name.
+// answer is what all servers together said about a name.
 type answer struct {
 	// Affirmed: the rest can be believed.
 	affirmed bool
@@ -70,12 +70,12 @@ type answer struct {
 	soa string
 }
 
-// Empty reports whether there is none of the records asked for.
+// empty reports whether there is none of the records asked for.
 func (a answer) empty() bool {
 	return a.alias == "" && len(a.addrs) == 0 && len(a.texts) == 0 && len(a.caa) == 0
 }
 
-// Presentation lists what stands at the name.
+// presentation lists what stands at the name.
 func (a answer) presentation() []string {
 	out := slices.Clone(a.texts)
 	for _, addr := range a.addrs {

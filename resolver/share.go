@@ -17,10 +17,10 @@ const (
 	unprovenRate, unprovenBurst = 20, 40
 )
 
-// ShareLimit bounds the addresses of which a share is remembered.
+// shareLimit bounds the addresses of which a share is remembered.
 const shareLimit = 1 << 16
 
-// Share bounds how often each of many addresses is asked: the generic cell rate
+// share bounds how often each of many addresses is asked: the generic cell rate
 // algorithm, which needs one time per address and forgets it when it is past.
 type share struct {
 	every time.Duration // between two questions in the long run
@@ -37,7 +37,7 @@ func newShare(rate, burst int) *share {
 		full: make(map[netip.Addr]time.Duration)}
 }
 
-// Take reports whether an address may be asked once more now, a time since some
+// take reports whether an address may be asked once more now, a time since some
 // beginning, and counts it if so.
 func (s *share) take(to netip.Addr, now time.Duration) bool {
 	s.mu.Lock()
@@ -53,7 +53,7 @@ func (s *share) take(to netip.Addr, now time.Duration) bool {
 	return true
 }
 
-// MakeRoom forgets the addresses that have their whole burst again, at most once
+// makeRoom forgets the addresses that have their whole burst again, at most once
 // in the time that takes, and any one if there is none.
 func (s *share) makeRoom(now time.Duration) {
 	if s.swept == 0 || now-s.swept >= s.every*time.Duration(s.burst) {

@@ -13,7 +13,7 @@ import (
 	"github.com/apoxy-dev/caddy-apoxy/ownership"
 )
 
-// LookBeside notes what a wildcard makes up beside a name that has addresses of
+// lookBeside notes what a wildcard makes up beside a name that has addresses of
 // the edge and no others, unless it is the top of its zone, which none makes up.
 func (r *Resolver) lookBeside(ctx context.Context, l look, obs *ownership.DNSObservation, edge []netip.Addr) {
 	if l.kind != KindTraffic || obs.Outcome != ownership.Seen || len(obs.Chain) > 0 || len(obs.Addresses) == 0 || obs.Apex || v1alpha3.IsWildcard(l.name) {
@@ -27,7 +27,7 @@ func (r *Resolver) lookBeside(ctx context.Context, l look, obs *ownership.DNSObs
 	obs.Sibling = r.sibling(ctx, l.name)
 }
 
-// Sibling looks at a name beside another one. Its label is drawn anew each time, so
+// sibling looks at a name beside another one. Its label is drawn anew each time, so
 // that no cache and nobody's record answers for it; and it looks like a host's,
 // because some servers' wildcards leave out labels with an underscore. A wildcard
 // (RFC 4592) answers for both or for neither.

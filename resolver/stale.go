@@ -12,7 +12,7 @@ import (
 	"github.com/apoxy-dev/caddy-apoxy/ownership"
 )
 
-// CompareResolvers notes which recursive resolvers still hold something else
+// compareResolvers notes which recursive resolvers still hold something else
 // than was seen at the source, and for how long, and which say that DNSSEC
 // validation fails. It is for what is right at the source: asked before, a resolver
 // would hold the wrong answer for its TTL, when that has been mended. The CNAME is

@@ -12,7 +12,7 @@ import (
 	"github.com/apoxy-dev/caddy-apoxy/ownership"
 )
 
-// Zone is a zone of somebody's and the servers that are authoritative for it.
+// zone is a zone of somebody's and the servers that are authoritative for it.
 // It is never modified, but for silence.
 type zone struct {
 	apex    string // absolute
@@ -50,7 +50,7 @@ func (z *zone) silent(types ...uint16) *silence {
 	return nil
 }
 
-// Locate finds the zone to begin at for name: that of its registered domain, as
+// locate finds the zone to begin at for name: that of its registered domain, as
 // the recursive resolvers know it. Referrals lead on from there.
 func (r *Resolver) locate(ctx context.Context, name string) (*zone, error) {
 	start := absolute(RegisteredDomain(name))
@@ -78,7 +78,7 @@ func (r *Resolver) locate(ctx context.Context, name string) (*zone, error) {
 	}
 }
 
-// Search climbs from start until the recursive resolvers name a zone's servers.
+// search climbs from start until the recursive resolvers name a zone's servers.
 // Where they fail for the zone itself (its servers are dead, its signatures
 // bogus) it goes on above, and the referral from there tells its servers.
 func (r *Resolver) search(ctx context.Context, start string) (*zone, error) {
@@ -118,7 +118,7 @@ func (r *Resolver) search(ctx context.Context, start string) (*zone, error) {
 	return nil, fmt.Errorf("no name servers are known for %s", start)
 }
 
-// Descend turns a referral into the zone that it leads to.
+// descend turns a referral into the zone that it leads to.
 func (r *Resolver) descend(ctx context.Context, from *zone, ref *referral) *zone {
 	if z, ok := r.deeper.Get(ref.apex); ok {
 		return z

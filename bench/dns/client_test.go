@@ -16,7 +16,7 @@ import (
 	"github.com/apoxy-dev/caddy-apoxy/bench"
 )
 
-// The questions, and the share of each kind in four.
+// kinds are the questions, and the share of each kind in four.
 var kinds = []struct {
 	share int
 	qtype uint16

@@ -21,7 +21,7 @@ func (x Exchange) UDP() bool {
 	return ok
 }
 
-// Wait returns after d, or at once when the world ends.
+// wait returns after d, or at once when the world ends.
 func (x Exchange) wait(d time.Duration) bool {
 	t := time.NewTimer(d)
 	defer t.Stop()

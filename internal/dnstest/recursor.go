@@ -109,7 +109,7 @@ func (r *Recursor) resolve(q dns.Question) (answer *dns.Msg, bogus bool) {
 	return m, bogus
 }
 
-// Iterate walks down from the root; depth counts the CNAMEs followed.
+// iterate walks down from the root; depth counts the CNAMEs followed.
 func (r *Recursor) iterate(q dns.Question, depth int) (answer *dns.Msg, bogus bool) {
 	failed := &dns.Msg{MsgHdr: dns.MsgHdr{Rcode: dns.RcodeServerFailure}}
 	servers := []*Server{r.world.infra}
@@ -175,7 +175,7 @@ func (s *Server) zoneOf(name string) *Zone {
 	}
 }
 
-// Ask puts a question to a server without a socket; nil: no answer.
+// ask puts a question to a server without a socket; nil: no answer.
 func ask(s *Server, q dns.Question) *dns.Msg {
 	req := new(dns.Msg)
 	req.Id = dns.Id()
@@ -188,7 +188,7 @@ func ask(s *Server, q dns.Question) *dns.Msg {
 	return w.msg
 }
 
-// Recorder keeps the message that is written, as if over TCP.
+// recorder keeps the message that is written, as if over TCP.
 type recorder struct{ msg *dns.Msg }
 
 func (r *recorder) LocalAddr() net.Addr         { return &net.TCPAddr{} }

@@ -137,7 +137,7 @@ func (w *World) Zone(origin string, servers ...*Server) *Zone {
 	return fresh
 }
 
-// Register makes sure that the top-level domain of a name exists.
+// register makes sure that the top-level domain of a name exists.
 func (w *World) register(origin string) {
 	labels := dns.SplitDomainName(origin)
 	if len(labels) < 2 {
@@ -184,7 +184,7 @@ func (w *World) zone(origin string, servers ...*Server) *Zone {
 	return z
 }
 
-// Enclosing returns the deepest zone that holds name; w.mu is held.
+// enclosing returns the deepest zone that holds name; w.mu is held.
 func (w *World) enclosing(name string) *Zone {
 	for n := name; ; n = parentOf(n) {
 		if z, ok := w.zones[n]; ok {
@@ -196,7 +196,7 @@ func (w *World) enclosing(name string) *Zone {
 	}
 }
 
-// Publish gives a server's name an address in the deepest zone that holds it,
+// publish gives a server's name an address in the deepest zone that holds it,
 // a zone of the infrastructure if there is none below the TLD.
 func (w *World) publish(s *Server) {
 	w.register(s.Name)
@@ -211,13 +211,13 @@ func (w *World) publish(s *Server) {
 	z.Set(fmt.Sprintf("%s 300 IN A %s", s.Name, s.Addr))
 }
 
-// Sockets are UDP and TCP of one address and port.
+// sockets are UDP and TCP of one address and port.
 type sockets struct {
 	l  net.Listener
 	pc net.PacketConn
 }
 
-// Bind takes an address and port; port 0: any that is free for both.
+// bind takes an address and port; port 0: any that is free for both.
 func bind(addr netip.Addr, port int) (sockets, error) {
 	l, err := net.Listen("tcp", netip.AddrPortFrom(addr, uint16(port)).String())
 	if err != nil {
@@ -232,7 +232,7 @@ func bind(addr netip.Addr, port int) (sockets, error) {
 	return sockets{l, pc}, nil
 }
 
-// Serve answers by h until the world ends.
+// serve answers by h until the world ends.
 func (w *World) serve(at sockets, h dns.Handler) {
 	for _, s := range []*dns.Server{{Listener: &recording{at.l, &w.conns}, Handler: h}, {PacketConn: at.pc, Handler: h}} {
 		started := make(chan struct{})
@@ -324,7 +324,7 @@ func (s *Server) ServeDNS(rw dns.ResponseWriter, req *dns.Msg) {
 	send(rw, req, honest)
 }
 
-// Answer is what the server honestly answers.
+// answer is what the server honestly answers.
 func (s *Server) answer(req *dns.Msg) *dns.Msg {
 	m := new(dns.Msg)
 	m.SetReply(req)
@@ -354,7 +354,7 @@ func (s *Server) answer(req *dns.Msg) *dns.Msg {
 	return m
 }
 
-// Send writes m, cut to what the asker takes over UDP.
+// send writes m, cut to what the asker takes over UDP.
 func send(rw dns.ResponseWriter, req, m *dns.Msg) {
 	if _, udp := rw.RemoteAddr().(*net.UDPAddr); udp {
 		size := dns.MinMsgSize
@@ -366,7 +366,7 @@ func send(rw dns.ResponseWriter, req, m *dns.Msg) {
 	rw.WriteMsg(m)
 }
 
-// Connections are open TCP connections by their remote address.
+// connections are open TCP connections by their remote address.
 type connections struct{ m sync.Map }
 
 func (c *connections) of(remote net.Addr) net.Conn {
@@ -376,7 +376,7 @@ func (c *connections) of(remote net.Addr) net.Conn {
 	return nil
 }
 
-// Recording is a listener that keeps connections while they are open.
+// recording is a listener that keeps connections while they are open.
 type recording struct {
 	net.Listener
 	conns *connections

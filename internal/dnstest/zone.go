@@ -104,7 +104,7 @@ func (z *Zone) clone() *Zone {
 	return c
 }
 
-// Adopt takes over the addresses of another zone.
+// adopt takes over the addresses of another zone.
 func (z *Zone) adopt(other *Zone) {
 	z.mu.Lock()
 	defer z.mu.Unlock()
@@ -120,7 +120,7 @@ func (z *Zone) adopt(other *Zone) {
 	}
 }
 
-// Answer fills in what the zone answers for name and type (RFC 1034 section
+// answer fills in what the zone answers for name and type (RFC 1034 section
 // 4.3.2), CNAMEs followed inside the zone.
 func (z *Zone) answer(m *dns.Msg, name string, qtype uint16) {
 	z.mu.RLock()
@@ -161,7 +161,7 @@ func (z *Zone) answer(m *dns.Msg, name string, qtype uint16) {
 	}
 }
 
-// Cut returns the highest delegation at or above name, below the origin.
+// cut returns the highest delegation at or above name, below the origin.
 func (z *Zone) cut(name string) string {
 	found := ""
 	for n := name; n != z.Origin && n != "."; n = parentOf(n) {

@@ -133,11 +133,12 @@ type Progress struct {
 	further chan struct{} // closed when it comes further; nil: nobody waits
 }
 
-// Reach notes that the reader has come to a revision.
+// Reach notes that the reader has come to a revision: a lower one than before if
+// the store itself has gone back.
 func (p *Progress) Reach(revision int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.reached = max(p.reached, revision)
+	p.reached = revision
 	if p.further != nil {
 		close(p.further)
 		p.further = nil

@@ -108,7 +108,7 @@ func TestDiagnosisOfCNAMEBesideOthers(t *testing.T) {
 	// What a CDN puts there for its own certificate is no record that a customer sees.
 	hidden := strings.Repeat("Ab-_", 10) + "xyz"
 	set(r.line(t, "ACMEChallenge"), `_acme-challenge.api TXT "`+hidden+`"`)
-	r = p.await(t, host, 15*time.Second, "the CDN", func(r record) error {
+	p.await(t, host, 15*time.Second, "the CDN", func(r record) error {
 		if m := r.condition("TLSReady").Message; !strings.Contains(m, "Universal SSL") || !strings.Contains(m, hidden) {
 			return fmt.Errorf("TLSReady says %q", m)
 		}

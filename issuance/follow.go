@@ -3,7 +3,6 @@ package issuance
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -14,44 +13,69 @@ import (
 	"github.com/apoxy-dev/caddy-apoxy/store"
 )
 
-// loadAtLast is load, tried again for as long as the store cannot be read.
-func (s *Scheduler) loadAtLast(ctx context.Context) (int64, error) {
-	for {
-		revision, err := s.load(ctx)
-		if err == nil || ctx.Err() != nil || errors.Is(err, store.ErrClosed) {
-			return revision, err
-		}
-		s.log.Error("reading the index of certificates failed and is tried again; until then none is obtained", zap.Error(err))
-		select {
-		case <-ctx.Done():
-		case <-time.After(time.Second):
-		}
+// follow reads ledger and index, in that order, and then applies what other nodes
+// write, until the context ends or the store is closed, whose error it returns.
+func (s *Scheduler) follow(ctx context.Context) error {
+	ledger, read := s.ledgerFollower(ctx)
+	ended := make(chan error, 2)
+	follow := func(f store.Follower) { ended <- store.Follow(ctx, s.cfg.Store, f) }
+	go follow(ledger)
+	select {
+	case <-read: // holds and budgets are known before the first hostname that is due
+		go follow(s.indexFollower())
+		<-ended
+	case err := <-ended:
+		return err
+	}
+	return <-ended
+}
+
+// ledgerFollower follows the ledger; read is closed once it has been read.
+func (s *Scheduler) ledgerFollower(ctx context.Context) (f store.Follower, read chan struct{}) {
+	read = make(chan struct{})
+	var once sync.Once
+	return store.Follower{
+		Prefix: LedgerPrefix,
+		Page:   func(entries []store.Entry) { _ = s.ledger.learn(ctx, entries, s.now()) }, // what is past is tidied every hour, too
+		Change: func(e *store.Event) {
+			if e.Err == nil {
+				s.ledger.apply(e.Key, e.Value, e.Revision, s.now())
+			}
+			s.poke()
+		},
+		Reached: func(int64) { once.Do(func() { close(read) }) },
+		Failed:  s.followFailed("following the holds and budgets of certificate authorities failed and is tried again"),
+	}, read
+}
+
+// indexFollower follows the index of certificates. What the store has lost while
+// nobody followed stays in memory until storage is looked at: it may be what could
+// not be kept meanwhile.
+func (s *Scheduler) indexFollower() store.Follower {
+	n := 0
+	return store.Follower{
+		Prefix: IndexPrefix, PageSize: loadPage,
+		Begin: func() { n = 0 },
+		Page: func(entries []store.Entry) {
+			n += len(entries)
+			for page := range slices.Chunk(entries, batch) {
+				s.learnAll(page, s.now())
+			}
+		},
+		End: func(int64) { s.complete(n) },
+		Change: func(e *store.Event) {
+			if e.Value == nil && e.Err == nil {
+				s.unlearn(strings.TrimPrefix(e.Key, IndexPrefix), e.Revision, s.now())
+				return
+			}
+			s.learnAll([]store.Entry{{Key: e.Key, Value: e.Value, Revision: e.Revision, Err: e.Err}}, s.now())
+		},
+		Failed: s.followFailed("reading the index of certificates failed and is tried again; until it has been read once none is obtained"),
 	}
 }
 
-// load reads ledger and index.
-func (s *Scheduler) load(ctx context.Context) (int64, error) {
-	now := s.now()
-	if err := s.ledger.load(ctx, now); err != nil {
-		return 0, err
-	}
-	o, n := store.ListOptions{Limit: loadPage}, 0
-	for {
-		res, err := s.cfg.Store.List(ctx, IndexPrefix, o)
-		if err != nil {
-			return 0, fmt.Errorf("reading index of certificates: %w", err)
-		}
-		for page := range slices.Chunk(res.Entries, batch) {
-			s.learnAll(page, now)
-		}
-		n += len(res.Entries)
-		if !res.More {
-			s.complete(n)
-			return res.Revision, nil
-		}
-		o.Revision = res.Revision
-		o.After = res.Entries[len(res.Entries)-1].Key
-	}
+func (s *Scheduler) followFailed(what string) func(error) {
+	return func(err error) { s.log.Error(what, zap.Error(err)) }
 }
 
 // complete notes that the index, of so many hostnames, has been read.
@@ -173,74 +197,6 @@ func (s *Scheduler) keep(ctx context.Context, hostname string, r *record) int64 
 		case <-time.After(time.Second):
 		}
 	}
-}
-
-// follow applies what other nodes write to index and ledger.
-func (s *Scheduler) follow(ctx context.Context, revision int64) {
-	var wg sync.WaitGroup
-	for _, prefix := range []string{IndexPrefix, LedgerPrefix} {
-		wg.Go(func() { s.followPrefix(ctx, prefix, revision) })
-	}
-	wg.Wait()
-}
-
-func (s *Scheduler) followPrefix(ctx context.Context, prefix string, after int64) {
-	for ctx.Err() == nil {
-		next, err := s.followOne(ctx, prefix, after)
-		switch {
-		case ctx.Err() != nil || errors.Is(err, store.ErrClosed):
-			return
-		case errors.Is(err, store.ErrExpired), errors.Is(err, store.ErrFutureRevision):
-			if next, err = s.catchUp(ctx); err == nil {
-				after = next
-				continue
-			}
-		default:
-			after = next
-		}
-		s.log.Warn("following the store failed and is tried again", zap.String("prefix", prefix), zap.Error(err))
-		select {
-		case <-ctx.Done():
-		case <-time.After(time.Second):
-		}
-	}
-}
-
-// catchUp reads everything anew after the history was lost.
-func (s *Scheduler) catchUp(ctx context.Context) (int64, error) { return s.load(ctx) }
-
-func (s *Scheduler) followOne(ctx context.Context, prefix string, after int64) (int64, error) {
-	w, err := s.cfg.Store.Watch(ctx, prefix, after)
-	if err != nil {
-		return after, err
-	}
-	defer w.Close()
-	for {
-		b, err := w.Next(ctx)
-		if err != nil {
-			return after, err
-		}
-		for _, ev := range b.Events {
-			s.apply(ev)
-		}
-		after = b.Revision
-	}
-}
-
-func (s *Scheduler) apply(ev store.Event) {
-	now := s.now()
-	if strings.HasPrefix(ev.Key, LedgerPrefix) {
-		if ev.Err == nil {
-			s.ledger.apply(ev.Key, ev.Value, ev.Revision, now)
-		}
-		s.poke()
-		return
-	}
-	if ev.Value == nil && ev.Err == nil {
-		s.unlearn(strings.TrimPrefix(ev.Key, IndexPrefix), ev.Revision, now)
-		return
-	}
-	s.learnAll([]store.Entry{{Key: ev.Key, Value: ev.Value, Revision: ev.Revision, Err: ev.Err}}, now)
 }
 
 // unlearn takes over that the store has no record of a hostname any more: what

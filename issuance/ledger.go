@@ -296,7 +296,12 @@ func (l *ledger) load(ctx context.Context, now time.Time) error {
 	if err != nil {
 		return fmt.Errorf("reading ledger: %w", err)
 	}
-	for _, e := range res.Entries {
+	return l.learn(ctx, res.Entries, now)
+}
+
+// learn takes over what is stored of the ledger and deletes what is long past.
+func (l *ledger) learn(ctx context.Context, entries []store.Entry, now time.Time) error {
+	for _, e := range entries {
 		if e.Err == nil {
 			if err := CheckLedger(e.Key, e.Value); err != nil {
 				store.Report(l.store, e.Key, e.Revision, err)

@@ -209,15 +209,17 @@ func (s *Scheduler) Run(ctx context.Context) error {
 	if s.cfg.Store == nil {
 		return errors.New("running issuance: no store")
 	}
-	revision, err := s.loadAtLast(ctx)
-	if err != nil {
-		return err
-	}
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	wg.Go(func() { s.follow(ctx, revision) })
+	followed := make(chan error, 1)
+	wg.Go(func() { followed <- s.follow(ctx) })
+	select {
+	case <-s.known:
+	case err := <-followed: // the context ended, or the store was closed, before all was read
+		return err
+	}
 	wg.Go(func() { s.ledger.tidyHourly(ctx, s.now, s.log) })
 
 	timer := time.NewTimer(0)

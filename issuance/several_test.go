@@ -287,9 +287,7 @@ func largeIndex(n int) *memStore {
 func TestAnIndexOfManyPagesIsReadWhole(t *testing.T) {
 	const n = 25_000
 	s := New(Config{Store: largeIndex(n)})
-	if _, err := s.load(context.Background()); err != nil {
-		t.Fatal(err)
-	}
+	readIndex(t, s)
 	for i := range n {
 		if o := s.Observe(fmt.Sprintf("h%07d.example.com", i)); o.RecordUID != fmt.Sprint("u", i) {
 			t.Fatalf("%d: observed %+v", i, o)
@@ -300,11 +298,35 @@ func TestAnIndexOfManyPagesIsReadWhole(t *testing.T) {
 func BenchmarkLoad100k(b *testing.B) {
 	mem := largeIndex(100_000)
 	for b.Loop() {
-		if _, err := New(Config{Store: mem}).load(context.Background()); err != nil {
-			b.Fatal(err)
-		}
+		readIndex(b, New(Config{Store: mem}))
 	}
 }
+
+// readIndex has a scheduler read its store.
+func readIndex(t testing.TB, s *Scheduler) {
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- s.follow(ctx) }()
+	if _, err := s.Indexed(ctx); err != nil {
+		t.Fatal(err)
+	}
+	cancel()
+	<-ended
+}
+
+// Watch of a memStore tells nothing.
+func (m *memStore) Watch(context.Context, string, int64) (store.Watcher, error) {
+	return stillWatcher{}, nil
+}
+
+type stillWatcher struct{}
+
+func (stillWatcher) Next(ctx context.Context) (store.Batch, error) {
+	<-ctx.Done()
+	return store.Batch{}, ctx.Err()
+}
+
+func (stillWatcher) Close() {}
 
 // memStore is a store that only lists.
 type memStore struct {

@@ -1,6 +1,7 @@
 # Build, run, test and measure. `make -f xcaddy.mk test` is everything that has
 # to pass; ./test.sh installs what it needs first.
 
+SHELL   := bash
 CADDY   ?= ./caddy
 CONFIG  ?= examples/Caddyfile
 MODULE  := github.com/apoxy-dev/caddy-apoxy
@@ -38,8 +39,8 @@ unit:
 # packages, which ./test.sh or e2e/packages.sh installs. RACE=1 puts the race
 # detector into the program under test, too.
 AS_ROOT := $(if $(filter 0,$(shell id -u)),env,sudo)
-# Most of the time goes by in waiting, for a CA or a clock: three runs share it,
-# each with every third test, in a network of its own.
+# Most of the time goes by in waiting, for a CA or a clock: five runs share it,
+# each with every fifth test, in a network of its own.
 e2e:
 	dir=$$(mktemp -d) && trap 'rm -rf "$$dir"' EXIT && \
 	go build -o "$$dir/caddy-unwatched" ./cmd/caddy && \
@@ -47,11 +48,12 @@ e2e:
 	cd e2e && \
 	go build -o "$$dir/pebble" github.com/letsencrypt/pebble/v2/cmd/pebble && \
 	go build -ldflags='-s -w' -o "$$dir/kubectl" ./kubectl && \
-	go vet ./... && \
-	third() { grep -ho '^func Test[A-Za-z0-9_]*(t ' *_test.go | sed 's/^func //; s/(t //' | awk "NR % 3 == $$1" | paste -sd '|'; } && \
-	run() { go test -exec "$(AS_ROOT) E2E_BIN=$$dir PATH=$$PATH" -count=1 -timeout 45m -run "^($$(third $$1))\$$" .; } && \
-	{ run 0 & zero=$$!; run 1 & one=$$!; run 2; failed=$$?; \
-	wait $$zero || failed=1; wait $$one || failed=1; exit $$failed; }
+	go test -c -o "$$dir/e2e.test" . && \
+	fifth() { grep -ho '^func Test[A-Za-z0-9_]*(t ' *_test.go | sed 's/^func //; s/(t //' | awk "NR % 5 == $$1" | paste -sd '|'; } && \
+	run() { $(AS_ROOT) E2E_BIN="$$dir" PATH="$$PATH" "$$dir/e2e.test" -test.timeout 45m -test.run "^($$(fifth $$1))\$$" >"$$dir/$$1.log" 2>&1; \
+		status=$$?; cat "$$dir/$$1.log"; echo "part $$1 of the end-to-end tests ended with status $$status after $$SECONDS s"; return $$status; } && \
+	runs= && for i in 0 1 2 3 4; do run $$i & runs="$$runs $$!"; done && \
+	failed=0 && for r in $$runs; do wait $$r || failed=1; done && exit $$failed
 
 bench:
 	cd bench && go test -run '^$$' -bench . -benchmem ./...

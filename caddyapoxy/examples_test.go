@@ -47,7 +47,7 @@ func TestShownCaddyfilesAreValid(t *testing.T) {
 	if _, ok := shown["README.md block 1"]; !ok {
 		t.Error("the README shows no Caddyfile")
 	}
-	storage := t.TempDir()
+	storage := storageDir(t)
 	for name, content := range shown {
 		t.Run(name, func(t *testing.T) {
 			if formatted := caddyfile.Format(content); string(formatted) != string(content) {

@@ -47,7 +47,7 @@ func TestWrongJSONIsRefused(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			config := &caddy.Config{
 				AppsRaw:    caddy.ModuleMap{"apoxy": json.RawMessage("{" + fmt.Sprintf(zone, c.zone) + c.app + "}")},
-				StorageRaw: json.RawMessage(fmt.Sprintf(`{"module":"file_system","root":%q}`, t.TempDir())),
+				StorageRaw: json.RawMessage(fmt.Sprintf(`{"module":"file_system","root":%q}`, storageDir(t))),
 			}
 			err := caddy.Validate(config)
 			if (err == nil) != (len(c.want) == 0) {

@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -46,11 +47,32 @@ func loadJSON(t *testing.T, config string) error {
 	return caddy.Load([]byte(config), true)
 }
 
+// storageDir is a directory for storage, until the test ends. Certificates that
+// Caddy obtains in the background may be written for a moment after it has stopped,
+// which fails the removal of a t.TempDir.
+func storageDir(t testing.TB) string {
+	dir, err := os.MkdirTemp("", "caddyapoxy")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		var err error
+		for range 100 {
+			if err = os.RemoveAll(dir); err == nil {
+				return
+			}
+			time.Sleep(50 * time.Millisecond)
+		}
+		t.Error(err)
+	})
+	return dir
+}
+
 // world is a configuration with all its resources to itself.
 type world struct{ dir, dns, web, upstream, zone string }
 
 func newWorld(t *testing.T) world {
-	return world{dir: t.TempDir(), dns: freePort(t), web: freePort(t), upstream: "127.0.0.1:9", zone: "cname.example.net"}
+	return world{dir: storageDir(t), dns: freePort(t), web: freePort(t), upstream: "127.0.0.1:9", zone: "cname.example.net"}
 }
 
 func (w world) caddyfile() string {

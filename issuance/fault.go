@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -12,8 +11,6 @@ import (
 
 	"github.com/mholt/acmez/v3/acme"
 	"go.uber.org/zap"
-
-	"github.com/apoxy-dev/caddy-apoxy/store"
 )
 
 // This file is about faults of our account at a CA: it is deactivated, unknown,
@@ -200,14 +197,7 @@ func (l *ledger) fault(ctx context.Context, c *ca, f *failure, now time.Time) (h
 	h.Until = now.Add(accountPauses[min(h.Count, len(accountPauses))-1])
 	l.holds[key] = h
 	l.mu.Unlock()
-	value, err := json.Marshal(h)
-	if err != nil {
-		return h, fmt.Errorf("encoding hold: %w", err)
-	}
-	if _, err := l.store.Write(ctx, store.Op{Key: holdPrefix + key, Value: value, If: store.Any}); err != nil {
-		return h, fmt.Errorf("keeping hold %s: %w", key, err)
-	}
-	return h, nil
+	return h, l.keepHold(ctx, key, h)
 }
 
 // stops reports whether a hold is one for a CA as it is configured now.

@@ -121,14 +121,19 @@ func (l *ledger) put(ctx context.Context, c *ca, s scope, hostname string, until
 	}
 	l.holds[key] = h
 	l.mu.Unlock()
+	return h, l.keepHold(ctx, key, h)
+}
+
+// keepHold writes a hold to the store.
+func (l *ledger) keepHold(ctx context.Context, key string, h hold) error {
 	value, err := json.Marshal(h)
 	if err != nil {
-		return h, fmt.Errorf("encoding hold: %w", err)
+		return fmt.Errorf("encoding hold: %w", err)
 	}
 	if _, err := l.store.Write(ctx, store.Op{Key: holdPrefix + key, Value: value, If: store.Any}); err != nil {
-		return h, fmt.Errorf("keeping hold %s: %w", key, err)
+		return fmt.Errorf("keeping hold %s: %w", key, err)
 	}
-	return h, nil
+	return nil
 }
 
 // downAfter is how many hostnames in a row must find a CA out of order before

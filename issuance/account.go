@@ -15,7 +15,7 @@ import (
 	"time"
 
 	"github.com/caddyserver/certmagic"
-	"github.com/mholt/acmez/v3/acme"
+	acmez "github.com/mholt/acmez/v3/acme"
 	"go.uber.org/zap"
 )
 
@@ -42,7 +42,7 @@ func usersPrefix(issuerKey string) string {
 
 // account returns the CA's account, from memory, from storage, or registered
 // now. Registrations of one process and of a cluster wait for one another.
-func (c *ca) account(ctx context.Context) (acme.Account, error) {
+func (c *ca) account(ctx context.Context) (acmez.Account, error) {
 	// The time runs for those who wait for one another, too.
 	ctx, cancel := context.WithTimeout(ctx, directoryTimeout+callTimeout)
 	defer cancel()
@@ -52,7 +52,7 @@ func (c *ca) account(ctx context.Context) (acme.Account, error) {
 		return c.acct, nil
 	}
 	if err := ctx.Err(); err != nil {
-		return acme.Account{}, fmt.Errorf("waiting for the account: %w", context.Cause(ctx))
+		return acmez.Account{}, fmt.Errorf("waiting for the account: %w", context.Cause(ctx))
 	}
 	email := c.email(ctx)
 	acct, err := c.loadAccount(ctx, email)
@@ -61,7 +61,7 @@ func (c *ca) account(ctx context.Context) (acme.Account, error) {
 		return acct, nil
 	}
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return acme.Account{}, &failure{class: ClassOperator, err: err, message: "reading the account from storage failed: " + cut(err.Error(), 200)}
+		return acmez.Account{}, &failure{class: ClassOperator, err: err, message: "reading the account from storage failed: " + cut(err.Error(), 200)}
 	}
 	if c.auth.AccountKeyPEM != "" {
 		acct, err = c.lookUpAccount(ctx)
@@ -69,14 +69,14 @@ func (c *ca) account(ctx context.Context) (acme.Account, error) {
 		acct, err = c.register(ctx, email)
 	}
 	if err != nil {
-		return acme.Account{}, err
+		return acmez.Account{}, err
 	}
 	c.use(acct)
 	return acct, nil
 }
 
 // use keeps an account in memory; the zero value: none. c.accountMu must be held.
-func (c *ca) use(acct acme.Account) {
+func (c *ca) use(acct acmez.Account) {
 	c.acct = acct
 	c.url.Store(&acct.Location)
 }
@@ -91,13 +91,13 @@ func (c *ca) location() string {
 
 // forgetAccount drops an account that the CA no longer has, so that the next
 // use registers a new one.
-func (c *ca) forgetAccount(ctx context.Context, gone acme.Account) error {
+func (c *ca) forgetAccount(ctx context.Context, gone acmez.Account) error {
 	c.accountMu.Lock()
 	defer c.accountMu.Unlock()
 	if c.acct.Location != gone.Location {
 		return nil // someone else has replaced it already
 	}
-	c.use(acme.Account{})
+	c.use(acmez.Account{})
 	if c.auth.AccountKeyPEM != "" {
 		return errors.New("the account of the configured key does not exist at the certificate authority")
 	}
@@ -139,8 +139,8 @@ func (c *ca) email(ctx context.Context) string {
 	return email
 }
 
-func (c *ca) loadAccount(ctx context.Context, email string) (acme.Account, error) {
-	var acct acme.Account
+func (c *ca) loadAccount(ctx context.Context, email string) (acmez.Account, error) {
+	var acct acmez.Account
 	reg, key := accountKeys(c.key, email)
 	raw, err := c.storage().Load(ctx, reg)
 	if err != nil {
@@ -162,7 +162,7 @@ func (c *ca) loadAccount(ctx context.Context, email string) (acme.Account, error
 	return acct, nil
 }
 
-func (c *ca) saveAccount(ctx context.Context, acct acme.Account) error {
+func (c *ca) saveAccount(ctx context.Context, acct acmez.Account) error {
 	raw, err := json.MarshalIndent(acct, "", "\t")
 	if err != nil {
 		return fmt.Errorf("encoding account: %w", err)
@@ -182,34 +182,34 @@ func (c *ca) saveAccount(ctx context.Context, acct acme.Account) error {
 }
 
 // lookUpAccount finds the account of the configured key at the CA.
-func (c *ca) lookUpAccount(ctx context.Context) (acme.Account, error) {
+func (c *ca) lookUpAccount(ctx context.Context) (acmez.Account, error) {
 	key, err := certmagic.PEMDecodePrivateKey([]byte(c.auth.AccountKeyPEM))
 	if err != nil {
-		return acme.Account{}, &failure{class: ClassOperator, err: err, account: true, message: "account_key is not a private key in PEM: " + cut(err.Error(), 200),
+		return acmez.Account{}, &failure{class: ClassOperator, err: err, account: true, message: "account_key is not a private key in PEM: " + cut(err.Error(), 200),
 			mend: "The operator sets `account_key` to one and reloads"}
 	}
 	asked, cancel, err := c.within(ctx)
 	if err != nil {
-		return acme.Account{}, err
+		return acmez.Account{}, err
 	}
 	defer cancel()
-	acct, err := c.client.GetAccount(asked, acme.Account{PrivateKey: key})
+	acct, err := c.client.GetAccount(asked, acmez.Account{PrivateKey: key})
 	if err != nil {
 		return acct, fmt.Errorf("looking up account: %w", err)
 	}
-	if acct.Status != acme.StatusValid {
-		return acct, acme.Problem{Type: acme.ProblemTypeUnauthorized, Status: 403, Detail: "the account is " + cut(acct.Status, 40)}
+	if acct.Status != acmez.StatusValid {
+		return acct, acmez.Problem{Type: acmez.ProblemTypeUnauthorized, Status: 403, Detail: "the account is " + cut(acct.Status, 40)}
 	}
 	return acct, c.saveAccount(context.WithoutCancel(ctx), acct)
 }
 
-func (c *ca) register(ctx context.Context, email string) (acme.Account, error) {
+func (c *ca) register(ctx context.Context, email string) (acmez.Account, error) {
 	lock := "register_acme_account"
 	if email != "" {
 		lock += "_" + email
 	}
 	if err := c.storage().Lock(ctx, lock); err != nil {
-		return acme.Account{}, fmt.Errorf("locking account registration: %w", err)
+		return acmez.Account{}, fmt.Errorf("locking account registration: %w", err)
 	}
 	defer func() {
 		if err := c.storage().Unlock(context.WithoutCancel(ctx), lock); err != nil {
@@ -221,9 +221,9 @@ func (c *ca) register(ctx context.Context, email string) (acme.Account, error) {
 	}
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
-		return acme.Account{}, fmt.Errorf("generating account key: %w", err)
+		return acmez.Account{}, fmt.Errorf("generating account key: %w", err)
 	}
-	acct := acme.Account{PrivateKey: key, TermsOfServiceAgreed: true}
+	acct := acmez.Account{PrivateKey: key, TermsOfServiceAgreed: true}
 	if email != "" {
 		acct.Contact = []string{"mailto:" + email}
 	}
@@ -239,7 +239,7 @@ func (c *ca) register(ctx context.Context, email string) (acme.Account, error) {
 	if eab != nil {
 		if err := acct.SetExternalAccountBinding(asked, c.client, *eab); err != nil {
 			return acct, &failure{class: ClassOperator, err: err, account: true, message: "binding the external account (eab) failed: " + cut(err.Error(), 200),
-				mend: c.mend("eab", acme.Problem{})}
+				mend: c.mend("eab", acmez.Problem{})}
 		}
 	}
 	acct, err = c.client.NewAccount(asked, acct)
@@ -251,7 +251,7 @@ func (c *ca) register(ctx context.Context, email string) (acme.Account, error) {
 }
 
 // contactOf is the address under which certmagic files an account.
-func contactOf(a acme.Account) string {
+func contactOf(a acmez.Account) string {
 	if len(a.Contact) == 0 {
 		return ""
 	}

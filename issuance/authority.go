@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/caddyserver/certmagic"
-	"github.com/mholt/acmez/v3/acme"
+	acmez "github.com/mholt/acmez/v3/acme"
 )
 
 // Authority is one configured certificate authority, with everything that an
@@ -24,7 +24,7 @@ type Authority struct {
 	AccountKeyPEM string
 	// ExternalAccount binds a new account to one outside ACME (RFC 8555
 	// section 7.3.4).
-	ExternalAccount *acme.EAB
+	ExternalAccount *acmez.EAB
 	// Profile is asked for with every order. Default: the CA's choice.
 	Profile string
 	// Lifetime is asked for with every order. Default: the CA's choice.
@@ -95,12 +95,12 @@ func (a Authority) names() []string {
 
 // methods are the challenge types that are not ruled out, best first.
 func (a Authority) methods() []string {
-	methods := []string{acme.ChallengeTypeDNS01}
+	methods := []string{acmez.ChallengeTypeDNS01}
 	if !a.DisableHTTP01 {
-		methods = append(methods, acme.ChallengeTypeHTTP01)
+		methods = append(methods, acmez.ChallengeTypeHTTP01)
 	}
 	if !a.DisableTLSALPN01 {
-		methods = append(methods, acme.ChallengeTypeTLSALPN01)
+		methods = append(methods, acmez.ChallengeTypeTLSALPN01)
 	}
 	return methods
 }

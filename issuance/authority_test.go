@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"github.com/caddyserver/certmagic"
-	"github.com/mholt/acmez/v3/acme"
+	acmez "github.com/mholt/acmez/v3/acme"
 )
 
 // What an issuer line and the policy ask for is what the CA is asked for.
@@ -22,7 +22,7 @@ func TestWhatAnIssuerLineSaysReachesTheCA(t *testing.T) {
 	w.magic.KeySource = certmagic.StandardKeyGenerator{KeyType: certmagic.P384}
 	w.is.Set(w.magic.Issuers[0], Authority{
 		Directory: w.ca.directory(), Email: "ops@example.net", Profile: "shortlived", Lifetime: 48 * time.Hour,
-		ExternalAccount: &acme.EAB{KeyID: "kid-1", MACKey: base64.RawURLEncoding.EncodeToString([]byte("a key of the CA's"))},
+		ExternalAccount: &acmez.EAB{KeyID: "kid-1", MACKey: base64.RawURLEncoding.EncodeToString([]byte("a key of the CA's"))},
 	}, w.magic, nil)
 	w.dns.delegate("api.example.com")
 	w.s.Want(Want{Hostname: "api.example.com", UID: "u1", DNS01: true})
@@ -48,9 +48,9 @@ func TestWhatAnIssuerLineSaysReachesTheCA(t *testing.T) {
 }
 
 // chainOf is a chain by the names of its issuers, from the leaf up.
-func chainOf(t *testing.T, issuers ...string) acme.Certificate {
+func chainOf(t *testing.T, issuers ...string) acmez.Certificate {
 	t.Helper()
-	var out acme.Certificate
+	var out acmez.Certificate
 	for _, name := range issuers {
 		ca := newTestCA(t)
 		ca.crt.Subject.CommonName, ca.crt.RawSubject = name, nil
@@ -65,7 +65,7 @@ func TestTheChainIsChosenAsPreferred(t *testing.T) {
 	yes, no := true, false
 	for name, tt := range map[string]struct {
 		prefer certmagic.ChainPreference
-		want   acme.Certificate
+		want   acmez.Certificate
 	}{
 		"the CA's first by default":           {certmagic.ChainPreference{}, long},
 		"the smallest":                        {certmagic.ChainPreference{Smallest: &yes}, short},
@@ -75,7 +75,7 @@ func TestTheChainIsChosenAsPreferred(t *testing.T) {
 		"a name in the middle is none's root": {certmagic.ChainPreference{RootCommonName: []string{"X1"}}, long},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if got := choose([]acme.Certificate{long, short}, tt.prefer); string(got.ChainPEM) != string(tt.want.ChainPEM) {
+			if got := choose([]acmez.Certificate{long, short}, tt.prefer); string(got.ChainPEM) != string(tt.want.ChainPEM) {
 				t.Error("another chain was chosen")
 			}
 		})

@@ -15,7 +15,7 @@ import (
 	"time"
 
 	"github.com/caddyserver/certmagic"
-	"github.com/mholt/acmez/v3/acme"
+	acmez "github.com/mholt/acmez/v3/acme"
 	"go.uber.org/zap"
 	"go.uber.org/zap/exp/zapslog"
 )
@@ -28,7 +28,7 @@ type ca struct {
 	auth   Authority
 	cfg    *certmagic.Config
 	ratio  float64 // of lifetime remaining at renewal; 0: the scheduler's own rule
-	client *acme.Client
+	client *acmez.Client
 	log    *zap.Logger
 
 	names   []string // what records may call it
@@ -41,7 +41,7 @@ type ca struct {
 	accepted   atomic.Bool              // the CA has taken the account, and not refused it since
 	turn       chan struct{}            // held by who finds that out
 	accountMu  sync.Mutex
-	acct       acme.Account
+	acct       acmez.Account
 	url        atomic.Pointer[string] // of acct
 }
 
@@ -82,7 +82,7 @@ func newCA(a Authority, cfg *certmagic.Config, ratio float64, log *zap.Logger) *
 		names:    a.names(),
 		methods:  a.methods(),
 		turn:     make(chan struct{}, 1),
-		client: &acme.Client{
+		client: &acmez.Client{
 			Directory:   a.directory(),
 			HTTPClient:  &http.Client{Transport: transport{next}, Timeout: certmagic.HTTPTimeout},
 			UserAgent:   agent,
@@ -151,9 +151,9 @@ func (c *ca) knownIdentities() []string {
 }
 
 // choose picks a chain by the operator's preference, else the CA's first.
-func choose(chains []acme.Certificate, p certmagic.ChainPreference) acme.Certificate {
+func choose(chains []acmez.Certificate, p certmagic.ChainPreference) acmez.Certificate {
 	if p.Smallest != nil {
-		slices.SortStableFunc(chains, func(a, b acme.Certificate) int {
+		slices.SortStableFunc(chains, func(a, b acmez.Certificate) int {
 			d := len(a.ChainPEM) - len(b.ChainPEM)
 			if !*p.Smallest {
 				return -d

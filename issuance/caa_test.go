@@ -4,7 +4,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/mholt/acmez/v3/acme"
+	acmez "github.com/mholt/acmez/v3/acme"
 
 	"github.com/apoxy-dev/caddy-apoxy/api/v1alpha3"
 	"github.com/apoxy-dev/caddy-apoxy/ownership"
@@ -56,7 +56,7 @@ func TestCAAOfAnotherAccountCausesNoOrder(t *testing.T) {
 func TestCAANarrowsTheChallenges(t *testing.T) {
 	w := newWorld(t)
 	w.ca.identities = []string{"ca.test"}
-	w.ca.validate = func(string, string, string, string) *acme.Problem { return nil }
+	w.ca.validate = func(string, string, string, string) *acmez.Problem { return nil }
 	w.dns.delegate("api.example.com")
 	w.dns.caa["api.example.com"] = caaSet("ca.test; validationmethods=http-01")
 	w.s.Want(Want{Hostname: "api.example.com", UID: "u1", DNS01: true})
@@ -116,7 +116,7 @@ func agree(t *testing.T, w *world, settings ownership.Settings, host string, set
 	for _, way := range []struct{ dns01, http01 bool }{{true, false}, {false, true}, {true, true}} {
 		var methods []string
 		for _, m := range w.s.cas()[0].methods {
-			if m == acme.ChallengeTypeDNS01 && way.dns01 || m != acme.ChallengeTypeDNS01 && way.http01 && !strings.HasPrefix(host, "*.") {
+			if m == acmez.ChallengeTypeDNS01 && way.dns01 || m != acmez.ChallengeTypeDNS01 && way.http01 && !strings.HasPrefix(host, "*.") {
 				methods = append(methods, m)
 			}
 		}

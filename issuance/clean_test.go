@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/caddyserver/certmagic"
-	"github.com/mholt/acmez/v3/acme"
+	acmez "github.com/mholt/acmez/v3/acme"
 
 	"github.com/apoxy-dev/caddy-apoxy/ownership"
 	"github.com/apoxy-dev/caddy-apoxy/store"
@@ -200,9 +200,9 @@ func TestWhatNobodyWantsIsForgottenAfterAStart(t *testing.T) {
 
 func TestTheKeyOfAnOrderThatIsGivenUpIsRemoved(t *testing.T) {
 	const host = "api.example.com"
-	for name, problem := range map[string]acme.Problem{
-		"refused":           {Type: acme.ProblemTypeRejectedIdentifier, Detail: "policy"},
-		"of a lost account": {Type: acme.ProblemTypeUnauthorized, Detail: "account deactivated"},
+	for name, problem := range map[string]acmez.Problem{
+		"refused":           {Type: acmez.ProblemTypeRejectedIdentifier, Detail: "policy"},
+		"of a lost account": {Type: acmez.ProblemTypeUnauthorized, Detail: "account deactivated"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
@@ -226,7 +226,7 @@ func TestTheKeyOfAnOrderThatIsGivenUpIsRemoved(t *testing.T) {
 		other.serial = 1000 // unlike the first one's
 		w.ca.inject = func(path string) *injected {
 			if strings.Contains(path, "finalize") {
-				return &injected{status: 503, header: map[string]string{"Retry-After": "3600"}, problem: acme.Problem{Type: acme.ProblemTypeServerInternal}}
+				return &injected{status: 503, header: map[string]string{"Retry-After": "3600"}, problem: acmez.Problem{Type: acmez.ProblemTypeServerInternal}}
 			}
 			return nil
 		}

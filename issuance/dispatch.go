@@ -23,8 +23,9 @@ func (s *Scheduler) dispatch(ctx context.Context) []func() {
 	var jobs []func()
 	moved := 0
 	for _, l := range s.lanes {
-		for l.plan.size > 0 && moved < batch && s.open(l, now) {
-			e := l.plan.pop().entry
+		for l.plan.Len() > 0 && moved < batch && s.open(l, now) {
+			w, _ := l.plan.Pop()
+			e := w.entry
 			e.ready = nil
 			st, at := e.next(now)
 			if st == stepNone || at.After(now) || st == stepOrder && l.ca == nil {
@@ -71,9 +72,9 @@ func (s *Scheduler) sort() bool {
 	}
 	for range batch {
 		if n := len(s.stale); n > 0 {
-			if it := s.stale[n-1].plan.pop(); it != nil {
-				it.entry.ready = nil
-				s.place(it.entry, now)
+			if w, ok := s.stale[n-1].plan.Pop(); ok {
+				w.entry.ready = nil
+				s.place(w.entry, now)
 			} else {
 				s.stale[n-1] = nil
 				s.stale = s.stale[:n-1]
@@ -96,14 +97,14 @@ func (s *Scheduler) sort() bool {
 func (s *Scheduler) measure(now time.Time) {
 	depth, forecast, age := 0, time.Duration(0), time.Duration(0)
 	for key, l := range s.lanes {
-		depth += l.plan.size
-		if l.ca != nil && !l.exempt && l.plan.size > 0 {
-			forecast = max(forecast, s.ledger.forecast(l.ca, now, l.plan.size-1))
+		depth += l.plan.Len()
+		if l.ca != nil && !l.exempt && l.plan.Len() > 0 {
+			forecast = max(forecast, s.ledger.forecast(l.ca, now, l.plan.Len()-1))
 		}
-		if it := l.plan.next(); it != nil {
-			age = max(age, now.Sub(it.entry.dueSince()))
+		if w, ok := l.plan.Next(); ok {
+			age = max(age, now.Sub(w.entry.dueSince()))
 		}
-		if l.plan.size == 0 {
+		if l.plan.Len() == 0 {
 			delete(s.lanes, key)
 		}
 	}
@@ -166,7 +167,7 @@ func (s *Scheduler) pause() time.Duration {
 	}
 	for _, l := range s.lanes {
 		switch {
-		case l.plan.size == 0:
+		case l.plan.Len() == 0:
 		case s.open(l, now):
 			next = now // work came after dispatch had been at this lane
 		case l.ca == nil || l.exempt || s.auditing || s.flying >= s.cfg.Concurrency:

@@ -3,6 +3,8 @@ package issuance
 import (
 	"context"
 	"time"
+
+	"github.com/apoxy-dev/caddy-apoxy/issuance/fairqueue"
 )
 
 // entry is what the scheduler has in memory of one hostname. There may be a
@@ -31,7 +33,7 @@ type entry struct {
 	// stands in a lane; flight is being worked on.
 	index  int32 // in the heap, -1 if not there
 	due    int64 // Unix nanoseconds
-	ready  *item
+	ready  *fairqueue.Item[waiting]
 	flight *flight
 }
 

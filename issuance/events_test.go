@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"github.com/caddyserver/certmagic"
-	"github.com/mholt/acmez/v3/acme"
+	acmez "github.com/mholt/acmez/v3/acme"
 	"golang.org/x/crypto/ocsp"
 
 	"github.com/apoxy-dev/caddy-apoxy/ownership"
@@ -143,7 +143,7 @@ func TestEventsAreThoseOfCertmagic(t *testing.T) {
 	w.ca.mu.Lock()
 	w.ca.inject = func(path string) *injected {
 		if path == "order" {
-			return &injected{status: 403, problem: acme.Problem{Type: acme.ProblemTypeRejectedIdentifier, Detail: "policy"}}
+			return &injected{status: 403, problem: acmez.Problem{Type: acmez.ProblemTypeRejectedIdentifier, Detail: "policy"}}
 		}
 		return nil
 	}

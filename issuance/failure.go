@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/mholt/acmez/v3/acme"
+	acmez "github.com/mholt/acmez/v3/acme"
 	"golang.org/x/net/publicsuffix"
 )
 
@@ -99,7 +99,7 @@ func classify(err error, hostname string) *failure {
 	if errors.As(err, &f) {
 		return f
 	}
-	var p acme.Problem
+	var p acmez.Problem
 	if errors.As(err, &p) {
 		return classifyProblem(p, err)
 	}
@@ -122,29 +122,29 @@ func cut(s string, n int) string {
 	return strings.ToValidUTF8(s[:n], "") + "…"
 }
 
-func classifyProblem(p acme.Problem, err error) *failure {
+func classifyProblem(p acmez.Problem, err error) *failure {
 	f := &failure{class: ClassOperator, err: err}
 	says := cut(p.Detail, 300)
 	if says == "" {
-		says = cut(strings.TrimPrefix(p.Type, acme.ProblemTypeNamespace), 100)
+		says = cut(strings.TrimPrefix(p.Type, acmez.ProblemTypeNamespace), 100)
 	}
 	f.message = caSays + says
 	switch p.Type {
-	case acme.ProblemTypeRateLimited:
+	case acmez.ProblemTypeRateLimited:
 		f.class, f.scope = ClassLimited, scopeCA
-	case acme.ProblemTypeServerInternal, acme.ProblemTypeBadNonce:
+	case acmez.ProblemTypeServerInternal, acmez.ProblemTypeBadNonce:
 		f.class, f.down = ClassPassing, p.Status >= 500
-	case acme.ProblemTypeCAA:
+	case acmez.ProblemTypeCAA:
 		f.class = ClassCAA
-	case acme.ProblemTypeConnection, acme.ProblemTypeDNS, acme.ProblemTypeTLS,
-		acme.ProblemTypeUnauthorized, acme.ProblemTypeIncorrectResponse:
+	case acmez.ProblemTypeConnection, acmez.ProblemTypeDNS, acmez.ProblemTypeTLS,
+		acmez.ProblemTypeUnauthorized, acmez.ProblemTypeIncorrectResponse:
 		f.class = ClassCustomer
-		if _, authz := p.Resource.(acme.Authorization); !authz && p.Type == acme.ProblemTypeUnauthorized {
+		if _, authz := p.Resource.(acmez.Authorization); !authz && p.Type == acmez.ProblemTypeUnauthorized {
 			f.class = ClassOperator // the account, not a validation
 		} else if foundAnother(p.Detail) {
 			f.mend = occupiedMend
 		}
-	case acme.ProblemTypeRejectedIdentifier, acme.ProblemTypeUnsupportedIdentifier:
+	case acmez.ProblemTypeRejectedIdentifier, acmez.ProblemTypeUnsupportedIdentifier:
 		f.class = ClassRefused
 		f.message = "the certificate authority refuses this hostname for good: " + says
 	default:

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/mholt/acmez/v3/acme"
+	acmez "github.com/mholt/acmez/v3/acme"
 	"go.uber.org/zap"
 )
 
@@ -20,16 +20,16 @@ import (
 
 // accountFault says of which kind a problem is that is the account's; empty: it is
 // not. A problem that names the hostname is that one's.
-func accountFault(p acme.Problem, hostname string) string {
+func accountFault(p acmez.Problem, hostname string) string {
 	switch p.Type {
-	case acme.ProblemTypeAccountDoesNotExist:
+	case acmez.ProblemTypeAccountDoesNotExist:
 		return "unknown"
-	case acme.ProblemTypeUserActionRequired:
+	case acmez.ProblemTypeUserActionRequired:
 		return "terms"
-	case acme.ProblemTypeExternalAccountRequired:
+	case acmez.ProblemTypeExternalAccountRequired:
 		return "eab"
-	case acme.ProblemTypeUnauthorized:
-		_, authz := p.Resource.(acme.Authorization)
+	case acmez.ProblemTypeUnauthorized:
+		_, authz := p.Resource.(acmez.Authorization)
 		bare := strings.TrimPrefix(hostname, "*.")
 		if authz || bare != "" && strings.Contains(strings.ToLower(p.Detail), bare) || len(p.Subproblems) > 0 {
 			return ""
@@ -42,9 +42,9 @@ func accountFault(p acme.Problem, hostname string) string {
 // faulty makes the failure of an account out of an error that its registration,
 // or an order with it, came to; nil: the account is not at fault. registering:
 // whatever the CA refuses is the account's.
-func (c *ca) faulty(err error, acct acme.Account, hostname string, registering bool) *failure {
+func (c *ca) faulty(err error, acct acmez.Account, hostname string, registering bool) *failure {
 	var f *failure
-	var p acme.Problem
+	var p acmez.Problem
 	kind, says := "", ""
 	switch {
 	case errors.As(err, &f):
@@ -57,7 +57,7 @@ func (c *ca) faulty(err error, acct acme.Account, hostname string, registering b
 	default:
 		kind, says = accountFault(p, hostname), saidOf(p)
 		if kind == "" && registering && p.Status >= 400 && p.Status < 500 && p.Status != 429 &&
-			p.Type != acme.ProblemTypeRateLimited && p.Type != acme.ProblemTypeBadNonce {
+			p.Type != acmez.ProblemTypeRateLimited && p.Type != acmez.ProblemTypeBadNonce {
 			kind = "refused"
 		}
 	}
@@ -71,8 +71,8 @@ func (c *ca) faulty(err error, acct acme.Account, hostname string, registering b
 // faultLater is faulty for what comes after the order was placed, where a CA may
 // refuse for other reasons, too.
 func (c *ca) faultLater(err error, hostname string) *failure {
-	var p acme.Problem
-	if !errors.As(err, &p) || p.Type == acme.ProblemTypeUnauthorized && !strings.Contains(strings.ToLower(p.Detail), "account") {
+	var p acmez.Problem
+	if !errors.As(err, &p) || p.Type == acmez.ProblemTypeUnauthorized && !strings.Contains(strings.ToLower(p.Detail), "account") {
 		return nil
 	}
 	c.accountMu.Lock()
@@ -82,16 +82,16 @@ func (c *ca) faultLater(err error, hostname string) *failure {
 }
 
 // saidOf is what a CA says in a problem, short enough for what follows it.
-func saidOf(p acme.Problem) string {
+func saidOf(p acmez.Problem) string {
 	says := p.Detail
 	if says == "" {
-		says = strings.TrimPrefix(p.Type, acme.ProblemTypeNamespace)
+		says = strings.TrimPrefix(p.Type, acmez.ProblemTypeNamespace)
 	}
 	return strings.TrimRight(cut(says, 120), ". ")
 }
 
 // whose names an account.
-func (c *ca) whose(acct acme.Account) string {
+func (c *ca) whose(acct acmez.Account) string {
 	who := "our account"
 	if acct.Location == "" {
 		who = "a new account"
@@ -110,7 +110,7 @@ func (c *ca) whose(acct acme.Account) string {
 }
 
 // mend says what the operator does about an account.
-func (c *ca) mend(kind string, p acme.Problem) string {
+func (c *ca) mend(kind string, p acmez.Problem) string {
 	fresh := "sets another `email`, which registers a new account"
 	switch {
 	case c.auth.AccountKeyPEM != "":
@@ -206,12 +206,12 @@ func (h hold) stops(c *ca, now time.Time) bool {
 }
 
 // accountOf is the CA's account; a fault of it holds it.
-func (s *Scheduler) accountOf(ctx context.Context, c *ca) (acme.Account, error) {
-	var acct acme.Account
+func (s *Scheduler) accountOf(ctx context.Context, c *ca) (acmez.Account, error) {
+	var acct acmez.Account
 	err := s.alone(ctx, c, func() (bool, error) {
 		var err error
 		acct, err = c.account(ctx)
-		if f := c.faulty(err, acme.Account{}, "", true); f != nil {
+		if f := c.faulty(err, acmez.Account{}, "", true); f != nil {
 			err = f
 		}
 		return false, err

@@ -7,14 +7,14 @@ import (
 	"testing"
 	"time"
 
-	"github.com/mholt/acmez/v3/acme"
+	acmez "github.com/mholt/acmez/v3/acme"
 
 	"github.com/apoxy-dev/caddy-apoxy/ownership"
 )
 
 // accountsAre makes the CA refuse every account that it has with a problem; nil
 // ends that.
-func (ca *testCA) accountsAre(p *acme.Problem) {
+func (ca *testCA) accountsAre(p *acmez.Problem) {
 	ca.mu.Lock()
 	defer ca.mu.Unlock()
 	clear(ca.faults)
@@ -30,12 +30,12 @@ func (ca *testCA) accountsAre(p *acme.Problem) {
 // once, for all.
 func TestAFaultOfTheAccountHoldsTheAccount(t *testing.T) {
 	for name, c := range map[string]struct {
-		fault acme.Problem
+		fault acmez.Problem
 		says  string
 	}{
-		"deactivated": {acme.Problem{Type: acme.ProblemTypeUnauthorized, Status: 403, Detail: "Account is not valid, has status \"deactivated\""}, "sets another `email`"},
-		"new terms":   {acme.Problem{Type: acme.ProblemTypeUserActionRequired, Status: 403, Detail: "terms have changed", Instance: "https://ca.test/terms"}, "agrees to the new terms at https://ca.test/terms"},
-		"no external": {acme.Problem{Type: acme.ProblemTypeExternalAccountRequired, Status: 403, Detail: "no binding"}, "sets them as `eab KEY_ID MAC_KEY`"},
+		"deactivated": {acmez.Problem{Type: acmez.ProblemTypeUnauthorized, Status: 403, Detail: "Account is not valid, has status \"deactivated\""}, "sets another `email`"},
+		"new terms":   {acmez.Problem{Type: acmez.ProblemTypeUserActionRequired, Status: 403, Detail: "terms have changed", Instance: "https://ca.test/terms"}, "agrees to the new terms at https://ca.test/terms"},
+		"no external": {acmez.Problem{Type: acmez.ProblemTypeExternalAccountRequired, Status: 403, Detail: "no binding"}, "sets them as `eab KEY_ID MAC_KEY`"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
@@ -93,11 +93,11 @@ func TestAnExternalAccountThatIsSpentHoldsTheAccount(t *testing.T) {
 	spent := true
 	w.ca.inject = func(path string) *injected {
 		if path == "account" && spent {
-			return &injected{status: 400, problem: acme.Problem{Type: acme.ProblemTypeMalformed, Detail: "external account key has been used"}}
+			return &injected{status: 400, problem: acmez.Problem{Type: acmez.ProblemTypeMalformed, Detail: "external account key has been used"}}
 		}
 		return nil
 	}
-	a := Authority{Directory: w.ca.directory(), Email: "ops@example.net", ExternalAccount: &acme.EAB{KeyID: "a", MACKey: "c2VjcmV0"}}
+	a := Authority{Directory: w.ca.directory(), Email: "ops@example.net", ExternalAccount: &acmez.EAB{KeyID: "a", MACKey: "c2VjcmV0"}}
 	reload(w, a)
 	host := func(i int) string { return fmt.Sprintf("h%d.d%d.com", i, i) }
 	for i := range batch + 50 {
@@ -115,7 +115,7 @@ func TestAnExternalAccountThatIsSpentHoldsTheAccount(t *testing.T) {
 	w.ca.mu.Lock()
 	spent = false
 	w.ca.mu.Unlock()
-	a.ExternalAccount = &acme.EAB{KeyID: "b", MACKey: "c2VjcmV0"}
+	a.ExternalAccount = &acmez.EAB{KeyID: "b", MACKey: "c2VjcmV0"}
 	reload(w, a)
 	for i := range batch + 50 {
 		w.until(host(i), "certified", seen)
@@ -130,7 +130,7 @@ func TestAProblemThatNamesAHostnameIsNotTheAccounts(t *testing.T) {
 		"not authorized for bank.example.com":   false,
 		`no order for "BANK.example.com" today`: false,
 	} {
-		p := acme.Problem{Type: acme.ProblemTypeUnauthorized, Status: 403, Detail: detail}
+		p := acmez.Problem{Type: acmez.ProblemTypeUnauthorized, Status: 403, Detail: detail}
 		if got := accountFault(p, "bank.example.com") != ""; got != want {
 			t.Errorf("%s: %v", detail, got)
 		}

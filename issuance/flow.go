@@ -8,7 +8,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/mholt/acmez/v3/acme"
+	acmez "github.com/mholt/acmez/v3/acme"
 	"go.uber.org/zap"
 )
 
@@ -66,15 +66,15 @@ type flow struct {
 
 // result is what a flow obtained.
 type result struct {
-	chain  acme.Certificate
+	chain  acmez.Certificate
 	method string
 }
 
-// run obtains the certificate. Errors carry acme.Problem, *heldError or *failure.
+// run obtains the certificate. Errors carry acmez.Problem, *heldError or *failure.
 func (f *flow) run(ctx context.Context) (result, error) {
 	for attempt := 0; ; attempt++ {
-		var acct acme.Account
-		var order acme.Order
+		var acct acmez.Account
+		var order acmez.Order
 		err := f.alone(ctx, func() (accepted bool, err error) {
 			acct, order, err = f.begin(ctx, attempt > 1)
 			return err == nil, err
@@ -83,8 +83,8 @@ func (f *flow) run(ctx context.Context) (result, error) {
 		if err == nil {
 			res, err = f.once(ctx, acct, order)
 		}
-		var p acme.Problem
-		if err == nil || attempt > 1 || !errors.As(err, &p) || p.Type != acme.ProblemTypeAccountDoesNotExist || errors.As(err, new(*failure)) {
+		var p acmez.Problem
+		if err == nil || attempt > 1 || !errors.As(err, &p) || p.Type != acmez.ProblemTypeAccountDoesNotExist || errors.As(err, new(*failure)) {
 			return res, err
 		}
 		if err := f.ca.forgetAccount(ctx, acct); err != nil {
@@ -100,17 +100,17 @@ func (f *flow) run(ctx context.Context) (result, error) {
 // begin finds or registers the account and takes up, or places, the order with
 // it. A fault of the account comes back as such; last: an account that the CA does
 // not know is one, though it could be registered anew.
-func (f *flow) begin(ctx context.Context, last bool) (acme.Account, acme.Order, error) {
+func (f *flow) begin(ctx context.Context, last bool) (acmez.Account, acmez.Order, error) {
 	acct, err := f.ca.account(ctx)
 	if err != nil {
 		if fault := f.ca.faulty(err, acct, f.hostname, true); fault != nil {
 			err = fault
 		}
-		return acct, acme.Order{}, err
+		return acct, acmez.Order{}, err
 	}
 	order, err := f.order(ctx, acct)
-	var p acme.Problem
-	if unknown := errors.As(err, &p) && p.Type == acme.ProblemTypeAccountDoesNotExist; unknown && !last && f.ca.auth.AccountKeyPEM == "" {
+	var p acmez.Problem
+	if unknown := errors.As(err, &p) && p.Type == acmez.ProblemTypeAccountDoesNotExist; unknown && !last && f.ca.auth.AccountKeyPEM == "" {
 		return acct, order, err
 	}
 	if fault := f.ca.faulty(err, acct, f.hostname, false); fault != nil {
@@ -119,11 +119,11 @@ func (f *flow) begin(ctx context.Context, last bool) (acme.Account, acme.Order, 
 	return acct, order, err
 }
 
-func (f *flow) once(ctx context.Context, acct acme.Account, order acme.Order) (result, error) {
+func (f *flow) once(ctx context.Context, acct acmez.Account, order acmez.Order) (result, error) {
 	var res result
 	var err error
 	res.method = f.proven
-	if order.Status == acme.StatusPending {
+	if order.Status == acmez.StatusPending {
 		for _, url := range order.Authorizations {
 			method, err := f.authorize(ctx, acct, url)
 			if err != nil {
@@ -134,7 +134,7 @@ func (f *flow) once(ctx context.Context, acct acme.Account, order acme.Order) (r
 			}
 		}
 	}
-	if order.Status != acme.StatusValid {
+	if order.Status != acmez.StatusValid {
 		if order, err = f.finish(ctx, acct, order); err != nil {
 			return res, err
 		}
@@ -150,7 +150,7 @@ func (f *flow) once(ctx context.Context, acct acme.Account, order acme.Order) (r
 	return res, nil
 }
 
-func (f *flow) download(ctx context.Context, acct acme.Account, order acme.Order) ([]acme.Certificate, error) {
+func (f *flow) download(ctx context.Context, acct acmez.Account, order acmez.Order) ([]acmez.Certificate, error) {
 	ctx, cancel, err := f.ca.within(ctx)
 	if err != nil {
 		return nil, err
@@ -164,24 +164,24 @@ func (f *flow) download(ctx context.Context, acct acme.Account, order acme.Order
 }
 
 // order takes up the order of before, if it is still of use, or places one.
-func (f *flow) order(ctx context.Context, acct acme.Account) (acme.Order, error) {
+func (f *flow) order(ctx context.Context, acct acmez.Account) (acmez.Order, error) {
 	if f.repeated {
 		return f.again(ctx, acct)
 	}
 	if r := f.resume; r != nil && r.CA == f.ca.key && r.Account == acct.Location {
 		order, err := f.look(ctx, acct, r.URL)
-		var p acme.Problem
+		var p acmez.Problem
 		switch {
 		case err != nil && !errors.As(err, &p):
 			return order, fmt.Errorf("taking up order: %w", err)
-		case err != nil && (p.Status >= 500 || p.Status == 429 || p.Type == acme.ProblemTypeAccountDoesNotExist):
+		case err != nil && (p.Status >= 500 || p.Status == 429 || p.Type == acmez.ProblemTypeAccountDoesNotExist):
 			return order, fmt.Errorf("taking up order: %w", err)
 		case err != nil: // gone
-		case order.Status == acme.StatusPending:
+		case order.Status == acmez.StatusPending:
 			return order, nil
 		default:
 			f.proven = f.tidy(ctx, acct, order.Authorizations)
-			if order.Status == acme.StatusReady || (order.Status == acme.StatusValid || order.Status == acme.StatusProcessing) && f.known {
+			if order.Status == acmez.StatusReady || (order.Status == acmez.StatusValid || order.Status == acmez.StatusProcessing) && f.known {
 				return order, nil
 			}
 		}
@@ -189,12 +189,12 @@ func (f *flow) order(ctx context.Context, acct acme.Account) (acme.Order, error)
 		f.resume, f.proven = nil, ""
 	}
 	if err := f.allow(f.replaces != ""); err != nil {
-		return acme.Order{}, err
+		return acmez.Order{}, err
 	}
-	want := acme.Order{
+	want := acmez.Order{
 		Profile:     f.ca.auth.Profile,
 		Replaces:    f.replaces,
-		Identifiers: []acme.Identifier{{Type: "dns", Value: f.hostname}},
+		Identifiers: []acmez.Identifier{{Type: "dns", Value: f.hostname}},
 	}
 	if f.ca.auth.Lifetime > 0 {
 		until := time.Now().Add(f.ca.auth.Lifetime).Truncate(time.Second)
@@ -202,7 +202,7 @@ func (f *flow) order(ctx context.Context, acct acme.Account) (acme.Order, error)
 	}
 	call, cancel, err := f.ca.within(ctx)
 	if err != nil {
-		return acme.Order{}, err
+		return acmez.Order{}, err
 	}
 	order, err := f.ca.client.NewOrder(call, acct, want)
 	cancel()
@@ -224,12 +224,12 @@ func (f *flow) order(ctx context.Context, acct acme.Account) (acme.Order, error)
 // another account's, or one that the CA does not find any more. The RFC has a
 // problem type for the first alone.
 func refusesReplaces(err error) bool {
-	var p acme.Problem
+	var p acmez.Problem
 	if !errors.As(err, &p) {
 		return false
 	}
 	switch p.Type {
-	case acme.ProblemTypeAlreadyReplaced, acme.ProblemTypeMalformed, acme.ProblemTypeUnauthorized, acme.ProblemTypeServerInternal:
+	case acmez.ProblemTypeAlreadyReplaced, acmez.ProblemTypeMalformed, acmez.ProblemTypeUnauthorized, acmez.ProblemTypeServerInternal:
 		return true
 	}
 	return false
@@ -237,18 +237,18 @@ func refusesReplaces(err error) bool {
 
 // authorize proves control for one authorization and returns the challenge
 // type used; empty if it was valid already.
-func (f *flow) authorize(ctx context.Context, acct acme.Account, url string) (string, error) {
+func (f *flow) authorize(ctx context.Context, acct acmez.Account, url string) (string, error) {
 	authz, err := f.authorization(ctx, acct, url)
 	if err != nil {
 		return "", err
 	}
 	switch authz.Status {
-	case acme.StatusValid:
+	case acmez.StatusValid:
 		if f.resume != nil {
 			f.withdrawAll(ctx, authz)
 		}
 		return provenBy(authz), nil
-	case acme.StatusPending:
+	case acmez.StatusPending:
 	default:
 		if f.resume != nil {
 			f.withdrawAll(ctx, authz)
@@ -286,19 +286,19 @@ func (f *flow) authorize(ctx context.Context, acct acme.Account, url string) (st
 
 // idle reports whether the CA must be told to validate: at first, and again
 // after a long time, because some leave a validation that failed pending.
-func (f *flow) idle(chal acme.Challenge) bool {
+func (f *flow) idle(chal acmez.Challenge) bool {
 	if f.repeated {
 		return f.now().Sub(unix(f.resume.Begun)) > f.ca.auth.timeout()
 	}
-	return chal.Status != acme.StatusProcessing
+	return chal.Status != acmez.StatusProcessing
 }
 
 // pick chooses among the challenges that the CA offers.
-func (f *flow) pick(authz acme.Authorization) (acme.Challenge, error) {
+func (f *flow) pick(authz acmez.Authorization) (acmez.Challenge, error) {
 	var offered []string
 	for _, m := range f.methods {
 		for _, c := range authz.Challenges {
-			if c.Type == m && (c.Status == acme.StatusPending || c.Status == acme.StatusProcessing || c.Status == "") {
+			if c.Type == m && (c.Status == acmez.StatusPending || c.Status == acmez.StatusProcessing || c.Status == "") {
 				return c, nil
 			}
 		}
@@ -306,15 +306,15 @@ func (f *flow) pick(authz acme.Authorization) (acme.Challenge, error) {
 	for _, c := range authz.Challenges {
 		offered = append(offered, c.Type)
 	}
-	return acme.Challenge{}, &failure{class: ClassOperator,
+	return acmez.Challenge{}, &failure{class: ClassOperator,
 		message: fmt.Sprintf("the certificate authority offers %v, of which none can be used here (usable: %v)", offered, f.methods)}
 }
 
 // present puts the answer to a challenge where the CA will look: into our
 // zone, or into storage, from where every node's Caddy answers.
-func (f *flow) present(ctx context.Context, chal acme.Challenge) (cleanUp func(), err error) {
+func (f *flow) present(ctx context.Context, chal acmez.Challenge) (cleanUp func(), err error) {
 	cleanUp = func() { f.withdraw(ctx, chal) }
-	if chal.Type == acme.ChallengeTypeDNS01 {
+	if chal.Type == acmez.ChallengeTypeDNS01 {
 		if f.challenges == nil {
 			return nil, errors.New("there is no zone to publish the challenge in")
 		}
@@ -333,8 +333,8 @@ func (f *flow) present(ctx context.Context, chal acme.Challenge) (cleanUp func()
 	return cleanUp, nil
 }
 
-func authzError(authz acme.Authorization) error {
-	i := slices.IndexFunc(authz.Challenges, func(c acme.Challenge) bool { return c.Error != nil })
+func authzError(authz acmez.Authorization) error {
+	i := slices.IndexFunc(authz.Challenges, func(c acmez.Challenge) bool { return c.Error != nil })
 	if i < 0 {
 		return &failure{class: ClassPassing, message: "the authorization is " + cut(authz.Status, 40)}
 	}

@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/mholt/acmez/v3/acme"
+	acmez "github.com/mholt/acmez/v3/acme"
 
 	"github.com/apoxy-dev/caddy-apoxy/store"
 	"github.com/apoxy-dev/caddy-apoxy/store/boltstore"
@@ -122,7 +122,7 @@ func FuzzRenewalInfo(f *testing.F) {
 		f.Add([]byte(seed), int64(90*24*3600), int64(3600), 0.0)
 	}
 	f.Fuzz(func(t *testing.T, raw []byte, seconds, asked int64, ratio float64) {
-		var info acme.RenewalInfo
+		var info acmez.RenewalInfo
 		if json.Unmarshal(raw, &info) != nil {
 			return
 		}

@@ -8,7 +8,7 @@ import (
 	"time"
 	"unique"
 
-	"github.com/mholt/acmez/v3/acme"
+	acmez "github.com/mholt/acmez/v3/acme"
 
 	"github.com/apoxy-dev/caddy-apoxy/ownership"
 )
@@ -155,7 +155,7 @@ func (r *record) setCertificate(issuerKey, method string, w Want, leaf *x509.Cer
 
 // setARI takes over renewal information; nil or an unusable window: none, to
 // be asked for again at poll if that is set.
-func (r *record) setARI(id string, info *acme.RenewalInfo, poll time.Time) {
+func (r *record) setARI(id string, info *acmez.RenewalInfo, poll time.Time) {
 	if info == nil || !(window{info.SuggestedWindow.Start, info.SuggestedWindow.End}).valid() {
 		r.ARI = nil
 		return

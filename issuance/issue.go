@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/caddyserver/certmagic"
-	"github.com/mholt/acmez/v3/acme"
+	acmez "github.com/mholt/acmez/v3/acme"
 )
 
 // Issue answers certmagic, which asks its issuers on a handshake for a
@@ -238,10 +238,10 @@ func (given) known(context.Context) bool            { return false }
 
 // RenewalInfo answers certmagic from memory. Its own use of ARI is turned off;
 // whoever asks gets what the scheduler knows, and no request goes out.
-func (s *Scheduler) RenewalInfo(hostname string) (acme.RenewalInfo, error) {
+func (s *Scheduler) RenewalInfo(hostname string) (acmez.RenewalInfo, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var info acme.RenewalInfo
+	var info acmez.RenewalInfo
 	e := s.entries[hostname]
 	var r record
 	if e != nil {
@@ -249,7 +249,7 @@ func (s *Scheduler) RenewalInfo(hostname string) (acme.RenewalInfo, error) {
 	}
 	a := r.ARI
 	if a == nil {
-		return info, fmt.Errorf("renewal information of %s: %w", hostname, acme.ErrUnsupported)
+		return info, fmt.Errorf("renewal information of %s: %w", hostname, acmez.ErrUnsupported)
 	}
 	poll := unix(a.Poll)
 	info.SuggestedWindow.Start, info.SuggestedWindow.End = unix(a.Start), unix(a.End)

@@ -7,7 +7,8 @@ import (
 	"slices"
 	"time"
 
-	"github.com/mholt/acmez/v3/acme"
+	"github.com/apoxy-dev/caddy-apoxy/issuance/fairqueue"
+	acmez "github.com/mholt/acmez/v3/acme"
 	"go.uber.org/zap"
 )
 
@@ -212,7 +213,7 @@ func (j *job) obtain(ctx context.Context, c *ca, keys requester) (result, *failu
 	if h := tr.hold(); h != nil {
 		err = h
 	}
-	var p acme.Problem
+	var p acmez.Problem
 	f = classify(err, j.hostname)
 	if fault := c.faultLater(err, j.hostname); fault != nil {
 		f = fault
@@ -258,7 +259,7 @@ func (j *job) ready(ctx context.Context, c *ca, tr *trace) ([]string, *failure) 
 // pressing reports whether the certificate that is to be renewed expires soon.
 func (j *job) pressing() bool {
 	r := &j.rec
-	return r.has() && r.proves(j.want) && (r.gone() || urgencyOf(unix(r.Renewal), unix(r.NotAfter), j.s.now()) == urgent)
+	return r.has() && r.proves(j.want) && (r.gone() || urgencyOf(unix(r.Renewal), unix(r.NotAfter), j.s.now()) == fairqueue.Urgent)
 }
 
 // gate stops requests while the whole CA is held.

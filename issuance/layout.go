@@ -15,7 +15,7 @@ import (
 	"reflect"
 
 	"github.com/caddyserver/certmagic"
-	"github.com/mholt/acmez/v3/acme"
+	acmez "github.com/mholt/acmez/v3/acme"
 )
 
 // This file writes certmagic's layout of storage, so that Caddy's handshakes
@@ -43,7 +43,7 @@ type provenance struct {
 
 // metadata is certmagic's issuer data with the provenance beside it.
 type metadata struct {
-	acme.Certificate
+	acmez.Certificate
 	Provenance *provenance `json:"apoxy,omitempty"`
 }
 

@@ -7,8 +7,7 @@ import (
 	"testing"
 
 	"github.com/caddyserver/certmagic"
-	"github.com/mholt/acmez/v3"
-	"github.com/mholt/acmez/v3/acme"
+	acmez "github.com/mholt/acmez/v3/acme"
 
 	"github.com/apoxy-dev/caddy-apoxy/ownership"
 )
@@ -16,20 +15,20 @@ import (
 func TestAHostnameGetsItByTLSALPN01ThroughCertmagicsOwnHandshake(t *testing.T) {
 	w := newWorld(t)
 	w.ca.offer = []string{"tls-alpn-01"}
-	w.ca.validate = func(host, kind, token, keyAuth string) *acme.Problem {
+	w.ca.validate = func(host, kind, token, keyAuth string) *acmez.Problem {
 		server, client := net.Pipe()
 		defer client.Close()
 		go tls.Server(server, w.magic.TLSConfig()).Handshake()
-		conn := tls.Client(client, &tls.Config{ServerName: host, NextProtos: []string{acmez.ACMETLS1Protocol}, InsecureSkipVerify: true})
+		conn := tls.Client(client, &tls.Config{ServerName: host, NextProtos: []string{"acme-tls/1"}, InsecureSkipVerify: true})
 		if err := conn.Handshake(); err != nil {
-			return &acme.Problem{Type: acme.ProblemTypeTLS, Detail: err.Error()}
+			return &acmez.Problem{Type: acmez.ProblemTypeTLS, Detail: err.Error()}
 		}
 		for _, ext := range conn.ConnectionState().PeerCertificates[0].Extensions {
 			if ext.Id.String() == "1.3.6.1.5.5.7.1.31" && ext.Critical {
 				return nil
 			}
 		}
-		return &acme.Problem{Type: acme.ProblemTypeUnauthorized, Detail: "no acmeIdentifier"}
+		return &acmez.Problem{Type: acmez.ProblemTypeUnauthorized, Detail: "no acmeIdentifier"}
 	}
 	w.s.Want(Want{Hostname: "www.example.com", UID: "u1", HTTP01: true})
 	if o := w.until("www.example.com", "certified", seen); o.Challenge != "tls-alpn-01" {

@@ -1,6 +1,10 @@
 package issuance
 
-import "time"
+import (
+	"time"
+
+	"github.com/apoxy-dev/caddy-apoxy/issuance/fairqueue"
+)
 
 // step is what an entry needs next.
 type step uint8
@@ -118,16 +122,16 @@ func (e *entry) remembered(now time.Time) time.Time {
 const maxFailed = 4
 
 // urgency of an entry's order and its rank among its like.
-func (e *entry) urgency(now time.Time) (urgency, int64) {
+func (e *entry) urgency(now time.Time) (fairqueue.Class, int64) {
 	if e.proven() {
 		if l := e.loose; l != nil && l.rec.OCSP.revoked() {
-			return urgent, l.rec.OCSP.Revoked
+			return fairqueue.Urgent, l.rec.OCSP.Revoked
 		}
 		if e.gone() {
-			return urgent, e.loose.rec.Loss.Since // as one that expired then
+			return fairqueue.Urgent, e.loose.rec.Loss.Since // as one that expired then
 		}
 		renewal, notAfter := e.times()
 		return urgencyOf(unix(renewal), unix(notAfter), now), notAfter
 	}
-	return first, e.since
+	return fairqueue.First, e.since
 }

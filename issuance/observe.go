@@ -78,12 +78,12 @@ func (s *Scheduler) work(e *entry, now time.Time) (w ownership.Work, message, me
 	if !e.wanted || f != nil {
 		return ownership.WorkNone, "", "", time.Time{}
 	}
-	if it := e.ready; it != nil && !it.lane.stale {
+	if it := e.ready; it != nil && !it.Value.lane.stale {
 		switch {
-		case it.lane.parked:
+		case it.Value.lane.parked:
 			return s.unusable(e)
-		case it.lane.ca != nil:
-			w, message, until = s.queued(e, it.lane, now)
+		case it.Value.lane.ca != nil:
+			w, message, until = s.queued(e, it.Value.lane, now)
 			return w, message, "", until
 		}
 	}
@@ -182,7 +182,7 @@ func (s *Scheduler) unusable(e *entry) (w ownership.Work, message, mend string, 
 // queued tells the place in the queue and how long that takes, both to two
 // digits: a status that changed with every order would cost a write each.
 func (s *Scheduler) queued(e *entry, l *lane, now time.Time) (ownership.Work, string, time.Time) {
-	ahead := twoDigits(l.plan.ahead(e.ready))
+	ahead := twoDigits(l.plan.Ahead(e.ready))
 	wait := s.ledger.forecast(l.ca, now, ahead)
 	if l.exempt {
 		wait = 0

@@ -4,7 +4,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/mholt/acmez/v3/acme"
+	acmez "github.com/mholt/acmez/v3/acme"
 
 	"github.com/apoxy-dev/caddy-apoxy/ownership"
 )
@@ -27,8 +27,8 @@ func TestFoundAnother(t *testing.T) {
 // What no look of ours has seen, a CA may.
 func TestACAThatFindsAnotherValueIsSaidToHaveMetACDN(t *testing.T) {
 	w := newWorld(t)
-	w.ca.validate = func(string, string, string, string) *acme.Problem {
-		return &acme.Problem{Type: acme.ProblemTypeUnauthorized, Status: 403, Detail: `Incorrect TXT record "` + strings.Repeat("x", 400) + `" found`}
+	w.ca.validate = func(string, string, string, string) *acmez.Problem {
+		return &acmez.Problem{Type: acmez.ProblemTypeUnauthorized, Status: 403, Detail: `Incorrect TXT record "` + strings.Repeat("x", 400) + `" found`}
 	}
 	w.dns.delegate("api.example.com")
 	w.s.Want(Want{Hostname: "api.example.com", UID: "u1", DNS01: true})

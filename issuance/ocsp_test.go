@@ -12,9 +12,10 @@ import (
 	"time"
 
 	"github.com/caddyserver/certmagic"
-	"github.com/mholt/acmez/v3/acme"
+	acmez "github.com/mholt/acmez/v3/acme"
 	"golang.org/x/crypto/ocsp"
 
+	"github.com/apoxy-dev/caddy-apoxy/issuance/fairqueue"
 	"github.com/apoxy-dev/caddy-apoxy/ownership"
 )
 
@@ -49,7 +50,7 @@ func TestARevocationIsToldAndOutlivesARestart(t *testing.T) {
 	}
 	w.ca.mu.Lock()
 	w.ca.inject = func(path string) *injected {
-		return &injected{status: 503, header: map[string]string{"Retry-After": "3600"}, problem: acme.Problem{Detail: "closed"}}
+		return &injected{status: 503, header: map[string]string{"Retry-After": "3600"}, problem: acmez.Problem{Detail: "closed"}}
 	}
 	w.ca.mu.Unlock()
 	r.revoke(before.SerialNumber, ocsp.KeyCompromise)
@@ -302,13 +303,13 @@ func TestARevokedCertificateGoesFirst(t *testing.T) {
 	at(stepARI, epoch.Add(time.Hour)) // one due time, the earliest
 	rec.ARI.Poll = epoch.Add(4 * time.Hour).Unix()
 	at(stepOCSP, epoch.Add(2*time.Hour))
-	if u, _ := e.urgency(epoch); u != routine {
+	if u, _ := e.urgency(epoch); u != fairqueue.Routine {
 		t.Errorf("urgency %d", u)
 	}
 	rec.OCSP = rec.OCSP.withdraw(&ocsp.Response{RevokedAt: epoch}, &x509.Certificate{}, epoch)
 	rec.hasten()
 	at(stepOrder, epoch)
-	if u, _ := e.urgency(epoch); u != urgent {
+	if u, _ := e.urgency(epoch); u != fairqueue.Urgent {
 		t.Errorf("urgency %d", u)
 	}
 	rec.schedule("api.example.com", 0) // by a renewal window of the CA's that says otherwise

@@ -120,7 +120,7 @@ func TestNothingHoldsTheLockForAllThatIsDue(t *testing.T) {
 		s.add(h).looked = true
 		s.Want(Want{Hostname: h, UID: someUID, DNS01: true})
 	}
-	if got := s.lanes["a"].plan.size; got != n {
+	if got := s.lanes["a"].plan.Len(); got != n {
 		t.Fatalf("%d wait", got)
 	}
 	s.SetIssuers(is)
@@ -130,18 +130,18 @@ func TestNothingHoldsTheLockForAllThatIsDue(t *testing.T) {
 	s.Forget("h5.example.com") // while it stands among what is to be sorted
 	rounds := 0
 	for ; s.sort(); rounds++ {
-		if l := s.lanes["a"]; l != nil && l.plan.size > (rounds+1)*batch {
-			t.Fatalf("%d were moved in %d rounds", l.plan.size, rounds+1)
+		if l := s.lanes["a"]; l != nil && l.plan.Len() > (rounds+1)*batch {
+			t.Fatalf("%d were moved in %d rounds", l.plan.Len(), rounds+1)
 		}
 	}
-	if l := s.lanes["a"]; rounds < 3 || l == nil || l.plan.size != n-1 || len(s.stale) != 0 {
+	if l := s.lanes["a"]; rounds < 3 || l == nil || l.plan.Len() != n-1 || len(s.stale) != 0 {
 		t.Errorf("after %d rounds %+v, %d lanes still to be sorted", rounds, l, len(s.stale))
 	}
 	s.DropIssuers(is) // no CA is left
 	for s.sort() {
 	}
-	if s.parked.plan.size != n-1 || len(s.lanes) != 0 {
-		t.Errorf("%d are parked, %d lanes", s.parked.plan.size, len(s.lanes))
+	if s.parked.plan.Len() != n-1 || len(s.lanes) != 0 {
+		t.Errorf("%d are parked, %d lanes", s.parked.plan.Len(), len(s.lanes))
 	}
 }
 

@@ -6,7 +6,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/mholt/acmez/v3/acme"
+	acmez "github.com/mholt/acmez/v3/acme"
 	"go.uber.org/zap"
 
 	"github.com/apoxy-dev/caddy-apoxy/ownership"
@@ -29,15 +29,15 @@ func (s *Scheduler) methods(ctx context.Context, c *ca, w Want, pressing bool) (
 	early := unix(w.DNS01From).After(now)
 	w = w.at(now)
 	if s.cfg.Challenges != nil && !early && s.delegated(ctx, w, &bogus) {
-		methods = append(methods, acme.ChallengeTypeDNS01)
+		methods = append(methods, acmez.ChallengeTypeDNS01)
 	}
 	wildcard := strings.HasPrefix(w.Hostname, "*.")
 	if !wildcard && s.arrives(ctx, w, &bogus) {
 		if !c.auth.DisableHTTP01 {
-			methods = append(methods, acme.ChallengeTypeHTTP01)
+			methods = append(methods, acmez.ChallengeTypeHTTP01)
 		}
 		if !c.auth.DisableTLSALPN01 {
-			methods = append(methods, acme.ChallengeTypeTLSALPN01)
+			methods = append(methods, acmez.ChallengeTypeTLSALPN01)
 		}
 	}
 	if len(methods) == 0 {

@@ -18,7 +18,7 @@ import (
 	"time"
 
 	"github.com/caddyserver/certmagic"
-	"github.com/mholt/acmez/v3/acme"
+	acmez "github.com/mholt/acmez/v3/acme"
 	"go.uber.org/zap"
 
 	"github.com/apoxy-dev/caddy-apoxy/store/boltstore"
@@ -51,7 +51,7 @@ func (m *moody) RoundTrip(req *http.Request) (*http.Response, error) {
 	kind, id, _ := strings.Cut(strings.TrimPrefix(req.URL.Path, "/"), "/")
 	if kind == "order" && id == "" {
 		var jws struct{ Payload string }
-		var order acme.Order
+		var order acmez.Order
 		_ = json.Unmarshal(body, &jws)
 		raw, _ := base64.RawURLEncoding.DecodeString(jws.Payload)
 		_ = json.Unmarshal(raw, &order)
@@ -72,7 +72,7 @@ func (m *moody) RoundTrip(req *http.Request) (*http.Response, error) {
 		m.ca.mu.Lock()
 		m.ca.nonce(rec)
 		rec.Header().Set("Retry-After", fmt.Sprint(int(h.wait/time.Second)))
-		m.ca.problem(rec, acme.Problem{Type: acme.ProblemTypeRateLimited, Status: 429, Detail: h.detail})
+		m.ca.problem(rec, acmez.Problem{Type: acmez.ProblemTypeRateLimited, Status: 429, Detail: h.detail})
 		m.ca.mu.Unlock()
 		m.pause()
 		m.mu.Lock()

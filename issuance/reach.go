@@ -13,7 +13,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/mholt/acmez/v3/acme"
+	acmez "github.com/mholt/acmez/v3/acme"
 )
 
 // Edge is what a CA meets when it follows a customer's hostname to us.
@@ -151,7 +151,7 @@ func newReach(now func() time.Time, l *ledger) *reach {
 // failure: none. The look stores a challenge of our own for the hostname at the
 // CA's place in storage, so its lock must be held and no order be under way.
 func (r *reach) possible(ctx context.Context, c *ca, hostname string, edge Edge, methods []string) ([]string, *failure) {
-	if len(edge.Addresses) == 0 || len(methods) == 0 || methods[0] == acme.ChallengeTypeDNS01 {
+	if len(edge.Addresses) == 0 || len(methods) == 0 || methods[0] == acmez.ChallengeTypeDNS01 {
 		return methods, nil
 	}
 	seen, err := r.look(ctx, c, hostname, edge)

@@ -18,7 +18,7 @@ import (
 	"time"
 
 	"github.com/caddyserver/certmagic"
-	"github.com/mholt/acmez/v3/acme"
+	acmez "github.com/mholt/acmez/v3/acme"
 
 	"github.com/apoxy-dev/caddy-apoxy/ownership"
 	"github.com/apoxy-dev/caddy-apoxy/store"
@@ -99,7 +99,7 @@ func newEdge(t *testing.T) (*world, *edge) {
 	w, e := newWorld(t), new(edge)
 	w.edge = Edge{Addresses: []netip.Addr{netip.MustParseAddr("203.0.113.10")}}
 	w.s.reach.dial = e.dial
-	w.ca.validate = func(string, string, string, string) *acme.Problem { return nil }
+	w.ca.validate = func(string, string, string, string) *acmez.Problem { return nil }
 	return w, e
 }
 
@@ -331,7 +331,7 @@ func TestAListenerThatExpectsTheProxyProtocolIsNotSomebodyElse(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, method := range []string{acme.ChallengeTypeHTTP01, acme.ChallengeTypeTLSALPN01} {
+	for _, method := range []string{acmez.ChallengeTypeHTTP01, acmez.ChallengeTypeTLSALPN01} {
 		if s := sights[method]; s.met != closed || !strings.Contains(s.why, "PROXY protocol") {
 			t.Errorf("%s: %+v", method, s)
 		}
@@ -360,7 +360,7 @@ func TestAnAnswerBeforeTheQuestionIsHeard(t *testing.T) {
 		n, err := conn.Read(early)
 		return answered{conn, io.MultiReader(bytes.NewReader(early[:n]), conn)}, err
 	}
-	chal := acme.Challenge{Token: "token", KeyAuthorization: "token.key", Identifier: acme.Identifier{Type: "dns", Value: www}}
+	chal := acmez.Challenge{Token: "token", KeyAuthorization: "token.key", Identifier: acmez.Identifier{Type: "dns", Value: www}}
 	for range 200 {
 		if m, says := w.s.reach.askHTTP(t.Context(), netip.MustParseAddrPort("203.0.113.10:80"), chal); m != closed {
 			t.Fatalf("met %d: %s", m, says)

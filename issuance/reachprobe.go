@@ -17,7 +17,7 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/mholt/acmez/v3/acme"
+	acmez "github.com/mholt/acmez/v3/acme"
 )
 
 // acmeIdentifier is the extension of a TLS-ALPN-01 certificate (RFC 8737 section 3).
@@ -27,9 +27,9 @@ var acmeIdentifier = asn1.ObjectIdentifier{1, 3, 6, 1, 5, 5, 7, 1, 31}
 // storage, and asks for it at each address as a CA does.
 func (r *reach) survey(ctx context.Context, c *ca, hostname string, edge Edge) (map[string][]sighting, error) {
 	token := rand.Text()
-	chal := acme.Challenge{
-		Type: acme.ChallengeTypeHTTP01, Token: token, KeyAuthorization: token + "." + rand.Text(),
-		Identifier: acme.Identifier{Type: "dns", Value: hostname},
+	chal := acmez.Challenge{
+		Type: acmez.ChallengeTypeHTTP01, Token: token, KeyAuthorization: token + "." + rand.Text(),
+		Identifier: acmez.Identifier{Type: "dns", Value: hostname},
 	}
 	raw, err := json.Marshal(chal)
 	if err != nil {
@@ -53,13 +53,13 @@ func (r *reach) survey(ctx context.Context, c *ca, hostname string, edge Edge) (
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
-	return map[string][]sighting{acme.ChallengeTypeHTTP01: plain, acme.ChallengeTypeTLSALPN01: alpn}, nil
+	return map[string][]sighting{acmez.ChallengeTypeHTTP01: plain, acmez.ChallengeTypeTLSALPN01: alpn}, nil
 }
 
 // ask looks at an address at the port that CAs use and, if we are not met there, at
 // the one that this is mapped to, where the operator vouches for that.
 func (r *reach) ask(ctx context.Context, a netip.Addr, port, own int,
-	how func(context.Context, netip.AddrPort, acme.Challenge) (encounter, string), chal acme.Challenge) sighting {
+	how func(context.Context, netip.AddrPort, acmez.Challenge) (encounter, string), chal acmez.Challenge) sighting {
 	try := func(port int) sighting {
 		m, detail := how(ctx, netip.AddrPortFrom(a, uint16(port)), chal)
 		return sighting{a, m, "port " + strconv.Itoa(port) + " " + detail}
@@ -99,7 +99,7 @@ func (c *patient) Close() error {
 
 // askHTTP asks as RFC 8555 section 8.3 has it, redirects to the same host
 // included, and as CAs do does not verify certificates on the way.
-func (r *reach) askHTTP(ctx context.Context, at netip.AddrPort, chal acme.Challenge) (encounter, string) {
+func (r *reach) askHTTP(ctx context.Context, at netip.AddrPort, chal acmez.Challenge) (encounter, string) {
 	transport := &http.Transport{
 		DisableKeepAlives: true, MaxResponseHeaderBytes: 16 << 10,
 		TLSClientConfig: &tls.Config{InsecureSkipVerify: true},
@@ -150,7 +150,7 @@ func (r *reach) askHTTP(ctx context.Context, at netip.AddrPort, chal acme.Challe
 }
 
 // askTLS asks as RFC 8737 section 3 has it.
-func (r *reach) askTLS(ctx context.Context, at netip.AddrPort, chal acme.Challenge) (encounter, string) {
+func (r *reach) askTLS(ctx context.Context, at netip.AddrPort, chal acmez.Challenge) (encounter, string) {
 	conn, err := r.dial(ctx, "tcp", at.String())
 	if err != nil {
 		return met(err)

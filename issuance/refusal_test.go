@@ -5,7 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/mholt/acmez/v3/acme"
+	acmez "github.com/mholt/acmez/v3/acme"
 
 	"github.com/apoxy-dev/caddy-apoxy/ownership"
 )
@@ -23,8 +23,8 @@ func (ca *testCA) answering(in *injected) {
 }
 
 var (
-	refusing = &injected{status: 400, problem: acme.Problem{Type: acme.ProblemTypeRejectedIdentifier, Detail: "high risk"}}
-	failing  = &injected{status: 500, problem: acme.Problem{Type: acme.ProblemTypeServerInternal, Detail: "down"}}
+	refusing = &injected{status: 400, problem: acmez.Problem{Type: acmez.ProblemTypeRejectedIdentifier, Detail: "high risk"}}
+	failing  = &injected{status: 500, problem: acmez.Problem{Type: acmez.ProblemTypeServerInternal, Detail: "down"}}
 )
 
 // While the second CA is down for long the first, which has refused, is not asked
@@ -56,7 +56,7 @@ func TestACAThatRefusedIsNotAskedWhileAnotherFails(t *testing.T) {
 // wait: the hostname goes on with it, after a restart too.
 func TestARefusalElsewhereDoesNotEndAHold(t *testing.T) {
 	w := newWorld(t)
-	w.ca.answering(&injected{status: 429, header: map[string]string{"Retry-After": "600"}, problem: acme.Problem{Type: acme.ProblemTypeRateLimited, Detail: "busy"}})
+	w.ca.answering(&injected{status: 429, header: map[string]string{"Retry-After": "600"}, problem: acmez.Problem{Type: acmez.ProblemTypeRateLimited, Detail: "busy"}})
 	other := w.second()
 	other.answering(refusing)
 	w.dns.delegate("bank.example.com")
@@ -99,9 +99,9 @@ func TestARefusalOutlastsAChangeOfDNS(t *testing.T) {
 // first, which only asked to wait.
 func TestAFailureElsewhereDoesNotLengthenAHold(t *testing.T) {
 	w := newWorld(t)
-	w.ca.answering(&injected{status: 429, header: map[string]string{"Retry-After": "600"}, problem: acme.Problem{Type: acme.ProblemTypeRateLimited, Detail: "busy"}})
+	w.ca.answering(&injected{status: 429, header: map[string]string{"Retry-After": "600"}, problem: acmez.Problem{Type: acmez.ProblemTypeRateLimited, Detail: "busy"}})
 	other := w.second()
-	other.answering(&injected{status: 403, problem: acme.Problem{Type: acme.ProblemTypeBadCSR}})
+	other.answering(&injected{status: 403, problem: acmez.Problem{Type: acmez.ProblemTypeBadCSR}})
 	w.dns.delegate("api.example.com")
 	w.s.Want(Want{Hostname: "api.example.com", UID: "u1", DNS01: true})
 	for n := range 3 {

@@ -3,6 +3,8 @@ package issuance
 import (
 	"hash/fnv"
 	"time"
+
+	"github.com/apoxy-dev/caddy-apoxy/issuance/fairqueue"
 )
 
 // shortLived is the lifetime below which renewal is due at half of it.
@@ -77,11 +79,11 @@ func fraction(seed string) float64 {
 
 // urgencyOf says how pressing a renewal is: urgent once half of the time
 // between the point of renewal and expiry has gone by.
-func urgencyOf(renewal, notAfter, now time.Time) urgency {
+func urgencyOf(renewal, notAfter, now time.Time) fairqueue.Class {
 	if !now.Before(renewal.Add(notAfter.Sub(renewal) / 2)) {
-		return urgent
+		return fairqueue.Urgent
 	}
-	return routine
+	return fairqueue.Routine
 }
 
 // pollARI is when the CA's window is asked for again: when it said, kept

@@ -13,7 +13,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/mholt/acmez/v3/acme"
+	acmez "github.com/mholt/acmez/v3/acme"
 )
 
 // longestHold bounds what a CA can ask of us: beyond it a header is a mistake.
@@ -65,7 +65,7 @@ type heldError struct {
 	// Until is when the CA takes requests again; zero if it did not say.
 	Until time.Time
 	// Problem is the CA's own explanation, as far as it gave one.
-	Problem acme.Problem
+	Problem acmez.Problem
 }
 
 func (e *heldError) Error() string {

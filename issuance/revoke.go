@@ -7,18 +7,18 @@ import (
 	"slices"
 	"time"
 
-	"github.com/mholt/acmez/v3/acme"
+	acmez "github.com/mholt/acmez/v3/acme"
 	"go.uber.org/zap"
 )
 
 // revocationReasons are the reasons for a revocation by the names of RFC 5280
 // section 5.3.1, as far as they make sense for a server's certificate.
 var revocationReasons = map[string]int{
-	"unspecified":          acme.ReasonUnspecified,
-	"keyCompromise":        acme.ReasonKeyCompromise,
-	"affiliationChanged":   acme.ReasonAffiliationChanged,
-	"superseded":           acme.ReasonSuperseded,
-	"cessationOfOperation": acme.ReasonCessationOfOperation,
+	"unspecified":          acmez.ReasonUnspecified,
+	"keyCompromise":        acmez.ReasonKeyCompromise,
+	"affiliationChanged":   acmez.ReasonAffiliationChanged,
+	"superseded":           acmez.ReasonSuperseded,
+	"cessationOfOperation": acmez.ReasonCessationOfOperation,
 }
 
 // RevocationReason is the code of a reason's name.
@@ -37,15 +37,15 @@ func RevocationReason(name string) (int, error) {
 // reasonName is the name of a reason's code, empty for unspecified.
 func reasonName(code int) string {
 	switch code {
-	case acme.ReasonUnspecified:
+	case acmez.ReasonUnspecified:
 		return ""
-	case acme.ReasonCACompromise:
+	case acmez.ReasonCACompromise:
 		return "cACompromise"
-	case acme.ReasonCertificateHold:
+	case acmez.ReasonCertificateHold:
 		return "certificateHold"
-	case acme.ReasonPrivilegeWithdrawn:
+	case acmez.ReasonPrivilegeWithdrawn:
 		return "privilegeWithdrawn"
-	case acme.ReasonAACompromise:
+	case acmez.ReasonAACompromise:
 		return "aACompromise"
 	}
 	for name, c := range revocationReasons {
@@ -129,8 +129,8 @@ func (j *job) revoke(ctx context.Context, reason int) error {
 	if h := tr.hold(); h != nil {
 		return fmt.Errorf("%s asked to wait until %s", c.auth.host(), stamp(j.s.limited(ctx, c, classify(h, j.hostname), j.hostname).Until))
 	}
-	var p acme.Problem
-	if err != nil && !(errors.As(err, &p) && p.Type == acme.ProblemTypeAlreadyRevoked) {
+	var p acmez.Problem
+	if err != nil && !(errors.As(err, &p) && p.Type == acmez.ProblemTypeAlreadyRevoked) {
 		return classify(err, j.hostname)
 	}
 	// It is revoked; whatever fails now, nothing may serve it any longer.

@@ -5,7 +5,7 @@ import (
 	"errors"
 	"testing"
 
-	"github.com/mholt/acmez/v3/acme"
+	acmez "github.com/mholt/acmez/v3/acme"
 
 	"github.com/apoxy-dev/caddy-apoxy/ownership"
 )
@@ -13,7 +13,7 @@ import (
 func TestARevokedCertificateIsGoneAndReplaced(t *testing.T) {
 	w := newWorld(t)
 	ctx := context.Background()
-	if err := w.s.Revoke(ctx, "api.example.com", acme.ReasonKeyCompromise); !errors.Is(err, ErrNoCertificate) {
+	if err := w.s.Revoke(ctx, "api.example.com", acmez.ReasonKeyCompromise); !errors.Is(err, ErrNoCertificate) {
 		t.Errorf("without one: %v", err)
 	}
 	w.dns.delegate("api.example.com")
@@ -22,7 +22,7 @@ func TestARevokedCertificateIsGoneAndReplaced(t *testing.T) {
 	if _, err := w.magic.CacheManagedCertificate(ctx, "api.example.com"); err != nil {
 		t.Fatal(err)
 	}
-	if err := w.s.Revoke(ctx, "api.example.com", acme.ReasonKeyCompromise); err != nil {
+	if err := w.s.Revoke(ctx, "api.example.com", acmez.ReasonKeyCompromise); err != nil {
 		t.Fatal(err)
 	}
 	if n := len(cacheOf(w.magic).AllMatchingCertificates("api.example.com")); n != 0 {
@@ -44,7 +44,7 @@ func TestARefusedRevocationLeavesEverythingInPlace(t *testing.T) {
 	w.ca.mu.Lock()
 	w.ca.inject = func(path string) *injected {
 		if path == "revoke" {
-			return &injected{status: 403, problem: acme.Problem{Type: acme.ProblemTypeUnauthorized, Detail: "not yours"}}
+			return &injected{status: 403, problem: acmez.Problem{Type: acmez.ProblemTypeUnauthorized, Detail: "not yours"}}
 		}
 		return nil
 	}

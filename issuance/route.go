@@ -3,6 +3,8 @@ package issuance
 import (
 	"maps"
 	"time"
+
+	"github.com/apoxy-dev/caddy-apoxy/issuance/fairqueue"
 )
 
 // laneOCSP is the lane of questions to OCSP responders: apart from the rest,
@@ -16,7 +18,13 @@ type lane struct {
 	exempt bool
 	parked bool // no configured CA may be used for what is here
 	stale  bool // what is here is being sorted anew
-	plan   plan
+	plan   fairqueue.Queue[waiting]
+}
+
+// waiting is an entry in a lane.
+type waiting struct {
+	entry *entry
+	lane  *lane
 }
 
 // place puts an entry where it belongs now. s.mu must be held.
@@ -45,7 +53,7 @@ func (s *Scheduler) unplace(e *entry) {
 	delete(s.putOff, e)
 	delete(s.freed, e)
 	if e.ready != nil {
-		e.ready.lane.plan.drop(e.ready)
+		e.ready.Value.lane.plan.Drop(e.ready)
 		e.ready = nil
 	}
 }
@@ -138,8 +146,7 @@ func (s *Scheduler) queue(e *entry, key string, c *ca, exempt bool, now time.Tim
 
 func (s *Scheduler) enter(e *entry, l *lane, now time.Time) {
 	u, rank := e.urgency(now)
-	e.ready = &item{entry: e, lane: l, rank: rank}
-	l.plan.push(e.ready, u, e.tenant(), registeredDomain(e.hostname))
+	e.ready = l.plan.Push(waiting{e, l}, u, e.tenant(), registeredDomain(e.hostname), rank)
 }
 
 // reroute has all due work sorted anew, by and by, after the issuers have

@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/mholt/acmez/v3/acme"
+	acmez "github.com/mholt/acmez/v3/acme"
 )
 
 func TestRetryAfter(t *testing.T) {
@@ -88,11 +88,11 @@ func TestRenewalTime(t *testing.T) {
 }
 
 func TestClassify(t *testing.T) {
-	problem := func(p acme.Problem) error { return fmt.Errorf("doing: %w", p) }
+	problem := func(p acmez.Problem) error { return fmt.Errorf("doing: %w", p) }
 	held := func(status int, detail string) error {
-		return fmt.Errorf("doing: %w", &heldError{Status: status, Problem: acme.Problem{Detail: detail}})
+		return fmt.Errorf("doing: %w", &heldError{Status: status, Problem: acmez.Problem{Detail: detail}})
 	}
-	ns := acme.ProblemTypeNamespace
+	ns := acmez.ProblemTypeNamespace
 	for name, tt := range map[string]struct {
 		err   error
 		class Class
@@ -104,13 +104,13 @@ func TestClassify(t *testing.T) {
 		"failed authorizations stop the name":       {held(429, `too many failed authorizations (5) for "api.example.com" in the last 1h0m0s`), ClassLimited, scopeName},
 		"a busy CA is left alone":                   {held(503, `"api.example.com"`), ClassLimited, scopeCA},
 		"a limit in unknown words stops the CA":     {held(429, "slow down"), ClassLimited, scopeCA},
-		"a failed validation is the customer's":     {problem(acme.Problem{Type: ns + "connection", Resource: acme.Authorization{}}), ClassCustomer, ""},
-		"a wrong answer is the customer's":          {problem(acme.Problem{Type: ns + "unauthorized", Resource: acme.Authorization{}}), ClassCustomer, ""},
-		"an account that may not is the operator's": {problem(acme.Problem{Type: ns + "unauthorized"}), ClassOperator, ""},
-		"CAA":                         {problem(acme.Problem{Type: ns + "caa"}), ClassCAA, ""},
-		"a high-risk name is refused": {problem(acme.Problem{Type: ns + "rejectedIdentifier"}), ClassRefused, ""},
-		"the CA's own trouble passes": {problem(acme.Problem{Type: "about:blank", Status: 502}), ClassPassing, ""},
-		"a missing external account":  {problem(acme.Problem{Type: ns + "externalAccountRequired", Status: 403}), ClassOperator, ""},
+		"a failed validation is the customer's":     {problem(acmez.Problem{Type: ns + "connection", Resource: acmez.Authorization{}}), ClassCustomer, ""},
+		"a wrong answer is the customer's":          {problem(acmez.Problem{Type: ns + "unauthorized", Resource: acmez.Authorization{}}), ClassCustomer, ""},
+		"an account that may not is the operator's": {problem(acmez.Problem{Type: ns + "unauthorized"}), ClassOperator, ""},
+		"CAA":                         {problem(acmez.Problem{Type: ns + "caa"}), ClassCAA, ""},
+		"a high-risk name is refused": {problem(acmez.Problem{Type: ns + "rejectedIdentifier"}), ClassRefused, ""},
+		"the CA's own trouble passes": {problem(acmez.Problem{Type: "about:blank", Status: 502}), ClassPassing, ""},
+		"a missing external account":  {problem(acmez.Problem{Type: ns + "externalAccountRequired", Status: 403}), ClassOperator, ""},
 		"a broken connection passes":  {errors.New("read tcp: connection reset by peer"), ClassPassing, ""},
 	} {
 		t.Run(name, func(t *testing.T) {

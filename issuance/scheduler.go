@@ -9,7 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/mholt/acmez/v3/acme"
+	acmez "github.com/mholt/acmez/v3/acme"
 	"go.uber.org/zap"
 
 	"github.com/apoxy-dev/caddy-apoxy/ownership"
@@ -190,7 +190,7 @@ func (s *Scheduler) CAAIssuers() []ownership.Issuer {
 	for _, c := range s.cas() {
 		i := ownership.Issuer{Names: c.names, Identities: c.knownIdentities(), Account: c.location(), Methods: c.methods}
 		if s.cfg.Challenges == nil {
-			i.Methods = slices.DeleteFunc(slices.Clone(i.Methods), func(m string) bool { return m == acme.ChallengeTypeDNS01 })
+			i.Methods = slices.DeleteFunc(slices.Clone(i.Methods), func(m string) bool { return m == acmez.ChallengeTypeDNS01 })
 		}
 		out = append(out, i)
 	}

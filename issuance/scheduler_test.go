@@ -14,7 +14,7 @@ import (
 	"time"
 
 	"github.com/caddyserver/certmagic"
-	"github.com/mholt/acmez/v3/acme"
+	acmez "github.com/mholt/acmez/v3/acme"
 
 	"github.com/apoxy-dev/caddy-apoxy/ownership"
 )
@@ -54,13 +54,13 @@ func TestADelegatedHostnameGetsItsCertificateByDNS01(t *testing.T) {
 func TestAHostnameThatResolvesHereGetsItByHTTP01ThroughCertmagicsOwnHandler(t *testing.T) {
 	w := newWorld(t)
 	responder := certmagic.NewACMEIssuer(w.magic, certmagic.ACMEIssuer{CA: w.ca.directory()})
-	w.ca.validate = func(host, kind, token, keyAuth string) *acme.Problem {
+	w.ca.validate = func(host, kind, token, keyAuth string) *acmez.Problem {
 		rec := httptest.NewRecorder()
 		req := httptest.NewRequest(http.MethodGet, "http://"+host+"/.well-known/acme-challenge/"+token, nil)
 		if kind == "http-01" && responder.HandleHTTPChallenge(rec, req) && rec.Body.String() == keyAuth {
 			return nil
 		}
-		return &acme.Problem{Type: acme.ProblemTypeUnauthorized, Detail: "wrong answer " + rec.Body.String()}
+		return &acmez.Problem{Type: acmez.ProblemTypeUnauthorized, Detail: "wrong answer " + rec.Body.String()}
 	}
 	w.s.Want(Want{Hostname: "www.example.com", UID: "u1", HTTP01: true})
 	if o := w.until("www.example.com", "certified", seen); o.Challenge != "http-01" {
@@ -149,9 +149,9 @@ func TestARestartKnowsEverythingWithoutStorage(t *testing.T) {
 
 func TestACAThatAsksToWaitIsLeftAlone(t *testing.T) {
 	for name, in := range map[string]injected{
-		"429 with seconds": {status: 429, header: map[string]string{"Retry-After": "3600"}, problem: acme.Problem{Type: acme.ProblemTypeRateLimited, Detail: "too many new orders (300) from this account"}},
-		"503 with a date":  {status: 503, header: map[string]string{"Retry-After": time.Now().Add(time.Hour).UTC().Format(http.TimeFormat)}, problem: acme.Problem{Type: acme.ProblemTypeServerInternal, Detail: "busy"}},
-		"429 in words":     {status: 429, problem: acme.Problem{Type: acme.ProblemTypeRateLimited, Detail: "too many, retry after " + time.Now().Add(time.Hour).UTC().Format("2006-01-02 15:04:05") + " UTC"}},
+		"429 with seconds": {status: 429, header: map[string]string{"Retry-After": "3600"}, problem: acmez.Problem{Type: acmez.ProblemTypeRateLimited, Detail: "too many new orders (300) from this account"}},
+		"503 with a date":  {status: 503, header: map[string]string{"Retry-After": time.Now().Add(time.Hour).UTC().Format(http.TimeFormat)}, problem: acmez.Problem{Type: acmez.ProblemTypeServerInternal, Detail: "busy"}},
+		"429 in words":     {status: 429, problem: acmez.Problem{Type: acmez.ProblemTypeRateLimited, Detail: "too many, retry after " + time.Now().Add(time.Hour).UTC().Format("2006-01-02 15:04:05") + " UTC"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
@@ -192,7 +192,7 @@ func TestALimitOfOneDomainStopsNoOther(t *testing.T) {
 	w.ca.inject = func(path string) *injected {
 		if path == "order" && w.ca.requests["order"] == 1 {
 			return &injected{status: 429, header: map[string]string{"Retry-After": "3600"},
-				problem: acme.Problem{Type: acme.ProblemTypeRateLimited, Detail: `too many certificates (50) already issued for "example.com" in the last 168h0m0s`}}
+				problem: acmez.Problem{Type: acmez.ProblemTypeRateLimited, Detail: `too many certificates (50) already issued for "example.com" in the last 168h0m0s`}}
 		}
 		return nil
 	}
@@ -274,11 +274,11 @@ func TestAnIdleCertificateIsRenewedWithReplacesAndLeavesMemory(t *testing.T) {
 // A CA may not know the certificate that is to be replaced: it forgot it, or
 // another account has it.
 func TestARenewalThatMayNotReplaceIsPlacedWithout(t *testing.T) {
-	for name, p := range map[string]acme.Problem{
-		"replaced already":          {Type: acme.ProblemTypeAlreadyReplaced, Status: 409},
-		"another account's":         {Type: acme.ProblemTypeUnauthorized, Status: 403},
-		"not found":                 {Type: acme.ProblemTypeMalformed, Status: 404},
-		"not found, in other words": {Type: acme.ProblemTypeServerInternal, Status: 500, Detail: "could not find an order for the given certificate"},
+	for name, p := range map[string]acmez.Problem{
+		"replaced already":          {Type: acmez.ProblemTypeAlreadyReplaced, Status: 409},
+		"another account's":         {Type: acmez.ProblemTypeUnauthorized, Status: 403},
+		"not found":                 {Type: acmez.ProblemTypeMalformed, Status: 404},
+		"not found, in other words": {Type: acmez.ProblemTypeServerInternal, Status: 500, Detail: "could not find an order for the given certificate"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
@@ -314,7 +314,7 @@ func TestAPlacedOrderIsTakenUpAgainAfterACrash(t *testing.T) {
 					case hit <- struct{}{}:
 					default:
 					}
-					return &injected{status: 500, problem: acme.Problem{Type: acme.ProblemTypeServerInternal, Detail: "down"}}
+					return &injected{status: 500, problem: acmez.Problem{Type: acmez.ProblemTypeServerInternal, Detail: "down"}}
 				}
 				return nil
 			}

@@ -11,7 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/mholt/acmez/v3/acme"
+	acmez "github.com/mholt/acmez/v3/acme"
 	"go.uber.org/zap"
 
 	"github.com/caddyserver/certmagic"
@@ -31,10 +31,10 @@ func (w *world) second() *testCA {
 
 func TestTheNextCAIsTriedWhileTheFirst(t *testing.T) {
 	for name, in := range map[string]injected{
-		"is held":     {status: 429, header: map[string]string{"Retry-After": "3600"}, problem: acme.Problem{Type: acme.ProblemTypeRateLimited, Detail: "too many new orders"}},
-		"is down":     {status: 500, problem: acme.Problem{Type: acme.ProblemTypeServerInternal}},
-		"refuses":     {status: 400, problem: acme.Problem{Type: acme.ProblemTypeRejectedIdentifier, Detail: "policy"}},
-		"has no room": {status: 403, problem: acme.Problem{Type: acme.ProblemTypeExternalAccountRequired}},
+		"is held":     {status: 429, header: map[string]string{"Retry-After": "3600"}, problem: acmez.Problem{Type: acmez.ProblemTypeRateLimited, Detail: "too many new orders"}},
+		"is down":     {status: 500, problem: acmez.Problem{Type: acmez.ProblemTypeServerInternal}},
+		"refuses":     {status: 400, problem: acmez.Problem{Type: acmez.ProblemTypeRejectedIdentifier, Detail: "policy"}},
+		"has no room": {status: 403, problem: acmez.Problem{Type: acmez.ProblemTypeExternalAccountRequired}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
@@ -131,7 +131,10 @@ func TestTheFirstToBeReadyIsServedFirst(t *testing.T) {
 		t.Fatalf("%d lanes", len(w.s.lanes))
 	}
 	for _, l := range w.s.lanes {
-		got := order(&l.plan)
+		var got []string
+		for w, ok := l.plan.Pop(); ok; w, ok = l.plan.Pop() {
+			got = append(got, w.entry.hostname)
+		}
 		if want := []string{"old.example.com", "middle.example.com", "young.example.com"}; !slices.Equal(got, want) {
 			t.Errorf("in the order %v, want %v", got, want)
 		}

@@ -15,6 +15,7 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
 
+	"github.com/apoxy-dev/caddy-apoxy/issuance/fairqueue"
 	"github.com/apoxy-dev/caddy-apoxy/ownership"
 )
 
@@ -377,12 +378,12 @@ func TestALossIsAsUrgentAsAnExpiry(t *testing.T) {
 	e := &entry{wanted: true}
 	r := record{CA: "ca", UID: "u1", NotBefore: now.Unix() - 1, NotAfter: now.Add(90 * 24 * time.Hour).Unix(), Renewal: now.Add(60 * 24 * time.Hour).Unix()}
 	e.set(Want{UID: "u1", DNS01: true}, r)
-	if u, _ := e.urgency(now); u != routine {
+	if u, _ := e.urgency(now); u != fairqueue.Routine {
 		t.Errorf("urgency %d", u)
 	}
 	r.miss(now)
 	e.set(Want{UID: "u1", DNS01: true}, r)
-	if u, rank := e.urgency(now); u != urgent || rank != now.Unix() {
+	if u, rank := e.urgency(now); u != fairqueue.Urgent || rank != now.Unix() {
 		t.Errorf("urgency %d, rank %d", u, rank)
 	}
 	if st, at := e.next(now); st != stepOrder || at.After(now) {

@@ -22,7 +22,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/mholt/acmez/v3/acme"
+	acmez "github.com/mholt/acmez/v3/acme"
 )
 
 // testCA is an ACME server (RFC 8555 with RFC 9773) in memory. It checks
@@ -34,16 +34,16 @@ type testCA struct {
 	crt *x509.Certificate
 
 	// validate decides a challenge; an error is the CA's problem.
-	validate func(host, kind, token, keyAuth string) *acme.Problem
+	validate func(host, kind, token, keyAuth string) *acmez.Problem
 	// inject may answer a request in the CA's place. The path is below the root.
 	inject func(path string) *injected
 	// replaces, if set, is the answer to orders that name what they replace.
-	replaces *acme.Problem
+	replaces *acmez.Problem
 
 	// strict gives an order up that is finalized before it is ready. lags are the
 	// answers to finalizing of a server that takes a ready order for pending.
 	strict bool
-	lags   []acme.Problem
+	lags   []acmez.Problem
 
 	mu         sync.Mutex
 	slow       *slowness
@@ -54,7 +54,7 @@ type testCA struct {
 	windows    func(notBefore, notAfter time.Time) (start, end time.Time)
 	nonces     map[string]bool
 	accounts   map[string]*ecdsa.PublicKey
-	faults     map[string]acme.Problem // of accounts
+	faults     map[string]acmez.Problem // of accounts
 	orders     []*testOrder
 	requests   map[string]int // by first path segment
 	serial     int64
@@ -64,7 +64,7 @@ type testCA struct {
 type injected struct {
 	status  int
 	header  map[string]string
-	problem acme.Problem
+	problem acmez.Problem
 }
 
 // slowness is what a CA takes its time with: "validating", "signing", or "ready":
@@ -88,7 +88,7 @@ type testOrder struct {
 	Replaces string
 	Status   string
 	Authz    string // status
-	Error    *acme.Problem
+	Error    *acmez.Problem
 	Kind     string // challenge tried
 	Begun    bool   // it was begun
 	Token    string
@@ -117,9 +117,9 @@ func newTestCA(t *testing.T) *testCA {
 		t.Fatal(err)
 	}
 	ca := &testCA{t: t, key: key, crt: crt, lifetime: 90 * 24 * time.Hour, nonces: map[string]bool{},
-		accounts: map[string]*ecdsa.PublicKey{}, faults: map[string]acme.Problem{}, requests: map[string]int{}, serial: 100,
+		accounts: map[string]*ecdsa.PublicKey{}, faults: map[string]acmez.Problem{}, requests: map[string]int{}, serial: 100,
 		offer:    []string{"http-01", "dns-01", "tls-alpn-01"},
-		validate: func(string, string, string, string) *acme.Problem { return nil }}
+		validate: func(string, string, string, string) *acmez.Problem { return nil }}
 	ca.srv = httptest.NewServer(http.HandlerFunc(ca.serve))
 	t.Cleanup(ca.srv.Close)
 	return ca
@@ -231,19 +231,19 @@ func (ca *testCA) serve(w http.ResponseWriter, r *http.Request) {
 	case "revoke":
 		w.WriteHeader(200)
 	default:
-		ca.problem(w, acme.Problem{Type: acme.ProblemTypeMalformed, Status: 404, Detail: "no such thing"})
+		ca.problem(w, acmez.Problem{Type: acmez.ProblemTypeMalformed, Status: 404, Detail: "no such thing"})
 	}
 }
 
 // verify checks nonce and signature and returns the payload and account.
 func (ca *testCA) verify(w http.ResponseWriter, r *http.Request) (payload []byte, account string, ok bool) {
 	fail := func(typ, detail string) ([]byte, string, bool) {
-		ca.problem(w, acme.Problem{Type: typ, Status: 400, Detail: detail})
+		ca.problem(w, acmez.Problem{Type: typ, Status: 400, Detail: detail})
 		return nil, "", false
 	}
 	var jws struct{ Protected, Payload, Signature string }
 	if err := json.NewDecoder(r.Body).Decode(&jws); err != nil {
-		return fail(acme.ProblemTypeMalformed, err.Error())
+		return fail(acmez.ProblemTypeMalformed, err.Error())
 	}
 	raw, _ := base64.RawURLEncoding.DecodeString(jws.Protected)
 	var head struct {
@@ -251,14 +251,14 @@ func (ca *testCA) verify(w http.ResponseWriter, r *http.Request) (payload []byte
 		JWK             struct{ X, Y string }
 	}
 	if err := json.Unmarshal(raw, &head); err != nil {
-		return fail(acme.ProblemTypeMalformed, err.Error())
+		return fail(acmez.ProblemTypeMalformed, err.Error())
 	}
 	if !ca.nonces[head.Nonce] {
-		return fail(acme.ProblemTypeBadNonce, "nonce")
+		return fail(acmez.ProblemTypeBadNonce, "nonce")
 	}
 	delete(ca.nonces, head.Nonce)
 	if head.URL != ca.srv.URL+r.URL.Path {
-		return fail(acme.ProblemTypeUnauthorized, "url")
+		return fail(acmez.ProblemTypeUnauthorized, "url")
 	}
 	var pub *ecdsa.PublicKey
 	if head.KID != "" {
@@ -268,14 +268,14 @@ func (ca *testCA) verify(w http.ResponseWriter, r *http.Request) (payload []byte
 			return nil, "", false
 		}
 		if pub = ca.accounts[account]; pub == nil {
-			return fail(acme.ProblemTypeAccountDoesNotExist, "no such account")
+			return fail(acmez.ProblemTypeAccountDoesNotExist, "no such account")
 		}
 	} else {
 		x, _ := base64.RawURLEncoding.DecodeString(head.JWK.X)
 		y, _ := base64.RawURLEncoding.DecodeString(head.JWK.Y)
 		var err error
 		if pub, err = ecdsa.ParseUncompressedPublicKey(elliptic.P256(), slices.Concat([]byte{4}, x, y)); err != nil {
-			return fail(acme.ProblemTypeBadPublicKey, err.Error())
+			return fail(acmez.ProblemTypeBadPublicKey, err.Error())
 		}
 		account = fmt.Sprintf("%x", sha256.Sum256(append(x, y...)))[:12]
 		ca.accounts[account] = pub
@@ -283,7 +283,7 @@ func (ca *testCA) verify(w http.ResponseWriter, r *http.Request) (payload []byte
 	sig, _ := base64.RawURLEncoding.DecodeString(jws.Signature)
 	digest := sha256.Sum256([]byte(jws.Protected + "." + jws.Payload))
 	if len(sig) != 64 || !ecdsa.Verify(pub, digest[:], new(big.Int).SetBytes(sig[:32]), new(big.Int).SetBytes(sig[32:])) {
-		return fail(acme.ProblemTypeUnauthorized, "signature")
+		return fail(acmez.ProblemTypeUnauthorized, "signature")
 	}
 	payload, _ = base64.RawURLEncoding.DecodeString(jws.Payload)
 	return payload, account, true
@@ -295,22 +295,22 @@ func (ca *testCA) find(w http.ResponseWriter, id string) *testOrder {
 			return o
 		}
 	}
-	ca.problem(w, acme.Problem{Type: acme.ProblemTypeMalformed, Status: 404, Detail: "no such order"})
+	ca.problem(w, acmez.Problem{Type: acmez.ProblemTypeMalformed, Status: 404, Detail: "no such order"})
 	return nil
 }
 
 func (ca *testCA) newOrder(w http.ResponseWriter, payload []byte, account string) {
-	var in acme.Order
+	var in acmez.Order
 	if err := json.Unmarshal(payload, &in); err != nil || len(in.Identifiers) != 1 {
-		ca.problem(w, acme.Problem{Type: acme.ProblemTypeMalformed, Status: 400})
+		ca.problem(w, acmez.Problem{Type: acmez.ProblemTypeMalformed, Status: 400})
 		return
 	}
 	if in.Replaces != "" && ca.replaces != nil {
 		ca.problem(w, *ca.replaces)
 		return
 	}
-	o := &testOrder{ID: len(ca.orders) + 1, Host: in.Identifiers[0].Value, Replaces: in.Replaces, Status: acme.StatusPending,
-		Authz: acme.StatusPending, Token: fmt.Sprintf("token-%d", len(ca.orders)+1), account: account,
+	o := &testOrder{ID: len(ca.orders) + 1, Host: in.Identifiers[0].Value, Replaces: in.Replaces, Status: acmez.StatusPending,
+		Authz: acmez.StatusPending, Token: fmt.Sprintf("token-%d", len(ca.orders)+1), account: account,
 		Profile: in.Profile, NotAfter: in.NotAfter}
 	ca.orders = append(ca.orders, o)
 	ca.showOrder(w, 201, o)
@@ -319,14 +319,14 @@ func (ca *testCA) newOrder(w http.ResponseWriter, payload []byte, account string
 func (ca *testCA) showOrder(w http.ResponseWriter, status int, o *testOrder) {
 	u, is := ca.srv.URL, o.Status
 	switch {
-	case o.Status == acme.StatusReady && (o.lagging || ca.slows(w, o, "ready")):
+	case o.Status == acmez.StatusReady && (o.lagging || ca.slows(w, o, "ready")):
 		o.lagging = false
-		is = acme.StatusPending
-	case o.Status == acme.StatusProcessing && !ca.slows(w, o, "signing"):
+		is = acmez.StatusPending
+	case o.Status == acmez.StatusProcessing && !ca.slows(w, o, "signing"):
 		o.Chain = ca.sign(o.Host, o.CSR.PublicKey)
-		o.Status, is = acme.StatusValid, acme.StatusValid
+		o.Status, is = acmez.StatusValid, acmez.StatusValid
 	}
-	out := map[string]any{"status": is, "identifiers": []acme.Identifier{{Type: "dns", Value: o.Host}},
+	out := map[string]any{"status": is, "identifiers": []acmez.Identifier{{Type: "dns", Value: o.Host}},
 		"authorizations": []string{fmt.Sprintf("%s/authz/%d", u, o.ID)}, "finalize": fmt.Sprintf("%s/finalize/%d", u, o.ID)}
 	if o.Chain != nil {
 		out["certificate"] = fmt.Sprintf("%s/cert/%d", u, o.ID)
@@ -336,7 +336,7 @@ func (ca *testCA) showOrder(w http.ResponseWriter, status int, o *testOrder) {
 }
 
 func (ca *testCA) showAuthz(w http.ResponseWriter, o *testOrder) {
-	if o.Begun && !ca.slows(w, o, "validating") && o.Authz == acme.StatusPending {
+	if o.Begun && !ca.slows(w, o, "validating") && o.Authz == acmez.StatusPending {
 		ca.decide(o)
 	}
 	var chals []map[string]any
@@ -350,7 +350,7 @@ func (ca *testCA) showAuthz(w http.ResponseWriter, o *testOrder) {
 		}
 		chals = append(chals, c)
 	}
-	ca.json(w, 200, map[string]any{"status": o.Authz, "identifier": acme.Identifier{Type: "dns", Value: strings.TrimPrefix(o.Host, "*.")},
+	ca.json(w, 200, map[string]any{"status": o.Authz, "identifier": acmez.Identifier{Type: "dns", Value: strings.TrimPrefix(o.Host, "*.")},
 		"wildcard": strings.HasPrefix(o.Host, "*."), "challenges": chals})
 }
 
@@ -374,23 +374,23 @@ func (ca *testCA) decide(o *testOrder) {
 		base64.RawURLEncoding.EncodeToString(point[1:33]), base64.RawURLEncoding.EncodeToString(point[33:])))
 	keyAuth := o.Token + "." + base64.RawURLEncoding.EncodeToString(thumb[:])
 	if p := ca.validate(strings.TrimPrefix(o.Host, "*."), o.Kind, o.Token, keyAuth); p != nil {
-		o.Authz, o.Status, o.Error = acme.StatusInvalid, acme.StatusInvalid, p
+		o.Authz, o.Status, o.Error = acmez.StatusInvalid, acmez.StatusInvalid, p
 	} else {
-		o.Authz, o.Status = acme.StatusValid, acme.StatusReady
+		o.Authz, o.Status = acmez.StatusValid, acmez.StatusReady
 	}
 }
 
 func (ca *testCA) finalize(w http.ResponseWriter, o *testOrder, payload []byte) {
-	if o.Status == acme.StatusReady && len(ca.lags) > 0 {
+	if o.Status == acmez.StatusReady && len(ca.lags) > 0 {
 		ca.problem(w, ca.lags[0])
 		ca.lags, o.lagging = ca.lags[1:], true
 		return
 	}
-	if o.Status != acme.StatusReady || ca.slows(w, o, "ready") {
+	if o.Status != acmez.StatusReady || ca.slows(w, o, "ready") {
 		if ca.strict {
-			o.Status = acme.StatusInvalid
+			o.Status = acmez.StatusInvalid
 		}
-		ca.problem(w, acme.Problem{Type: acme.ProblemTypeOrderNotReady, Status: 403})
+		ca.problem(w, acmez.Problem{Type: acmez.ProblemTypeOrderNotReady, Status: 403})
 		return
 	}
 	var in struct{ CSR string }
@@ -398,10 +398,10 @@ func (ca *testCA) finalize(w http.ResponseWriter, o *testOrder, payload []byte) 
 	der, _ := base64.RawURLEncoding.DecodeString(in.CSR)
 	csr, err := x509.ParseCertificateRequest(der)
 	if err != nil || csr.CheckSignature() != nil || len(csr.DNSNames) != 1 || csr.DNSNames[0] != o.Host {
-		ca.problem(w, acme.Problem{Type: acme.ProblemTypeBadCSR, Status: 400, Detail: fmt.Sprint(err)})
+		ca.problem(w, acmez.Problem{Type: acmez.ProblemTypeBadCSR, Status: 400, Detail: fmt.Sprint(err)})
 		return
 	}
-	o.CSR, o.Status = csr, acme.StatusProcessing
+	o.CSR, o.Status = csr, acmez.StatusProcessing
 	ca.showOrder(w, 200, o)
 }
 
@@ -428,7 +428,7 @@ func (ca *testCA) ari(w http.ResponseWriter, id string) {
 		if err != nil {
 			continue
 		}
-		if got, _ := acme.ARIUniqueIdentifier(leaf); got == id {
+		if got, _ := acmez.ARIUniqueIdentifier(leaf); got == id {
 			start := leaf.NotAfter.Add(-30 * 24 * time.Hour)
 			end := start.Add(48 * time.Hour)
 			if ca.windows != nil {
@@ -439,7 +439,7 @@ func (ca *testCA) ari(w http.ResponseWriter, id string) {
 			return
 		}
 	}
-	ca.problem(w, acme.Problem{Type: acme.ProblemTypeMalformed, Status: 404})
+	ca.problem(w, acmez.Problem{Type: acmez.ProblemTypeMalformed, Status: 404})
 }
 
 func (ca *testCA) json(w http.ResponseWriter, status int, v any) {
@@ -448,7 +448,7 @@ func (ca *testCA) json(w http.ResponseWriter, status int, v any) {
 	json.NewEncoder(w).Encode(v)
 }
 
-func (ca *testCA) problem(w http.ResponseWriter, p acme.Problem) {
+func (ca *testCA) problem(w http.ResponseWriter, p acmez.Problem) {
 	w.Header().Set("Content-Type", "application/problem+json")
 	w.WriteHeader(p.Status)
 	json.NewEncoder(w).Encode(p)

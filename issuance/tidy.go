@@ -4,14 +4,14 @@ import (
 	"context"
 	"time"
 
-	"github.com/mholt/acmez/v3/acme"
+	acmez "github.com/mholt/acmez/v3/acme"
 	"go.uber.org/zap"
 )
 
 // tidy takes back what an order of before may have left in place: a process
 // that died between putting a challenge in place and removing it. It returns the
 // challenge type that control was proven by, if it was.
-func (f *flow) tidy(ctx context.Context, acct acme.Account, authorizations []string) (method string) {
+func (f *flow) tidy(ctx context.Context, acct acmez.Account, authorizations []string) (method string) {
 	for _, url := range authorizations {
 		authz, err := f.authorization(ctx, acct, url)
 		if err != nil {
@@ -25,9 +25,9 @@ func (f *flow) tidy(ctx context.Context, acct acme.Account, authorizations []str
 }
 
 // provenBy is the challenge type that made an authorization valid, if any did.
-func provenBy(authz acme.Authorization) string {
+func provenBy(authz acmez.Authorization) string {
 	for _, c := range authz.Challenges {
-		if c.Status == acme.StatusValid {
+		if c.Status == acmez.StatusValid {
 			return c.Type
 		}
 	}
@@ -35,23 +35,23 @@ func provenBy(authz acme.Authorization) string {
 }
 
 // withdrawAll removes the answers to every challenge of an authorization.
-func (f *flow) withdrawAll(ctx context.Context, authz acme.Authorization) {
+func (f *flow) withdrawAll(ctx context.Context, authz acmez.Authorization) {
 	for _, c := range authz.Challenges {
 		f.withdraw(ctx, c)
 	}
 }
 
 // withdraw removes the answer to a challenge; none is no error.
-func (f *flow) withdraw(ctx context.Context, chal acme.Challenge) {
+func (f *flow) withdraw(ctx context.Context, chal acmez.Challenge) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 15*time.Second)
 	defer cancel()
 	var err error
 	switch chal.Type {
-	case acme.ChallengeTypeDNS01:
+	case acmez.ChallengeTypeDNS01:
 		if f.challenges != nil {
 			err = f.challenges.CleanUp(ctx, f.hostname, chal.DNS01KeyAuthorization())
 		}
-	case acme.ChallengeTypeHTTP01, acme.ChallengeTypeTLSALPN01:
+	case acmez.ChallengeTypeHTTP01, acmez.ChallengeTypeTLSALPN01:
 		err = f.ca.storage().Delete(ctx, challengeKey(f.ca.key, f.hostname))
 	}
 	if err != nil {

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/caddyserver/certmagic"
-	"github.com/mholt/acmez/v3/acme"
+	acmez "github.com/mholt/acmez/v3/acme"
 
 	"github.com/apoxy-dev/caddy-apoxy/ownership"
 )
@@ -22,7 +22,7 @@ func TestAnOrderHeldMidwayIsTakenUpWhenTheHoldIsOver(t *testing.T) {
 			w.ca.inject = func(path string) *injected {
 				if strings.HasPrefix(path, at+"/") && time.Now().Before(until) {
 					return &injected{status: 503, header: map[string]string{"Retry-After": until.UTC().Format("Mon, 02 Jan 2006 15:04:05 GMT")},
-						problem: acme.Problem{Type: acme.ProblemTypeServerInternal, Detail: "busy"}}
+						problem: acmez.Problem{Type: acmez.ProblemTypeServerInternal, Detail: "busy"}}
 				}
 				return nil
 			}
@@ -80,7 +80,7 @@ func TestARefusedHostnameIsNotTriedAgainByItself(t *testing.T) {
 	w := newWorld(t)
 	w.ca.inject = func(path string) *injected {
 		if path == "order" {
-			return &injected{status: 400, problem: acme.Problem{Type: acme.ProblemTypeRejectedIdentifier, Detail: "high risk"}}
+			return &injected{status: 400, problem: acmez.Problem{Type: acmez.ProblemTypeRejectedIdentifier, Detail: "high risk"}}
 		}
 		return nil
 	}
@@ -99,7 +99,7 @@ func TestACAThatIsDownIsNotHammered(t *testing.T) {
 	down := true
 	w.ca.inject = func(path string) *injected {
 		if down && path == "order" {
-			return &injected{status: 500, problem: acme.Problem{Type: acme.ProblemTypeServerInternal, Detail: "down"}}
+			return &injected{status: 500, problem: acmez.Problem{Type: acmez.ProblemTypeServerInternal, Detail: "down"}}
 		}
 		return nil
 	}

@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/mholt/acmez/v3/acme"
+	acmez "github.com/mholt/acmez/v3/acme"
 
 	"github.com/apoxy-dev/caddy-apoxy/store"
 )
@@ -26,7 +26,7 @@ func TestAHandshakeThatGivesUpLosesNoHostname(t *testing.T) {
 	w.s.Want(Want{Hostname: host, UID: "u1", DNS01: true})
 	ctx, cancel := context.WithCancel(t.Context())
 	validate := w.ca.validate
-	w.ca.validate = func(host, kind, token, keyAuth string) (p *acme.Problem) {
+	w.ca.validate = func(host, kind, token, keyAuth string) (p *acmez.Problem) {
 		cancel()
 		return validate(host, kind, token, keyAuth)
 	}

@@ -39,7 +39,7 @@ func (s *Scheduler) add(hostname string) *entry {
 // stir wakes Run if it would otherwise come too late to an entry that has just
 // been placed. s.mu must be held.
 func (s *Scheduler) stir(e *entry) {
-	if e.index == 0 || e.ready != nil && !e.ready.lane.parked {
+	if e.index == 0 || e.ready != nil && !e.ready.Value.lane.parked {
 		s.poke()
 	}
 }

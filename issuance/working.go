@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/mholt/acmez/v3/acme"
+	acmez "github.com/mholt/acmez/v3/acme"
 	"go.uber.org/zap"
 )
 
@@ -83,7 +83,7 @@ func (p *polls) next(ctx context.Context) (bool, error) {
 }
 
 // await polls an authorization until it is decided, or the slot's patience ends.
-func (f *flow) await(ctx context.Context, acct acme.Account, url string, at progress) error {
+func (f *flow) await(ctx context.Context, acct acmez.Account, url string, at progress) error {
 	for p := f.polls(); ; {
 		more, err := p.next(ctx)
 		if err != nil {
@@ -97,9 +97,9 @@ func (f *flow) await(ctx context.Context, acct acme.Account, url string, at prog
 			return err
 		}
 		switch authz.Status {
-		case acme.StatusValid:
+		case acmez.StatusValid:
 			return nil
-		case acme.StatusPending:
+		case acmez.StatusPending:
 		default:
 			return authzError(authz)
 		}
@@ -109,25 +109,25 @@ func (f *flow) await(ctx context.Context, acct acme.Account, url string, at prog
 // finish has an order whose authorizations are proven signed. That does not make it
 // ready at once (RFC 8555 section 7.1.6): it is asked after until it is, because
 // some CAs answer who asks earlier with an error, and some give the order up.
-func (f *flow) finish(ctx context.Context, acct acme.Account, order acme.Order) (acme.Order, error) {
+func (f *flow) finish(ctx context.Context, acct acmez.Account, order acmez.Order) (acmez.Order, error) {
 	var err error
-	if order.Status == acme.StatusPending {
+	if order.Status == acmez.StatusPending {
 		if order, err = f.look(ctx, acct, order.Location); err != nil {
 			return order, fmt.Errorf("reading order: %w", err)
 		}
 	}
 	for p := f.polls(); ; {
-		if order.Status == acme.StatusReady {
+		if order.Status == acmez.StatusReady {
 			if order, err = f.sign(ctx, acct, order); err != nil {
 				return order, err
 			}
 		}
 		switch order.Status {
-		case acme.StatusValid:
+		case acmez.StatusValid:
 			return order, nil
-		case acme.StatusInvalid:
+		case acmez.StatusInvalid:
 			return order, f.invalid(ctx, acct, order)
-		case acme.StatusPending, acme.StatusReady, acme.StatusProcessing:
+		case acmez.StatusPending, acmez.StatusReady, acmez.StatusProcessing:
 		default:
 			return order, &failure{class: ClassPassing, message: "the certificate authority says that the order is " + quoted(cut(order.Status, 40)) + ", which no order can be"}
 		}
@@ -146,14 +146,14 @@ func (f *flow) finish(ctx context.Context, acct acme.Account, order acme.Order) 
 
 // sign is finalize for a CA of many servers, of which one may not know yet that the
 // order is ready: what an error is worth is told by what the order is after it.
-func (f *flow) sign(ctx context.Context, acct acme.Account, order acme.Order) (acme.Order, error) {
+func (f *flow) sign(ctx context.Context, acct acmez.Account, order acmez.Order) (acmez.Order, error) {
 	done, err := f.finalize(ctx, acct, order)
-	var p acme.Problem
+	var p acmez.Problem
 	if err == nil || !errors.As(err, &p) || p.Status >= 500 || p.Status == 429 {
 		return done, err
 	}
 	now, lerr := f.look(ctx, acct, order.Location)
-	if lerr == nil && (now.Status == acme.StatusPending || now.Status == acme.StatusProcessing) {
+	if lerr == nil && (now.Status == acmez.StatusPending || now.Status == acmez.StatusProcessing) {
 		return now, nil
 	}
 	return done, err
@@ -161,7 +161,7 @@ func (f *flow) sign(ctx context.Context, acct acme.Account, order acme.Order) (a
 
 // finalize asks once for the certificate to be signed and returns the order as
 // it then is; processing, if the CA says that it is not ready.
-func (f *flow) finalize(ctx context.Context, acct acme.Account, order acme.Order) (acme.Order, error) {
+func (f *flow) finalize(ctx context.Context, acct acmez.Account, order acmez.Order) (acmez.Order, error) {
 	der, err := f.csr(ctx)
 	if err != nil {
 		return order, err
@@ -175,33 +175,33 @@ func (f *flow) finalize(ctx context.Context, acct acme.Account, order acme.Order
 	// error of its own words if the order is not final. What the CA or the network
 	// said is wrapped in its error, and leaves the order as it was.
 	url := order.Location
-	order.Status = acme.StatusProcessing
+	order.Status = acmez.StatusProcessing
 	done, err := f.ca.client.FinalizeOrder(ctx, acct, order, der)
 	if done.Location == "" {
 		done.Location = url
 	}
-	if err != nil && done.Status != acme.StatusInvalid && (errors.Unwrap(err) != nil || ctx.Err() != nil) {
+	if err != nil && done.Status != acmez.StatusInvalid && (errors.Unwrap(err) != nil || ctx.Err() != nil) {
 		return done, fmt.Errorf("finalizing order: %w", err)
 	}
 	return done, nil
 }
 
 // look reads an order.
-func (f *flow) look(ctx context.Context, acct acme.Account, url string) (acme.Order, error) {
+func (f *flow) look(ctx context.Context, acct acmez.Account, url string) (acmez.Order, error) {
 	ctx, cancel, err := f.ca.within(ctx)
 	if err != nil {
-		return acme.Order{}, err
+		return acmez.Order{}, err
 	}
 	defer cancel()
-	order, err := f.ca.client.GetOrder(ctx, acct, acme.Order{Location: url})
+	order, err := f.ca.client.GetOrder(ctx, acct, acmez.Order{Location: url})
 	order.Location = url
 	return order, err
 }
 
-func (f *flow) authorization(ctx context.Context, acct acme.Account, url string) (acme.Authorization, error) {
+func (f *flow) authorization(ctx context.Context, acct acmez.Account, url string) (acmez.Authorization, error) {
 	ctx, cancel, err := f.ca.within(ctx)
 	if err != nil {
-		return acme.Authorization{}, err
+		return acmez.Authorization{}, err
 	}
 	defer cancel()
 	authz, err := f.ca.client.GetAuthorization(ctx, acct, url)
@@ -212,7 +212,7 @@ func (f *flow) authorization(ctx context.Context, acct acme.Account, url string)
 }
 
 // initiate tells the CA to validate.
-func (f *flow) initiate(ctx context.Context, acct acme.Account, chal acme.Challenge) error {
+func (f *flow) initiate(ctx context.Context, acct acmez.Account, chal acmez.Challenge) error {
 	ctx, cancel, err := f.ca.within(ctx)
 	if err != nil {
 		return err
@@ -225,10 +225,10 @@ func (f *flow) initiate(ctx context.Context, acct acme.Account, chal acme.Challe
 }
 
 // invalid says why a CA has given an order up.
-func (f *flow) invalid(ctx context.Context, acct acme.Account, order acme.Order) error {
+func (f *flow) invalid(ctx context.Context, acct acmez.Account, order acmez.Order) error {
 	for _, url := range order.Authorizations {
 		authz, err := f.authorization(ctx, acct, url)
-		if err == nil && authz.Status == acme.StatusInvalid {
+		if err == nil && authz.Status == acmez.StatusInvalid {
 			f.withdrawAll(ctx, authz)
 			return authzError(authz)
 		}
@@ -248,25 +248,25 @@ func gone(why string) *failure {
 
 // again asks about an order that the CA was found working on. No order is placed
 // here, because nothing was looked at that must be before one.
-func (f *flow) again(ctx context.Context, acct acme.Account) (acme.Order, error) {
+func (f *flow) again(ctx context.Context, acct acmez.Account) (acmez.Order, error) {
 	if f.resume.Account != acct.Location {
-		return acme.Order{}, gone("the order was placed with another account")
+		return acmez.Order{}, gone("the order was placed with another account")
 	}
 	order, err := f.look(ctx, acct, f.resume.URL)
-	var p acme.Problem
+	var p acmez.Problem
 	switch {
-	case errors.As(err, &p) && p.Status < 500 && p.Status != 429 && p.Type != acme.ProblemTypeAccountDoesNotExist:
+	case errors.As(err, &p) && p.Status < 500 && p.Status != 429 && p.Type != acmez.ProblemTypeAccountDoesNotExist:
 		return order, gone("the certificate authority does not know the order any more")
 	case err != nil:
 		return order, fmt.Errorf("reading order: %w", err)
-	case order.Status == acme.StatusInvalid:
+	case order.Status == acmez.StatusInvalid:
 		return order, f.invalid(ctx, acct, order)
-	case order.Status == acme.StatusPending:
+	case order.Status == acmez.StatusPending:
 		return order, nil
-	case order.Status != acme.StatusProcessing || f.resume.Method != "":
+	case order.Status != acmez.StatusProcessing || f.resume.Method != "":
 		f.proven = f.tidy(ctx, acct, order.Authorizations)
 	}
-	if !f.known && order.Status != acme.StatusReady {
+	if !f.known && order.Status != acmez.StatusReady {
 		return order, gone("the order's private key is lost")
 	}
 	return order, nil

@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/mholt/acmez/v3/acme"
+	acmez "github.com/mholt/acmez/v3/acme"
 
 	"github.com/apoxy-dev/caddy-apoxy/ownership"
 )
@@ -160,7 +160,7 @@ func TestARefusalAfterALongValidationIsTheCustomers(t *testing.T) {
 	w.ca.mu.Lock()
 	w.ca.slow = nil
 	o := w.ca.orders[0]
-	o.Authz, o.Status, o.Error = acme.StatusInvalid, acme.StatusInvalid, &acme.Problem{Type: acme.ProblemTypeDNS, Detail: "looked in vain"}
+	o.Authz, o.Status, o.Error = acmez.StatusInvalid, acmez.StatusInvalid, &acmez.Problem{Type: acmez.ProblemTypeDNS, Detail: "looked in vain"}
 	w.ca.mu.Unlock()
 	w.advance(3 * time.Second)
 	w.until("slow.example.com", "failed", func(o ownership.CertificateObservation) bool {
@@ -247,10 +247,10 @@ func TestAnOrderThatIsNotReadyYetIsPolled(t *testing.T) {
 	}
 
 	w.ca.mu.Lock()
-	w.ca.lags = []acme.Problem{
-		{Type: acme.ProblemTypeOrderNotReady, Status: 403},
-		{Type: acme.ProblemTypeMalformed, Status: 400, Detail: `Order's status ("pending") is not acceptable for finalization`},
-		{Type: acme.ProblemTypeUnauthorized, Status: 403, Detail: "authorizations are not final"},
+	w.ca.lags = []acmez.Problem{
+		{Type: acmez.ProblemTypeOrderNotReady, Status: 403},
+		{Type: acmez.ProblemTypeMalformed, Status: 400, Detail: `Order's status ("pending") is not acceptable for finalization`},
+		{Type: acmez.ProblemTypeUnauthorized, Status: 403, Detail: "authorizations are not final"},
 	}
 	w.ca.mu.Unlock()
 	w.dns.delegate("lag.example.com")
@@ -268,7 +268,7 @@ func TestAnErrorAtFinalizingIsNoWaiting(t *testing.T) {
 	w.patient(50 * time.Millisecond)
 	w.ca.inject = func(path string) *injected {
 		if strings.HasPrefix(path, "finalize/") {
-			return &injected{status: 500, problem: acme.Problem{Type: acme.ProblemTypeServerInternal, Detail: "cannot sign"}}
+			return &injected{status: 500, problem: acmez.Problem{Type: acmez.ProblemTypeServerInternal, Detail: "cannot sign"}}
 		}
 		return nil
 	}

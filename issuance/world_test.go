@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"github.com/caddyserver/certmagic"
-	"github.com/mholt/acmez/v3/acme"
+	acmez "github.com/mholt/acmez/v3/acme"
 	"go.uber.org/zap"
 
 	"github.com/apoxy-dev/caddy-apoxy/ownership"
@@ -130,11 +130,11 @@ func newWorld(t *testing.T) *world {
 	t.Setenv("NO_PROXY", "*")
 	w := &world{t: t, ca: newTestCA(t), dir: t.TempDir(), zone: &testZone{values: map[string][]string{}},
 		dns: &testDNS{delegated: map[string]bool{}, caa: map[string]ownership.CAAObservation{}, astray: map[string]bool{}, bogus: map[string]bool{}, slow: map[string]time.Duration{}}, change: make(chan string, 1000)}
-	w.ca.validate = func(host, kind, token, keyAuth string) *acme.Problem {
+	w.ca.validate = func(host, kind, token, keyAuth string) *acmez.Problem {
 		if kind == "dns-01" && w.zone.has(host, keyAuth) {
 			return nil
 		}
-		return &acme.Problem{Type: acme.ProblemTypeUnauthorized, Detail: "no answer to " + kind}
+		return &acmez.Problem{Type: acmez.ProblemTypeUnauthorized, Detail: "no answer to " + kind}
 	}
 	w.magic = newMagic(t, filepath.Join(w.dir, "storage"))
 	w.start()

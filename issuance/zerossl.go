@@ -9,7 +9,7 @@ import (
 	"net/url"
 	"strings"
 
-	"github.com/mholt/acmez/v3/acme"
+	acmez "github.com/mholt/acmez/v3/acme"
 )
 
 // zeroSSLCredentials is where ZeroSSL gives external account credentials for
@@ -18,7 +18,7 @@ const zeroSSLCredentials = "https://api.zerossl.com/acme/eab-credentials-email"
 
 // binding is the external account that a new account is bound to, nil for none:
 // the configured one, or at ZeroSSL one made for the email address.
-func (c *ca) binding(ctx context.Context, email string) (*acme.EAB, error) {
+func (c *ca) binding(ctx context.Context, email string) (*acmez.EAB, error) {
 	if c.auth.ExternalAccount != nil || c.auth.host() != hostZeroSSL {
 		return c.auth.ExternalAccount, nil
 	}
@@ -29,7 +29,7 @@ func (c *ca) binding(ctx context.Context, email string) (*acme.EAB, error) {
 	return requestEAB(ctx, c.client.HTTPClient, zeroSSLCredentials, email)
 }
 
-func requestEAB(ctx context.Context, client *http.Client, endpoint, email string) (*acme.EAB, error) {
+func requestEAB(ctx context.Context, client *http.Client, endpoint, email string) (*acmez.EAB, error) {
 	form := url.Values{"email": {email}}.Encode()
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, endpoint, strings.NewReader(form))
 	if err != nil {
@@ -57,5 +57,5 @@ func requestEAB(ctx context.Context, client *http.Client, endpoint, email string
 		return nil, &failure{class: ClassOperator, account: true, message: fmt.Sprintf("ZeroSSL gave no external account credentials: HTTP %d %s (code %d)",
 			resp.StatusCode, cut(answer.Error.Type, 100), answer.Error.Code), mend: "The operator makes them at ZeroSSL, sets them as `eab KEY_ID MAC_KEY` in the issuer block, and reloads"}
 	}
-	return &acme.EAB{KeyID: answer.KeyID, MACKey: answer.MACKey}, nil
+	return &acmez.EAB{KeyID: answer.KeyID, MACKey: answer.MACKey}, nil
 }

@@ -19,7 +19,7 @@ const (
 // rooms are the packages from the top of the house to its ground: each may
 // import only those that stand after it, and of those only what its rule allows.
 var rooms = []string{
-	"cmd/caddy", "caddyapoxy", "cli", "doctor", "controller", "issuance", "apiserver", "apiserver/hostiletest", "dnsprovider",
+	"cmd/caddy", "caddyapoxy", "cli", "doctor", "controller", "issuance", "issuance/fairqueue", "apiserver", "apiserver/hostiletest", "dnsprovider",
 	"target", "hosts", "resolver", "ownership", "store/boltstore", "store/storetest", "store/damage", "store", "api/v1alpha3",
 	"internal/specialpurpose", "internal/lru",
 }
@@ -34,7 +34,7 @@ var allowed = map[string]struct {
 	"cli":             {[]string{"api/v1alpha3"}, "the command line is a client of the API and of nothing else"},
 	"doctor":          {[]string{"ownership", "api/v1alpha3"}, "the doctor looks from outside: it knows the configuration and the names, and would believe itself if it knew the insides; the core's pure judgements it shares, so that it says what conditions say"},
 	"controller":      {[]string{"issuance", "hosts", "resolver", "ownership", "store", "api/v1alpha3", "internal/lru"}, "the shell has DNS looked at, asks the core and writes; it serves nothing"},
-	"issuance":        {[]string{"ownership", "store", "api/v1alpha3"}, "certificates know no DNS server, no handler and no table"},
+	"issuance":        {[]string{"issuance/fairqueue", "ownership", "store", "api/v1alpha3"}, "certificates know no DNS server, no handler and no table"},
 	"apiserver":       {[]string{"ownership", "store", "api/v1alpha3"}, "the API must work over any store, without Caddy or a controller; who may replace whom is the core's to decide"},
 	"dnsprovider":     {[]string{"store", "api/v1alpha3"}, "the zone reads records through its own small interface"},
 	"target":          {nil, "targets know no records"},
@@ -46,6 +46,8 @@ var allowed = map[string]struct {
 	"store/damage":    {[]string{"store"}, "what is damaged is told by engines and rooms; it is only kept account of here"},
 	"store/storetest": {[]string{"store"}, "one suite for every engine"},
 	"api/v1alpha3":    {nil, "clients import the API alone"},
+
+	"issuance/fairqueue": {nil, "a queue knows not what waits in it"},
 
 	"internal/specialpurpose": {nil, "a table of addresses: whoever contacts what a stranger names asks it, and it asks nobody"},
 	"internal/lru":            {nil, "a memory knows not what it holds"},

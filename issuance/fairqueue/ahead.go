@@ -1,11 +1,11 @@
-package issuance
+package fairqueue
 
-// aheadLooks bounds what is looked at to tell one place in a plan.
+// aheadLooks bounds what is looked at to tell one place in a queue.
 const aheadLooks = 2000
 
-// ahead is how many items are served before this one if no others come: exactly
+// Ahead is how many items are served before this one if no others come: exactly
 // where few are, else, and always below the truth by then, by when it came.
-func (p *plan) ahead(it *item) int {
+func (q *Queue[T]) Ahead(it *Item[T]) int {
 	looks := aheadLooks
 	n := it.leaf.items.before(it, 0, &looks)
 	for own := it.leaf; own.parent != nil && looks > 0; own = own.parent {
@@ -13,13 +13,13 @@ func (p *plan) ahead(it *item) int {
 		n += own.parent.queue.before(own, turn, 0, &looks)
 	}
 	if looks <= 0 { // those that came earlier and are still here
-		n = max(n, int(it.seq-1)-int(p.gone))
+		n = max(n, int(it.seq-1)-int(q.gone))
 	}
-	return min(n, max(p.size-1, 0))
+	return min(n, max(q.size-1, 0))
 }
 
 // before counts the items of a heap, from its i-th on, that go before one.
-func (h itemHeap) before(it *item, i int, looks *int) (n int) {
+func (h itemHeap[T]) before(it *Item[T], i int, looks *int) (n int) {
 	if i >= len(h) || *looks <= 0 {
 		return 0
 	}
@@ -35,7 +35,7 @@ func (h itemHeap) before(it *item, i int, looks *int) (n int) {
 
 // before counts the items that the groups of a heap, from its i-th on, serve
 // before another of them has its turn at a virtual time.
-func (h nodeHeap) before(own *node, turn uint64, i int, looks *int) (n int) {
+func (h nodeHeap[T]) before(own *node[T], turn uint64, i int, looks *int) (n int) {
 	if i >= len(h) || *looks <= 0 {
 		return 0
 	}
@@ -54,17 +54,17 @@ func (h nodeHeap) before(own *node, turn uint64, i int, looks *int) (n int) {
 	return n + h.before(own, turn, 2*i+1, looks) + h.before(own, turn, 2*i+2, looks)
 }
 
-// next is the item that would be served now; nil if there is none.
-func (p *plan) next() *item {
-	for p.size > 0 {
-		n := &p.root
+// Next is what would be served now; false: nothing waits.
+func (q *Queue[T]) Next() (v T, ok bool) {
+	for q.size > 0 {
+		n := &q.root
 		for n.items.Len() == 0 {
 			n = n.queue[0]
 		}
 		if it := n.items[0]; !it.dead {
-			return it
+			return it.Value, true
 		}
-		p.root.pop() // the same one, which is dead
+		q.root.pop() // the same one, which is dead
 	}
-	return nil
+	return v, false
 }

@@ -22,6 +22,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/apoxy-dev/caddy-apoxy/issuance"
+	"github.com/apoxy-dev/caddy-apoxy/issuance/certfiles"
 	"github.com/apoxy-dev/caddy-apoxy/ownership"
 )
 
@@ -33,7 +34,7 @@ type issuanceApp interface {
 	// has started. It is called after Provision only.
 	Issuance() *issuance.Scheduler
 	// Shows says whose certificate a handshake for a hostname is shown.
-	Shows(ctx context.Context, hostname string) issuance.Shown
+	Shows(ctx context.Context, hostname string) certfiles.Shown
 	// ServedBy names the site of the configuration that answers for a hostname by
 	// itself, if one does and no record has the hostname.
 	ServedBy(hostname string) (site string, yes bool)

@@ -12,6 +12,7 @@ import (
 	"github.com/caddyserver/certmagic"
 
 	"github.com/apoxy-dev/caddy-apoxy/issuance"
+	"github.com/apoxy-dev/caddy-apoxy/issuance/certfiles"
 )
 
 func TestIssuerTakesWhatTheACMEIssuerTakesAndABudget(t *testing.T) {
@@ -56,7 +57,7 @@ type fakeIssuanceApp struct{ s *issuance.Scheduler }
 
 func (a *fakeIssuanceApp) Issuance() *issuance.Scheduler { return a.s }
 
-func (a *fakeIssuanceApp) Shows(context.Context, string) issuance.Shown { return issuance.ShowAny }
+func (a *fakeIssuanceApp) Shows(context.Context, string) certfiles.Shown { return certfiles.ShowAny }
 
 func (a *fakeIssuanceApp) ServedBy(string) (string, bool) { return "", false }
 

@@ -8,6 +8,7 @@ import (
 
 	"github.com/apoxy-dev/caddy-apoxy/hosts"
 	"github.com/apoxy-dev/caddy-apoxy/issuance"
+	"github.com/apoxy-dev/caddy-apoxy/issuance/certfiles"
 )
 
 func TestShownGoesByProof(t *testing.T) {
@@ -18,23 +19,23 @@ func TestShownGoesByProof(t *testing.T) {
 	for name, c := range map[string]struct {
 		wildcard  bool
 		own, wild *hosts.Host
-		want      issuance.Shown
+		want      certfiles.Shown
 	}{
-		"no record":                                  {false, nil, nil, issuance.ShowAny},
-		"a record and no wildcard":                   {false, ready, nil, issuance.ShowAny},
-		"an unproven record and no wildcard":         {false, fallen, nil, issuance.ShowAny},
-		"a proven record below a wildcard":           {false, ready, ready, issuance.ShowOwn},
-		"a proven record below an unproven wildcard": {false, ready, fallen, issuance.ShowOwn},
-		"its certificate is not there yet":           {false, verified, ready, issuance.ShowAny},
-		"an HTTP-only record below a wildcard":       {false, plain, ready, issuance.ShowAny},
-		"a fallen record below a wildcard":           {false, fallen, ready, issuance.HideOwn},
-		"no record below a wildcard":                 {false, nil, ready, issuance.HideOwn},
-		"no record below an HTTP-only wildcard":      {false, nil, plain, issuance.HideOwn},
-		"no record below an unproven wildcard":       {false, nil, fallen, issuance.ShowAny},
-		"both unproven":                              {false, fallen, fallen, issuance.ShowAny},
-		"a wildcard":                                 {true, ready, nil, issuance.ShowAny},
-		"an unproven wildcard":                       {true, fallen, nil, issuance.HideOwn},
-		"a wildcard without a record":                {true, nil, nil, issuance.HideOwn},
+		"no record":                                  {false, nil, nil, certfiles.ShowAny},
+		"a record and no wildcard":                   {false, ready, nil, certfiles.ShowAny},
+		"an unproven record and no wildcard":         {false, fallen, nil, certfiles.ShowAny},
+		"a proven record below a wildcard":           {false, ready, ready, certfiles.ShowOwn},
+		"a proven record below an unproven wildcard": {false, ready, fallen, certfiles.ShowOwn},
+		"its certificate is not there yet":           {false, verified, ready, certfiles.ShowAny},
+		"an HTTP-only record below a wildcard":       {false, plain, ready, certfiles.ShowAny},
+		"a fallen record below a wildcard":           {false, fallen, ready, certfiles.HideOwn},
+		"no record below a wildcard":                 {false, nil, ready, certfiles.HideOwn},
+		"no record below an HTTP-only wildcard":      {false, nil, plain, certfiles.HideOwn},
+		"no record below an unproven wildcard":       {false, nil, fallen, certfiles.ShowAny},
+		"both unproven":                              {false, fallen, fallen, certfiles.ShowAny},
+		"a wildcard":                                 {true, ready, nil, certfiles.ShowAny},
+		"an unproven wildcard":                       {true, fallen, nil, certfiles.HideOwn},
+		"a wildcard without a record":                {true, nil, nil, certfiles.HideOwn},
 	} {
 		if got := shown(c.wildcard, c.own, c.wild); got != c.want {
 			t.Errorf("%s: %d, want %d", name, got, c.want)
@@ -48,9 +49,9 @@ func TestShowsReadsTheTable(t *testing.T) {
 	a.rt.Store(rt)
 	rt.table.Set(&hosts.Host{Hostname: "*.example.com", TLS: true, Verified: true, TLSReady: true})
 	rt.table.Set(&hosts.Host{Hostname: "shop.example.com", TLS: true, Verified: true, TLSReady: true})
-	for hostname, want := range map[string]issuance.Shown{
-		"shop.example.com": issuance.ShowOwn, "other.example.com": issuance.HideOwn, "*.example.com": issuance.ShowAny,
-		"*.other.test": issuance.HideOwn, "example.com": issuance.ShowAny, "a.b.example.com": issuance.ShowAny,
+	for hostname, want := range map[string]certfiles.Shown{
+		"shop.example.com": certfiles.ShowOwn, "other.example.com": certfiles.HideOwn, "*.example.com": certfiles.ShowAny,
+		"*.other.test": certfiles.HideOwn, "example.com": certfiles.ShowAny, "a.b.example.com": certfiles.ShowAny,
 	} {
 		if got := a.Shows(context.Background(), hostname); got != want {
 			t.Errorf("%s: %d, want %d", hostname, got, want)

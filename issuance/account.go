@@ -6,39 +6,17 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
-	"path"
 	"strings"
-	"time"
 
+	"github.com/apoxy-dev/caddy-apoxy/internal/words"
+	"github.com/apoxy-dev/caddy-apoxy/issuance/certfiles"
 	"github.com/caddyserver/certmagic"
 	acmez "github.com/mholt/acmez/v3/acme"
 	"go.uber.org/zap"
 )
-
-// accountKeys are where certmagic keeps an account.
-func accountKeys(issuerKey, email string) (registration, privateKey string) {
-	email = strings.ToLower(email)
-	folder, file := email, email
-	if email == "" {
-		folder, file = "default", "default"
-	}
-	if at := strings.Index(file, "@"); at == 0 {
-		file = file[1:]
-	} else if at > 0 {
-		file = file[:at]
-	}
-	safe := certmagic.StorageKeys.Safe
-	dir := path.Join(usersPrefix(issuerKey), safe(folder))
-	return path.Join(dir, safe(file)+".json"), path.Join(dir, safe(file)+".key")
-}
-
-func usersPrefix(issuerKey string) string {
-	return path.Join("acme", certmagic.StorageKeys.Safe(issuerKey), "users")
-}
 
 // account returns the CA's account, from memory, from storage, or registered
 // now. Registrations of one process and of a cluster wait for one another.
@@ -61,7 +39,7 @@ func (c *ca) account(ctx context.Context) (acmez.Account, error) {
 		return acct, nil
 	}
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return acmez.Account{}, &failure{class: ClassOperator, err: err, message: "reading the account from storage failed: " + cut(err.Error(), 200)}
+		return acmez.Account{}, &failure{class: ClassOperator, err: err, message: "reading the account from storage failed: " + words.Cut(err.Error(), 200)}
 	}
 	if c.auth.AccountKeyPEM != "" {
 		acct, err = c.lookUpAccount(ctx)
@@ -101,14 +79,7 @@ func (c *ca) forgetAccount(ctx context.Context, gone acmez.Account) error {
 	if c.auth.AccountKeyPEM != "" {
 		return errors.New("the account of the configured key does not exist at the certificate authority")
 	}
-	reg, key := accountKeys(c.key, contactOf(gone))
-	if err := c.storage().Delete(ctx, reg); err != nil {
-		return fmt.Errorf("deleting account: %w", err)
-	}
-	if err := c.storage().Delete(ctx, key); err != nil {
-		return fmt.Errorf("deleting account key: %w", err)
-	}
-	return nil
+	return certfiles.DeleteAccount(ctx, c.storage(), c.key, gone)
 }
 
 // email is the configured address or, as certmagic does, that of the account
@@ -120,72 +91,22 @@ func (c *ca) email(ctx context.Context) string {
 	if e := strings.ToLower(strings.TrimSpace(certmagic.DefaultACME.Email)); e != "" {
 		return e
 	}
-	users, err := c.storage().List(ctx, usersPrefix(c.key), false)
-	if err != nil {
-		return ""
-	}
-	var newest time.Time
-	var email string
-	for _, u := range users {
-		info, err := c.storage().Stat(ctx, u)
-		if err != nil || info.IsTerminal || !info.Modified.After(newest) {
-			continue
-		}
-		newest, email = info.Modified, path.Base(u)
-	}
-	if email == "default" {
-		return ""
-	}
-	return email
+	return certfiles.LatestEmail(ctx, c.storage(), c.key)
 }
 
 func (c *ca) loadAccount(ctx context.Context, email string) (acmez.Account, error) {
-	var acct acmez.Account
-	reg, key := accountKeys(c.key, email)
-	raw, err := c.storage().Load(ctx, reg)
-	if err != nil {
-		return acct, err
-	}
-	keyPEM, err := c.storage().Load(ctx, key)
-	if err != nil {
-		return acct, err
-	}
-	if c.auth.AccountKeyPEM != "" && !bytes.Equal(bytes.TrimSpace(keyPEM), bytes.TrimSpace([]byte(c.auth.AccountKeyPEM))) {
+	acct, keyPEM, err := certfiles.LoadAccount(ctx, c.storage(), c.key, email)
+	if keyPEM != nil && c.auth.AccountKeyPEM != "" && !bytes.Equal(bytes.TrimSpace(keyPEM), bytes.TrimSpace([]byte(c.auth.AccountKeyPEM))) {
 		return acct, fs.ErrNotExist // another account of the same address
 	}
-	if err := json.Unmarshal(raw, &acct); err != nil {
-		return acct, fmt.Errorf("decoding account %s: %w", reg, err)
-	}
-	if acct.PrivateKey, err = certmagic.PEMDecodePrivateKey(keyPEM); err != nil {
-		return acct, fmt.Errorf("decoding account key %s: %w", key, err)
-	}
-	return acct, nil
-}
-
-func (c *ca) saveAccount(ctx context.Context, acct acmez.Account) error {
-	raw, err := json.MarshalIndent(acct, "", "\t")
-	if err != nil {
-		return fmt.Errorf("encoding account: %w", err)
-	}
-	keyPEM, err := certmagic.PEMEncodePrivateKey(acct.PrivateKey)
-	if err != nil {
-		return fmt.Errorf("encoding account key: %w", err)
-	}
-	reg, key := accountKeys(c.key, contactOf(acct))
-	if err := c.storage().Store(ctx, reg, raw); err != nil {
-		return fmt.Errorf("storing account: %w", err)
-	}
-	if err := c.storage().Store(ctx, key, keyPEM); err != nil {
-		return fmt.Errorf("storing account key: %w", err)
-	}
-	return nil
+	return acct, err
 }
 
 // lookUpAccount finds the account of the configured key at the CA.
 func (c *ca) lookUpAccount(ctx context.Context) (acmez.Account, error) {
 	key, err := certmagic.PEMDecodePrivateKey([]byte(c.auth.AccountKeyPEM))
 	if err != nil {
-		return acmez.Account{}, &failure{class: ClassOperator, err: err, account: true, message: "account_key is not a private key in PEM: " + cut(err.Error(), 200),
+		return acmez.Account{}, &failure{class: ClassOperator, err: err, account: true, message: "account_key is not a private key in PEM: " + words.Cut(err.Error(), 200),
 			mend: "The operator sets `account_key` to one and reloads"}
 	}
 	asked, cancel, err := c.within(ctx)
@@ -198,16 +119,13 @@ func (c *ca) lookUpAccount(ctx context.Context) (acmez.Account, error) {
 		return acct, fmt.Errorf("looking up account: %w", err)
 	}
 	if acct.Status != acmez.StatusValid {
-		return acct, acmez.Problem{Type: acmez.ProblemTypeUnauthorized, Status: 403, Detail: "the account is " + cut(acct.Status, 40)}
+		return acct, acmez.Problem{Type: acmez.ProblemTypeUnauthorized, Status: 403, Detail: "the account is " + words.Cut(acct.Status, 40)}
 	}
-	return acct, c.saveAccount(context.WithoutCancel(ctx), acct)
+	return acct, certfiles.SaveAccount(context.WithoutCancel(ctx), c.storage(), c.key, acct)
 }
 
 func (c *ca) register(ctx context.Context, email string) (acmez.Account, error) {
-	lock := "register_acme_account"
-	if email != "" {
-		lock += "_" + email
-	}
+	lock := certfiles.AccountLock(email)
 	if err := c.storage().Lock(ctx, lock); err != nil {
 		return acmez.Account{}, fmt.Errorf("locking account registration: %w", err)
 	}
@@ -238,7 +156,7 @@ func (c *ca) register(ctx context.Context, email string) (acmez.Account, error) 
 	}
 	if eab != nil {
 		if err := acct.SetExternalAccountBinding(asked, c.client, *eab); err != nil {
-			return acct, &failure{class: ClassOperator, err: err, account: true, message: "binding the external account (eab) failed: " + cut(err.Error(), 200),
+			return acct, &failure{class: ClassOperator, err: err, account: true, message: "binding the external account (eab) failed: " + words.Cut(err.Error(), 200),
 				mend: c.mend("eab", acmez.Problem{})}
 		}
 	}
@@ -247,16 +165,5 @@ func (c *ca) register(ctx context.Context, email string) (acmez.Account, error) 
 		return acct, fmt.Errorf("registering account: %w", err)
 	}
 	c.log.Info("account registered", zap.String("ca", c.key), zap.Strings("contact", acct.Contact))
-	return acct, c.saveAccount(context.WithoutCancel(ctx), acct)
-}
-
-// contactOf is the address under which certmagic files an account.
-func contactOf(a acmez.Account) string {
-	if len(a.Contact) == 0 {
-		return ""
-	}
-	if _, address, ok := strings.Cut(a.Contact[0], ":"); ok {
-		return address
-	}
-	return a.Contact[0]
+	return acct, certfiles.SaveAccount(context.WithoutCancel(ctx), c.storage(), c.key, acct)
 }

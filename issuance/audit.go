@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/apoxy-dev/caddy-apoxy/issuance/certfiles"
 	"go.uber.org/zap"
 )
 
@@ -43,8 +44,8 @@ func mountOf(cas []*ca) string {
 		if c.cfg == nil {
 			continue // it has no storage
 		}
-		st := bare(c.storage())
-		fmt.Fprintf(&b, "%s %T %s", c.key, st, storageName(st))
+		st := certfiles.Unwrap(c.storage())
+		fmt.Fprintf(&b, "%s %T %s", c.key, st, certfiles.NameOf(st))
 		if _, named := st.(fmt.Stringer); !named { // a module's configuration tells it from others
 			config, _ := json.Marshal(st) // an error: by its type
 			b.Write(config)

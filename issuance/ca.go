@@ -24,7 +24,6 @@ import (
 // issuances share, and its account.
 type ca struct {
 	key    string // certmagic's issuer key
-	dir    string // of its certificates in storage, with a final slash
 	auth   Authority
 	cfg    *certmagic.Config
 	ratio  float64 // of lifetime remaining at renewal; 0: the scheduler's own rule
@@ -72,7 +71,6 @@ func newCA(a Authority, cfg *certmagic.Config, ratio float64, log *zap.Logger) *
 	}
 	return &ca{
 		key:   a.Key(),
-		dir:   certmagic.StorageKeys.CertsPrefix(a.Key()) + "/",
 		auth:  a,
 		cfg:   cfg,
 		ratio: ratio,

@@ -1,16 +1,14 @@
 package issuance
 
 import (
-	"bytes"
 	"context"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"io/fs"
 	"slices"
-	"strings"
 	"time"
 
+	"github.com/apoxy-dev/caddy-apoxy/issuance/certfiles"
 	"github.com/caddyserver/certmagic"
 	"go.uber.org/zap"
 )
@@ -39,9 +37,9 @@ func (j *job) clean(ctx context.Context, before, after *record) {
 	}
 	for _, key := range ordered {
 		if after.Order == nil || after.Order.CA != key {
-			keys := []string{orderKey(key, j.hostname)}
+			keys := []string{certfiles.OrderKey(key, j.hostname)}
 			if o := before.Order; o.at(key) && o.Method != "" { // its challenge was left in place
-				keys = append(keys, challengeKey(key, j.hostname))
+				keys = append(keys, certfiles.ChallengeKey(key, j.hostname))
 			}
 			j.removed(j.delete(ctx, key, keys...))
 		}
@@ -59,7 +57,7 @@ func (j *job) drop(ctx context.Context) landing {
 	ctx, cancel := context.WithTimeout(ctx, cleanTimeout)
 	defer cancel()
 	storage := j.cas[0].storage()
-	locked, err := tryLock(ctx, storage, issueLock(j.hostname))
+	locked, err := certfiles.TryLock(ctx, storage, j.hostname)
 	if err != nil {
 		j.removed(err)
 		return landing{rec: j.rec, again: dropRetry, quiet: true}
@@ -67,7 +65,7 @@ func (j *job) drop(ctx context.Context) landing {
 	if !locked { // another node, where the hostname is wanted again
 		return landing{rec: j.rec, again: time.Minute, quiet: true}
 	}
-	defer func() { j.removed(storage.Unlock(context.WithoutCancel(ctx), issueLock(j.hostname))) }()
+	defer func() { j.removed(certfiles.Unlock(ctx, storage, j.hostname)) }()
 	var errs []error
 	if j.rec.has() {
 		kept, err := j.discard(ctx, &j.rec)
@@ -76,7 +74,7 @@ func (j *job) drop(ctx context.Context) landing {
 		}
 	}
 	if o := j.rec.Order; o != nil {
-		errs = append(errs, j.delete(ctx, o.CA, orderKey(o.CA, j.hostname)), j.delete(ctx, o.CA, challengeKey(o.CA, j.hostname)))
+		errs = append(errs, j.delete(ctx, o.CA, certfiles.OrderKey(o.CA, j.hostname)), j.delete(ctx, o.CA, certfiles.ChallengeKey(o.CA, j.hostname)))
 	}
 	if err := errors.Join(errs...); err != nil {
 		j.removed(err)
@@ -96,8 +94,8 @@ func (j *job) drop(ctx context.Context) landing {
 func (j *job) discard(ctx context.Context, r *record) (kept bool, err error) {
 	var errs []error
 	for _, st := range j.storages(r.CA) {
-		have, err := loadCertificate(ctx, st, r.CA, j.hostname)
-		if err == nil && have.leaf.NotAfter.Unix() > r.NotAfter {
+		have, err := certfiles.Load(ctx, st, r.CA, j.hostname)
+		if err == nil && have.Leaf.NotAfter.Unix() > r.NotAfter {
 			kept = true
 			continue
 		}
@@ -105,8 +103,8 @@ func (j *job) discard(ctx context.Context, r *record) (kept bool, err error) {
 			errs = append(errs, fmt.Errorf("looking for a later certificate of %s: %w", r.CA, err))
 			continue
 		}
-		staples := staplesOf(ctx, st, r.CA, j.hostname)
-		errs = append(errs, deleteCertificate(ctx, st, r.CA, j.hostname), deleteAll(ctx, st, staples))
+		staples := certfiles.Staples(ctx, st, r.CA, j.hostname)
+		errs = append(errs, certfiles.Delete(ctx, st, r.CA, j.hostname), certfiles.DeleteKeys(ctx, st, staples))
 	}
 	return kept, errors.Join(errs...)
 }
@@ -114,7 +112,7 @@ func (j *job) discard(ctx context.Context, r *record) (kept bool, err error) {
 func (j *job) delete(ctx context.Context, issuerKey string, keys ...string) error {
 	var errs []error
 	for _, st := range j.storages(issuerKey) {
-		errs = append(errs, deleteAll(ctx, st, keys))
+		errs = append(errs, certfiles.DeleteKeys(ctx, st, keys))
 	}
 	return errors.Join(errs...)
 }
@@ -144,48 +142,4 @@ func (s *Scheduler) authorities() []*ca {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.cas()
-}
-
-// staplesOf are the keys under which certmagic may have kept OCSP staples of
-// the certificate in storage. It names them by the chain's bytes, as stored or
-// encoded anew.
-func staplesOf(ctx context.Context, st certmagic.Storage, issuerKey, hostname string) []string {
-	chain, err := bare(st).Load(ctx, certmagic.StorageKeys.SiteCert(issuerKey, hostname))
-	if err != nil {
-		return nil
-	}
-	leaf, err := leafOf(chain)
-	if err != nil || len(leaf.OCSPServer) == 0 {
-		return nil
-	}
-	var cert certmagic.Certificate
-	if cn := leaf.Subject.CommonName; cn != "" {
-		cert.Names = []string{strings.ToLower(cn)}
-	} else if len(leaf.DNSNames) > 0 {
-		cert.Names = []string{strings.ToLower(leaf.DNSNames[0])}
-	}
-	var again bytes.Buffer
-	for rest := chain; ; {
-		var b *pem.Block
-		if b, rest = pem.Decode(rest); b == nil {
-			break
-		}
-		_ = pem.Encode(&again, &pem.Block{Type: b.Type, Bytes: b.Bytes}) // a buffer takes all
-	}
-	keys := []string{certmagic.StorageKeys.OCSPStaple(&cert, chain)}
-	if other := certmagic.StorageKeys.OCSPStaple(&cert, again.Bytes()); other != keys[0] {
-		keys = append(keys, other)
-	}
-	return keys
-}
-
-// deleteAll deletes keys; those that do not exist are no error.
-func deleteAll(ctx context.Context, st certmagic.Storage, keys []string) error {
-	var errs []error
-	for _, k := range keys {
-		if err := st.Delete(ctx, k); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			errs = append(errs, fmt.Errorf("deleting %s: %w", k, err))
-		}
-	}
-	return errors.Join(errs...)
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/caddyserver/certmagic"
 	acmez "github.com/mholt/acmez/v3/acme"
 
+	"github.com/apoxy-dev/caddy-apoxy/issuance/certfiles"
 	"github.com/apoxy-dev/caddy-apoxy/ownership"
 	"github.com/apoxy-dev/caddy-apoxy/store"
 )
@@ -146,7 +147,7 @@ func TestNothingStaysOfAHostnameWithoutRecord(t *testing.T) {
 	w.s.Want(Want{Hostname: host, UID: "u1", DNS01: true})
 	w.until(host, "certified", seen)
 	key := w.is.cas()[0].key
-	for _, k := range []string{orderKey(key, host), challengeKey(key, host)} { // of an order that a crash cut short
+	for _, k := range []string{certfiles.OrderKey(key, host), certfiles.ChallengeKey(key, host)} { // of an order that a crash cut short
 		if err := w.magic.Storage.Store(context.Background(), k, []byte("x")); err != nil {
 			t.Fatal(err)
 		}
@@ -258,13 +259,13 @@ func TestADeletionThatFailsIsTriedAgain(t *testing.T) {
 		t.Errorf("%+v", l)
 	}
 	// And while another node works on the hostname nothing is deleted at all.
-	if err := cfg.Storage.Lock(context.Background(), issueLock(host)); err != nil {
+	if _, err := certfiles.TryLock(context.Background(), cfg.Storage, host); err != nil {
 		t.Fatal(err)
 	}
 	if l := j.run(context.Background()); l.again != time.Minute || l.save || l.rec != j.rec {
 		t.Errorf("%+v", l)
 	}
-	if err := cfg.Storage.Unlock(context.Background(), issueLock(host)); err != nil {
+	if err := certfiles.Unlock(context.Background(), cfg.Storage, host); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/apoxy-dev/caddy-apoxy/internal/times"
 	"github.com/apoxy-dev/caddy-apoxy/ownership"
 )
 
@@ -34,17 +35,17 @@ type Want struct {
 func (w Want) startable() time.Time {
 	switch {
 	case !w.HTTP01:
-		return unix(w.DNS01From)
+		return times.Unix(w.DNS01From)
 	case !w.DNS01:
-		return unix(w.HTTP01From)
+		return times.Unix(w.HTTP01From)
 	}
-	return unix(min(w.DNS01From, w.HTTP01From))
+	return times.Unix(min(w.DNS01From, w.HTTP01From))
 }
 
 // at is the Want as far as it may be tried at a time.
 func (w Want) at(now time.Time) Want {
-	w.DNS01 = w.DNS01 && !unix(w.DNS01From).After(now)
-	w.HTTP01 = w.HTTP01 && !unix(w.HTTP01From).After(now)
+	w.DNS01 = w.DNS01 && !times.Unix(w.DNS01From).After(now)
+	w.HTTP01 = w.HTTP01 && !times.Unix(w.HTTP01From).After(now)
 	return w
 }
 

@@ -1,13 +1,17 @@
 package issuance
 
 import (
+	"bytes"
 	"context"
+	"encoding/pem"
 	"errors"
 	"path/filepath"
 	"strconv"
 	"testing"
 	"time"
 
+	"github.com/apoxy-dev/caddy-apoxy/internal/certtest"
+	"github.com/apoxy-dev/caddy-apoxy/issuance/certfiles"
 	"github.com/caddyserver/certmagic"
 )
 
@@ -15,20 +19,21 @@ import (
 func TestACertificateInStorageThatCannotBeReadIsReplaced(t *testing.T) {
 	const host = "api.example.com"
 	damaged := []byte(`{"sans":["api.exa`)
-	for name, damage := range map[string]func(st certmagic.Storage, p place, m made) error{
-		"metadata of three files": func(st certmagic.Storage, p place, m made) error {
-			return st.Store(t.Context(), p.with(extMeta), damaged)
+	for name, damage := range map[string]func(st certmagic.Storage, issuerKey string, m certtest.Certificate) error{
+		"metadata of three files": func(st certmagic.Storage, issuerKey string, m certtest.Certificate) error {
+			return st.Store(t.Context(), certmagic.StorageKeys.SiteMeta(issuerKey, host), damaged)
 		},
-		"metadata of one file": func(st certmagic.Storage, p place, m made) error {
-			whole, err := joinBundle(m.keyPEM, m.chain, damaged)
-			return errors.Join(err, st.Store(t.Context(), p.with(extMeta), damaged), st.Store(t.Context(), p.key(), whole))
+		"metadata of one file": func(st certmagic.Storage, issuerKey string, m certtest.Certificate) error {
+			whole := append(append(bytes.Clone(m.KeyPEM), m.Chain...),
+				pem.EncodeToMemory(&pem.Block{Type: "CADDY APOXY METADATA", Headers: map[string]string{"Serial": "1"}, Bytes: damaged})...)
+			return errors.Join(st.Store(t.Context(), certmagic.StorageKeys.SiteMeta(issuerKey, host), damaged), st.Store(t.Context(), certmagic.StorageKeys.SitePrivateKey(issuerKey, host), whole))
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
-			st, m := bare(w.magic.Storage), makeCertificate(t, host, 1, time.Hour)
-			m.saveStock(t, st, w.key(), host)
-			if err := damage(st, placeOf(w.key(), host), m); err != nil {
+			st, m := certfiles.Unwrap(w.magic.Storage), certtest.New(t, host, 1, time.Hour)
+			certtest.SaveStock(t, m, st, w.key(), host)
+			if err := damage(st, w.key(), m); err != nil {
 				t.Fatal(err)
 			}
 			w.dns.delegate(host)
@@ -47,7 +52,7 @@ func TestACertificateInStorageThatCannotBeReadIsReplaced(t *testing.T) {
 type mute struct{ *certmagic.FileStorage }
 
 func (m mute) Load(ctx context.Context, key string) ([]byte, error) {
-	if filepath.Ext(key) == extKey {
+	if filepath.Ext(key) == ".key" {
 		return nil, errors.New("timed out")
 	}
 	return m.FileStorage.Load(ctx, key)
@@ -57,10 +62,10 @@ func (m mute) Load(ctx context.Context, key string) ([]byte, error) {
 func TestNothingIsRemovedThatCannotBeReadForTheMoment(t *testing.T) {
 	const host = "api.example.com"
 	w := newWorld(t)
-	m := makeCertificate(t, host, 2, time.Hour)
-	m.save(t, w.magic.Storage, w.key(), host)
+	m := certtest.New(t, host, 2, time.Hour)
+	saved(t, m, w.magic.Storage, w.key(), host)
 	cfg := *w.magic
-	cfg.Storage = mute{bare(w.magic.Storage).(*certmagic.FileStorage)}
+	cfg.Storage = mute{certfiles.Unwrap(w.magic.Storage).(*certmagic.FileStorage)}
 	c := newCA(Authority{Directory: w.ca.directory()}, &cfg, 0, nil)
 	s := New(Config{})
 	s.SetIssuers(&Issuers{list: []issuer{{member: "a", ca: c}}})

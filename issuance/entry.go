@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/apoxy-dev/caddy-apoxy/internal/times"
 	"github.com/apoxy-dev/caddy-apoxy/issuance/fairqueue"
 )
 
@@ -100,7 +101,7 @@ func (e *entry) times() (renewal, notAfter int64) {
 func (e *entry) dueSince() time.Time {
 	since := time.Unix(0, e.since)
 	if renewal, _ := e.times(); e.has() {
-		since = later(since, unix(renewal))
+		since = times.Later(since, times.Unix(renewal))
 	}
 	return since
 }
@@ -111,7 +112,7 @@ func (e *entry) poll() (step, time.Time) {
 	case e.loose != nil:
 		return e.loose.rec.poll()
 	case e.packed.bits&bitARI != 0:
-		return stepARI, unix(int64(e.packed.ariPoll))
+		return stepARI, times.Unix(int64(e.packed.ariPoll))
 	}
 	return stepNone, time.Time{}
 }

@@ -2,26 +2,16 @@ package issuance
 
 import (
 	"context"
-	"crypto/tls"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"time"
 
+	"github.com/apoxy-dev/caddy-apoxy/internal/times"
+	"github.com/apoxy-dev/caddy-apoxy/internal/words"
+	"github.com/apoxy-dev/caddy-apoxy/issuance/certfiles"
 	"github.com/caddyserver/certmagic"
 	"go.uber.org/zap"
 	"golang.org/x/crypto/ocsp"
-)
-
-// This file raises the events that certmagic raises when it obtains certificates,
-// with the same data, so that what operators have hooked there works: certmagic
-// itself raises them for handshakes alone here. Names and data are internal to it;
-// events_test.go holds them in place.
-const (
-	eventObtaining = "cert_obtaining" // a handler may abort
-	eventObtained  = "cert_obtained"
-	eventFailed    = "cert_failed"
-	eventRevoked   = "cert_ocsp_revoked"
 )
 
 const (
@@ -92,20 +82,19 @@ func (j *job) landed(ctx context.Context) {
 	}
 }
 
-// hooked is an order with its events. tried and renewal are certmagic's data.
+// hooked is an order with its events.
 type hooked struct {
-	announced bool // cert_obtaining was raised
-	renewal   bool
-	remaining time.Duration
-	tried     []string
+	certfiles.Try
+	announced bool     // cert_obtaining was raised
+	asked     []string // issuer keys
 	fault     *failure // of the last CA
 }
 
 // hook prepares the events of an order; those of a handshake are certmagic's.
 func (j *job) hook() *hooked {
-	h := &hooked{announced: j.rec.Order != nil} // then it was when that was placed
-	if h.renewal = j.rec.has() && !j.rec.gone(); h.renewal {
-		h.remaining = unix(j.rec.NotAfter).Sub(j.s.now())
+	h := &hooked{Try: certfiles.Try{Hostname: j.hostname}, announced: j.rec.Order != nil} // then it was when that was placed
+	if h.Renewal = j.rec.has() && !j.rec.gone(); h.Renewal {
+		h.Remaining = times.Unix(j.rec.NotAfter).Sub(j.s.now())
 	}
 	return h
 }
@@ -116,20 +105,15 @@ func (j *job) announce(ctx context.Context, c *ca) *failure {
 	if h == nil {
 		return nil
 	}
-	h.tried = append(h.tried, c.key)
+	h.asked = append(h.asked, c.key)
 	if h.announced {
 		return nil
 	}
-	err := j.s.emit(ctx, c, eventObtaining, func() map[string]any {
-		if !h.renewal {
-			return map[string]any{"identifier": j.hostname}
-		}
-		return map[string]any{"renewal": true, "identifier": j.hostname, "forced": j.rec.OCSP.revoked(), "remaining": h.remaining, "issuer": j.rec.CA}
-	})
+	err := j.s.emit(ctx, c, certfiles.EventObtaining, func() map[string]any { return h.Obtaining(j.rec.OCSP.revoked(), j.rec.CA) })
 	if err != nil {
 		return &failure{class: ClassOperator, aborted: true, err: err,
-			message: "a handler of the event " + eventObtaining + " keeps it from being obtained: " + cut(err.Error(), 200),
-			mend:    "The operator looks at what the `events` of the configuration run on " + eventObtaining}
+			message: "a handler of the event " + certfiles.EventObtaining + " keeps it from being obtained: " + words.Cut(err.Error(), 200),
+			mend:    "The operator looks at what the `events` of the configuration run on " + certfiles.EventObtaining}
 	}
 	h.announced = true
 	return nil
@@ -143,78 +127,20 @@ func (j *job) obtained(ctx context.Context, c *ca, keys *storedKey) {
 	if err != nil {
 		j.s.log.Warn("the certificate request of an event is left out", zap.String("hostname", j.hostname), zap.Error(err))
 	}
-	j.notify(c, eventObtained, func() map[string]any {
-		data := map[string]any{
-			"renewal": h.renewal, "identifier": j.hostname, "issuer": c.key,
-			"storage_path":     certmagic.StorageKeys.CertsSitePrefix(c.key, j.hostname),
-			"private_key_path": certmagic.StorageKeys.SitePrivateKey(c.key, j.hostname),
-			"certificate_path": certmagic.StorageKeys.SiteCert(c.key, j.hostname),
-			"metadata_path":    certmagic.StorageKeys.SiteMeta(c.key, j.hostname),
-			"csr_pem":          pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: der}),
-		}
-		if h.renewal {
-			data["remaining"] = h.remaining
-		}
-		return data
-	})
+	j.notify(c, certfiles.EventObtained, func() map[string]any { return h.Obtained(c.key, der) })
 }
 
 // gaveUp raises cert_failed if a try that was announced came to nothing.
 func (j *job) gaveUp(ctx context.Context) {
 	h := j.hooks
-	if !h.announced || h.fault == nil || h.fault.aborted || h.fault.class == ClassWorking || ctx.Err() != nil || len(h.tried) == 0 {
+	if !h.announced || h.fault == nil || h.fault.aborted || h.fault.class == ClassWorking || ctx.Err() != nil || len(h.asked) == 0 {
 		return
 	}
-	j.notify(j.cas[0], eventFailed, func() map[string]any {
-		data := map[string]any{"renewal": h.renewal, "identifier": j.hostname, "issuers": h.tried, "error": error(h.fault)}
-		if h.renewal {
-			data["remaining"] = h.remaining
-		}
-		return data
-	})
+	j.notify(j.cas[0], certfiles.EventFailed, func() map[string]any { return h.Failed(h.asked, h.fault) })
 }
 
 // revoked raises cert_ocsp_revoked.
 func (j *job) revoked(ctx context.Context, c *ca, r *ocsp.Response) {
-	cert := certmagic.Certificate{Certificate: j.pair(ctx, c), Names: []string{j.hostname}}
-	j.notify(c, eventRevoked, func() map[string]any {
-		return map[string]any{"subjects": cert.Names, "certificate": cert, "reason": r.RevocationReason, "revoked_at": r.RevokedAt}
-	})
-}
-
-// pair reads a certificate and its key; without the key, which certmagic puts away
-// when it learns that it is compromised, the certificate alone.
-func (j *job) pair(ctx context.Context, c *ca) tls.Certificate {
-	st, p := bare(c.storage()), placeOf(j.rec.CA, j.hostname)
-	key, _ := st.Load(ctx, p.key())
-	chain, _ := st.Load(ctx, p.with(extChain))
-	if b, ok := splitBundle(key); ok {
-		chain = b.chain
-	}
-	if pair, err := tls.X509KeyPair(chain, key); err == nil {
-		return pair
-	}
-	var alone tls.Certificate
-	if leaf, err := leafOf(chain); err == nil {
-		alone.Certificate, alone.Leaf = [][]byte{leaf.Raw}, leaf
-	}
-	return alone
-}
-
-// repeats reports whether the revocation that an event tells of was told already:
-// certmagic, which asks responders for what it has in memory, may learn of it, too.
-func (s *Scheduler) repeats(data map[string]any) bool {
-	cert, ok := data["certificate"].(certmagic.Certificate)
-	if !ok || cert.Leaf == nil {
-		return false
-	}
-	serial := fmt.Sprintf("%s %x", cert.Leaf.Issuer, cert.Leaf.SerialNumber)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	told := s.revokedTold[serial]
-	if len(s.revokedTold) >= maxRevoked {
-		clear(s.revokedTold)
-	}
-	s.revokedTold[serial] = true
-	return told
+	cert := certmagic.Certificate{Certificate: certfiles.KeyPair(ctx, c.storage(), j.rec.CA, j.hostname), Names: []string{j.hostname}}
+	j.notify(c, certfiles.EventRevoked, func() map[string]any { return certfiles.RevokedData(cert, r) })
 }

@@ -16,6 +16,7 @@ import (
 	acmez "github.com/mholt/acmez/v3/acme"
 	"golang.org/x/crypto/ocsp"
 
+	"github.com/apoxy-dev/caddy-apoxy/issuance/certfiles"
 	"github.com/apoxy-dev/caddy-apoxy/ownership"
 )
 
@@ -56,7 +57,7 @@ func (w *world) listen() *listener {
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		l.heard = append(l.heard, heardEvent{name, data})
-		if name == eventObtaining {
+		if name == certfiles.EventObtaining {
 			return l.refuse
 		}
 		return nil
@@ -100,8 +101,8 @@ func TestEventsAreThoseOfCertmagic(t *testing.T) {
 	w.certified(host)
 	ours := l.take(w, 2)
 
-	evict(w.magic, host)
-	if err := deleteCertificate(t.Context(), w.magic.Storage, w.key(), host); err != nil {
+	certfiles.Evict(w.magic, host)
+	if err := certfiles.Delete(t.Context(), w.magic.Storage, w.key(), host); err != nil {
 		t.Fatal(err)
 	}
 	if err := w.magic.ObtainCertSync(t.Context(), host); err != nil {
@@ -136,7 +137,7 @@ func TestEventsAreThoseOfCertmagic(t *testing.T) {
 	if got, want := ours[0].form(), theirs[0].form(); got != want {
 		t.Errorf("of a renewal the scheduler raises %s\ncertmagic raises %s", got, want)
 	}
-	if d := ours[1].data; ours[1].name != eventObtained || d["renewal"] != true || d["remaining"].(time.Duration) <= 0 || d["issuer"] != w.key() {
+	if d := ours[1].data; ours[1].name != certfiles.EventObtained || d["renewal"] != true || d["remaining"].(time.Duration) <= 0 || d["issuer"] != w.key() {
 		t.Errorf("of a renewal the scheduler raises %+v", ours[1])
 	}
 
@@ -168,7 +169,7 @@ func TestAHandlerMayAbort(t *testing.T) {
 	w.dns.delegate(host)
 	w.s.Want(Want{Hostname: host, UID: "u1", DNS01: true})
 	o := w.until(host, "kept from being obtained", worked(ownership.WorkFailed))
-	if !strings.Contains(o.Message, eventObtaining) || !strings.Contains(o.Message, "not on my watch") || !strings.HasPrefix(o.Mend, "The operator") || o.Until.IsZero() {
+	if !strings.Contains(o.Message, certfiles.EventObtaining) || !strings.Contains(o.Message, "not on my watch") || !strings.HasPrefix(o.Mend, "The operator") || o.Until.IsZero() {
 		t.Errorf("observed %+v", o)
 	}
 	if n := w.ca.placed(); n != 0 {
@@ -188,7 +189,7 @@ func TestAHandlerThatNeverEndsHoldsNothing(t *testing.T) {
 	release := make(chan struct{})
 	t.Cleanup(func() { close(release) })
 	w.magic.OnEvent = func(_ context.Context, name string, _ map[string]any) error {
-		if name == eventObtained {
+		if name == certfiles.EventObtained {
 			<-release
 		}
 		return nil
@@ -209,10 +210,10 @@ func TestARevocationIsRaisedOnce(t *testing.T) {
 	l := w.listen()
 	heard := w.magic.OnEvent
 	w.start()
-	is := &Issuers{Shows: func(context.Context, string) Shown { return ShowAny }}
-	is.scheduler.Store(w.s)
+	front := &certfiles.Front{Shows: func(context.Context, string) certfiles.Shown { return certfiles.ShowAny }}
+	front.SetIndex(w.s)
 	w.magic.OnEvent = heard
-	is.listen(w.magic, nil)
+	front.Install(w.magic, nil)
 	w.certified("api.example.com")
 	cert, err := w.magic.CacheManagedCertificate(t.Context(), "api.example.com")
 	if err != nil {
@@ -223,11 +224,11 @@ func TestARevocationIsRaisedOnce(t *testing.T) {
 	w.advance(2 * time.Minute)
 	w.until("api.example.com", "replaced", otherThan(before.SerialNumber))
 	all := l.take(w, 3)
-	i := slices.IndexFunc(all, func(e heardEvent) bool { return e.name == eventRevoked })
+	i := slices.IndexFunc(all, func(e heardEvent) bool { return e.name == certfiles.EventRevoked })
 	if i < 0 {
 		t.Fatalf("raised were %+v", all)
 	}
-	theirs := heardEvent{eventRevoked, map[string]any{"subjects": cert.Names, "certificate": cert, "reason": ocsp.Superseded, "revoked_at": time.Now()}}
+	theirs := heardEvent{certfiles.EventRevoked, map[string]any{"subjects": cert.Names, "certificate": cert, "reason": ocsp.Superseded, "revoked_at": time.Now()}}
 	if got, want := all[i].form(), theirs.form(); got != want {
 		t.Errorf("the scheduler raises %s\ncertmagic raises   %s", got, want)
 	}
@@ -235,7 +236,7 @@ func TestARevocationIsRaisedOnce(t *testing.T) {
 	if c := d["certificate"].(certmagic.Certificate); c.Leaf == nil || c.PrivateKey == nil || c.Leaf.SerialNumber.Cmp(cert.Leaf.SerialNumber) != 0 || d["reason"] != ocsp.Superseded {
 		t.Errorf("the scheduler raises %+v", d)
 	}
-	if err := w.magic.OnEvent(t.Context(), eventRevoked, theirs.data); err != nil { // as certmagic's maintenance would
+	if err := w.magic.OnEvent(t.Context(), certfiles.EventRevoked, theirs.data); err != nil { // as certmagic's maintenance would
 		t.Fatal(err)
 	}
 	l.take(w, 0)

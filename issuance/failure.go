@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/apoxy-dev/caddy-apoxy/internal/words"
 	acmez "github.com/mholt/acmez/v3/acme"
 	"golang.org/x/net/publicsuffix"
 )
@@ -106,27 +107,19 @@ func classify(err error, hostname string) *failure {
 	var ne net.Error
 	switch {
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded), errors.As(err, &ne):
-		return &failure{class: ClassPassing, message: "the certificate authority could not be reached: " + cut(err.Error(), 300), err: err, down: true}
+		return &failure{class: ClassPassing, message: "the certificate authority could not be reached: " + words.Cut(err.Error(), 300), err: err, down: true}
 	}
-	return &failure{class: ClassPassing, message: cut(err.Error(), 300), err: err}
+	return &failure{class: ClassPassing, message: words.Cut(err.Error(), 300), err: err}
 }
 
 // caSays begins messages that are in a CA's words.
 const caSays = "the certificate authority says: "
 
-// cut shortens foreign text.
-func cut(s string, n int) string {
-	if len(s) <= n {
-		return s
-	}
-	return strings.ToValidUTF8(s[:n], "") + "…"
-}
-
 func classifyProblem(p acmez.Problem, err error) *failure {
 	f := &failure{class: ClassOperator, err: err}
-	says := cut(p.Detail, 300)
+	says := words.Cut(p.Detail, 300)
 	if says == "" {
-		says = cut(strings.TrimPrefix(p.Type, acmez.ProblemTypeNamespace), 100)
+		says = words.Cut(strings.TrimPrefix(p.Type, acmez.ProblemTypeNamespace), 100)
 	}
 	f.message = caSays + says
 	switch p.Type {
@@ -218,5 +211,5 @@ func backoff(c Class, n int, f float64) time.Duration {
 
 // errUnknownName refuses to order for a hostname that no record asks for.
 func errUnknownName(hostname string) error {
-	return fmt.Errorf("ordering a certificate for %q: no record asks for one; create a DomainRecord with spec.tls", cut(hostname, 253))
+	return fmt.Errorf("ordering a certificate for %q: no record asks for one; create a DomainRecord with spec.tls", words.Cut(hostname, 253))
 }

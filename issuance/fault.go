@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/apoxy-dev/caddy-apoxy/internal/words"
+	"github.com/apoxy-dev/caddy-apoxy/issuance/certfiles"
 	acmez "github.com/mholt/acmez/v3/acme"
 	"go.uber.org/zap"
 )
@@ -87,7 +89,7 @@ func saidOf(p acmez.Problem) string {
 	if says == "" {
 		says = strings.TrimPrefix(p.Type, acmez.ProblemTypeNamespace)
 	}
-	return strings.TrimRight(cut(says, 120), ". ")
+	return strings.TrimRight(words.Cut(says, 120), ". ")
 }
 
 // whose names an account.
@@ -98,13 +100,13 @@ func (c *ca) whose(acct acmez.Account) string {
 	}
 	email := c.auth.Email
 	if email == "" {
-		email = contactOf(acct)
+		email = certfiles.ContactOf(acct)
 	}
 	if email != "" {
-		who += " of " + cut(email, 80)
+		who += " of " + words.Cut(email, 80)
 	}
 	if acct.Location != "" {
-		who += " (" + cut(acct.Location, 120) + ")"
+		who += " (" + words.Cut(acct.Location, 120) + ")"
 	}
 	return who
 }
@@ -120,7 +122,7 @@ func (c *ca) mend(kind string, p acmez.Problem) string {
 	}
 	switch {
 	case kind == "terms" && p.Instance != "":
-		return "The operator agrees to the new terms at " + cut(p.Instance, 120) + ", or " + fresh + " in its issuer block, and reloads"
+		return "The operator agrees to the new terms at " + words.Cut(p.Instance, 120) + ", or " + fresh + " in its issuer block, and reloads"
 	case kind == "terms":
 		return "The operator agrees to the new terms with that authority, or " + fresh + " in its issuer block, and reloads"
 	case kind == "eab", kind == "refused" && c.auth.ExternalAccount != nil:

@@ -9,6 +9,7 @@ import (
 
 	acmez "github.com/mholt/acmez/v3/acme"
 
+	"github.com/apoxy-dev/caddy-apoxy/internal/certtest"
 	"github.com/apoxy-dev/caddy-apoxy/ownership"
 )
 
@@ -79,7 +80,7 @@ func TestAFaultOfTheAccountHoldsTheAccount(t *testing.T) {
 
 // reload makes a load with another issuer line take the place of the present one.
 func reload(w *world, a Authority) {
-	next, magic := &Issuers{}, newMagic(w.t, filepath.Join(w.dir, "storage"))
+	next, magic := &Issuers{}, certtest.Magic(w.t, filepath.Join(w.dir, "storage"))
 	next.Set(w.magic.Issuers[0], a, magic, nil)
 	w.s.SetIssuers(next)
 	w.s.DropIssuers(w.is)

@@ -8,6 +8,9 @@ import (
 	"slices"
 	"time"
 
+	"github.com/apoxy-dev/caddy-apoxy/internal/times"
+	"github.com/apoxy-dev/caddy-apoxy/internal/words"
+	"github.com/apoxy-dev/caddy-apoxy/issuance/certfiles"
 	acmez "github.com/mholt/acmez/v3/acme"
 	"go.uber.org/zap"
 )
@@ -88,7 +91,7 @@ func (f *flow) run(ctx context.Context) (result, error) {
 			return res, err
 		}
 		if err := f.ca.forgetAccount(ctx, acct); err != nil {
-			return res, &failure{class: ClassOperator, message: cut(err.Error(), 200), err: err}
+			return res, &failure{class: ClassOperator, message: words.Cut(err.Error(), 200), err: err}
 		}
 		if f.repeated {
 			return res, gone("the certificate authority does not know the account any more")
@@ -264,7 +267,7 @@ func (f *flow) authorize(ctx context.Context, acct acmez.Account, url string) (s
 	}
 	cleanUp, err := f.present(ctx, chal)
 	if err != nil {
-		return "", &failure{class: ClassPassing, err: err, message: "putting the challenge in place failed: " + cut(err.Error(), 200)}
+		return "", &failure{class: ClassPassing, err: err, message: "putting the challenge in place failed: " + words.Cut(err.Error(), 200)}
 	}
 	at := progress{method: chal.Type, begun: f.idle(chal)}
 	if at.begun {
@@ -288,7 +291,7 @@ func (f *flow) authorize(ctx context.Context, acct acmez.Account, url string) (s
 // after a long time, because some leave a validation that failed pending.
 func (f *flow) idle(chal acmez.Challenge) bool {
 	if f.repeated {
-		return f.now().Sub(unix(f.resume.Begun)) > f.ca.auth.timeout()
+		return f.now().Sub(times.Unix(f.resume.Begun)) > f.ca.auth.timeout()
 	}
 	return chal.Status != acmez.StatusProcessing
 }
@@ -324,7 +327,7 @@ func (f *flow) present(ctx context.Context, chal acmez.Challenge) (cleanUp func(
 		if jerr != nil {
 			return nil, fmt.Errorf("encoding challenge: %w", jerr)
 		}
-		err = f.ca.storage().Store(ctx, challengeKey(f.ca.key, f.hostname), raw)
+		err = f.ca.storage().Store(ctx, certfiles.ChallengeKey(f.ca.key, f.hostname), raw)
 	}
 	if err != nil {
 		cleanUp()
@@ -336,7 +339,7 @@ func (f *flow) present(ctx context.Context, chal acmez.Challenge) (cleanUp func(
 func authzError(authz acmez.Authorization) error {
 	i := slices.IndexFunc(authz.Challenges, func(c acmez.Challenge) bool { return c.Error != nil })
 	if i < 0 {
-		return &failure{class: ClassPassing, message: "the authorization is " + cut(authz.Status, 40)}
+		return &failure{class: ClassPassing, message: "the authorization is " + words.Cut(authz.Status, 40)}
 	}
 	p := *authz.Challenges[i].Error
 	p.Resource = authz

@@ -10,6 +10,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/apoxy-dev/caddy-apoxy/issuance/certfiles"
 	"github.com/apoxy-dev/caddy-apoxy/store"
 )
 
@@ -166,7 +167,7 @@ func (s *Scheduler) tell(changed []learnt) {
 			cas := s.cas()
 			s.mu.Unlock()
 			for _, c := range cas {
-				evict(c.cfg, l.hostname)
+				certfiles.Evict(c.cfg, l.hostname)
 			}
 		}
 		s.cfg.OnChange(l.hostname)

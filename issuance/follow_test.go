@@ -9,6 +9,8 @@ import (
 	"testing"
 	"testing/synctest"
 
+	"github.com/apoxy-dev/caddy-apoxy/internal/certtest"
+	"github.com/apoxy-dev/caddy-apoxy/issuance/certfiles"
 	"github.com/apoxy-dev/caddy-apoxy/ownership"
 	"github.com/apoxy-dev/caddy-apoxy/store"
 	"github.com/apoxy-dev/caddy-apoxy/store/boltstore"
@@ -66,10 +68,10 @@ func TestACertificateThatAnotherNodeRevokedIsNotKept(t *testing.T) {
 	w.dns.delegate(host)
 	w.s.Want(Want{Hostname: host, UID: "u1", DNS01: true})
 	before := w.until(host, "certified", seen)
-	if _, err := shake(w.magic, host); err != nil {
+	if _, err := certtest.Shake(w.magic, host); err != nil {
 		t.Fatal(err)
 	}
-	if err := deleteCertificate(t.Context(), w.magic.Storage, w.key(), host); err != nil {
+	if err := certfiles.Delete(t.Context(), w.magic.Storage, w.key(), host); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := w.store.Write(t.Context(), store.Op{Key: IndexPrefix + host, If: store.Any}); err != nil {
@@ -80,7 +82,7 @@ func TestACertificateThatAnotherNodeRevokedIsNotKept(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, err := shake(w.magic, host); err != nil || got != serial {
+	if got, err := certtest.Shake(w.magic, host); err != nil || got != serial {
 		t.Errorf("served %d, %v; want %d", got, err, serial)
 	}
 }

@@ -12,6 +12,7 @@ import (
 
 	acmez "github.com/mholt/acmez/v3/acme"
 
+	"github.com/apoxy-dev/caddy-apoxy/internal/times"
 	"github.com/apoxy-dev/caddy-apoxy/store"
 	"github.com/apoxy-dev/caddy-apoxy/store/boltstore"
 )
@@ -136,13 +137,13 @@ func FuzzRenewalInfo(f *testing.F) {
 		r.schedule("a.example.com", ratio)
 		latest := max(r.NotAfter, r.NotAfter-int64(lastResort(life)/time.Second))
 		if life > 0 {
-			latest = unix(r.NotAfter).Add(-lastResort(life)).Unix() + 1
+			latest = times.Unix(r.NotAfter).Add(-lastResort(life)).Unix() + 1
 			if r.ARI == nil { // the operator's own ratio may be any
 				latest = r.NotAfter + int64(life/time.Second)/30
 			}
 		}
 		if r.Renewal > latest {
-			t.Fatalf("%s: renewal at %v of a certificate of %v from %v", raw, unix(r.Renewal), life, epoch)
+			t.Fatalf("%s: renewal at %v of a certificate of %v from %v", raw, times.Unix(r.Renewal), life, epoch)
 		}
 		_, back, err := decodeRecord(IndexPrefix+"a.example.com", r.marshal())
 		if err != nil {
@@ -150,7 +151,7 @@ func FuzzRenewalInfo(f *testing.F) {
 		}
 		due := back.Renewal
 		if back.schedule("a.example.com", ratio); back.Renewal != due {
-			t.Fatalf("%s: the point moves from %v to %v when the record is read again", raw, unix(due), unix(back.Renewal))
+			t.Fatalf("%s: the point moves from %v to %v when the record is read again", raw, times.Unix(due), times.Unix(back.Renewal))
 		}
 	})
 }
@@ -184,28 +185,6 @@ func FuzzAnswerThatHolds(f *testing.F) {
 		}
 		if before := tr.before(); before != h {
 			t.Fatalf("the next request is let out: %v", before)
-		}
-	})
-}
-
-// FuzzStoredPlace reads any key of storage as one of our certificates' files:
-// what is taken for one is called the same when it is put together again.
-func FuzzStoredPlace(f *testing.F) {
-	c := &ca{key: someCA, dir: "certificates/" + someCA + "/"}
-	for _, key := range []string{"/a.example.com/a.example.com.key", "/wildcard_.example.com/wildcard_.example.com.json", "/a/b.crt", "//.key", "/a/a.key/b"} {
-		f.Add("certificates/" + someCA + key)
-	}
-	is := &Issuers{list: []issuer{{member: "a", ca: c}}}
-	f.Fuzz(func(t *testing.T, key string) {
-		p, ok := is.site(key)
-		if !ok {
-			return
-		}
-		if p.with(p.ext) != key {
-			t.Fatalf("%q is taken for %q", key, p.with(p.ext))
-		}
-		if at := placeOf(c.key, p.hostname()); at.name == p.name && at.with(p.ext) != key {
-			t.Fatalf("%q is the place of %q, which lies at %q", key, p.hostname(), at.with(p.ext))
 		}
 	})
 }

@@ -10,6 +10,8 @@ import (
 
 	acmez "github.com/mholt/acmez/v3/acme"
 
+	"github.com/apoxy-dev/caddy-apoxy/internal/times"
+	"github.com/apoxy-dev/caddy-apoxy/internal/words"
 	"github.com/apoxy-dev/caddy-apoxy/ownership"
 )
 
@@ -127,18 +129,11 @@ func (r *record) replaces(w Want, c *ca) string {
 	return ""
 }
 
-func unix(s int64) time.Time {
-	if s == 0 {
-		return time.Time{}
-	}
-	return time.Unix(s, 0).UTC()
-}
-
 func (r *record) window() window {
 	if r.ARI == nil {
 		return window{}
 	}
-	return window{unix(r.ARI.Start), unix(r.ARI.End)}
+	return window{times.Unix(r.ARI.Start), times.Unix(r.ARI.End)}
 }
 
 // setCertificate takes over a certificate and forgets what led to it.
@@ -168,8 +163,8 @@ func (r *record) setARI(id string, info *acmez.RenewalInfo, poll time.Time) {
 // over, or a clock that is wrong, must not make one order follow the other. Such
 // orders are exempt from every budget.
 func (r *record) hurried(next *x509.Certificate, now time.Time) int64 {
-	pause := hurryPause(unix(r.NotBefore), unix(r.NotAfter))
-	young := now.Before(unix(r.NotBefore).Add(pause)) || r.Spared != 0 && now.Before(unix(r.Spared).Add(pause))
+	pause := hurryPause(times.Unix(r.NotBefore), times.Unix(r.NotAfter))
+	young := now.Before(times.Unix(r.NotBefore).Add(pause)) || r.Spared != 0 && now.Before(times.Unix(r.Spared).Add(pause))
 	if !r.has() || !young || r.gone() {
 		return 0
 	}
@@ -178,7 +173,7 @@ func (r *record) hurried(next *x509.Certificate, now time.Time) int64 {
 
 // schedule sets the point of renewal.
 func (r *record) schedule(hostname string, ratio float64) {
-	r.Renewal = renewalTime(unix(r.NotBefore), unix(r.NotAfter), ratio, r.window(), hostname+r.Serial).Unix()
+	r.Renewal = renewalTime(times.Unix(r.NotBefore), times.Unix(r.NotAfter), ratio, r.window(), hostname+r.Serial).Unix()
 	if r.Spared != 0 {
 		r.Renewal = max(r.Renewal, r.Spared)
 	}
@@ -199,9 +194,9 @@ func issuerName(leaf *x509.Certificate, fallback string) string {
 	}
 	switch cn := leaf.Issuer.CommonName; {
 	case cn != "" && org != "":
-		return cut(org+" "+cn, 128)
+		return words.Cut(org+" "+cn, 128)
 	case cn+org != "":
-		return cut(cn+org, 128)
+		return words.Cut(cn+org, 128)
 	}
 	return fallback
 }

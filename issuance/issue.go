@@ -7,6 +7,9 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/apoxy-dev/caddy-apoxy/internal/times"
+	"github.com/apoxy-dev/caddy-apoxy/internal/words"
+	"github.com/apoxy-dev/caddy-apoxy/issuance/certfiles"
 	"github.com/caddyserver/certmagic"
 	acmez "github.com/mholt/acmez/v3/acme"
 )
@@ -59,17 +62,17 @@ func (s *Scheduler) issue(ctx context.Context, is *Issuers, member any, csr *x50
 	}
 	began, before := s.now(), j.rec
 	s.cfg.OnChange(hostname)
-	staples := staplesOf(ctx, c.storage(), c.key, hostname)
+	staples := certfiles.Staples(ctx, c.storage(), c.key, hostname)
 	res, f := j.obtain(ctx, c, given{csr.Raw})
 	var out landing
 	switch {
 	case f == nil:
 		if err := j.note(c, res); err != nil {
-			f = &failure{class: ClassPassing, err: err, message: cut(err.Error(), 200)}
+			f = &failure{class: ClassPassing, err: err, message: words.Cut(err.Error(), 200)}
 			out = j.failed(ctx, c, res.method, f)
 			break
 		}
-		j.removed(deleteAll(context.WithoutCancel(ctx), c.storage(), staples))
+		j.removed(certfiles.DeleteKeys(context.WithoutCancel(ctx), c.storage(), staples))
 		count(c.key, res.method, outcomeIssued)
 		observeDuration(s.now().Sub(began))
 		out = landing{rec: j.rec, save: true, looked: true}
@@ -85,8 +88,8 @@ func (s *Scheduler) issue(ctx context.Context, is *Issuers, member any, csr *x50
 	}
 	return &certmagic.IssuedCertificate{
 		Certificate: res.chain.ChainPEM,
-		Metadata: metadata{Certificate: res.chain,
-			Provenance: &provenance{UID: j.want.UID, Owner: j.want.Owner, Challenge: res.method}},
+		Metadata: certfiles.Metadata{Certificate: res.chain,
+			Provenance: &certfiles.Provenance{UID: j.want.UID, Owner: j.want.Owner, Challenge: res.method}},
 	}, nil
 }
 
@@ -158,7 +161,7 @@ func (j *job) excuses(err error, e *entry) error {
 		return err
 	}
 	now, rec := j.s.now(), e.record()
-	if rec.miss(now); now.Before(unix(rec.Renewal)) {
+	if rec.miss(now); now.Before(times.Unix(rec.Renewal)) {
 		return lostAgain(e.hostname, rec.Renewal)
 	}
 	return nil
@@ -166,12 +169,8 @@ func (j *job) excuses(err error, e *entry) error {
 
 // lostAgain refuses an order until one in place of the last loss is due.
 func lostAgain(hostname string, renewal int64) error {
-	return fmt.Errorf("issuing for %s: storage has lost its certificate over and over; the next is ordered at %s", hostname, stamp(unix(renewal)))
+	return fmt.Errorf("issuing for %s: storage has lost its certificate over and over; the next is ordered at %s", hostname, times.Stamp(times.Unix(renewal)))
 }
-
-// compromisedSuffix ends the key under which certmagic puts a private key away
-// that it learns is compromised.
-const compromisedSuffix = ".compromised"
 
 // renewedError: there is a certificate, and to renew it is the scheduler's.
 type renewedError struct {
@@ -180,7 +179,7 @@ type renewedError struct {
 }
 
 func (r *renewedError) Error() string {
-	return fmt.Sprintf("issuing for %s: the scheduler renews it, next at %s", r.hostname, stamp(r.renewal))
+	return fmt.Sprintf("issuing for %s: the scheduler renews it, next at %s", r.hostname, times.Stamp(r.renewal))
 }
 
 // refuses says why a handshake may not cause an order; nil: it may. It asks
@@ -200,18 +199,18 @@ func (s *Scheduler) refuses(e *entry, c *ca, hostname string) error {
 	}
 	now := s.now()
 	if !c.auth.Named(e.asks()) {
-		return fmt.Errorf("issuing for %s: the record asks for the certificate authority %q", e.hostname, cut(e.asks(), 100))
+		return fmt.Errorf("issuing for %s: the record asks for the certificate authority %q", e.hostname, words.Cut(e.asks(), 100))
 	}
 	if h, held := s.ledger.held(c, e.hostname, now); held {
-		return fmt.Errorf("issuing for %s: %s is left alone until %s: %s", e.hostname, c.auth.host(), stamp(h.Until), h.Reason)
+		return fmt.Errorf("issuing for %s: %s is left alone until %s: %s", e.hostname, c.auth.host(), times.Stamp(h.Until), h.Reason)
 	}
 	if o := e.working(); o.at(c.key) {
 		return fmt.Errorf("issuing for %s: %s", e.hostname, o.told(c.auth.host()))
 	}
 	if from := e.startable(); from.After(now) {
-		return fmt.Errorf("issuing for %s: resolvers may hold old answers about it until %s", e.hostname, stamp(from))
+		return fmt.Errorf("issuing for %s: resolvers may hold old answers about it until %s", e.hostname, times.Stamp(from))
 	}
-	if t := troubleOf(e); t != nil && (t.Until == 0 || unix(t.Until).After(now)) {
+	if t := troubleOf(e); t != nil && (t.Until == 0 || times.Unix(t.Until).After(now)) {
 		return fmt.Errorf("issuing for %s: the last try failed: %s", e.hostname, t.Message)
 	}
 	if e.trouble().refusedBy(c) {
@@ -221,11 +220,11 @@ func (s *Scheduler) refuses(e *entry, c *ca, hostname string) error {
 		return nil
 	}
 	renewal, notAfter := e.times()
-	if e.gone() && now.Before(unix(renewal)) {
+	if e.gone() && now.Before(times.Unix(renewal)) {
 		return lostAgain(e.hostname, renewal)
 	}
-	if !e.gone() && now.Before(unix(notAfter)) {
-		return &renewedError{hostname: e.hostname, renewal: unix(renewal)}
+	if !e.gone() && now.Before(times.Unix(notAfter)) {
+		return &renewedError{hostname: e.hostname, renewal: times.Unix(renewal)}
 	}
 	return nil
 }
@@ -251,8 +250,8 @@ func (s *Scheduler) RenewalInfo(hostname string) (acmez.RenewalInfo, error) {
 	if a == nil {
 		return info, fmt.Errorf("renewal information of %s: %w", hostname, acmez.ErrUnsupported)
 	}
-	poll := unix(a.Poll)
-	info.SuggestedWindow.Start, info.SuggestedWindow.End = unix(a.Start), unix(a.End)
-	info.UniqueIdentifier, info.RetryAfter, info.SelectedTime = a.ID, &poll, unix(r.Renewal)
+	poll := times.Unix(a.Poll)
+	info.SuggestedWindow.Start, info.SuggestedWindow.End = times.Unix(a.Start), times.Unix(a.End)
+	info.UniqueIdentifier, info.RetryAfter, info.SelectedTime = a.ID, &poll, times.Unix(r.Renewal)
 	return info, nil
 }

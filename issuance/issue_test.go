@@ -10,6 +10,8 @@ import (
 
 	"github.com/caddyserver/certmagic"
 
+	"github.com/apoxy-dev/caddy-apoxy/internal/certtest"
+	"github.com/apoxy-dev/caddy-apoxy/issuance/certfiles"
 	"github.com/apoxy-dev/caddy-apoxy/ownership"
 )
 
@@ -68,11 +70,11 @@ func TestAKeyFileThatIsRemovedByHandIsMadeAnew(t *testing.T) {
 	w.dns.delegate(host)
 	w.s.Want(Want{Hostname: host, UID: "u1", DNS01: true})
 	before := w.until(host, "certified", seen)
-	if err := w.magic.Storage.Delete(t.Context(), placeOf(w.key(), host).key()); err != nil {
+	if err := w.magic.Storage.Delete(t.Context(), certmagic.StorageKeys.SitePrivateKey(w.key(), host)); err != nil {
 		t.Fatal(err)
 	}
-	evict(w.magic, host)
-	if _, err := shake(w.magic, host); err != nil {
+	certfiles.Evict(w.magic, host)
+	if _, err := certtest.Shake(w.magic, host); err != nil {
 		t.Fatal(err)
 	}
 	w.until(host, "made anew", func(o ownership.CertificateObservation) bool { return seen(o) && o.SerialNumber != before.SerialNumber })

@@ -5,8 +5,8 @@ import (
 	"reflect"
 	"slices"
 	"sync"
-	"sync/atomic"
 
+	"github.com/apoxy-dev/caddy-apoxy/issuance/certfiles"
 	"github.com/caddyserver/certmagic"
 	"go.uber.org/zap"
 )
@@ -18,14 +18,12 @@ type Issuers struct {
 	// wildcard's name that wildcard's, is shown. It answers from memory; at the
 	// start of the process it may wait for the records, while ctx lasts. Set it
 	// before the first Set. Default: ShowAny.
-	Shows func(ctx context.Context, hostname string) Shown
+	Shows func(ctx context.Context, hostname string) certfiles.Shown
 
 	mu   sync.Mutex
 	list []issuer
 
-	scheduler atomic.Pointer[Scheduler] // whose index tells where certificates lie
-	trips     trips
-	owns      owns
+	front certfiles.Front
 }
 
 type issuer struct {
@@ -42,10 +40,9 @@ type issuer struct {
 func (is *Issuers) Set(member any, a Authority, cfg *certmagic.Config, log *zap.Logger) {
 	is.mu.Lock()
 	defer is.mu.Unlock()
-	ratio := is.tune(cfg)
-	if is.wrap(cfg, log) {
-		is.listen(cfg, log)
-	}
+	defer is.named()
+	is.front.Shows = is.Shows
+	ratio := is.front.Install(cfg, log)
 	for i := range is.list {
 		if is.list[i].member != member {
 			continue
@@ -64,6 +61,7 @@ func (is *Issuers) Remove(member any) {
 	is.mu.Lock()
 	defer is.mu.Unlock()
 	is.list = slices.DeleteFunc(is.list, func(i issuer) bool { return i.member == member })
+	is.named()
 }
 
 // cas lists the distinct authorities in order.
@@ -73,6 +71,20 @@ func (is *Issuers) cas() []*ca {
 	}
 	is.mu.Lock()
 	defer is.mu.Unlock()
+	return is.distinct()
+}
+
+// named tells the front whose files are ours. is.mu must be held.
+func (is *Issuers) named() {
+	var keys []string
+	for _, c := range is.distinct() {
+		keys = append(keys, c.key)
+	}
+	is.front.SetIssuers(keys)
+}
+
+// distinct is cas for those who hold is.mu.
+func (is *Issuers) distinct() []*ca {
 	out := make([]*ca, 0, len(is.list))
 	for _, i := range is.list {
 		if !slices.ContainsFunc(out, func(c *ca) bool { return c.key == i.ca.key }) {
@@ -94,31 +106,4 @@ func (is *Issuers) member(member any) *ca {
 		}
 	}
 	return nil
-}
-
-// tunedRatio marks a configuration that has been tuned; no operator writes it.
-const tunedRatio = 1.0 / 47
-
-// tune keeps certmagic from renewing by itself and returns the ratio that the
-// operator set, 0 for none. On a handshake certmagic asks its issuer to renew
-// when ARI or the ratio of lifetime remaining says so; both are the
-// scheduler's affair, which renews earlier and then evicts the old certificate
-// from memory. What is left is certmagic's emergency at a fiftieth of the
-// lifetime or five maintenance intervals, when Issue answers that the renewal
-// is the scheduler's.
-func (is *Issuers) tune(cfg *certmagic.Config) (ratio float64) {
-	if cfg.RenewalWindowRatio == tunedRatio {
-		for _, i := range is.list {
-			if i.ca.cfg == cfg {
-				return i.ca.ratio
-			}
-		}
-		return 0
-	}
-	if ratio = cfg.RenewalWindowRatio; ratio == certmagic.DefaultRenewalWindowRatio {
-		ratio = 0
-	}
-	cfg.DisableARI = true
-	cfg.RenewalWindowRatio = tunedRatio
-	return ratio
 }

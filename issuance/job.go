@@ -7,6 +7,9 @@ import (
 	"slices"
 	"time"
 
+	"github.com/apoxy-dev/caddy-apoxy/internal/times"
+	"github.com/apoxy-dev/caddy-apoxy/internal/words"
+	"github.com/apoxy-dev/caddy-apoxy/issuance/certfiles"
 	"github.com/apoxy-dev/caddy-apoxy/issuance/fairqueue"
 	acmez "github.com/mholt/acmez/v3/acme"
 	"go.uber.org/zap"
@@ -68,7 +71,7 @@ const lockPatience = 200 * time.Millisecond
 func (j *job) order(ctx context.Context) landing {
 	began := j.s.now()
 	storage := j.cas[0].storage()
-	locked, err := tryLock(ctx, storage, issueLock(j.hostname))
+	locked, err := certfiles.TryLock(ctx, storage, j.hostname)
 	for tried := time.Now(); err == nil && !locked && ctx.Err() == nil && time.Since(tried) < lockPatience; {
 		// A handshake near the end of a certificate holds it for a moment, over
 		// and over, or waits for this work to end; another node holds it for longer.
@@ -76,16 +79,16 @@ func (j *job) order(ctx context.Context) landing {
 		case <-ctx.Done():
 		case <-time.After(20 * time.Millisecond):
 		}
-		locked, err = tryLock(ctx, storage, issueLock(j.hostname))
+		locked, err = certfiles.TryLock(ctx, storage, j.hostname)
 	}
 	if err != nil {
-		return j.failed(ctx, j.cas[0], "", &failure{class: ClassOperator, err: err, message: "locking in storage failed: " + cut(err.Error(), 200)})
+		return j.failed(ctx, j.cas[0], "", &failure{class: ClassOperator, err: err, message: "locking in storage failed: " + words.Cut(err.Error(), 200)})
 	}
 	if !locked { // another node, or a handshake
 		return landing{rec: j.rec, again: 2 * time.Second, quiet: true}
 	}
 	defer func() {
-		if err := storage.Unlock(context.WithoutCancel(ctx), issueLock(j.hostname)); err != nil {
+		if err := certfiles.Unlock(ctx, storage, j.hostname); err != nil {
 			j.s.log.Error("unlocking in storage failed", zap.String("hostname", j.hostname), zap.Error(err))
 		}
 	}()
@@ -104,14 +107,14 @@ func (j *job) order(ctx context.Context) landing {
 		res, f := j.obtain(ctx, c, keys)
 		if f == nil {
 			if err := j.store(ctx, c, keys, res); err != nil {
-				return j.failed(ctx, c, res.method, &failure{class: ClassOperator, err: err, message: "storing the certificate failed: " + cut(err.Error(), 200)})
+				return j.failed(ctx, c, res.method, &failure{class: ClassOperator, err: err, message: "storing the certificate failed: " + words.Cut(err.Error(), 200)})
 			}
 			j.evict()
 			j.obtained(ctx, c, keys)
 			count(c.key, res.method, outcomeIssued)
 			observeDuration(j.s.now().Sub(began))
 			j.s.log.Info("certificate obtained", zap.String("hostname", j.hostname), zap.String("ca", c.key),
-				zap.String("challenge", res.method), zap.Time("not_after", unix(j.rec.NotAfter)))
+				zap.String("challenge", res.method), zap.Time("not_after", times.Unix(j.rec.NotAfter)))
 			return landing{rec: j.rec, save: true, looked: true}
 		}
 		if errors.Is(f, errBudget) {
@@ -193,7 +196,7 @@ func (j *job) obtain(ctx context.Context, c *ca, keys requester) (result, *failu
 			j.s.mu.Unlock()
 			j.s.poke()
 			if err != nil {
-				return &failure{class: ClassOperator, err: err, message: cut(err.Error(), 200)}
+				return &failure{class: ClassOperator, err: err, message: words.Cut(err.Error(), 200)}
 			}
 			if !ok {
 				return errBudget
@@ -259,7 +262,7 @@ func (j *job) ready(ctx context.Context, c *ca, tr *trace) ([]string, *failure) 
 // pressing reports whether the certificate that is to be renewed expires soon.
 func (j *job) pressing() bool {
 	r := &j.rec
-	return r.has() && r.proves(j.want) && (r.gone() || urgencyOf(unix(r.Renewal), unix(r.NotAfter), j.s.now()) == fairqueue.Urgent)
+	return r.has() && r.proves(j.want) && (r.gone() || urgencyOf(times.Unix(r.Renewal), times.Unix(r.NotAfter), j.s.now()) == fairqueue.Urgent)
 }
 
 // gate stops requests while the whole CA is held.
@@ -274,18 +277,18 @@ func (j *job) gate(c *ca) func() error {
 
 // store writes the certificate where handshakes load it, and into the record.
 func (j *job) store(ctx context.Context, c *ca, keys *storedKey, res result) error {
-	staples := staplesOf(ctx, c.storage(), c.key, j.hostname)
-	meta := metadata{Certificate: res.chain, Provenance: &provenance{UID: j.want.UID, Owner: j.want.Owner, Challenge: res.method}}
-	if err := saveCertificate(context.WithoutCancel(ctx), c.storage(), c.key, j.hostname, keys.key, res.chain.ChainPEM, meta); err != nil {
+	staples := certfiles.Staples(ctx, c.storage(), c.key, j.hostname)
+	meta := certfiles.Metadata{Certificate: res.chain, Provenance: &certfiles.Provenance{UID: j.want.UID, Owner: j.want.Owner, Challenge: res.method}}
+	if err := certfiles.Save(context.WithoutCancel(ctx), c.storage(), c.key, j.hostname, keys.key, res.chain.ChainPEM, meta); err != nil {
 		return err
 	}
-	j.removed(deleteAll(context.WithoutCancel(ctx), c.storage(), staples))
+	j.removed(certfiles.DeleteKeys(context.WithoutCancel(ctx), c.storage(), staples))
 	return j.note(c, res)
 }
 
 // note takes the new certificate over into the record.
 func (j *job) note(c *ca, res result) error {
-	leaf, err := leafOf(res.chain.ChainPEM)
+	leaf, err := certfiles.LeafOf(res.chain.ChainPEM)
 	if err != nil {
 		return fmt.Errorf("reading the issued certificate: %w", err)
 	}
@@ -310,7 +313,7 @@ func (j *job) note(c *ca, res result) error {
 
 func (j *job) evict() {
 	for _, c := range j.cas {
-		evict(c.cfg, j.hostname)
+		certfiles.Evict(c.cfg, j.hostname)
 	}
 }
 
@@ -366,7 +369,7 @@ func (j *job) failed(ctx context.Context, c *ca, method string, f *failure) land
 	}
 	if f.class == ClassRefused {
 		j.refused(t, c)
-	} else if d := backoff(f.class, t.Count, fraction(j.hostname+now.String())); d > 0 {
+	} else if d := backoff(f.class, t.Count, times.Fraction(j.hostname+now.String())); d > 0 {
 		t.Until = j.s.sooner(j.hostname, j.want, f, now.Add(d), now).Unix()
 	}
 	j.rec.Trouble = t

@@ -9,6 +9,7 @@ import (
 	"github.com/caddyserver/certmagic"
 	acmez "github.com/mholt/acmez/v3/acme"
 
+	"github.com/apoxy-dev/caddy-apoxy/issuance/certfiles"
 	"github.com/apoxy-dev/caddy-apoxy/ownership"
 )
 
@@ -48,38 +49,17 @@ func TestAccountsAreSharedWithCertmagic(t *testing.T) {
 	if err := theirs.PreCheck(context.Background(), []string{"api.example.com"}, false); err != nil {
 		t.Fatal(err)
 	}
-	st, err := loadCertificate(context.Background(), w.magic.Storage, theirs.IssuerKey(), "api.example.com")
+	st, err := certfiles.Load(context.Background(), w.magic.Storage, theirs.IssuerKey(), "api.example.com")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if st.meta.CA != w.ca.directory() || st.meta.Account == "" {
-		t.Errorf("metadata %+v", st.meta)
+	if st.Meta.CA != w.ca.directory() || st.Meta.Account == "" {
+		t.Errorf("metadata %+v", st.Meta)
 	}
 	// Their revocation goes through the same account without registering.
 	err = theirs.Revoke(context.Background(), certmagic.CertificateResource{CertificatePEM: w.ca.order(0).Chain}, 0)
 	if err != nil || w.ca.count("revoke") != 1 || w.ca.count("account") != registered {
 		t.Errorf("revoking: %v, %d registrations", err, w.ca.count("account"))
-	}
-}
-
-func TestCertmagicsMemoryIsReachableAndEvictsAHostname(t *testing.T) {
-	w := newWorld(t)
-	w.dns.delegate("api.example.com")
-	w.s.Want(Want{Hostname: "api.example.com", UID: "u1", DNS01: true})
-	w.until("api.example.com", "certified", seen)
-	cache := cacheOf(w.magic)
-	if cache == nil {
-		t.Fatal("certmagic.Config has changed: evict does nothing any more")
-	}
-	if _, err := w.magic.CacheManagedCertificate(context.Background(), "api.example.com"); err != nil {
-		t.Fatal(err)
-	}
-	if n := len(cache.AllMatchingCertificates("api.example.com")); n != 1 {
-		t.Fatalf("%d certificates in memory", n)
-	}
-	w.s.Forget("api.example.com")
-	if n := len(cache.AllMatchingCertificates("api.example.com")); n != 0 {
-		t.Errorf("%d certificates stay in memory", n)
 	}
 }
 

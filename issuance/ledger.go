@@ -11,6 +11,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/apoxy-dev/caddy-apoxy/internal/words"
 	"github.com/apoxy-dev/caddy-apoxy/store"
 )
 
@@ -104,7 +105,7 @@ const rowEnds = time.Hour
 func (l *ledger) put(ctx context.Context, c *ca, s scope, hostname string, until time.Time, reason string, now time.Time) (hold, error) {
 	key := holdKey(c, s, hostname)
 	l.mu.Lock()
-	h := hold{Until: until, Reason: cut(reason, 400)}
+	h := hold{Until: until, Reason: words.Cut(reason, 400)}
 	if !until.After(now) {
 		pauses := ClassPassing
 		if until.IsZero() {
@@ -160,7 +161,7 @@ func (l *ledger) answered(c *ca, ok bool, message string, now time.Time) {
 		return
 	}
 	l.holds[holdKey(c, scopeCA, "")] = hold{
-		Until: now.Add(min(backoff(ClassPassing, n, 0), 10*time.Minute)), Reason: cut(message, 400), down: true}
+		Until: now.Add(min(backoff(ClassPassing, n, 0), 10*time.Minute)), Reason: words.Cut(message, 400), down: true}
 }
 
 // bucket returns what is left of the budget of a CA. l.mu must be held.

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/apoxy-dev/caddy-apoxy/internal/times"
+	"github.com/apoxy-dev/caddy-apoxy/issuance/certfiles"
 	"go.uber.org/zap"
 )
 
@@ -27,11 +29,11 @@ func (j *job) look(ctx context.Context) landing {
 // adopt takes over the newest certificate in storage that counts for the
 // record and outlasts what the index knows.
 func (j *job) adopt(ctx context.Context) (bool, error) {
-	var best stored
+	var best certfiles.Stored
 	var from *ca
-	var all []stored
+	var all []certfiles.Stored
 	for _, c := range j.cas {
-		st, err := loadCertificate(ctx, c.storage(), c.key, j.hostname)
+		st, err := certfiles.Load(ctx, c.storage(), c.key, j.hostname)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
@@ -39,14 +41,14 @@ func (j *job) adopt(ctx context.Context) (bool, error) {
 			return false, err
 		}
 		all = append(all, st)
-		if best.leaf == nil || st.leaf.NotAfter.After(best.leaf.NotAfter) {
+		if best.Leaf == nil || st.Leaf.NotAfter.After(best.Leaf.NotAfter) {
 			best, from = st, c
 		}
 	}
-	if best.leaf == nil || best.leaf.NotAfter.Unix() <= j.rec.floor(j.s.now()) || best.leaf.VerifyHostname(verifiable(j.hostname)) != nil {
+	if best.Leaf == nil || best.Leaf.NotAfter.Unix() <= j.rec.floor(j.s.now()) || best.Leaf.VerifyHostname(verifiable(j.hostname)) != nil {
 		return false, nil
 	}
-	p := best.meta.Provenance
+	p := best.Meta.Provenance
 	if p == nil { // for whom it was obtained is not known
 		return false, nil
 	}
@@ -55,14 +57,14 @@ func (j *job) adopt(ctx context.Context) (bool, error) {
 	if !(&record{UID: w.UID, Owner: w.Owner}).proves(j.want) {
 		return false, nil
 	}
-	j.rec.setCertificate(best.issuerKey, method, w, best.leaf, j.s.now())
-	if info := best.meta.RenewalInfo; info != nil {
+	j.rec.setCertificate(best.IssuerKey, method, w, best.Leaf, j.s.now())
+	if info := best.Meta.RenewalInfo; info != nil {
 		j.rec.setARI(info.UniqueIdentifier, info, j.s.now())
 	}
 	j.rec.schedule(j.hostname, from.ratio)
 	for _, st := range all {
-		if st.issuerKey != best.issuerKey { // outlived; the index does not know of it any more
-			_, err := j.discard(ctx, &record{CA: st.issuerKey, NotAfter: st.leaf.NotAfter.Unix()})
+		if st.IssuerKey != best.IssuerKey { // outlived; the index does not know of it any more
+			_, err := j.discard(ctx, &record{CA: st.IssuerKey, NotAfter: st.Leaf.NotAfter.Unix()})
 			j.removed(err)
 		}
 	}
@@ -91,10 +93,10 @@ func (j *job) pollARI(ctx context.Context) landing {
 	}
 	c := j.cas[i]
 	if h, held := j.s.ledger.held(c, j.hostname, now); held {
-		l.rec.ARI.Poll = h.Until.Add(resumeJitter(time.Hour, fraction(j.hostname))).Unix()
+		l.rec.ARI.Poll = h.Until.Add(resumeJitter(time.Hour, times.Fraction(j.hostname))).Unix()
 		return l
 	}
-	st, err := loadCertificate(ctx, c.storage(), c.key, j.hostname)
+	st, err := certfiles.Load(ctx, c.storage(), c.key, j.hostname)
 	if err != nil {
 		return l
 	}
@@ -102,7 +104,7 @@ func (j *job) pollARI(ctx context.Context) landing {
 	defer done()
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	info, err := c.client.GetRenewalInfo(ctx, st.leaf)
+	info, err := c.client.GetRenewalInfo(ctx, st.Leaf)
 	if h := tr.hold(); h != nil {
 		j.s.limited(ctx, c, classify(h, j.hostname), j.hostname)
 	}

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/apoxy-dev/caddy-apoxy/internal/times"
 	"github.com/apoxy-dev/caddy-apoxy/ownership"
 )
 
@@ -53,12 +54,12 @@ func TestCertificatesThatAreDueAtOnceAreRenewedApart(t *testing.T) {
 		"one that was spared until just now": {record{NotBefore: at(now.Add(-7 * time.Hour)), NotAfter: at(now.Add(89 * 24 * time.Hour)), Spared: at(now.Add(-time.Second))}, at(now.Add(6 * time.Hour))},
 	} {
 		if got := tt.r.hurried(cert(now), now); got != tt.want {
-			t.Errorf("%s: %v, want %v", name, unix(got), unix(tt.want))
+			t.Errorf("%s: %v, want %v", name, times.Unix(got), times.Unix(tt.want))
 		}
 	}
 	short := &x509.Certificate{NotBefore: now, NotAfter: now.Add(90 * time.Second)}
 	r := record{NotBefore: at(now.Add(-time.Second)), NotAfter: at(now.Add(89 * time.Second))}
 	if got := r.hurried(short, now); got != at(now.Add(9*time.Second)) {
-		t.Errorf("short: %v", unix(got))
+		t.Errorf("short: %v", times.Unix(got))
 	}
 }

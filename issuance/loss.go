@@ -1,6 +1,10 @@
 package issuance
 
-import "time"
+import (
+	"time"
+
+	"github.com/apoxy-dev/caddy-apoxy/internal/times"
+)
 
 // loss is that storage was found without the certificate that the index has.
 type loss struct {
@@ -48,7 +52,7 @@ func (l *loss) madeGood(now time.Time) *loss {
 }
 
 func (l *loss) remembered(now time.Time) bool {
-	return l != nil && now.Sub(unix(l.Last)) < lossMemory
+	return l != nil && now.Sub(times.Unix(l.Last)) < lossMemory
 }
 
 // floor is how long a certificate in storage must last to be taken over: longer

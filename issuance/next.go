@@ -3,6 +3,7 @@ package issuance
 import (
 	"time"
 
+	"github.com/apoxy-dev/caddy-apoxy/internal/times"
 	"github.com/apoxy-dev/caddy-apoxy/issuance/fairqueue"
 )
 
@@ -33,13 +34,13 @@ func (e *entry) next(now time.Time) (step, time.Time) {
 	if !e.wanted {
 		switch {
 		case e.has():
-			return stepDrop, unix(notAfter).Add(keepExpired)
+			return stepDrop, times.Unix(notAfter).Add(keepExpired)
 		case e.empty():
 			return stepNone, time.Time{}
 		case e.dropped:
 			return stepDrop, e.remembered(now)
 		}
-		return stepDrop, later(e.remembered(now), time.Unix(0, e.since).Add(keepUnwanted))
+		return stepDrop, times.Later(e.remembered(now), time.Unix(0, e.since).Add(keepUnwanted))
 	}
 	if !e.looked && !e.has() {
 		return stepLook, now
@@ -51,17 +52,17 @@ func (e *entry) next(now time.Time) (step, time.Time) {
 	at, order := now, e.working()
 	switch {
 	case order != nil:
-		at = unix(order.Next) // whatever DNS says now, and however soon a try is asked for
+		at = times.Unix(order.Next) // whatever DNS says now, and however soon a try is asked for
 	case have:
-		at = unix(renewal)
+		at = times.Unix(renewal)
 	case !e.possible():
 		return stepNone, time.Time{} // no challenge can succeed yet
 	}
 	if order == nil {
-		at = later(at, e.startable())
+		at = times.Later(at, e.startable())
 	}
 	if t := e.trouble(); t != nil {
-		switch until := unix(t.Until); {
+		switch until := times.Unix(t.Until); {
 		case e.soon:
 		case until.IsZero():
 			at = time.Time{} // not again by itself
@@ -91,13 +92,6 @@ func (e *entry) replaces(c *ca) bool {
 	return e.packed.bits&bitARI != 0 && e.issuer() == c.key
 }
 
-func later(a, b time.Time) time.Time {
-	if a.After(b) {
-		return a
-	}
-	return b
-}
-
 // spared is the earliest time that leaves the CA's count of failed
 // validations, five an hour for a hostname, below its limit.
 func (e *entry) spared(now time.Time) time.Time {
@@ -105,7 +99,7 @@ func (e *entry) spared(now time.Time) time.Time {
 	if t == nil || len(t.Failed) < maxFailed {
 		return now
 	}
-	return unix(t.Failed[len(t.Failed)-maxFailed]).Add(time.Hour)
+	return times.Unix(t.Failed[len(t.Failed)-maxFailed]).Add(time.Hour)
 }
 
 // remembered is how long the failures of a hostname that is wanted no more are
@@ -115,7 +109,7 @@ func (e *entry) remembered(now time.Time) time.Time {
 	if t == nil || len(t.Failed) == 0 {
 		return now
 	}
-	return unix(t.Failed[len(t.Failed)-1]).Add(time.Hour)
+	return times.Unix(t.Failed[len(t.Failed)-1]).Add(time.Hour)
 }
 
 // maxFailed is one below Let's Encrypt's limit of failed validations an hour.
@@ -131,7 +125,7 @@ func (e *entry) urgency(now time.Time) (fairqueue.Class, int64) {
 			return fairqueue.Urgent, e.loose.rec.Loss.Since // as one that expired then
 		}
 		renewal, notAfter := e.times()
-		return urgencyOf(unix(renewal), unix(notAfter), now), notAfter
+		return urgencyOf(times.Unix(renewal), times.Unix(notAfter), now), notAfter
 	}
 	return fairqueue.First, e.since
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/caddyserver/certmagic"
 
+	"github.com/apoxy-dev/caddy-apoxy/internal/certtest"
 	"github.com/apoxy-dev/caddy-apoxy/ownership"
 )
 
@@ -17,7 +18,7 @@ import (
 func (w *world) node(a Authority) *Scheduler {
 	w.t.Helper()
 	other := New(Config{Store: w.store, Prober: w.dns, Challenges: w.zone})
-	magic := newMagic(w.t, filepath.Join(w.dir, "storage"))
+	magic := certtest.Magic(w.t, filepath.Join(w.dir, "storage"))
 	is := &Issuers{}
 	is.Set("other", a, magic, nil)
 	magic.Issuers = []certmagic.Issuer{&testIssuer{w: w}}

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/apoxy-dev/caddy-apoxy/internal/times"
+	"github.com/apoxy-dev/caddy-apoxy/internal/words"
 	"github.com/apoxy-dev/caddy-apoxy/ownership"
 )
 
@@ -18,13 +20,13 @@ func (s *Scheduler) observe(e *entry, now time.Time) ownership.CertificateObserv
 		o = ownership.CertificateObservation{
 			Outcome: ownership.Seen, RecordUID: r.UID, RecordOwner: r.Owner,
 			Issuer: r.Issuer, SerialNumber: r.Serial, Challenge: r.Challenge,
-			NotBefore: unix(r.NotBefore), NotAfter: unix(r.NotAfter), RenewalTime: unix(r.Renewal),
+			NotBefore: times.Unix(r.NotBefore), NotAfter: times.Unix(r.NotAfter), RenewalTime: times.Unix(r.Renewal),
 		}
 		if r.OCSP.revoked() {
-			o.Revoked, o.RevocationReason = unix(r.OCSP.Revoked), reasonName(r.OCSP.Reason)
+			o.Revoked, o.RevocationReason = times.Unix(r.OCSP.Revoked), reasonName(r.OCSP.Reason)
 		}
 		if r.gone() && now.Before(o.NotAfter) {
-			o.Gone, o.GoneFrom = unix(r.Loss.Since), s.goneFrom(e.hostname, &r)
+			o.Gone, o.GoneFrom = times.Unix(r.Loss.Since), s.goneFrom(e.hostname, &r)
 		}
 		o.Doubt = s.doubts[e.hostname]
 	case e.looked || !e.wanted:
@@ -97,7 +99,7 @@ func (s *Scheduler) work(e *entry, now time.Time) (w ownership.Work, message, me
 		case h.down:
 			return ownership.WorkFailed, fmt.Sprintf("%s does not answer: %s", c.auth.host(), h.Reason), "", h.Until
 		default:
-			return ownership.WorkRateLimited, fmt.Sprintf("%s asked to wait until %s: %s", c.auth.host(), stamp(h.Until), h.Reason), "", h.Until
+			return ownership.WorkRateLimited, fmt.Sprintf("%s asked to wait until %s: %s", c.auth.host(), times.Stamp(h.Until), h.Reason), "", h.Until
 		}
 		return ownership.WorkQueued, "waiting for its turn", "", time.Time{}
 	}
@@ -110,7 +112,7 @@ func (s *Scheduler) work(e *entry, now time.Time) (w ownership.Work, message, me
 
 // told is what a failure keeps waiting for, in words.
 func (t *trouble) told() (w ownership.Work, message, mend string, until time.Time) {
-	msg, mend, until := t.Message, t.Mend, unix(t.Until)
+	msg, mend, until := t.Message, t.Mend, times.Unix(t.Until)
 	if mend == "" {
 		mend = mends[t.Class]
 	}
@@ -176,7 +178,7 @@ func (s *Scheduler) unusable(e *entry) (w ownership.Work, message, mend string, 
 		have = append(have, c.auth.host())
 	}
 	return ownership.WorkFailed, fmt.Sprintf("spec.tls.certificateAuthority %q is not configured; configured are %s",
-		cut(e.asks(), 100), strings.Join(have, ", ")), "The operator names one of them in the record, or adds an `issuer apoxy` line for it", time.Time{}
+		words.Cut(e.asks(), 100), strings.Join(have, ", ")), "The operator names one of them in the record, or adds an `issuer apoxy` line for it", time.Time{}
 }
 
 // queued tells the place in the queue and how long that takes, both to two
@@ -231,5 +233,3 @@ func (s *Scheduler) leastHeld(e *entry, now time.Time) (*ca, hold) {
 	}
 	return best, until
 }
-
-func stamp(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 MST") }

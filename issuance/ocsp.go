@@ -8,11 +8,13 @@ import (
 	"crypto/x509"
 	"encoding/hex"
 	"errors"
-	"fmt"
 	"net/http"
 	"slices"
 	"time"
 
+	"github.com/apoxy-dev/caddy-apoxy/internal/times"
+	"github.com/apoxy-dev/caddy-apoxy/internal/words"
+	"github.com/apoxy-dev/caddy-apoxy/issuance/certfiles"
 	"go.uber.org/zap"
 	"golang.org/x/crypto/ocsp"
 )
@@ -50,7 +52,7 @@ func (o *ocspRecord) succeed(leaf *x509.Certificate, hostname string, now time.T
 		return nil
 	}
 	half := 30 * time.Second
-	next := &ocspRecord{Poll: now.Add(half + time.Duration(fraction(hostname)*float64(half))).Unix()}
+	next := &ocspRecord{Poll: now.Add(half + time.Duration(times.Fraction(hostname)*float64(half))).Unix()}
 	switch {
 	case o.revoked():
 		next.Replaced = now.Unix()
@@ -65,7 +67,7 @@ func (o ocspRecord) withdraw(r *ocsp.Response, leaf *x509.Certificate, now time.
 	o.Poll, o.Reason, o.Due = 0, r.RevocationReason, now.Unix()
 	o.Revoked = max(r.RevokedAt.Unix(), 1)
 	if o.Replaced != 0 {
-		o.Due = max(o.Due, unix(o.Replaced).Add(ocspApart).Unix())
+		o.Due = max(o.Due, times.Unix(o.Replaced).Add(ocspApart).Unix())
 	}
 	if r.RevocationReason == ocsp.KeyCompromise {
 		o.Burnt = spkiDigest(leaf.RawSubjectPublicKeyInfo)
@@ -106,25 +108,25 @@ func nextOCSP(now, thisUpdate, nextUpdate time.Time, seed string) time.Time {
 			at = now.Add(nextUpdate.Sub(now) / 2)
 		}
 	}
-	at = clampTime(at, now, now.Add(12*time.Hour))
-	at = at.Add(-time.Duration(fraction(seed) * float64(at.Sub(now)) / 10))
-	return clampTime(at, now.Add(time.Minute), now.Add(12*time.Hour))
+	at = times.Clamp(at, now, now.Add(12*time.Hour))
+	at = at.Add(-time.Duration(times.Fraction(seed) * float64(at.Sub(now)) / 10))
+	return times.Clamp(at, now.Add(time.Minute), now.Add(12*time.Hour))
 }
 
 // laterOCSP is when a certificate is asked about again after a failure.
 func laterOCSP(now time.Time, seed string) time.Time {
-	return now.Add(time.Hour + time.Duration(fraction(seed)*float64(30*time.Minute)))
+	return now.Add(time.Hour + time.Duration(times.Fraction(seed)*float64(30*time.Minute)))
 }
 
 // poll is what the index asks others for next of its own accord, and when.
 func (r *record) poll() (step, time.Time) {
 	st, at := stepNone, time.Time{}
 	if r.ARI != nil {
-		st, at = stepARI, unix(r.ARI.Poll)
+		st, at = stepARI, times.Unix(r.ARI.Poll)
 	}
 	// Responders do not know expired certificates.
 	if o := r.OCSP; o != nil && !o.revoked() && o.Poll < r.NotAfter && (st == stepNone || o.Poll < r.ARI.Poll) {
-		st, at = stepOCSP, unix(o.Poll)
+		st, at = stepOCSP, times.Unix(o.Poll)
 	}
 	return st, at
 }
@@ -141,12 +143,12 @@ func (j *job) pollOCSP(ctx context.Context) landing {
 	var held *responderHeld
 	switch {
 	case errors.As(err, &held):
-		o.Poll = held.until.Add(resumeJitter(time.Hour, fraction(j.hostname))).Unix()
+		o.Poll = held.until.Add(resumeJitter(time.Hour, times.Fraction(j.hostname))).Unix()
 	case err != nil:
 		countOCSP(ocspFailed)
 		o.Poll = laterOCSP(now, j.hostname).Unix()
 		j.s.log.Debug("an OCSP responder could not be believed and is asked again later",
-			zap.String("hostname", j.hostname), zap.Time("at", unix(o.Poll)), zap.Error(err))
+			zap.String("hostname", j.hostname), zap.Time("at", times.Unix(o.Poll)), zap.Error(err))
 	case r == nil: // turned off, or there is nothing to ask about
 		o.Poll = now.Add(12 * time.Hour).Unix()
 	case r.Status == ocsp.Revoked && !neverIssued(r):
@@ -157,7 +159,7 @@ func (j *job) pollOCSP(ctx context.Context) landing {
 		j.revoked(ctx, cmp.Or(j.home(), j.cas[0]), r)
 		j.s.log.Warn("the certificate authority has revoked a certificate, which is replaced",
 			zap.String("hostname", j.hostname), zap.String("serial", j.rec.Serial), zap.Time("revoked_at", r.RevokedAt),
-			zap.String("reason", reasonName(r.RevocationReason)), zap.Time("renewal", unix(l.rec.Renewal)))
+			zap.String("reason", reasonName(r.RevocationReason)), zap.Time("renewal", times.Unix(l.rec.Renewal)))
 	case r.Status == ocsp.Good:
 		countOCSP(ocspGood)
 		o.Poll, l.save = nextOCSP(now, r.ThisUpdate, r.NextUpdate, j.hostname).Unix(), true
@@ -178,7 +180,7 @@ func (j *job) askOCSP(ctx context.Context, now time.Time) (*ocsp.Response, *x509
 	if c.cfg.OCSP.DisableStapling {
 		return nil, nil, nil
 	}
-	leaf, issuer := j.certificate(ctx, c)
+	leaf, issuer := certfiles.Issued(ctx, c.storage(), j.rec.CA, j.hostname, j.rec.Serial)
 	if leaf == nil {
 		return nil, nil, errors.New("reading the certificate to ask about: it is not in storage")
 	}
@@ -209,31 +211,11 @@ func (j *job) askOCSP(ctx context.Context, now time.Time) (*ocsp.Response, *x509
 	case errors.As(err, &fault):
 		until := j.s.responders.failed(to.Host, fault.after, j.s.now())
 		j.s.log.Warn("an OCSP responder does not answer and is left alone for a while",
-			zap.String("responder", cut(to.Host, 100)), zap.Time("until", until), zap.Error(err))
+			zap.String("responder", words.Cut(to.Host, 100)), zap.Time("until", until), zap.Error(err))
 	default:
 		j.s.responders.answered(to.Host)
 	}
 	return r, leaf, err
-}
-
-// certificate reads the certificate that the index knows, and its issuer, from
-// one of the two files that hold it; nil if neither does. The one with the key
-// may be gone: certmagic puts a key away that it learns is compromised.
-func (j *job) certificate(ctx context.Context, c *ca) (leaf, issuer *x509.Certificate) {
-	st, p := bare(c.storage()), placeOf(j.rec.CA, j.hostname)
-	for _, file := range []string{p.with(extChain), p.key()} {
-		raw, err := st.Load(ctx, file)
-		if err != nil {
-			continue
-		}
-		if b, ok := splitBundle(raw); ok {
-			raw = b.chain
-		}
-		if leaf, issuer = pairOf(raw); leaf != nil && fmt.Sprintf("%x", leaf.SerialNumber) == j.rec.Serial {
-			return leaf, issuer
-		}
-	}
-	return nil, nil
 }
 
 // suspect has the responder asked now: certmagic wanted a certificate that is
@@ -251,7 +233,7 @@ func (s *Scheduler) suspect(hostname string) {
 	}
 	now := s.now()
 	o := *r.OCSP
-	if o.Asked != 0 && now.Before(unix(o.Asked).Add(time.Minute)) {
+	if o.Asked != 0 && now.Before(times.Unix(o.Asked).Add(time.Minute)) {
 		return
 	}
 	o.Poll = now.Unix()

@@ -15,6 +15,8 @@ import (
 	acmez "github.com/mholt/acmez/v3/acme"
 	"golang.org/x/crypto/ocsp"
 
+	"github.com/apoxy-dev/caddy-apoxy/internal/times"
+	"github.com/apoxy-dev/caddy-apoxy/issuance/certfiles"
 	"github.com/apoxy-dev/caddy-apoxy/issuance/fairqueue"
 	"github.com/apoxy-dev/caddy-apoxy/ownership"
 )
@@ -27,14 +29,14 @@ func TestACertificateThatItsCARevokedIsReplacedUnvisited(t *testing.T) {
 	asked := r.count(before.SerialNumber) // certmagic's staple
 	w.advance(2 * time.Minute)
 	o := w.polled(r, before.SerialNumber, asked+1)
-	if next := unix(o.Poll).Sub(w.s.now()); next < time.Hour || next > 2*time.Hour {
+	if next := times.Unix(o.Poll).Sub(w.s.now()); next < time.Hour || next > 2*time.Hour {
 		t.Errorf("asked again in %v of an answer that holds 4 hours", next)
 	}
 	r.revoke(before.SerialNumber, ocsp.Superseded)
 	w.advance(2 * time.Hour)
 	after := w.until("api.example.com", "replaced", otherThan(before.SerialNumber))
-	if n := len(cacheOf(w.magic).AllMatchingCertificates("api.example.com")); n != 0 {
-		t.Errorf("%d certificates stay in memory", n)
+	if certfiles.InMemory(w.magic, "api.example.com") {
+		t.Error("it stays in memory")
 	}
 	if !after.Revoked.IsZero() || after.RenewalTime.Before(w.s.now().Add(24*time.Hour)) || w.ca.placed() != 2 {
 		t.Errorf("observed %+v after %d orders", after, w.ca.placed())
@@ -60,8 +62,8 @@ func TestARevocationIsToldAndOutlivesARestart(t *testing.T) {
 			o.SerialNumber == before.SerialNumber && !o.RenewalTime.After(w.s.now())
 	}
 	w.until("api.example.com", "revoked and held", revoked)
-	if n := len(cacheOf(w.magic).AllMatchingCertificates("api.example.com")); n != 1 {
-		t.Errorf("%d certificates in memory while there is no other", n)
+	if !certfiles.InMemory(w.magic, "api.example.com") {
+		t.Error("it is not in memory while there is no other")
 	}
 	w.halt()
 	w.start()
@@ -77,11 +79,11 @@ func TestARevocationIsToldAndOutlivesARestart(t *testing.T) {
 // A certificate lies in two files, of which certmagic puts one away and a crash
 // may have left the other behind.
 func TestACertificateIsAskedAboutFromEitherFile(t *testing.T) {
-	for _, lost := range []string{extChain, extKey} {
+	for _, lost := range []string{".crt", ".key"} {
 		t.Run("without "+lost, func(t *testing.T) {
 			w, r, before := certified(t)
-			p := placeOf(w.is.cas()[0].key, "api.example.com")
-			if err := w.magic.Storage.Delete(t.Context(), p.with(lost)); err != nil {
+			at := certmagic.StorageKeys.CertsSitePrefix(w.key(), "api.example.com") + "/api.example.com" + lost
+			if err := w.magic.Storage.Delete(t.Context(), at); err != nil {
 				t.Fatal(err)
 			}
 			r.revoke(before.SerialNumber, ocsp.Superseded)
@@ -274,17 +276,17 @@ func TestAResponderThatRevokesEverythingDoesNotUseUpTheCA(t *testing.T) {
 	var due []time.Duration
 	for range 3 {
 		o = o.succeed(leaf, "api.example.com", now)
-		now = unix(o.Poll)
+		now = times.Unix(o.Poll)
 		o = o.withdraw(no, leaf, now)
-		due = append(due, unix(o.Due).Sub(now))
-		now = unix(o.Due)
+		due = append(due, times.Unix(o.Due).Sub(now))
+		now = times.Unix(o.Due)
 	}
 	if due[0] != 0 || due[1] < ocspApart-2*time.Minute || due[2] < ocspApart-2*time.Minute {
 		t.Errorf("replaced after %v", due)
 	}
 	o = o.succeed(leaf, "api.example.com", now) // and one that stays good for long
-	if o = o.withdraw(no, leaf, now.Add(24*time.Hour)); unix(o.Due) != now.Add(24*time.Hour) {
-		t.Errorf("due at %v", unix(o.Due))
+	if o = o.withdraw(no, leaf, now.Add(24*time.Hour)); times.Unix(o.Due) != now.Add(24*time.Hour) {
+		t.Errorf("due at %v", times.Unix(o.Due))
 	}
 }
 
@@ -313,9 +315,9 @@ func TestARevokedCertificateGoesFirst(t *testing.T) {
 		t.Errorf("urgency %d", u)
 	}
 	rec.schedule("api.example.com", 0) // by a renewal window of the CA's that says otherwise
-	at(stepOrder, unix(rec.Renewal))
-	if unix(rec.Renewal).After(epoch) {
-		t.Errorf("put off to %v", unix(rec.Renewal))
+	at(stepOrder, times.Unix(rec.Renewal))
+	if times.Unix(rec.Renewal).After(epoch) {
+		t.Errorf("put off to %v", times.Unix(rec.Renewal))
 	}
 	raw, err := json.Marshal(rec)
 	if err != nil {

@@ -6,7 +6,6 @@ import (
 	"crypto"
 	"crypto/x509"
 	"encoding/asn1"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
@@ -16,6 +15,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/apoxy-dev/caddy-apoxy/internal/times"
+	"github.com/apoxy-dev/caddy-apoxy/internal/words"
 	"golang.org/x/crypto/ocsp"
 )
 
@@ -46,7 +47,7 @@ func (e *responderError) Unwrap() error { return e.err }
 func checkResponder(raw string) (*url.URL, error) {
 	u, err := url.Parse(raw)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
-		return nil, fmt.Errorf("asking an OCSP responder: the certificate names %q, expected an http or https URL", cut(raw, 100))
+		return nil, fmt.Errorf("asking an OCSP responder: the certificate names %q, expected an http or https URL", words.Cut(raw, 100))
 	}
 	return u, nil
 }
@@ -73,21 +74,21 @@ func askResponder(ctx context.Context, to *url.URL, proxy func(*http.Request) (*
 	}
 	resp, err := client.Do(req)
 	if err != nil {
-		return nil, &responderError{err: fmt.Errorf("asking the OCSP responder %s: %w", cut(to.Host, 100), err)}
+		return nil, &responderError{err: fmt.Errorf("asking the OCSP responder %s: %w", words.Cut(to.Host, 100), err)}
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
 		return nil, &responderError{
-			err:   fmt.Errorf("asking the OCSP responder %s: status %d", cut(to.Host, 100), resp.StatusCode),
+			err:   fmt.Errorf("asking the OCSP responder %s: status %d", words.Cut(to.Host, 100), resp.StatusCode),
 			after: parseRetryAfter(resp.Header.Get("Retry-After"), now),
 		}
 	}
 	raw, err := io.ReadAll(io.LimitReader(resp.Body, ocspMaxBody+1))
 	if err != nil {
-		return nil, &responderError{err: fmt.Errorf("reading the answer of the OCSP responder %s: %w", cut(to.Host, 100), err)}
+		return nil, &responderError{err: fmt.Errorf("reading the answer of the OCSP responder %s: %w", words.Cut(to.Host, 100), err)}
 	}
 	if len(raw) > ocspMaxBody {
-		return nil, fmt.Errorf("reading the answer of the OCSP responder %s: more than %d octets", cut(to.Host, 100), ocspMaxBody)
+		return nil, fmt.Errorf("reading the answer of the OCSP responder %s: more than %d octets", words.Cut(to.Host, 100), ocspMaxBody)
 	}
 	return readOCSP(raw, leaf, issuer, now)
 }
@@ -131,7 +132,7 @@ func readOCSP(raw []byte, leaf, issuer *x509.Certificate, now time.Time) (*ocsp.
 		end = r.ThisUpdate.Add(ocspUndated)
 	}
 	if r.ThisUpdate.After(now.Add(ocspSkew)) || end.Before(now.Add(-ocspSkew)) {
-		return nil, fmt.Errorf("checking an OCSP answer: it holds from %s to %s", stamp(r.ThisUpdate), stamp(end))
+		return nil, fmt.Errorf("checking an OCSP answer: it holds from %s to %s", times.Stamp(r.ThisUpdate), times.Stamp(end))
 	}
 	return r, nil
 }
@@ -210,26 +211,4 @@ func sum(h crypto.Hash, b []byte) []byte {
 // for a certificate that a responder does not know: it may be too new.
 func neverIssued(r *ocsp.Response) bool {
 	return r.RevocationReason == ocsp.CertificateHold && r.RevokedAt.Unix() == 0
-}
-
-// pairOf reads a certificate and its issuer from a chain; nil without.
-func pairOf(chain []byte) (leaf, issuer *x509.Certificate) {
-	for chain != nil && issuer == nil {
-		var b *pem.Block
-		if b, chain = pem.Decode(chain); b == nil {
-			break
-		}
-		c, err := x509.ParseCertificate(b.Bytes)
-		switch {
-		case err != nil:
-			return nil, nil
-		case leaf == nil:
-			leaf = c
-		case leaf.CheckSignatureFrom(c) == nil:
-			issuer = c
-		default:
-			return leaf, nil
-		}
-	}
-	return leaf, issuer
 }

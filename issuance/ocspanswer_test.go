@@ -17,6 +17,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/apoxy-dev/caddy-apoxy/internal/words"
+	"github.com/apoxy-dev/caddy-apoxy/issuance/certfiles"
 	"golang.org/x/crypto/ocsp"
 )
 
@@ -238,12 +240,12 @@ func TestTheIssuerIsFoundInTheChain(t *testing.T) {
 		}
 		return out
 	}
-	if leaf, issuer := pairOf(bundle(h.leaf, h.issuer, h.root)); leaf == nil || !issuer.Equal(h.issuer.crt) {
+	if leaf, issuer := certfiles.LeafAndIssuer(bundle(h.leaf, h.issuer, h.root)); leaf == nil || !issuer.Equal(h.issuer.crt) {
 		t.Error("not found")
 	}
 	for _, chain := range [][]byte{nil, []byte("no PEM"), bundle(h.leaf), bundle(h.leaf, h.root)} {
-		if _, issuer := pairOf(chain); issuer != nil {
-			t.Errorf("%q: found %v", cut(string(chain), 20), issuer.Subject)
+		if _, issuer := certfiles.LeafAndIssuer(chain); issuer != nil {
+			t.Errorf("%q: found %v", words.Cut(string(chain), 20), issuer.Subject)
 		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 	"unsafe"
 
+	"github.com/apoxy-dev/caddy-apoxy/internal/times"
 	"github.com/apoxy-dev/caddy-apoxy/ownership"
 )
 
@@ -147,7 +148,7 @@ func TestNothingHoldsTheLockForAllThatIsDue(t *testing.T) {
 
 // A controller tells of each of a million records at the start.
 func TestWhatIsSettledDoesNotWakeTheDispatcher(t *testing.T) {
-	s := New(Config{Now: func() time.Time { return unix(1_790_000_000) }})
+	s := New(Config{Now: func() time.Time { return times.Unix(1_790_000_000) }})
 	s.loaded = true
 	asleep := func(what string, want bool) {
 		t.Helper()

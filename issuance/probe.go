@@ -9,6 +9,8 @@ import (
 	acmez "github.com/mholt/acmez/v3/acme"
 	"go.uber.org/zap"
 
+	"github.com/apoxy-dev/caddy-apoxy/internal/times"
+	"github.com/apoxy-dev/caddy-apoxy/internal/words"
 	"github.com/apoxy-dev/caddy-apoxy/ownership"
 )
 
@@ -26,7 +28,7 @@ func (s *Scheduler) methods(ctx context.Context, c *ca, w Want, pressing bool) (
 	var methods []string
 	var bogus error
 	now := s.now()
-	early := unix(w.DNS01From).After(now)
+	early := times.Unix(w.DNS01From).After(now)
 	w = w.at(now)
 	if s.cfg.Challenges != nil && !early && s.delegated(ctx, w, &bogus) {
 		methods = append(methods, acmez.ChallengeTypeDNS01)
@@ -47,10 +49,10 @@ func (s *Scheduler) methods(ctx context.Context, c *ca, w Want, pressing bool) (
 			msg = "a wildcard needs DNS-01: delegate _acme-challenge." + strings.TrimPrefix(w.Hostname, "*.")
 		}
 		if early {
-			msg = "the hostname does not lead here, or not only here, and for DNS-01 resolvers may hold old answers until " + stamp(unix(w.DNS01From))
+			msg = "the hostname does not lead here, or not only here, and for DNS-01 resolvers may hold old answers until " + times.Stamp(times.Unix(w.DNS01From))
 		}
 		if bogus != nil {
-			return nil, &failure{class: ClassDNS, err: bogus, message: cut(bogus.Error(), 200) + ", so no certificate authority would believe it and none was asked",
+			return nil, &failure{class: ClassDNS, err: bogus, message: words.Cut(bogus.Error(), 200) + ", so no certificate authority would believe it and none was asked",
 				mend: "Whoever runs that zone has it signed anew, or the DS record at the registry removed"}
 		}
 		return nil, &failure{class: ClassDNS, message: msg}
@@ -111,7 +113,7 @@ func (s *Scheduler) permitted(ctx context.Context, c *ca, w Want, methods []stri
 		if names, ierr := c.caaIdentities(ctx); ierr == nil && len(names) == 0 {
 			return methods, nil
 		}
-		return nil, &failure{class: ClassDNS, err: err, message: cut(err.Error(), 200) +
+		return nil, &failure{class: ClassDNS, err: err, message: words.Cut(err.Error(), 200) +
 			"; without an answer no certificate authority may issue, so none was asked",
 			mend: "Whoever runs that name server makes it answer questions of type CAA, if only that there is nothing"}
 	case err != nil || set.Outcome != ownership.Seen:

@@ -13,6 +13,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/apoxy-dev/caddy-apoxy/internal/words"
 	acmez "github.com/mholt/acmez/v3/acme"
 )
 
@@ -173,7 +174,7 @@ func (r *reach) possible(ctx context.Context, c *ca, hostname string, edge Edge,
 	for _, m := range methods {
 		said = append(said, m+": "+seen[m].why)
 	}
-	return nil, &failure{class: ClassEdge, message: cut("no certificate authority would reach this server at the addresses of `edge`, so none was asked. Seen from here, "+
+	return nil, &failure{class: ClassEdge, message: words.Cut("no certificate authority would reach this server at the addresses of `edge`, so none was asked. Seen from here, "+
 		strings.Join(said, "; "), 700), mend: mendEdge}
 }
 
@@ -230,5 +231,5 @@ func met(err error) (encounter, string) {
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
 		return closed, "closes the connection without an answer, as where the PROXY protocol is expected"
 	}
-	return another, "answers with an error: " + cut(err.Error(), 100)
+	return another, "answers with an error: " + words.Cut(err.Error(), 100)
 }

@@ -17,6 +17,8 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/apoxy-dev/caddy-apoxy/internal/words"
+	"github.com/apoxy-dev/caddy-apoxy/issuance/certfiles"
 	acmez "github.com/mholt/acmez/v3/acme"
 )
 
@@ -35,10 +37,10 @@ func (r *reach) survey(ctx context.Context, c *ca, hostname string, edge Edge) (
 	if err != nil {
 		return nil, fmt.Errorf("encoding challenge: %w", err)
 	}
-	key := challengeKey(c.key, hostname)
+	key := certfiles.ChallengeKey(c.key, hostname)
 	defer func() { _ = c.storage().Delete(context.WithoutCancel(ctx), key) }() // the next challenge overwrites what stays
 	if err := c.storage().Store(ctx, key, raw); err != nil {
-		return nil, &failure{class: ClassOperator, err: err, message: "putting a challenge in place failed: " + cut(err.Error(), 200)}
+		return nil, &failure{class: ClassOperator, err: err, message: "putting a challenge in place failed: " + words.Cut(err.Error(), 200)}
 	}
 	bounded, cancel := context.WithTimeout(ctx, reachTimeout)
 	defer cancel()
@@ -124,7 +126,7 @@ func (r *reach) askHTTP(ctx context.Context, at netip.AddrPort, chal acmez.Chall
 	}}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+host+chal.HTTP01ResourcePath(), nil)
 	if err != nil {
-		return unseen, "cannot be asked: " + cut(err.Error(), 100)
+		return unseen, "cannot be asked: " + words.Cut(err.Error(), 100)
 	}
 	res, err := client.Do(req)
 	if err != nil {
@@ -144,7 +146,7 @@ func (r *reach) askHTTP(ctx context.Context, at netip.AddrPort, chal acmez.Chall
 	}
 	by := ""
 	if server := res.Header.Get("Server"); server != "" {
-		by = " from " + strconv.Quote(cut(server, 40))
+		by = " from " + strconv.Quote(words.Cut(server, 40))
 	}
 	return another, fmt.Sprintf("answers with %d%s in place of the challenge", res.StatusCode, by)
 }

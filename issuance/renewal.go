@@ -1,9 +1,9 @@
 package issuance
 
 import (
-	"hash/fnv"
 	"time"
 
+	"github.com/apoxy-dev/caddy-apoxy/internal/times"
 	"github.com/apoxy-dev/caddy-apoxy/issuance/fairqueue"
 )
 
@@ -28,7 +28,7 @@ func renewalTime(notBefore, notAfter time.Time, ratio float64, ari window, seed 
 	if life <= 0 {
 		return notAfter
 	}
-	f := fraction(seed)
+	f := times.Fraction(seed)
 	if ari.valid() {
 		start, end := ari.Start, ari.End
 		// A window that is wider than the lifetime says only that any time
@@ -66,17 +66,6 @@ func hurryPause(notBefore, notAfter time.Time) time.Duration {
 	return max(min(6*time.Hour, notAfter.Sub(notBefore)/10), 5*time.Second)
 }
 
-// fraction maps a seed evenly onto 0 ≤ f < 1.
-func fraction(seed string) float64 {
-	h := fnv.New64a()
-	h.Write([]byte(seed))
-	x := h.Sum64() // finish with a mixer: FNV's high bits alone are not even
-	x ^= x >> 33
-	x *= 0xff51afd7ed558ccd
-	x ^= x >> 33
-	return float64(x>>11) / (1 << 53)
-}
-
 // urgencyOf says how pressing a renewal is: urgent once half of the time
 // between the point of renewal and expiry has gone by.
 func urgencyOf(renewal, notAfter, now time.Time) fairqueue.Class {
@@ -92,15 +81,5 @@ func pollARI(now, asked time.Time) time.Time {
 	if asked.IsZero() {
 		return now.Add(6 * time.Hour)
 	}
-	return clampTime(asked, now.Add(time.Minute), now.Add(24*time.Hour))
-}
-
-func clampTime(t, lo, hi time.Time) time.Time {
-	if t.Before(lo) {
-		return lo
-	}
-	if t.After(hi) {
-		return hi
-	}
-	return t
+	return times.Clamp(asked, now.Add(time.Minute), now.Add(24*time.Hour))
 }

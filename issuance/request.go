@@ -9,6 +9,8 @@ import (
 	"encoding/asn1"
 	"fmt"
 
+	"github.com/apoxy-dev/caddy-apoxy/internal/words"
+	"github.com/apoxy-dev/caddy-apoxy/issuance/certfiles"
 	"github.com/caddyserver/certmagic"
 )
 
@@ -28,7 +30,7 @@ type storedKey struct {
 	key      crypto.PrivateKey
 }
 
-func (k *storedKey) path() string { return orderKey(k.ca.key, k.hostname) }
+func (k *storedKey) path() string { return certfiles.OrderKey(k.ca.key, k.hostname) }
 
 func (k *storedKey) known(ctx context.Context) bool {
 	if !k.resume {
@@ -50,14 +52,14 @@ func (k *storedKey) csr(ctx context.Context) ([]byte, error) {
 	if k.key == nil {
 		key, err := k.ca.newKey(ctx, k.hostname, k.burnt)
 		if err != nil {
-			return nil, &failure{class: ClassOperator, err: err, message: "making a private key failed: " + cut(err.Error(), 200)}
+			return nil, &failure{class: ClassOperator, err: err, message: "making a private key failed: " + words.Cut(err.Error(), 200)}
 		}
 		raw, err := certmagic.PEMEncodePrivateKey(key)
 		if err == nil {
 			err = k.ca.storage().Store(ctx, k.path(), raw)
 		}
 		if err != nil {
-			return nil, &failure{class: ClassOperator, err: err, message: "keeping a private key failed: " + cut(err.Error(), 200)}
+			return nil, &failure{class: ClassOperator, err: err, message: "keeping a private key failed: " + words.Cut(err.Error(), 200)}
 		}
 		k.key = key
 	}

@@ -4,6 +4,9 @@ import (
 	"fmt"
 	"sync"
 	"time"
+
+	"github.com/apoxy-dev/caddy-apoxy/internal/times"
+	"github.com/apoxy-dev/caddy-apoxy/internal/words"
 )
 
 // responders remembers which OCSP responders do not answer, so that a dead one
@@ -25,7 +28,7 @@ type responderHeld struct {
 }
 
 func (h *responderHeld) Error() string {
-	return fmt.Sprintf("the OCSP responder %s is left alone until %s", cut(h.host, 100), stamp(h.until))
+	return fmt.Sprintf("the OCSP responder %s is left alone until %s", words.Cut(h.host, 100), times.Stamp(h.until))
 }
 
 func (r *responders) held(host string, now time.Time) (time.Time, bool) {
@@ -49,7 +52,7 @@ func (r *responders) failed(host string, after, now time.Time) time.Time {
 	}
 	d.until = now.Add(min(time.Minute<<min(d.failures, 10), time.Hour))
 	if after.After(d.until) {
-		d.until = clampTime(after, now, now.Add(24*time.Hour))
+		d.until = times.Clamp(after, now, now.Add(24*time.Hour))
 	}
 	d.failures++
 	r.down[host] = d

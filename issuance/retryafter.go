@@ -13,6 +13,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/apoxy-dev/caddy-apoxy/internal/times"
+	"github.com/apoxy-dev/caddy-apoxy/internal/words"
 	acmez "github.com/mholt/acmez/v3/acme"
 )
 
@@ -39,7 +41,7 @@ func parseRetryAfter(header string, now time.Time) time.Time {
 	if err != nil {
 		return time.Time{}
 	}
-	return clampTime(t, now, now.Add(longestHold))
+	return times.Clamp(t, now, now.Add(longestHold))
 }
 
 // retryAfterDetail finds the time in the wording of a CA that names it in the
@@ -55,7 +57,7 @@ func parseRetryDetail(detail string, now time.Time) time.Time {
 	if err != nil {
 		return time.Time{}
 	}
-	return clampTime(t, now, now.Add(longestHold))
+	return times.Clamp(t, now, now.Add(longestHold))
 }
 
 // heldError is a CA's answer that asks to be left alone.
@@ -71,7 +73,7 @@ type heldError struct {
 func (e *heldError) Error() string {
 	s := fmt.Sprintf("the certificate authority answered %d", e.Status)
 	if e.Problem.Detail != "" {
-		s += ": " + cut(e.Problem.Detail, 300)
+		s += ": " + words.Cut(e.Problem.Detail, 300)
 	}
 	return s
 }

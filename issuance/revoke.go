@@ -7,6 +7,9 @@ import (
 	"slices"
 	"time"
 
+	"github.com/apoxy-dev/caddy-apoxy/internal/times"
+	"github.com/apoxy-dev/caddy-apoxy/internal/words"
+	"github.com/apoxy-dev/caddy-apoxy/issuance/certfiles"
 	acmez "github.com/mholt/acmez/v3/acme"
 	"go.uber.org/zap"
 )
@@ -31,7 +34,7 @@ func RevocationReason(name string) (int, error) {
 		names = append(names, n)
 	}
 	slices.Sort(names)
-	return 0, fmt.Errorf("revoking: reason %q is not one of %v", cut(name, 60), names)
+	return 0, fmt.Errorf("revoking: reason %q is not one of %v", words.Cut(name, 60), names)
 }
 
 // reasonName is the name of a reason's code, empty for unspecified.
@@ -114,7 +117,7 @@ func (j *job) revoke(ctx context.Context, reason int) error {
 		return fmt.Errorf("its certificate authority %s is not configured any more", j.rec.CA)
 	}
 	c := j.cas[i]
-	st, err := loadCertificate(ctx, c.storage(), c.key, j.hostname)
+	st, err := certfiles.Load(ctx, c.storage(), c.key, j.hostname)
 	if err != nil {
 		return fmt.Errorf("reading it from storage: %w", err)
 	}
@@ -124,19 +127,19 @@ func (j *job) revoke(ctx context.Context, reason int) error {
 	defer cancel()
 	acct, err := j.s.accountOf(asked, c)
 	if err == nil {
-		err = c.client.RevokeCertificate(asked, acct, st.leaf, acct.PrivateKey, reason)
+		err = c.client.RevokeCertificate(asked, acct, st.Leaf, acct.PrivateKey, reason)
 	}
 	if h := tr.hold(); h != nil {
-		return fmt.Errorf("%s asked to wait until %s", c.auth.host(), stamp(j.s.limited(ctx, c, classify(h, j.hostname), j.hostname).Until))
+		return fmt.Errorf("%s asked to wait until %s", c.auth.host(), times.Stamp(j.s.limited(ctx, c, classify(h, j.hostname), j.hostname).Until))
 	}
 	var p acmez.Problem
 	if err != nil && !(errors.As(err, &p) && p.Type == acmez.ProblemTypeAlreadyRevoked) {
 		return classify(err, j.hostname)
 	}
 	// It is revoked; whatever fails now, nothing may serve it any longer.
-	staples := staplesOf(ctx, c.storage(), c.key, j.hostname)
-	if err := errors.Join(deleteCertificate(context.WithoutCancel(ctx), c.storage(), c.key, j.hostname),
-		deleteAll(context.WithoutCancel(ctx), c.storage(), staples)); err != nil {
+	staples := certfiles.Staples(ctx, c.storage(), c.key, j.hostname)
+	if err := errors.Join(certfiles.Delete(context.WithoutCancel(ctx), c.storage(), c.key, j.hostname),
+		certfiles.DeleteKeys(context.WithoutCancel(ctx), c.storage(), staples)); err != nil {
 		j.s.log.Error("deleting a revoked certificate failed", zap.String("hostname", j.hostname), zap.Error(err))
 	}
 	j.evict()

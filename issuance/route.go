@@ -4,6 +4,7 @@ import (
 	"maps"
 	"time"
 
+	"github.com/apoxy-dev/caddy-apoxy/internal/times"
 	"github.com/apoxy-dev/caddy-apoxy/issuance/fairqueue"
 )
 
@@ -99,7 +100,7 @@ func (s *Scheduler) route(e *entry, st step, now time.Time) {
 		}
 	}
 	s.putOff[e] = true
-	s.due.at(e, release.Add(resumeJitter(release.Sub(now), fraction(e.hostname+release.String()))))
+	s.due.at(e, release.Add(resumeJitter(release.Sub(now), times.Fraction(e.hostname+release.String()))))
 }
 
 // sooner brings a pause after a failure forward to when a CA that asked to wait
@@ -117,8 +118,8 @@ func (s *Scheduler) sooner(hostname string, w Want, f *failure, until, now time.
 			continue
 		}
 		// Not over and over at the CA that failed, should the other ask for seconds.
-		again := later(h.Until, now.Add(time.Minute))
-		if again = again.Add(resumeJitter(again.Sub(now), fraction(hostname))); again.Before(until) {
+		again := times.Later(h.Until, now.Add(time.Minute))
+		if again = again.Add(resumeJitter(again.Sub(now), times.Fraction(hostname))); again.Before(until) {
 			until = again
 		}
 	}

@@ -136,7 +136,7 @@ func (s *Scheduler) SetProber(p Prober) { s.prober.Store(&p) }
 func (s *Scheduler) SetIssuers(is *Issuers) {
 	s.mu.Lock()
 	s.gens = append(slices.DeleteFunc(s.gens, func(g *Issuers) bool { return g == is }), is)
-	is.scheduler.Store(s)
+	is.front.SetIndex(s)
 	s.remount()
 	s.reroute()
 	s.mu.Unlock()

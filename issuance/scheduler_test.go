@@ -16,6 +16,7 @@ import (
 	"github.com/caddyserver/certmagic"
 	acmez "github.com/mholt/acmez/v3/acme"
 
+	"github.com/apoxy-dev/caddy-apoxy/issuance/certfiles"
 	"github.com/apoxy-dev/caddy-apoxy/ownership"
 )
 
@@ -93,16 +94,16 @@ func TestAHandshakeThatReachesIssueObtainsAndIsRecorded(t *testing.T) {
 	w.s.Want(Want{Hostname: "lost.example.com", UID: "u1", DNS01: true})
 	first := w.until("lost.example.com", "certified", seen)
 	// Storage is lost behind our back; certmagic asks for the name.
-	if err := deleteCertificate(context.Background(), w.magic.Storage, w.is.cas()[0].key, "lost.example.com"); err != nil {
+	if err := certfiles.Delete(context.Background(), w.magic.Storage, w.is.cas()[0].key, "lost.example.com"); err != nil {
 		t.Fatal(err)
 	}
 	if err := w.magic.ObtainCertSync(context.Background(), "lost.example.com"); err != nil {
 		t.Fatal(err)
 	}
 	o := w.until("lost.example.com", "replaced", func(o ownership.CertificateObservation) bool { return o.SerialNumber != first.SerialNumber })
-	st, err := loadCertificate(context.Background(), w.magic.Storage, w.is.cas()[0].key, "lost.example.com")
-	if err != nil || st.meta.Provenance == nil || st.meta.Provenance.UID != "u1" || o.Outcome != ownership.Seen {
-		t.Errorf("stored %+v, %v; observed %+v", st.meta.Provenance, err, o)
+	st, err := certfiles.Load(context.Background(), w.magic.Storage, w.is.cas()[0].key, "lost.example.com")
+	if err != nil || st.Meta.Provenance == nil || st.Meta.Provenance.UID != "u1" || o.Outcome != ownership.Seen {
+		t.Errorf("stored %+v, %v; observed %+v", st.Meta.Provenance, err, o)
 	}
 	// And what is there is the scheduler's to renew.
 	err = w.magic.RenewCertSync(context.Background(), "lost.example.com", true)

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"time"
 
+	"github.com/apoxy-dev/caddy-apoxy/internal/times"
+	"github.com/apoxy-dev/caddy-apoxy/internal/words"
 	"go.uber.org/zap"
 )
 
@@ -121,7 +123,7 @@ func (s *Scheduler) glimpse(hostname string) *job {
 	if !s.loaded || e == nil || !e.has() || e.flight != nil {
 		return nil
 	}
-	if _, notAfter := e.times(); !s.now().Before(unix(notAfter)) {
+	if _, notAfter := e.times(); !s.now().Before(times.Unix(notAfter)) {
 		return nil
 	}
 	j := &job{s: s, hostname: e.hostname, want: e.want(), rec: e.record(), cas: s.cas()}
@@ -219,7 +221,7 @@ func (s *Scheduler) doubted(j *job, err error) bool {
 		return was
 	}
 	if !was && s.entries[j.hostname] != nil {
-		s.doubts[j.hostname] = intern(j.storageName() + ": " + cut(err.Error(), 150))
+		s.doubts[j.hostname] = intern(j.storageName() + ": " + words.Cut(err.Error(), 150))
 	}
 	if now := s.now(); now.Sub(s.doubtTold) >= doubtPause {
 		s.doubtTold = now
@@ -227,36 +229,4 @@ func (s *Scheduler) doubted(j *job, err error) bool {
 			zap.String("storage", j.storageName()), zap.Error(err))
 	}
 	return !was
-}
-
-// heard has storage looked at for a hostname whose certificate a handshake did not
-// find in its place, or found although it was missed, a moment later.
-func (s *Scheduler) heard(hostname string) {
-	now := s.now()
-	s.mu.Lock()
-	last, known := s.heardOf[hostname]
-	if !known && len(s.heardOf) >= maxStored {
-		for name, at := range s.heardOf {
-			if now.Sub(at) >= storedPause {
-				delete(s.heardOf, name)
-			}
-		}
-	}
-	again := (!known || now.Sub(last) >= storedPause) && (known || len(s.heardOf) < maxStored)
-	if again {
-		s.heardOf[hostname] = now
-	}
-	s.mu.Unlock()
-	if again {
-		// The handshake itself may come to Issue, which sees to it sooner.
-		time.AfterFunc(storedPause, func() { s.Stored(context.Background(), hostname) })
-	}
-}
-
-// missed reports whether the certificate of a hostname is known to be missing.
-func (s *Scheduler) missed(hostname string) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	e := s.entries[hostname]
-	return e != nil && e.gone()
 }

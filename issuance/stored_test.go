@@ -15,6 +15,9 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
 
+	"github.com/apoxy-dev/caddy-apoxy/internal/certtest"
+	"github.com/apoxy-dev/caddy-apoxy/internal/times"
+	"github.com/apoxy-dev/caddy-apoxy/issuance/certfiles"
 	"github.com/apoxy-dev/caddy-apoxy/issuance/fairqueue"
 	"github.com/apoxy-dev/caddy-apoxy/ownership"
 )
@@ -42,15 +45,15 @@ func TestACertificateThatStorageLostIsMissedAndReplaced(t *testing.T) {
 	const host = "api.example.com"
 	for name, lose := range map[string]func(w *world) error{
 		"the files removed":     func(w *world) error { return os.RemoveAll(w.files(host)) },
-		"the key removed":       func(w *world) error { return os.Remove(filepath.Join(w.files(host), host+extKey)) },
+		"the key removed":       func(w *world) error { return os.Remove(filepath.Join(w.files(host), host+".key")) },
 		"the volume not there":  func(w *world) error { return os.RemoveAll(filepath.Join(w.dir, "storage", "certificates")) },
 		"the storage not there": func(w *world) error { return os.RemoveAll(filepath.Join(w.dir, "storage")) },
 		"the files emptied": func(w *world) error {
-			return errors.Join(os.Truncate(filepath.Join(w.files(host), host+extKey), 0), os.Truncate(filepath.Join(w.files(host), host+extChain), 0))
+			return errors.Join(os.Truncate(filepath.Join(w.files(host), host+".key"), 0), os.Truncate(filepath.Join(w.files(host), host+".crt"), 0))
 		},
 		"an expired backup restored": func(w *world) error {
-			m := makeCertificate(w.t, host, 7, 400*24*time.Hour)
-			return saveCertificate(w.t.Context(), w.magic.Storage, w.key(), host, m.key, m.chain, metadata{Provenance: &provenance{UID: "u1"}})
+			m := certtest.New(w.t, host, 7, 400*24*time.Hour)
+			return certfiles.Save(w.t.Context(), w.magic.Storage, w.key(), host, m.Key, m.Chain, certfiles.Metadata{Provenance: &certfiles.Provenance{UID: "u1"}})
 		},
 	} {
 		for _, by := range []string{"look", "handshake"} {
@@ -65,18 +68,18 @@ func TestACertificateThatStorageLostIsMissedAndReplaced(t *testing.T) {
 				}
 				w.certified(host)
 				first := w.s.Observe(host)
-				evict(w.magic, host)
+				certfiles.Evict(w.magic, host)
 				down.Store(true)
 				if err := lose(w); err != nil {
 					t.Fatal(err)
 				}
 				if by == "look" {
 					w.s.Stored(t.Context(), host)
-				} else if _, err := shake(w.magic, host); err == nil {
+				} else if _, err := certtest.Shake(w.magic, host); err == nil {
 					t.Fatal("a handshake has a certificate")
 				}
 				o := w.until(host, "missed", func(o ownership.CertificateObservation) bool { return !o.Gone.IsZero() })
-				if key := placeOf(w.key(), host).key(); !strings.Contains(o.GoneFrom, key) || !strings.Contains(o.GoneFrom, filepath.Join(w.dir, "storage")) {
+				if key := certmagic.StorageKeys.SitePrivateKey(w.key(), host); !strings.Contains(o.GoneFrom, key) || !strings.Contains(o.GoneFrom, filepath.Join(w.dir, "storage")) {
 					t.Errorf("it says that it is gone from %q", o.GoneFrom)
 				}
 				if o.SerialNumber != first.SerialNumber {
@@ -101,7 +104,7 @@ func TestACertificateThatIsBackCountsAgain(t *testing.T) {
 			w := newWorld(t)
 			w.certified(host)
 			first := w.s.Observe(host)
-			evict(w.magic, host)
+			certfiles.Evict(w.magic, host)
 			w.dns.undelegate(host)
 			w.s.Want(Want{Hostname: host, UID: "u1"}) // no way to another one
 			if err := os.Rename(w.files(host), w.files(host)+".away"); err != nil {
@@ -119,7 +122,7 @@ func TestACertificateThatIsBackCountsAgain(t *testing.T) {
 				w.s.Stored(t.Context(), host)
 			case "handshake":
 				w.until(host, "found", func(o ownership.CertificateObservation) bool {
-					_, err := shake(w.magic, host)
+					_, err := certtest.Shake(w.magic, host)
 					return err == nil && o.Gone.IsZero()
 				})
 			case "retry":
@@ -163,7 +166,7 @@ func TestStorageThatFailsHasLostNothing(t *testing.T) {
 	w := newWorld(t)
 	w.certified(host)
 	w.halt()
-	m := &brittle{FileStorage: bare(w.magic.Storage).(*certmagic.FileStorage)}
+	m := &brittle{FileStorage: certfiles.Unwrap(w.magic.Storage).(*certmagic.FileStorage)}
 	w.magic.Storage = m
 	w.start()
 	w.certified(host)
@@ -177,7 +180,7 @@ func TestStorageThatFailsHasLostNothing(t *testing.T) {
 	if again := w.s.Observe(host).Doubt; again != o.Doubt {
 		t.Errorf("each look costs a write: first %q, then %q", o.Doubt, again)
 	}
-	if _, err := shake(w.magic, host); err == nil {
+	if _, err := certtest.Shake(w.magic, host); err == nil {
 		t.Error("a handshake has a certificate")
 	}
 	if o = w.s.Observe(host); !o.Gone.IsZero() || w.ca.placed() != 1 {
@@ -208,7 +211,7 @@ func TestLossesInARowAreMadeGoodEverMoreSlowly(t *testing.T) {
 	w := Want{UID: "u1"}
 	for i, pause := range append(lossPauses[:], lossPauses[len(lossPauses)-1]) {
 		r.miss(now)
-		if got := unix(r.Renewal).Sub(now); got != pause {
+		if got := times.Unix(r.Renewal).Sub(now); got != pause {
 			t.Errorf("loss %d is made good after %v, want %v", i+1, got, pause)
 		}
 		if exempt := r.replaces(w, c) != ""; exempt != (i < freeLosses) {
@@ -258,7 +261,7 @@ func (m *stuck) Load(ctx context.Context, key string) ([]byte, error) {
 // stick has the storage be stuck, once armed, from the second look at a hostname's
 // metadata on: one tells where its certificate is, the other takes that over.
 func (w *world) stick(host string) *stuck {
-	m := &stuck{FileStorage: bare(w.magic.Storage).(*certmagic.FileStorage), key: placeOf(w.key(), host).with(extMeta),
+	m := &stuck{FileStorage: certfiles.Unwrap(w.magic.Storage).(*certmagic.FileStorage), key: certmagic.StorageKeys.SiteMeta(w.key(), host),
 		met: make(chan struct{}), free: make(chan struct{})}
 	w.magic.Storage = m
 	return m
@@ -267,8 +270,8 @@ func (w *world) stick(host string) *stuck {
 // other has another certificate of the record stand in the place of the index's.
 func (w *world) other(host string) {
 	w.t.Helper()
-	m := makeCertificate(w.t, host, 7, 0)
-	if err := saveCertificate(w.t.Context(), w.magic.Storage, w.key(), host, m.key, m.chain, metadata{Provenance: &provenance{UID: "u1"}}); err != nil {
+	m := certtest.New(w.t, host, 7, 0)
+	if err := certfiles.Save(w.t.Context(), w.magic.Storage, w.key(), host, m.Key, m.Chain, certfiles.Metadata{Provenance: &certfiles.Provenance{UID: "u1"}}); err != nil {
 		w.t.Fatal(err)
 	}
 }
@@ -355,11 +358,11 @@ func TestHandshakesDoNotSkipThePauseAfterLosses(t *testing.T) {
 	w := newWorld(t)
 	w.certified(host)
 	for i, placed := range []int{2, 2, 2} {
-		evict(w.magic, host)
+		certfiles.Evict(w.magic, host)
 		if err := os.RemoveAll(w.files(host)); err != nil {
 			t.Fatal(err)
 		}
-		_, err := shake(w.magic, host)
+		_, err := certtest.Shake(w.magic, host)
 		if got := w.ca.placed(); got != placed {
 			t.Fatalf("handshake %d: %v, %d orders, want %d", i+1, err, got, placed)
 		}
@@ -474,7 +477,7 @@ func TestTheCertificateOfACAThatLeftIsMissed(t *testing.T) {
 	w.certified(host)
 	other := newTestCA(t)
 	other.validate = w.ca.validate
-	is, magic := &Issuers{}, newMagic(t, filepath.Join(w.dir, "storage"))
+	is, magic := &Issuers{}, certtest.Magic(t, filepath.Join(w.dir, "storage"))
 	is.Set("other", Authority{Directory: other.directory(), Email: "ops@example.net"}, magic, nil)
 	w.s.SetIssuers(is)
 	w.wait("the other CA to be asked", func() bool { return other.placed() == 1 }, func() string { return fmt.Sprintf("%+v", w.s.Observe(host)) })

@@ -22,6 +22,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/apoxy-dev/caddy-apoxy/issuance/certfiles"
 	acmez "github.com/mholt/acmez/v3/acme"
 )
 
@@ -424,7 +425,7 @@ func (ca *testCA) sign(host string, pub crypto.PublicKey) []byte {
 
 func (ca *testCA) ari(w http.ResponseWriter, id string) {
 	for i := len(ca.orders) - 1; i >= 0; i-- {
-		leaf, err := leafOf(ca.orders[i].Chain)
+		leaf, err := certfiles.LeafOf(ca.orders[i].Chain)
 		if err != nil {
 			continue
 		}

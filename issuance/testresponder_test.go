@@ -13,6 +13,8 @@ import (
 
 	"golang.org/x/crypto/ocsp"
 
+	"github.com/apoxy-dev/caddy-apoxy/internal/times"
+	"github.com/apoxy-dev/caddy-apoxy/issuance/certfiles"
 	"github.com/apoxy-dev/caddy-apoxy/ownership"
 )
 
@@ -113,7 +115,7 @@ func (w *world) polled(r *testResponder, serial string, n int) ocspRecord {
 			return false
 		}
 		o = *rec.OCSP
-		return r.count(serial) >= n && (o.revoked() || unix(o.Poll).After(w.s.now()))
+		return r.count(serial) >= n && (o.revoked() || times.Unix(o.Poll).After(w.s.now()))
 	}, func() string { return "" })
 	return o
 }
@@ -125,11 +127,11 @@ func otherThan(serial string) func(ownership.CertificateObservation) bool {
 // publicKey is the one in storage.
 func (w *world) publicKey() []byte {
 	w.t.Helper()
-	st, err := loadCertificate(context.Background(), w.magic.Storage, w.is.cas()[0].key, "api.example.com")
+	st, err := certfiles.Load(context.Background(), w.magic.Storage, w.is.cas()[0].key, "api.example.com")
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	return st.leaf.RawSubjectPublicKeyInfo
+	return st.Leaf.RawSubjectPublicKeyInfo
 }
 
 func hello(t *testing.T, name string) *tls.ClientHelloInfo {

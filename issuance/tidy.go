@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/apoxy-dev/caddy-apoxy/issuance/certfiles"
 	acmez "github.com/mholt/acmez/v3/acme"
 	"go.uber.org/zap"
 )
@@ -52,7 +53,7 @@ func (f *flow) withdraw(ctx context.Context, chal acmez.Challenge) {
 			err = f.challenges.CleanUp(ctx, f.hostname, chal.DNS01KeyAuthorization())
 		}
 	case acmez.ChallengeTypeHTTP01, acmez.ChallengeTypeTLSALPN01:
-		err = f.ca.storage().Delete(ctx, challengeKey(f.ca.key, f.hostname))
+		err = f.ca.storage().Delete(ctx, certfiles.ChallengeKey(f.ca.key, f.hostname))
 	}
 	if err != nil {
 		f.ca.log.Warn("removing a challenge failed", zap.String("hostname", f.hostname), zap.Error(err))

@@ -1,5 +1,10 @@
 package issuance
 
+import (
+	"github.com/apoxy-dev/caddy-apoxy/internal/times"
+	"github.com/apoxy-dev/caddy-apoxy/issuance/certfiles"
+)
+
 // Want records what a record asks for; idempotent and cheap.
 func (s *Scheduler) Want(w Want) {
 	if w.Since < 0 || w.Since > 1<<33 {
@@ -19,7 +24,7 @@ func (s *Scheduler) Want(w Want) {
 	rec.Trouble = rec.Trouble.renewedBy(w, now)
 	switch {
 	case w.Since != 0:
-		e.since = unix(w.Since).UnixNano()
+		e.since = times.Unix(w.Since).UnixNano()
 	case !e.wanted || e.since == 0:
 		e.since = now.UnixNano()
 	}
@@ -64,7 +69,7 @@ func (s *Scheduler) Forget(hostname string) {
 	cas := s.cas()
 	s.mu.Unlock()
 	for _, c := range cas {
-		evict(c.cfg, hostname)
+		certfiles.Evict(c.cfg, hostname)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"slices"
 
+	"github.com/apoxy-dev/caddy-apoxy/issuance/certfiles"
 	"github.com/caddyserver/certmagic"
 )
 
@@ -26,26 +27,25 @@ func (j *job) whereabouts(ctx context.Context) (whereabouts, error) {
 	if c == nil {
 		return missing, nil // Caddy looks for certificates of its issuers alone
 	}
-	st := bare(c.storage())
-	raw, err := st.Load(ctx, j.expected())
-	if b, ok := splitBundle(raw); err == nil && ok && b.serial == j.rec.Serial {
+	st := certfiles.Unwrap(c.storage())
+	if certfiles.InPlace(ctx, st, j.rec.CA, j.hostname, j.rec.Serial) {
 		return there, nil
 	}
-	have, err := loadCertificate(ctx, st, j.rec.CA, j.hostname)
+	have, err := certfiles.Load(ctx, st, j.rec.CA, j.hostname)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		if st.Exists(ctx, certmagic.StorageKeys.SitePrivateKey(j.rec.CA, j.hostname)+compromisedSuffix) {
+		if certfiles.Compromised(ctx, st, j.rec.CA, j.hostname) {
 			return there, nil // certmagic has put its key away: it is revoked, which is seen to elsewhere
 		}
 		return missing, nil
 	case err != nil:
 		return unsure, err
-	case fmt.Sprintf("%x", have.leaf.SerialNumber) == j.rec.Serial:
+	case fmt.Sprintf("%x", have.Leaf.SerialNumber) == j.rec.Serial:
 		return there, nil
-	case have.leaf.VerifyHostname(verifiable(j.hostname)) != nil || !j.s.now().Before(have.leaf.NotAfter):
+	case have.Leaf.VerifyHostname(verifiable(j.hostname)) != nil || !j.s.now().Before(have.Leaf.NotAfter):
 		return missing, nil
 	}
-	p := have.meta.Provenance
+	p := have.Meta.Provenance
 	if p == nil {
 		return there, nil // somebody else's, such as Caddy's own issuer's, and as good
 	}
@@ -82,30 +82,21 @@ func (j *job) ratio() float64 {
 }
 
 // expected is the file that a handshake reads first.
-func (j *job) expected() string { return placeOf(j.rec.CA, j.hostname).key() }
-
-func (j *job) storageName() string {
-	if c := j.home(); c != nil {
-		return storageName(c.storage())
-	}
-	return ""
-}
+func (j *job) expected() string { return certmagic.StorageKeys.SitePrivateKey(j.rec.CA, j.hostname) }
 
 // goneFrom says where a certificate was expected, and what was seen there. s.mu
 // must be held.
 func (s *Scheduler) goneFrom(hostname string, r *record) string {
-	key := placeOf(r.CA, hostname).key()
+	key := certmagic.StorageKeys.SitePrivateKey(r.CA, hostname)
 	if c := homeOf(s.cas(), r.CA); c != nil {
-		return storageName(c.storage()) + " has no readable and unexpired certificate at " + key
+		return certfiles.NameOf(c.storage()) + " has no readable and unexpired certificate at " + key
 	}
 	return "it is of " + r.CA + ", for which no issuer is configured any more, so that Caddy does not look at " + key
 }
 
-// storageName is what a storage calls itself.
-func storageName(st certmagic.Storage) string {
-	st = bare(st)
-	if str, ok := st.(fmt.Stringer); ok {
-		return cut(str.String(), 150)
+func (j *job) storageName() string {
+	if c := j.home(); c != nil {
+		return certfiles.NameOf(c.storage())
 	}
-	return fmt.Sprintf("%T", st)
+	return ""
 }

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/apoxy-dev/caddy-apoxy/internal/times"
+	"github.com/apoxy-dev/caddy-apoxy/internal/words"
 	acmez "github.com/mholt/acmez/v3/acme"
 	"go.uber.org/zap"
 )
@@ -129,7 +131,7 @@ func (f *flow) finish(ctx context.Context, acct acmez.Account, order acmez.Order
 			return order, f.invalid(ctx, acct, order)
 		case acmez.StatusPending, acmez.StatusReady, acmez.StatusProcessing:
 		default:
-			return order, &failure{class: ClassPassing, message: "the certificate authority says that the order is " + quoted(cut(order.Status, 40)) + ", which no order can be"}
+			return order, &failure{class: ClassPassing, message: "the certificate authority says that the order is " + quoted(words.Cut(order.Status, 40)) + ", which no order can be"}
 		}
 		more, err := p.next(ctx)
 		if err != nil {
@@ -302,7 +304,7 @@ func (j *job) stillWorking(c *ca, f *failure) landing {
 // overdue reports whether a CA works for so long that others are asked, once.
 func (j *job) overdue(c *ca) bool {
 	o := j.rec.Order
-	return o != nil && o.Since != 0 && !o.Elsewhere && j.s.now().Sub(unix(o.Since)) > c.auth.timeout()
+	return o != nil && o.Since != 0 && !o.Elsewhere && j.s.now().Sub(times.Unix(o.Since)) > c.auth.timeout()
 }
 
 // at reports whether the CA of a key is known to work on the order.
@@ -336,7 +338,7 @@ func (o *orderRef) told(host string) string {
 	if o.Method != "" {
 		doing = "checking the " + o.Method + " challenge"
 	}
-	return fmt.Sprintf("%s has been %s since %s and is asked again at least every two minutes", host, doing, stamp(unix(o.Since)))
+	return fmt.Sprintf("%s has been %s since %s and is asked again at least every two minutes", host, doing, times.Stamp(times.Unix(o.Since)))
 }
 
 // workingMend is what there is to do about an order that its CA works on.

@@ -16,6 +16,7 @@ import (
 	acmez "github.com/mholt/acmez/v3/acme"
 	"go.uber.org/zap"
 
+	"github.com/apoxy-dev/caddy-apoxy/internal/certtest"
 	"github.com/apoxy-dev/caddy-apoxy/ownership"
 	"github.com/apoxy-dev/caddy-apoxy/store"
 	"github.com/apoxy-dev/caddy-apoxy/store/boltstore"
@@ -136,20 +137,10 @@ func newWorld(t *testing.T) *world {
 		}
 		return &acmez.Problem{Type: acmez.ProblemTypeUnauthorized, Detail: "no answer to " + kind}
 	}
-	w.magic = newMagic(t, filepath.Join(w.dir, "storage"))
+	w.magic = certtest.Magic(t, filepath.Join(w.dir, "storage"))
 	w.start()
 	t.Cleanup(func() { w.halt() })
 	return w
-}
-
-func newMagic(t *testing.T, dir string) *certmagic.Config {
-	var cfg *certmagic.Config
-	cache := certmagic.NewCache(certmagic.CacheOptions{
-		GetConfigForCert: func(certmagic.Certificate) (*certmagic.Config, error) { return cfg, nil }, Logger: zap.NewNop()})
-	t.Cleanup(cache.Stop)
-	cfg = certmagic.New(cache, certmagic.Config{Storage: &certmagic.FileStorage{Path: dir}, Logger: zap.NewNop(),
-		OnDemand: &certmagic.OnDemandConfig{DecisionFunc: func(context.Context, string) error { return nil }}})
-	return cfg
 }
 
 // start opens the store and runs a scheduler; halt ends both, as a restart does.

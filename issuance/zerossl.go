@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"strings"
 
+	"github.com/apoxy-dev/caddy-apoxy/internal/words"
 	acmez "github.com/mholt/acmez/v3/acme"
 )
 
@@ -55,7 +56,7 @@ func requestEAB(ctx context.Context, client *http.Client, endpoint, email string
 	// Errors come with status 200 there.
 	if answer.Error.Code != 0 || resp.StatusCode != http.StatusOK || answer.KeyID == "" {
 		return nil, &failure{class: ClassOperator, account: true, message: fmt.Sprintf("ZeroSSL gave no external account credentials: HTTP %d %s (code %d)",
-			resp.StatusCode, cut(answer.Error.Type, 100), answer.Error.Code), mend: "The operator makes them at ZeroSSL, sets them as `eab KEY_ID MAC_KEY` in the issuer block, and reloads"}
+			resp.StatusCode, words.Cut(answer.Error.Type, 100), answer.Error.Code), mend: "The operator makes them at ZeroSSL, sets them as `eab KEY_ID MAC_KEY` in the issuer block, and reloads"}
 	}
 	return &acmez.EAB{KeyID: answer.KeyID, MACKey: answer.MACKey}, nil
 }

@@ -1,14 +1,11 @@
-package issuance
+package certfiles
 
 import (
 	"context"
 	"crypto/tls"
-	"path"
 	"strings"
 	"sync"
 	"time"
-
-	"github.com/caddyserver/certmagic"
 )
 
 const (
@@ -104,10 +101,4 @@ func (ts *trips) remove(hello *tls.ClientHelloInfo) {
 		t.stop()
 		delete(ts.of, hello)
 	}
-}
-
-// stapleSuffix ends the key that certmagic keeps the staple of a chain under,
-// whatever name the certificate has.
-func stapleSuffix(chain []byte) string {
-	return "-" + path.Base(certmagic.StorageKeys.OCSPStaple(&certmagic.Certificate{}, chain))
 }

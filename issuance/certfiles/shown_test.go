@@ -1,4 +1,4 @@
-package issuance
+package certfiles
 
 import (
 	"context"
@@ -12,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/apoxy-dev/caddy-apoxy/internal/certtest"
 	"github.com/caddyserver/certmagic"
 	"go.uber.org/zap"
 )
@@ -22,27 +23,21 @@ const (
 	besides  = "other.example.com"
 )
 
-// shop is a world in which a wildcard covers a hostname with a certificate of
-// its own, and the records say what own holds of the latter.
+// shop is a shelf on which a wildcard covers a hostname with a certificate of its
+// own, and the records say what own holds of the latter.
 type shop struct {
-	*world
+	*shelf
 	own atomic.Uint32 // a Shown
-	st  *countingStorage
 }
 
 func newShop(t *testing.T) *shop {
-	s := &shop{world: newWorld(t)}
-	inner := s.counted()
-	s.magic.Storage = inner
-	s.is = &Issuers{Shows: func(_ context.Context, hostname string) Shown {
+	s := &shop{}
+	s.shelf = newShelf(t, func(_ context.Context, hostname string) Shown {
 		if hostname == ownName {
 			return Shown(s.own.Load())
 		}
 		return ShowAny
-	}}
-	s.is.Set(s.magic.Issuers[0], Authority{Directory: s.ca.directory(), Email: "ops@example.net"}, s.magic, zap.NewNop())
-	s.s.SetIssuers(s.is)
-	s.st = inner
+	})
 	s.put(t, wildName, 1)
 	s.put(t, ownName, 2)
 	return s
@@ -51,15 +46,15 @@ func newShop(t *testing.T) *shop {
 // put stores a certificate, as a renewal does.
 func (s *shop) put(t *testing.T, hostname string, serial int64) {
 	t.Helper()
-	makeCertificate(t, hostname, serial, time.Hour).save(t, s.st, s.key(), hostname)
-	evict(s.magic, hostname)
+	save(t, certtest.New(t, hostname, serial, time.Hour), s.st, ourCA, hostname)
+	Evict(s.magic, hostname)
 }
 
 func (s *shop) says(own Shown) { s.own.Store(uint32(own)) }
 
 func (s *shop) shows(t *testing.T, hostname string, want int64) {
 	t.Helper()
-	if got, err := shake(s.magic, hostname); err != nil || got != want {
+	if got, err := certtest.Shake(s.magic, hostname); err != nil || got != want {
 		t.Errorf("%s is shown certificate %d, want %d; %v", hostname, got, want, err)
 	}
 }
@@ -80,9 +75,9 @@ func TestEveryHandshakeIsShownWhatTheRecordsSay(t *testing.T) {
 				case 1:
 					s.says(HideOwn) // and nobody takes it out of memory
 				case 2:
-					evict(s.magic, ownName)
+					Evict(s.magic, ownName)
 				case 3:
-					evict(s.magic, wildName)
+					Evict(s.magic, wildName)
 				case 4:
 					own += 10
 					s.put(t, ownName, own)
@@ -108,8 +103,8 @@ func TestHandshakesAtOnceAreEachShownTheirOwn(t *testing.T) {
 	s := newShop(t)
 	s.says(ShowOwn)
 	for range 20 {
-		evict(s.magic, ownName)
-		evict(s.magic, wildName)
+		Evict(s.magic, ownName)
+		Evict(s.magic, wildName)
 		var wg sync.WaitGroup
 		for i := range 8 {
 			wg.Go(func() {
@@ -139,7 +134,7 @@ func TestCertmagicPrefersAWildcardInMemoryToStorage(t *testing.T) {
 	s := newShop(t)
 	s.shows(t, besides, 1)
 	s.shows(t, ownName, 1)
-	evict(s.magic, wildName)
+	Evict(s.magic, wildName)
 	s.shows(t, ownName, 2)
 	s.shows(t, besides, 1)
 	s.shows(t, ownName, 2)
@@ -149,16 +144,16 @@ func TestAnOwnCertificateIsReadOnceAsOneFile(t *testing.T) {
 	s := newShop(t)
 	s.says(ShowOwn)
 	s.shows(t, besides, 1)
-	s.st.took()
+	s.st.Took()
 	for range 3 {
 		s.shows(t, ownName, 2)
 	}
-	if got := s.st.took(); len(got) != 1 {
+	if got := s.st.Took(); len(got) != 1 {
 		t.Errorf("read %q, want one file", got)
 	}
 	s.says(HideOwn)
 	s.shows(t, ownName, 1)
-	if got := s.st.took(); len(got) != 0 {
+	if got := s.st.Took(); len(got) != 0 {
 		t.Errorf("to show the wildcard's again it reads %q", got)
 	}
 }
@@ -167,7 +162,7 @@ func TestAnOwnCertificateIsReadOnceAsOneFile(t *testing.T) {
 func TestARecordThatFallsWhileItsCertificateIsRead(t *testing.T) {
 	s := newShop(t)
 	s.says(ShowOwn)
-	s.st.loaded = func(string) { s.says(HideOwn) }
+	s.st.Loaded = func(string) { s.says(HideOwn) }
 	s.shows(t, besides, 1)
 	s.says(ShowOwn)
 	s.shows(t, ownName, 1)
@@ -179,46 +174,43 @@ func TestARecordThatFallsWhileItsCertificateIsRead(t *testing.T) {
 func TestTheWildcardStandsInForWhatCannotBeRead(t *testing.T) {
 	s := newShop(t)
 	s.says(ShowOwn)
-	if err := deleteCertificate(t.Context(), s.st, s.key(), ownName); err != nil {
+	if err := Delete(t.Context(), s.st, ourCA, ownName); err != nil {
 		t.Fatal(err)
 	}
 	s.shows(t, besides, 1)
-	s.st.took()
+	s.st.Took()
 	s.shows(t, ownName, 1)
-	if len(s.st.took()) == 0 {
+	if len(s.st.Took()) == 0 {
 		t.Error("its own certificate was not looked for")
 	}
 	s.shows(t, ownName, 1)
-	if got := s.st.took(); len(got) > 0 {
+	if got := s.st.Took(); len(got) > 0 {
 		t.Errorf("what could not be read a moment ago is read again: %q", got)
 	}
 	// One of other names would be read at each handshake.
-	s.is.owns = owns{}
-	makeCertificate(t, "elsewhere.test", 3, time.Hour).save(t, s.st, s.key(), ownName)
+	s.front.owns = owns{}
+	save(t, certtest.New(t, "elsewhere.test", 3, time.Hour), s.st, ourCA, ownName)
 	s.shows(t, ownName, 1)
-	s.st.took()
+	s.st.Took()
 	s.shows(t, ownName, 1)
-	if got := s.st.took(); len(got) > 0 {
+	if got := s.st.Took(); len(got) > 0 {
 		t.Errorf("a certificate of other names is read again: %q", got)
 	}
 }
 
 // A wildcard whose record is not verified lends its certificate to nobody.
 func TestStorageHidesAWildcardWithoutARecord(t *testing.T) {
-	w := newWorld(t)
-	st := w.counted()
-	w.is = &Issuers{Shows: func(_ context.Context, hostname string) Shown {
+	w := newShelf(t, func(_ context.Context, hostname string) Shown {
 		if hostname == wildName {
 			return HideOwn
 		}
 		return ShowAny
-	}}
-	w.is.Set(w.magic.Issuers[0], Authority{Directory: w.ca.directory(), Email: "ops@example.net"}, w.magic, nil)
-	w.s.SetIssuers(w.is)
-	m := makeCertificate(t, wildName, 1, time.Hour)
-	m.save(t, st, w.key(), wildName)
-	w.index(w.key(), wildName, m)
-	if serial, err := shake(w.magic, ownName); err == nil {
+	})
+	st := w.st
+	m := certtest.New(t, wildName, 1, time.Hour)
+	save(t, m, st, ourCA, wildName)
+	w.index(ourCA, wildName, m)
+	if serial, err := certtest.Shake(w.magic, ownName); err == nil {
 		t.Errorf("%s is shown certificate %d of a wildcard that has no record", ownName, serial)
 	}
 	w.untouched(t)
@@ -230,14 +222,14 @@ func TestAHiddenCertificateIsNotEvenRead(t *testing.T) {
 	s := newShop(t)
 	s.says(HideOwn)
 	for hostname, serial := range map[string]int64{wildName: 1, ownName: 2} {
-		m := makeCertificate(t, hostname, serial, time.Hour)
-		m.save(t, s.st, s.key(), hostname)
-		s.index(s.key(), hostname, m)
+		m := certtest.New(t, hostname, serial, time.Hour)
+		save(t, m, s.st, ourCA, hostname)
+		s.index(ourCA, hostname, m)
 	}
-	s.st.took()
+	s.st.Took()
 	s.shows(t, ownName, 1)
-	want := "load " + placeOf(s.key(), wildName).key()
-	if got := s.st.took(); len(got) != 1 || got[0] != want {
+	want := "load " + placeOf(ourCA, wildName).key()
+	if got := s.st.Took(); len(got) != 1 || got[0] != want {
 		t.Errorf("read %q, want %q", got, want)
 	}
 	s.untouched(t)
@@ -246,9 +238,9 @@ func TestAHiddenCertificateIsNotEvenRead(t *testing.T) {
 // The index may learn of a certificate later than the records.
 func TestAnOwnCertificateThatTheIndexDoesNotKnowYetIsShown(t *testing.T) {
 	s := newShop(t)
-	m := makeCertificate(t, wildName, 1, time.Hour)
-	m.save(t, s.st, s.key(), wildName)
-	s.index(s.key(), wildName, m)
+	m := certtest.New(t, wildName, 1, time.Hour)
+	save(t, m, s.st, ourCA, wildName)
+	s.index(ourCA, wildName, m)
 	s.says(ShowOwn)
 	s.shows(t, besides, 1)
 	s.shows(t, ownName, 2)
@@ -257,28 +249,29 @@ func TestAnOwnCertificateThatTheIndexDoesNotKnowYetIsShown(t *testing.T) {
 // The shape of certmagic's events, and that whoever listens goes on hearing them.
 func TestEventsGoOnToWhoListens(t *testing.T) {
 	for _, listens := range []bool{true, false} {
-		w := newWorld(t)
+		magic := certtest.Magic(t, t.TempDir())
+		magic.Issuers = []certmagic.Issuer{idle(ourCA)}
 		var heard []string
-		w.magic.OnEvent = func(_ context.Context, event string, data map[string]any) error {
+		magic.OnEvent = func(_ context.Context, event string, data map[string]any) error {
 			heard = append(heard, event+" "+serverName(data))
 			if serverName(data) == "refused.example.com" {
 				return errors.New("refused")
 			}
 			return nil
 		}
-		w.magic.ShouldEmitFunc = func(string) bool { return listens }
-		is, asked := &Issuers{}, []string(nil)
-		is.Shows = func(_ context.Context, hostname string) Shown { asked = append(asked, hostname); return ShowAny }
+		magic.ShouldEmitFunc = func(string) bool { return listens }
+		asked := []string(nil)
+		front := &Front{Shows: func(_ context.Context, hostname string) Shown { asked = append(asked, hostname); return ShowAny }}
 		for range 3 { // as Caddy calls
-			is.Set(w.magic.Issuers[0], Authority{Directory: w.ca.directory()}, w.magic, nil)
+			front.Install(magic, nil)
 		}
-		makeCertificate(t, "api.example.com", 1, time.Hour).save(t, w.magic.Storage, w.key(), "api.example.com")
-		if _, err := w.magic.CacheManagedCertificate(t.Context(), "api.example.com"); err != nil {
+		save(t, certtest.New(t, "api.example.com", 1, time.Hour), magic.Storage, ourCA, "api.example.com")
+		if _, err := magic.CacheManagedCertificate(t.Context(), "api.example.com"); err != nil {
 			t.Fatal(err)
 		}
 		asked = nil
 		hello := &tls.ClientHelloInfo{ServerName: "API.example.com"}
-		if _, err := w.magic.GetCertificate(hello); err != nil {
+		if _, err := magic.GetCertificate(hello); err != nil {
 			t.Fatal(err)
 		}
 		if len(asked) != 1 || asked[0] != "api.example.com" {
@@ -292,14 +285,14 @@ func TestEventsGoOnToWhoListens(t *testing.T) {
 			t.Errorf("listening %v: heard %q, want %q", listens, heard, want)
 		}
 		hello.ServerName = "refused.example.com"
-		if _, err := is.refusing(w.magic, hello); listens == (err == nil) {
+		if _, err := raise(magic, hello); listens == (err == nil) {
 			t.Errorf("listening %v: a handler that aborts the handshake: %v", listens, err)
 		}
 	}
 }
 
-// refusing raises the event of a handshake as certmagic does.
-func (is *Issuers) refusing(cfg *certmagic.Config, hello *tls.ClientHelloInfo) (bool, error) {
+// raise raises the event of a handshake as certmagic does.
+func raise(cfg *certmagic.Config, hello *tls.ClientHelloInfo) (bool, error) {
 	type payload struct{ ServerName string }
 	err := cfg.OnEvent(context.Background(), eventHello, map[string]any{"client_hello": payload{hello.ServerName}})
 	return err != nil, err
@@ -390,8 +383,8 @@ func BenchmarkArrange(b *testing.B) {
 	defer cache.Stop()
 	bare := certmagic.New(cache, certmagic.Config{Logger: zap.NewNop(), OnDemand: &certmagic.OnDemandConfig{}})
 	for i, hostname := range []string{wildName, ownName} {
-		m := makeCertificate(b, hostname, int64(i), time.Hour)
-		if _, err := bare.CacheUnmanagedCertificatePEMBytes(b.Context(), m.chain, m.keyPEM, nil); err != nil {
+		m := certtest.New(b, hostname, int64(i), time.Hour)
+		if _, err := bare.CacheUnmanagedCertificatePEMBytes(b.Context(), m.Chain, m.KeyPEM, nil); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -401,8 +394,8 @@ func BenchmarkArrange(b *testing.B) {
 	}{
 		"no wildcard": {ownName, ShowAny}, "own, in memory": {ownName, ShowOwn}, "the wildcard's": {besides, HideOwn},
 	} {
-		cfg, is := *bare, &Issuers{Shows: func(context.Context, string) Shown { return c.shown }}
-		is.listen(&cfg, nil)
+		cfg, front := *bare, &Front{Shows: func(context.Context, string) Shown { return c.shown }}
+		front.listen(&cfg, zap.NewNop())
 		hello := &tls.ClientHelloInfo{ServerName: c.hostname}
 		var data map[string]any
 		spy := *bare

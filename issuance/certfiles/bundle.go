@@ -1,4 +1,4 @@
-package issuance
+package certfiles
 
 import (
 	"bytes"
@@ -42,7 +42,7 @@ type bundle struct {
 // block of chain is no certificate that can be read. What a CA writes before
 // that block is left out.
 func joinBundle(key, chain, meta []byte) ([]byte, error) {
-	leaf, err := leafOf(chain)
+	leaf, err := LeafOf(chain)
 	if err != nil {
 		return nil, fmt.Errorf("reading the certificate to store: %w", err)
 	}
@@ -107,10 +107,10 @@ func isBundle(raw []byte) bool {
 // isLater reports whether the certificate of chain is the newer one, or the
 // only one.
 func isLater(chain, than []byte) (bool, error) {
-	leaf, err := leafOf(chain)
+	leaf, err := LeafOf(chain)
 	if err != nil || len(than) == 0 {
 		return err == nil, err
 	}
-	old, err := leafOf(than)
+	old, err := LeafOf(than)
 	return err == nil && leaf.NotBefore.After(old.NotBefore), err
 }

@@ -1,4 +1,4 @@
-package issuance
+package certfiles
 
 import (
 	"context"
@@ -38,19 +38,19 @@ func placeOf(issuerKey, hostname string) place {
 }
 
 // site tells whether a key of storage is one of the files of our issuers.
-func (is *Issuers) site(key string) (place, bool) {
+func (f *Front) site(key string) (place, bool) {
 	if !strings.HasPrefix(key, "certificates/") {
 		return place{}, false
 	}
-	for _, c := range is.cas() {
-		rest, ok := strings.CutPrefix(key, c.dir)
+	for _, d := range f.issuers() {
+		rest, ok := strings.CutPrefix(key, d.path)
 		if !ok {
 			continue
 		}
 		name, file, ok := strings.Cut(rest, "/")
 		ext, same := strings.CutPrefix(file, name)
 		if ok && same && (ext == extKey || ext == extChain || ext == extMeta) {
-			return place{c.dir, name, ext}, true
+			return place{d.path, name, ext}, true
 		}
 	}
 	return place{}, false
@@ -67,8 +67,8 @@ type known struct {
 // the records let handshakes see them; own is what they say of the hostname.
 // false: it has none, or none that certmagic will ask for.
 func (s *storage) home(ctx context.Context, p place, own Shown) (known, bool) {
-	scheduler := s.issuers.scheduler.Load()
-	if scheduler == nil {
+	index := s.front.known()
+	if index == nil {
 		return known{}, false
 	}
 	names := make([]string, 0, 2)
@@ -78,26 +78,21 @@ func (s *storage) home(ctx context.Context, p place, own Shown) (known, bool) {
 	if wildcard := wildcardOver(p.hostname()); own != ShowOwn && s.shown(ctx, wildcard) != HideOwn {
 		names = append(names, wildcard)
 	}
-	issuerKey, hostname, serial := scheduler.held(names)
-	for _, c := range s.issuers.cas() {
-		if c.key == issuerKey {
-			at := place{c.dir, certmagic.StorageKeys.Safe(hostname), p.ext}
-			return known{at, serial}, at.dir == p.dir || slices.Contains(s.dirs(), at.dir)
-		}
+	issuerKey, hostname, serial := index.Held(names)
+	dir := s.front.dirOf(issuerKey)
+	if dir == "" {
+		return known{}, false
 	}
-	return known{}, false
+	at := place{dir, certmagic.StorageKeys.Safe(hostname), p.ext}
+	return known{at, serial}, at.dir == p.dir || slices.Contains(s.dirs(), at.dir)
 }
 
 // dirs are where certmagic looks for certificates of our issuers with this
 // configuration. Other issuers' are not ours to answer for.
 func (s *storage) dirs() (out []string) {
-	cas := s.issuers.cas()
 	for _, member := range s.cfg.Issuers {
-		key := member.IssuerKey()
-		for _, c := range cas {
-			if c.key == key {
-				out = append(out, c.dir)
-			}
+		if dir := s.front.dirOf(member.IssuerKey()); dir != "" {
+			out = append(out, dir)
 		}
 	}
 	return out
@@ -107,26 +102,4 @@ func (s *storage) dirs() (out []string) {
 func wildcardOver(hostname string) string {
 	_, parent, _ := strings.Cut(hostname, ".")
 	return "*." + parent
-}
-
-// held is where an unexpired certificate for the first of names that has one is
-// stored. An empty issuerKey: none is known, or another one is being obtained,
-// which storage has before the index.
-func (s *Scheduler) held(names []string) (issuerKey, stored, serial string) {
-	now := s.now()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, name := range names {
-		e := s.entries[name]
-		if e != nil && e.flight != nil && e.flight.order {
-			break
-		}
-		if e == nil || !e.has() || e.gone() {
-			continue
-		}
-		if _, notAfter := e.times(); now.Before(unix(notAfter)) {
-			return e.issuer(), name, e.serialNumber()
-		}
-	}
-	return "", "", ""
 }

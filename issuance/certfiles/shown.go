@@ -1,11 +1,8 @@
-package issuance
+package certfiles
 
 import (
 	"context"
-	"crypto/tls"
-	"errors"
 	"reflect"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -54,13 +51,13 @@ const (
 
 // rules reports whether the records decide what handshakes with a configuration
 // are shown. Without on-demand TLS nothing of theirs is shown.
-func (is *Issuers) rules(cfg *certmagic.Config) bool { return is.Shows != nil && cfg.OnDemand != nil }
+func (f *Front) rules(cfg *certmagic.Config) bool { return f.Shows != nil && cfg.OnDemand != nil }
 
 // listen has the events of certmagic pass by here on their way to who listens
 // already. Those that nobody else listens to go no further: to raise one costs
 // several times what is done here.
-func (is *Issuers) listen(cfg *certmagic.Config, log *zap.Logger) {
-	if !is.rules(cfg) {
+func (f *Front) listen(cfg *certmagic.Config, log *zap.Logger) {
+	if !f.rules(cfg) {
 		return
 	}
 	next, asked := cfg.OnEvent, cfg.ShouldEmitFunc
@@ -71,9 +68,9 @@ func (is *Issuers) listen(cfg *certmagic.Config, log *zap.Logger) {
 			ctx = context.Background()
 		}
 		if event == eventCached {
-			is.recheck(ctx, cfg, data)
+			f.recheck(ctx, cfg, data)
 		}
-		if event == eventRevoked && is.repeats(data) {
+		if event == EventRevoked && f.repeats(data) {
 			return nil
 		}
 		if next != nil && (event != eventHello || others(event)) {
@@ -82,15 +79,17 @@ func (is *Issuers) listen(cfg *certmagic.Config, log *zap.Logger) {
 			}
 		}
 		if event == eventHello {
-			is.arrange(ctx, cfg, serverName(data), log)
+			f.arrange(ctx, cfg, serverName(data), log)
 		}
 		return nil
 	}
 }
 
-func (is *Issuers) repeats(data map[string]any) bool {
-	s := is.scheduler.Load()
-	return s != nil && s.repeats(data)
+// repeats reports whether the revocation that an event tells of was told already.
+func (f *Front) repeats(data map[string]any) bool {
+	cert, ok := data["certificate"].(certmagic.Certificate)
+	index := f.known()
+	return ok && cert.Leaf != nil && index != nil && index.Told(cert)
 }
 
 // serverName is what a handshake asks for. The type of the payload is not
@@ -100,8 +99,8 @@ func serverName(data map[string]any) string {
 	if v.Kind() != reflect.Struct {
 		return ""
 	}
-	if f := v.FieldByName("ServerName"); f.Kind() == reflect.String {
-		return strings.ToLower(strings.TrimSpace(f.String())) // as certmagic does
+	if name := v.FieldByName("ServerName"); name.Kind() == reflect.String {
+		return strings.ToLower(strings.TrimSpace(name.String())) // as certmagic does
 	}
 	return ""
 }
@@ -109,16 +108,16 @@ func serverName(data map[string]any) string {
 // arrange has memory hold, of the exact certificate and the wildcard's, what the
 // handshake that begins is to be shown. Should the exact one be unreadable, the
 // wildcard's, which is valid for the hostname too, is better than none.
-func (is *Issuers) arrange(ctx context.Context, cfg *certmagic.Config, hostname string, log *zap.Logger) {
+func (f *Front) arrange(ctx context.Context, cfg *certmagic.Config, hostname string, log *zap.Logger) {
 	if hostname == "" || hostname[0] == '*' {
 		return
 	}
-	switch is.Shows(ctx, hostname) {
+	switch f.Shows(ctx, hostname) {
 	case ShowOwn:
-		if inMemory(cfg, hostname) {
+		if InMemory(cfg, hostname) {
 			return
 		}
-		is.owns.do(ctx, hostname, func(ctx context.Context) error {
+		f.owns.do(ctx, hostname, func(ctx context.Context) error {
 			err := loadOwn(ctx, cfg, hostname)
 			if err != nil && log != nil {
 				log.Error("a hostname's own certificate cannot be read; that of its wildcard is shown",
@@ -127,8 +126,8 @@ func (is *Issuers) arrange(ctx context.Context, cfg *certmagic.Config, hostname 
 			return err
 		})
 	case HideOwn:
-		if inMemory(cfg, hostname) {
-			evict(cfg, hostname)
+		if InMemory(cfg, hostname) {
+			Evict(cfg, hostname)
 		}
 	}
 }
@@ -136,41 +135,13 @@ func (is *Issuers) arrange(ctx context.Context, cfg *certmagic.Config, hostname 
 // recheck takes out of memory again what has just come in but is not to be
 // shown any more: its record fell while it was read, and what evicts then came
 // too early.
-func (is *Issuers) recheck(ctx context.Context, cfg *certmagic.Config, data map[string]any) {
+func (f *Front) recheck(ctx context.Context, cfg *certmagic.Config, data map[string]any) {
 	sans, _ := data["sans"].([]string)
 	for _, name := range sans {
-		if is.Shows(ctx, name) == HideOwn {
-			evict(cfg, name)
+		if f.Shows(ctx, name) == HideOwn {
+			Evict(cfg, name)
 		}
 	}
-}
-
-// inMemory reports whether certmagic has a certificate of exactly this hostname
-// in memory, or that this cannot be told.
-func inMemory(cfg *certmagic.Config, hostname string) bool {
-	cache := cacheOf(cfg)
-	if cache == nil {
-		return true
-	}
-	for _, cert := range cache.AllMatchingCertificates(hostname) {
-		if slices.Contains(cert.Names, hostname) {
-			return true
-		}
-	}
-	return false
-}
-
-var errOthers = errors.New("what is stored for it is a certificate of other names")
-
-// loadOwn brings a hostname's own certificate from storage into memory, as a
-// handshake of its own, so that one file is read.
-func loadOwn(ctx context.Context, cfg *certmagic.Config, hostname string) error {
-	ctx = context.WithValue(ctx, certmagic.ClientHelloInfoCtxKey, &tls.ClientHelloInfo{ServerName: hostname})
-	cert, err := cfg.CacheManagedCertificate(ctx, hostname)
-	if err == nil && !slices.Contains(cert.Names, hostname) {
-		err = errOthers
-	}
-	return err
 }
 
 // owns are the reads of hostnames' own certificates: one at a time for each

@@ -1,4 +1,4 @@
-package issuance
+package certfiles
 
 import (
 	"context"
@@ -16,23 +16,20 @@ import (
 // nothing for other keys, and what lies in storage stays readable without it.
 type storage struct {
 	certmagic.Storage
-	issuers *Issuers
-	cfg     *certmagic.Config // that it stands in
-	log     *zap.Logger
+	front *Front
+	cfg   *certmagic.Config // that it stands in
+	log   *zap.Logger
 }
 
 // wrap puts a storage in place in cfg, once however often it is called.
 // certmagic asks storages for two more interfaces; the wrapped one has exactly
 // those that it had before. false: it was there already.
-func (is *Issuers) wrap(cfg *certmagic.Config, log *zap.Logger) bool {
-	if w, ok := cfg.Storage.(wrapper); ok && w.owner() == is {
+func (f *Front) wrap(cfg *certmagic.Config, log *zap.Logger) bool {
+	if w, ok := cfg.Storage.(wrapper); ok && w.owner() == f {
 		return false
 	}
-	if log == nil {
-		log = zap.NewNop()
-	}
-	inner := bare(cfg.Storage)
-	s := &storage{Storage: inner, issuers: is, cfg: cfg, log: log}
+	inner := Unwrap(cfg.Storage)
+	s := &storage{Storage: inner, front: f, cfg: cfg, log: log}
 	try, tries := inner.(certmagic.TryLocker)
 	lease, leases := inner.(certmagic.LockLeaseRenewer)
 	switch {
@@ -66,14 +63,14 @@ type tryLocker interface {
 // wrapper is a storage that wrap made.
 type wrapper interface {
 	unwrap() certmagic.Storage
-	owner() *Issuers
+	owner() *Front
 }
 
 func (s *storage) unwrap() certmagic.Storage { return s.Storage }
-func (s *storage) owner() *Issuers           { return s.issuers }
+func (s *storage) owner() *Front             { return s.front }
 
-// bare is a storage without our wrapper.
-func bare(st certmagic.Storage) certmagic.Storage {
+// Unwrap is a storage without our wrapper.
+func Unwrap(st certmagic.Storage) certmagic.Storage {
 	if w, ok := st.(wrapper); ok {
 		return w.unwrap()
 	}
@@ -92,10 +89,10 @@ func (s *storage) String() string {
 // files of our issuers are handed out as keys alone.
 func (s *storage) Load(ctx context.Context, key string) ([]byte, error) {
 	hello := helloOf(ctx)
-	if value, err, ok := s.issuers.trips.take(hello, key); ok {
+	if value, err, ok := s.front.trips.take(hello, key); ok {
 		return value, err
 	}
-	p, ok := s.issuers.site(key)
+	p, ok := s.front.site(key)
 	if !ok || p.ext != extKey {
 		return s.Storage.Load(ctx, key)
 	}
@@ -149,33 +146,33 @@ func (s *storage) read(ctx context.Context, hello *tls.ClientHelloInfo, p place)
 	return keyOf(raw), nil
 }
 
-// heard has the scheduler look for a certificate on record if what was read in its
+// heard has the index look for a certificate on record if what was read in its
 // place, or the error, says that it is not there. A key alone says nothing: the two
 // other files lie beside it.
 func (s *storage) heard(k known, raw []byte, err error) {
-	scheduler := s.issuers.scheduler.Load()
-	if scheduler == nil || err != nil && !errors.Is(err, fs.ErrNotExist) {
+	index := s.front.known()
+	if index == nil || err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return
 	}
 	if b, ok := splitBundle(raw); err == nil && (ok && b.serial == k.serial || !ok && isKey(raw)) {
 		return
 	}
-	scheduler.heard(k.hostname())
+	index.Heard(k.hostname())
 }
 
-// heardBack has the scheduler look for one that was missed and is there.
+// heardBack has the index look for one that was missed and is there.
 func (s *storage) heardBack(hostname string) {
-	if scheduler := s.issuers.scheduler.Load(); scheduler != nil && scheduler.missed(hostname) {
-		scheduler.heard(hostname)
+	if index := s.front.known(); index != nil && index.Missed(hostname) {
+		index.Heard(hostname)
 	}
 }
 
 // shown is what the records say of a name's certificate.
 func (s *storage) shown(ctx context.Context, hostname string) Shown {
-	if !s.issuers.rules(s.cfg) {
+	if !s.front.rules(s.cfg) {
 		return ShowAny
 	}
-	return s.issuers.Shows(ctx, hostname)
+	return s.front.Shows(ctx, hostname)
 }
 
 // keep remembers the answers to the calls that certmagic makes next, and gives
@@ -194,7 +191,7 @@ func (s *storage) keep(ctx context.Context, hello *tls.ClientHelloInfo, p, from 
 	t.answers[from.key()] = b.key
 	value := t.answers[p.key()]
 	delete(t.answers, p.key())
-	s.issuers.trips.put(ctx, hello, t)
+	s.front.trips.put(ctx, hello, t)
 	if value == nil {
 		return nil, notThere(p.key())
 	}
@@ -204,11 +201,11 @@ func (s *storage) keep(ctx context.Context, hello *tls.ClientHelloInfo, p, from 
 // Store stores. When certmagic has stored the last of the three files of a
 // certificate that it asked us for on a handshake, the .key file is made whole.
 func (s *storage) Store(ctx context.Context, key string, value []byte) error {
-	s.issuers.trips.drop(helloOf(ctx))
+	s.front.trips.drop(helloOf(ctx))
 	if err := s.Storage.Store(ctx, key, value); err != nil {
 		return err
 	}
-	p, ok := s.issuers.site(key)
+	p, ok := s.front.site(key)
 	if !ok || p.ext != extMeta {
 		return nil
 	}
@@ -224,7 +221,7 @@ func (s *storage) Store(ctx context.Context, key string, value []byte) error {
 
 // Delete deletes.
 func (s *storage) Delete(ctx context.Context, key string) error {
-	s.issuers.trips.drop(helloOf(ctx))
+	s.front.trips.drop(helloOf(ctx))
 	return s.Storage.Delete(ctx, key)
 }
 

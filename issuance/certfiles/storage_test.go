@@ -1,4 +1,4 @@
-package issuance
+package certfiles
 
 import (
 	"context"
@@ -6,41 +6,19 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
-	"slices"
 	"testing"
 	"time"
 
+	"github.com/apoxy-dev/caddy-apoxy/internal/certtest"
 	"github.com/caddyserver/certmagic"
-	"go.uber.org/zap"
-
-	"github.com/apoxy-dev/caddy-apoxy/ownership"
 )
-
-func TestAColdHandshakeReadsOneFile(t *testing.T) {
-	const host = "api.example.com"
-	w := newWorld(t)
-	st := w.counted()
-	w.dns.delegate(host)
-	w.s.Want(Want{Hostname: host, UID: "u1", DNS01: true})
-	w.until(host, "certified", func(o ownership.CertificateObservation) bool { return seen(o) && o.Work == ownership.WorkNone })
-	st.took()
-	w.cold(t, host, w.ca.serial)
-	want := []string{"load " + certmagic.StorageKeys.SitePrivateKey(w.key(), host)}
-	if got := st.took(); !slices.Equal(got, want) {
-		t.Errorf("read %q, want %q", got, want)
-	}
-	if _, err := shake(w.magic, host); err != nil || len(st.took()) > 0 {
-		t.Errorf("a warm handshake reads: %v", err)
-	}
-	w.untouched(t)
-}
 
 func TestWhatAColdHandshakeReads(t *testing.T) {
 	const host = "api.example.com"
 	responder := httptest.NewServer(http.NotFoundHandler())
 	defer responder.Close()
-	w := newWorld(t)
-	st, key := w.counted(), w.key()
+	w := newShelf(t, nil)
+	st, key := w.st, ourCA
 	for name, tt := range map[string]struct {
 		responders []string
 		stock      bool
@@ -56,18 +34,18 @@ func TestWhatAColdHandshakeReads(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			w.magic.OCSP.DisableStapling = tt.unstapled
-			if err := deleteCertificate(t.Context(), st, key, host); err != nil {
+			if err := Delete(t.Context(), st, key, host); err != nil {
 				t.Fatal(err)
 			}
-			m := makeCertificate(t, host, 5, time.Hour, tt.responders...)
+			m := certtest.New(t, host, 5, time.Hour, tt.responders...)
 			if tt.stock {
-				m.saveStock(t, st, key, host)
+				certtest.SaveStock(t, m, st, key, host)
 			} else {
-				m.save(t, st, key, host)
+				save(t, m, st, key, host)
 			}
-			st.took()
+			st.Took()
 			w.cold(t, host, 5)
-			if got := st.took(); len(got) != tt.want {
+			if got := st.Took(); len(got) != tt.want {
 				t.Errorf("read %q, want %d", got, tt.want)
 			}
 			w.untouched(t)
@@ -90,17 +68,16 @@ func TestTheWrappedStorageIsWhatItWas(t *testing.T) {
 		"files": files, "plain": struct{ certmagic.Storage }{files}, "leases": leasing{files}, "both": leasingAndTrying{files},
 	} {
 		t.Run(name, func(t *testing.T) {
-			cfg, is := &certmagic.Config{Storage: inner}, &Issuers{}
+			cfg, front := &certmagic.Config{Storage: inner}, &Front{}
 			for range 4 { // as Caddy calls
-				is.Set("one", Authority{Directory: "https://ca.test/dir"}, cfg, zap.NewNop())
-				is.Set("two", Authority{Directory: "https://other.test/dir"}, cfg, nil)
+				front.Install(cfg, nil)
 			}
-			if bare(cfg.Storage) != inner {
-				t.Errorf("wraps %v", bare(cfg.Storage))
+			if Unwrap(cfg.Storage) != inner {
+				t.Errorf("wraps %v", Unwrap(cfg.Storage))
 			}
-			again := &Issuers{}
-			again.Set("one", Authority{}, cfg, nil)
-			if w := cfg.Storage.(wrapper); w.owner() != again || bare(cfg.Storage) != inner {
+			again := &Front{}
+			again.Install(cfg, nil)
+			if w := cfg.Storage.(wrapper); w.owner() != again || Unwrap(cfg.Storage) != inner {
 				t.Error("another configuration's issuers are not those of the wrapper")
 			}
 			_, had := inner.(certmagic.TryLocker)
@@ -133,17 +110,16 @@ func TestTheWrappedStorageIsWhatItWas(t *testing.T) {
 // BenchmarkLoad reads what certmagic reads for a handshake, from files.
 func BenchmarkLoad(b *testing.B) {
 	const host = "a.example.com"
-	cfg, is := &certmagic.Config{Storage: &certmagic.FileStorage{Path: b.TempDir()}}, &Issuers{}
-	authority := Authority{Directory: "https://ca.test/dir"}
-	is.Set("one", authority, cfg, nil)
-	s := New(Config{})
-	s.SetIssuers(is)
-	m := makeCertificate(b, host, 1, time.Hour)
-	if err := saveCertificate(b.Context(), cfg.Storage, authority.Key(), host, m.key, m.chain, metadata{}); err != nil {
+	cfg, front := &certmagic.Config{Storage: &certmagic.FileStorage{Path: b.TempDir()}}, &Front{}
+	front.SetIssuers([]string{ourCA})
+	front.SetIndex(&memory{})
+	front.Install(cfg, nil)
+	m := certtest.New(b, host, 1, time.Hour)
+	if err := Save(b.Context(), cfg.Storage, ourCA, host, m.Key, m.Chain, Metadata{}); err != nil {
 		b.Fatal(err)
 	}
-	p := placeOf(authority.Key(), host)
-	for name, st := range map[string]certmagic.Storage{"one": cfg.Storage, "three": bare(cfg.Storage)} {
+	p := placeOf(ourCA, host)
+	for name, st := range map[string]certmagic.Storage{"one": cfg.Storage, "three": Unwrap(cfg.Storage)} {
 		b.Run(name, func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
@@ -154,7 +130,7 @@ func BenchmarkLoad(b *testing.B) {
 						b.Fatal(err)
 					}
 				}
-				_, _ = st.Load(ctx, "ocsp/"+host+stapleSuffix(m.chain))
+				_, _ = st.Load(ctx, "ocsp/"+host+stapleSuffix(m.Chain))
 				cancel()
 			}
 		})

@@ -1,4 +1,4 @@
-package issuance
+package certfiles
 
 import (
 	"bytes"
@@ -11,57 +11,40 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"path"
-	"reflect"
 
 	"github.com/caddyserver/certmagic"
 	acmez "github.com/mholt/acmez/v3/acme"
 )
 
-// This file writes certmagic's layout of storage, so that Caddy's handshakes
-// load what the scheduler obtained, Caddy's servers answer the challenges it
-// starts, and accounts are shared. The layout is internal to certmagic;
-// layout_test.go holds it in place.
-
-// challengeKey is where certmagic looks for a challenge that another process
-// (here: the scheduler) started.
-func challengeKey(issuerKey, hostname string) string {
-	return path.Join("acme", certmagic.StorageKeys.Safe(issuerKey), "challenge_tokens",
-		certmagic.StorageKeys.Safe(hostname)+".json")
-}
-
-// issueLock is the lock under which certmagic obtains and renews a hostname.
-func issueLock(hostname string) string { return "issue_cert_" + hostname }
-
-// provenance says for whom a certificate was obtained. It travels inside the
+// Provenance says for whom a certificate was obtained. It travels inside the
 // stored metadata, so that it survives the loss of the index.
-type provenance struct {
+type Provenance struct {
 	UID       string `json:"uid,omitempty"`
 	Owner     string `json:"owner,omitempty"`
 	Challenge string `json:"challenge,omitempty"`
 }
 
-// metadata is certmagic's issuer data with the provenance beside it.
-type metadata struct {
+// Metadata is certmagic's issuer data with the provenance beside it.
+type Metadata struct {
 	acmez.Certificate
-	Provenance *provenance `json:"apoxy,omitempty"`
+	Provenance *Provenance `json:"apoxy,omitempty"`
 }
 
-// stored is a certificate as storage holds it.
-type stored struct {
-	issuerKey string
-	leaf      *x509.Certificate
-	meta      metadata
+// Stored is a certificate as storage holds it.
+type Stored struct {
+	IssuerKey string
+	Leaf      *x509.Certificate
+	Meta      Metadata
 }
 
-// saveCertificate writes metadata and chain where certmagic and everyone else
+// Save writes metadata and chain where certmagic and everyone else
 // look for them, and then the .key file, which holds both once more and is what
 // a handshake reads (see bundle.go). That it comes last makes it the point where
 // the new certificate takes the old one's place: a crash or an error before
 // leaves the old one whole, for a handshake and for loadCertificate. One that
 // was stored as three separate files is made whole first, for the same reason.
-func saveCertificate(ctx context.Context, st certmagic.Storage, issuerKey, hostname string, key crypto.PrivateKey, chain []byte, meta metadata) error {
-	st = bare(st)
+func Save(ctx context.Context, st certmagic.Storage, issuerKey, hostname string, key crypto.PrivateKey, chain []byte, meta Metadata) error {
+	st = Unwrap(st)
 	keyPEM, err := certmagic.PEMEncodePrivateKey(key)
 	if err != nil {
 		return fmt.Errorf("encoding private key: %w", err)
@@ -98,12 +81,12 @@ func saveCertificate(ctx context.Context, st certmagic.Storage, issuerKey, hostn
 	return nil
 }
 
-// loadCertificate reads what is stored for a hostname. fs.ErrNotExist if
+// Load reads what is stored for a hostname. fs.ErrNotExist if
 // nothing is that could be served, damaged files included; any other error: it
 // cannot be told at the moment.
-func loadCertificate(ctx context.Context, st certmagic.Storage, issuerKey, hostname string) (stored, error) {
-	out, p := stored{issuerKey: issuerKey}, placeOf(issuerKey, hostname)
-	st = bare(st)
+func Load(ctx context.Context, st certmagic.Storage, issuerKey, hostname string) (Stored, error) {
+	out, p := Stored{IssuerKey: issuerKey}, placeOf(issuerKey, hostname)
+	st = Unwrap(st)
 	raw, err := st.Load(ctx, p.key())
 	if err != nil {
 		return out, err
@@ -118,7 +101,7 @@ func loadCertificate(ctx context.Context, st certmagic.Storage, issuerKey, hostn
 	} else if !whole {
 		return out, err
 	}
-	if out.leaf, err = leafOf(b.chain); err != nil {
+	if out.Leaf, err = LeafOf(b.chain); err != nil {
 		return out, fmt.Errorf("reading stored certificate of %s (%v): %w", hostname, err, fs.ErrNotExist)
 	}
 	var res certmagic.CertificateResource
@@ -127,7 +110,7 @@ func loadCertificate(ctx context.Context, st certmagic.Storage, issuerKey, hostn
 	}
 	if len(res.IssuerData) > 0 {
 		// Other issuers keep other data there; then nothing is known of it.
-		_ = json.Unmarshal(res.IssuerData, &out.meta)
+		_ = json.Unmarshal(res.IssuerData, &out.Meta)
 	}
 	return out, nil
 }
@@ -161,9 +144,9 @@ func completeKey(ctx context.Context, st certmagic.Storage, p place, raw []byte)
 	return st.Store(ctx, p.key(), whole)
 }
 
-// deleteCertificate removes what is stored for a hostname, the key first:
+// Delete removes what is stored for a hostname, the key first:
 // without it nothing can be served.
-func deleteCertificate(ctx context.Context, st certmagic.Storage, issuerKey, hostname string) error {
+func Delete(ctx context.Context, st certmagic.Storage, issuerKey, hostname string) error {
 	p := placeOf(issuerKey, hostname)
 	var errs []error
 	for _, k := range []string{p.key(), p.with(extChain), p.with(extMeta), certmagic.StorageKeys.CertsSitePrefix(issuerKey, hostname)} {
@@ -174,7 +157,7 @@ func deleteCertificate(ctx context.Context, st certmagic.Storage, issuerKey, hos
 	return errors.Join(errs...)
 }
 
-func leafOf(chainPEM []byte) (*x509.Certificate, error) {
+func LeafOf(chainPEM []byte) (*x509.Certificate, error) {
 	block, _ := pem.Decode(chainPEM)
 	if block == nil || block.Type != "CERTIFICATE" {
 		return nil, errors.New("no certificate in the chain")
@@ -182,43 +165,71 @@ func leafOf(chainPEM []byte) (*x509.Certificate, error) {
 	return x509.ParseCertificate(block.Bytes)
 }
 
-// tryLock takes the hostname's lock. false: another process has it.
-func tryLock(ctx context.Context, st certmagic.Storage, name string) (bool, error) {
-	if tl, ok := st.(certmagic.TryLocker); ok {
-		return tl.TryLock(ctx, name)
+// LeafAndIssuer reads a certificate and its issuer from a chain; nil without.
+func LeafAndIssuer(chain []byte) (leaf, issuer *x509.Certificate) {
+	for chain != nil && issuer == nil {
+		var b *pem.Block
+		if b, chain = pem.Decode(chain); b == nil {
+			break
+		}
+		c, err := x509.ParseCertificate(b.Bytes)
+		switch {
+		case err != nil:
+			return nil, nil
+		case leaf == nil:
+			leaf = c
+		case leaf.CheckSignatureFrom(c) == nil:
+			issuer = c
+		default:
+			return leaf, nil
+		}
 	}
-	if err := st.Lock(ctx, name); err != nil {
-		return false, err
-	}
-	return true, nil
+	return leaf, issuer
 }
 
-// evict drops a hostname from certmagic's memory, so that the next handshake
-// loads what storage holds now. certmagic replaces a cached certificate by
-// itself only once that is inside its own renewal window, which is too late
-// after a revocation or a renewal that the CA pulled forward, and never drops
-// one whose record is gone. Cache.RemoveManaged does exactly what is needed
-// and is exported; the pointer to the cache is not, hence the reflection.
-// Should a later certmagic rename the field, the layout test fails, and here
-// the slower way through the renewal window remains.
-func evict(cfg *certmagic.Config, hostname string) {
-	if cache := cacheOf(cfg); cache != nil {
-		cache.RemoveManaged([]certmagic.SubjectIssuer{{Subject: hostname}})
+// KeyPair reads a certificate and its key; without the key, which certmagic puts away
+// when it learns that it is compromised, the certificate alone.
+func KeyPair(ctx context.Context, st certmagic.Storage, issuerKey, hostname string) tls.Certificate {
+	st, p := Unwrap(st), placeOf(issuerKey, hostname)
+	key, _ := st.Load(ctx, p.key())
+	chain, _ := st.Load(ctx, p.with(extChain))
+	if b, ok := splitBundle(key); ok {
+		chain = b.chain
 	}
+	if pair, err := tls.X509KeyPair(chain, key); err == nil {
+		return pair
+	}
+	var alone tls.Certificate
+	if leaf, err := LeafOf(chain); err == nil {
+		alone.Certificate, alone.Leaf = [][]byte{leaf.Raw}, leaf
+	}
+	return alone
 }
 
-func cacheOf(cfg *certmagic.Config) *certmagic.Cache {
-	if cfg == nil {
-		return nil
+// Issued reads the certificate with a serial number, and its issuer, from one of
+// the two files that hold it; nil if neither does. The one with the key may be
+// gone: certmagic puts a key away that it learns is compromised.
+func Issued(ctx context.Context, st certmagic.Storage, issuerKey, hostname, serial string) (leaf, issuer *x509.Certificate) {
+	st, p := Unwrap(st), placeOf(issuerKey, hostname)
+	for _, file := range []string{p.with(extChain), p.key()} {
+		raw, err := st.Load(ctx, file)
+		if err != nil {
+			continue
+		}
+		if b, ok := splitBundle(raw); ok {
+			raw = b.chain
+		}
+		if leaf, issuer = LeafAndIssuer(raw); leaf != nil && fmt.Sprintf("%x", leaf.SerialNumber) == serial {
+			return leaf, issuer
+		}
 	}
-	f := reflect.ValueOf(cfg).Elem().FieldByName("certCache")
-	if !f.IsValid() || f.Kind() != reflect.Pointer || f.IsNil() || f.Type() != reflect.TypeFor[*certmagic.Cache]() {
-		return nil
-	}
-	return (*certmagic.Cache)(f.UnsafePointer())
+	return nil, nil
 }
 
-// orderKey is where the key of an order under way is kept.
-func orderKey(issuerKey, hostname string) string {
-	return path.Join("acme", certmagic.StorageKeys.Safe(issuerKey), "orders", certmagic.StorageKeys.Safe(hostname)+".key")
+// InPlace reports whether the one file that a handshake reads first holds the
+// certificate with a serial number, in hexadecimal. false: it may lie beside it.
+func InPlace(ctx context.Context, st certmagic.Storage, issuerKey, hostname, serial string) bool {
+	raw, err := st.Load(ctx, placeOf(issuerKey, hostname).key())
+	b, ok := splitBundle(raw)
+	return err == nil && ok && b.serial == serial
 }

@@ -1,0 +1,64 @@
+package certfiles
+
+import (
+	"bytes"
+	"context"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"strings"
+
+	"github.com/caddyserver/certmagic"
+)
+
+// Staples are the keys under which certmagic may have kept OCSP staples of
+// the certificate in storage. It names them by the chain's bytes, as stored or
+// encoded anew.
+func Staples(ctx context.Context, st certmagic.Storage, issuerKey, hostname string) []string {
+	chain, err := Unwrap(st).Load(ctx, certmagic.StorageKeys.SiteCert(issuerKey, hostname))
+	if err != nil {
+		return nil
+	}
+	leaf, err := LeafOf(chain)
+	if err != nil || len(leaf.OCSPServer) == 0 {
+		return nil
+	}
+	var cert certmagic.Certificate
+	if cn := leaf.Subject.CommonName; cn != "" {
+		cert.Names = []string{strings.ToLower(cn)}
+	} else if len(leaf.DNSNames) > 0 {
+		cert.Names = []string{strings.ToLower(leaf.DNSNames[0])}
+	}
+	var again bytes.Buffer
+	for rest := chain; ; {
+		var b *pem.Block
+		if b, rest = pem.Decode(rest); b == nil {
+			break
+		}
+		_ = pem.Encode(&again, &pem.Block{Type: b.Type, Bytes: b.Bytes}) // a buffer takes all
+	}
+	keys := []string{certmagic.StorageKeys.OCSPStaple(&cert, chain)}
+	if other := certmagic.StorageKeys.OCSPStaple(&cert, again.Bytes()); other != keys[0] {
+		keys = append(keys, other)
+	}
+	return keys
+}
+
+// DeleteKeys deletes keys; those that do not exist are no error.
+func DeleteKeys(ctx context.Context, st certmagic.Storage, keys []string) error {
+	var errs []error
+	for _, k := range keys {
+		if err := st.Delete(ctx, k); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			errs = append(errs, fmt.Errorf("deleting %s: %w", k, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// stapleSuffix ends the key that certmagic keeps the staple of a chain under,
+// whatever name the certificate has.
+func stapleSuffix(chain []byte) string {
+	return "-" + path.Base(certmagic.StorageKeys.OCSPStaple(&certmagic.Certificate{}, chain))
+}

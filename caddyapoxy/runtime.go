@@ -20,6 +20,7 @@ import (
 	"github.com/apoxy-dev/caddy-apoxy/dnsprovider"
 	"github.com/apoxy-dev/caddy-apoxy/hosts"
 	"github.com/apoxy-dev/caddy-apoxy/issuance"
+	"github.com/apoxy-dev/caddy-apoxy/issuance/revocation"
 	"github.com/apoxy-dev/caddy-apoxy/ownership"
 	"github.com/apoxy-dev/caddy-apoxy/store"
 	"github.com/apoxy-dev/caddy-apoxy/store/damage"
@@ -293,7 +294,7 @@ func (rt *runtime) check(ctx context.Context, name string) error {
 
 // revoke has the certificate of a hostname revoked.
 func (rt *runtime) revoke(ctx context.Context, hostname, reason string) error {
-	code, err := issuance.RevocationReason(reason)
+	code, err := revocation.Reason(reason)
 	if err != nil {
 		return fmt.Errorf("%w: %w", apiserver.ErrRevocationReason, err)
 	}

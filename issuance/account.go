@@ -11,11 +11,12 @@ import (
 	"io/fs"
 	"strings"
 
-	"github.com/apoxy-dev/caddy-apoxy/internal/words"
-	"github.com/apoxy-dev/caddy-apoxy/issuance/certfiles"
 	"github.com/caddyserver/certmagic"
 	acmez "github.com/mholt/acmez/v3/acme"
 	"go.uber.org/zap"
+
+	"github.com/apoxy-dev/caddy-apoxy/internal/words"
+	"github.com/apoxy-dev/caddy-apoxy/issuance/certfiles"
 )
 
 // account returns the CA's account, from memory, from storage, or registered

@@ -11,8 +11,9 @@ import (
 	"sync"
 	"time"
 
-	"github.com/apoxy-dev/caddy-apoxy/issuance/certfiles"
 	"go.uber.org/zap"
+
+	"github.com/apoxy-dev/caddy-apoxy/issuance/certfiles"
 )
 
 // This file compares the index with storage once for every storage that comes

@@ -8,9 +8,10 @@ import (
 	"slices"
 	"time"
 
-	"github.com/apoxy-dev/caddy-apoxy/issuance/certfiles"
 	"github.com/caddyserver/certmagic"
 	"go.uber.org/zap"
+
+	"github.com/apoxy-dev/caddy-apoxy/issuance/certfiles"
 )
 
 // This file removes from storage what is of no use any more. It does so hostname

@@ -4,9 +4,10 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/caddyserver/certmagic"
+
 	"github.com/apoxy-dev/caddy-apoxy/internal/certtest"
 	"github.com/apoxy-dev/caddy-apoxy/ownership"
-	"github.com/caddyserver/certmagic"
 )
 
 func TestAColdHandshakeReadsOneFile(t *testing.T) {

@@ -3,9 +3,10 @@ package issuance
 import (
 	"testing"
 
+	"github.com/caddyserver/certmagic"
+
 	"github.com/apoxy-dev/caddy-apoxy/internal/certtest"
 	"github.com/apoxy-dev/caddy-apoxy/issuance/certfiles"
-	"github.com/caddyserver/certmagic"
 )
 
 // counted has the world's certmagic use a countingStorage.

@@ -10,9 +10,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddyserver/certmagic"
+
 	"github.com/apoxy-dev/caddy-apoxy/internal/certtest"
 	"github.com/apoxy-dev/caddy-apoxy/issuance/certfiles"
-	"github.com/caddyserver/certmagic"
 )
 
 // What no handshake can load is not waited for to become readable.

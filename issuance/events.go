@@ -6,12 +6,13 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/apoxy-dev/caddy-apoxy/internal/times"
-	"github.com/apoxy-dev/caddy-apoxy/internal/words"
-	"github.com/apoxy-dev/caddy-apoxy/issuance/certfiles"
 	"github.com/caddyserver/certmagic"
 	"go.uber.org/zap"
 	"golang.org/x/crypto/ocsp"
+
+	"github.com/apoxy-dev/caddy-apoxy/internal/times"
+	"github.com/apoxy-dev/caddy-apoxy/internal/words"
+	"github.com/apoxy-dev/caddy-apoxy/issuance/certfiles"
 )
 
 const (
@@ -109,7 +110,7 @@ func (j *job) announce(ctx context.Context, c *ca) *failure {
 	if h.announced {
 		return nil
 	}
-	err := j.s.emit(ctx, c, certfiles.EventObtaining, func() map[string]any { return h.Obtaining(j.rec.OCSP.revoked(), j.rec.CA) })
+	err := j.s.emit(ctx, c, certfiles.EventObtaining, func() map[string]any { return h.Obtaining(j.rec.OCSP.IsRevoked(), j.rec.CA) })
 	if err != nil {
 		return &failure{class: ClassOperator, aborted: true, err: err,
 			message: "a handler of the event " + certfiles.EventObtaining + " keeps it from being obtained: " + words.Cut(err.Error(), 200),

@@ -8,9 +8,10 @@ import (
 	"strings"
 	"time"
 
-	"github.com/apoxy-dev/caddy-apoxy/internal/words"
 	acmez "github.com/mholt/acmez/v3/acme"
 	"golang.org/x/net/publicsuffix"
+
+	"github.com/apoxy-dev/caddy-apoxy/internal/words"
 )
 
 // Class says who can do something about a failure.

@@ -9,10 +9,11 @@ import (
 	"strings"
 	"time"
 
-	"github.com/apoxy-dev/caddy-apoxy/internal/words"
-	"github.com/apoxy-dev/caddy-apoxy/issuance/certfiles"
 	acmez "github.com/mholt/acmez/v3/acme"
 	"go.uber.org/zap"
+
+	"github.com/apoxy-dev/caddy-apoxy/internal/words"
+	"github.com/apoxy-dev/caddy-apoxy/issuance/certfiles"
 )
 
 // This file is about faults of our account at a CA: it is deactivated, unknown,

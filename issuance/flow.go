@@ -8,11 +8,12 @@ import (
 	"slices"
 	"time"
 
+	acmez "github.com/mholt/acmez/v3/acme"
+	"go.uber.org/zap"
+
 	"github.com/apoxy-dev/caddy-apoxy/internal/times"
 	"github.com/apoxy-dev/caddy-apoxy/internal/words"
 	"github.com/apoxy-dev/caddy-apoxy/issuance/certfiles"
-	acmez "github.com/mholt/acmez/v3/acme"
-	"go.uber.org/zap"
 )
 
 // orderRef is an order at a CA that may be taken up again.

@@ -13,6 +13,7 @@ import (
 	acmez "github.com/mholt/acmez/v3/acme"
 
 	"github.com/apoxy-dev/caddy-apoxy/internal/times"
+	"github.com/apoxy-dev/caddy-apoxy/issuance/revocation"
 	"github.com/apoxy-dev/caddy-apoxy/store"
 	"github.com/apoxy-dev/caddy-apoxy/store/boltstore"
 )
@@ -22,7 +23,7 @@ import (
 // tells of it what the record itself does.
 func FuzzIndexRecord(f *testing.F) {
 	burnt := lasting("ff01", "a2V5.AP8B")
-	burnt.OCSP = &ocspRecord{Poll: 5, Revoked: 7, Due: 9, Burnt: "x"}
+	burnt.OCSP = &revocation.OCSP{Poll: 5, Revoked: 7, Due: 9, Burnt: "x"}
 	troubled := record{Trouble: &trouble{Class: ClassRefused, Count: -1, Failed: []int64{1, 2}, Refused: []string{someCA}}, Order: &orderRef{CA: someCA}}
 	for _, r := range []record{{}, lasting("5a3f", ""), lasting("3ff", "a2V5.A_8"), lasting("0a", "a2V5.Wj8"), burnt, troubled} {
 		f.Add(r.marshal(), someUID, "tenant", byte(3))
@@ -129,7 +130,7 @@ func FuzzRenewalInfo(f *testing.F) {
 		}
 		life := time.Duration(seconds%(100*365*24*3600)) * time.Second
 		r := record{Serial: "5a3f", NotBefore: epoch.Unix(), NotAfter: epoch.Add(life).Unix()}
-		poll := pollARI(epoch, epoch.Add(time.Duration(asked)))
+		poll := revocation.PollARI(epoch, epoch.Add(time.Duration(asked)))
 		if poll.Before(epoch.Add(time.Minute)) || poll.After(epoch.Add(24*time.Hour)) {
 			t.Fatalf("asked again at %v", poll)
 		}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/apoxy-dev/caddy-apoxy/internal/times"
 	"github.com/apoxy-dev/caddy-apoxy/internal/words"
+	"github.com/apoxy-dev/caddy-apoxy/issuance/revocation"
 	"github.com/apoxy-dev/caddy-apoxy/ownership"
 )
 
@@ -38,11 +39,11 @@ type record struct {
 	Spared int64 `json:"spared,omitempty"`
 
 	// Loss is that storage was found without the certificate; nil: not lately.
-	Loss    *loss       `json:"loss,omitempty"`
-	ARI     *ariRecord  `json:"ari,omitempty"`
-	OCSP    *ocspRecord `json:"ocsp,omitempty"`
-	Order   *orderRef   `json:"order,omitempty"`
-	Trouble *trouble    `json:"trouble,omitempty"`
+	Loss    *loss            `json:"loss,omitempty"`
+	ARI     *ariRecord       `json:"ari,omitempty"`
+	OCSP    *revocation.OCSP `json:"ocsp,omitempty"`
+	Order   *orderRef        `json:"order,omitempty"`
+	Trouble *trouble         `json:"trouble,omitempty"`
 }
 
 // ariRecord is the CA's renewal information (RFC 9773).
@@ -129,11 +130,11 @@ func (r *record) replaces(w Want, c *ca) string {
 	return ""
 }
 
-func (r *record) window() window {
+func (r *record) window() revocation.Window {
 	if r.ARI == nil {
-		return window{}
+		return revocation.Window{}
 	}
-	return window{times.Unix(r.ARI.Start), times.Unix(r.ARI.End)}
+	return revocation.Window{Start: times.Unix(r.ARI.Start), End: times.Unix(r.ARI.End)}
 }
 
 // setCertificate takes over a certificate and forgets what led to it.
@@ -144,14 +145,14 @@ func (r *record) setCertificate(issuerKey, method string, w Want, leaf *x509.Cer
 		Serial:    fmt.Sprintf("%x", leaf.SerialNumber),
 		NotBefore: leaf.NotBefore.Unix(), NotAfter: leaf.NotAfter.Unix(),
 		Spared: r.hurried(leaf, now), Loss: r.Loss.madeGood(now),
-		OCSP: r.OCSP.succeed(leaf, w.Hostname, now),
+		OCSP: r.OCSP.Succeed(leaf, w.Hostname, now),
 	}
 }
 
 // setARI takes over renewal information; nil or an unusable window: none, to
 // be asked for again at poll if that is set.
 func (r *record) setARI(id string, info *acmez.RenewalInfo, poll time.Time) {
-	if info == nil || !(window{info.SuggestedWindow.Start, info.SuggestedWindow.End}).valid() {
+	if info == nil || !(revocation.Window{Start: info.SuggestedWindow.Start, End: info.SuggestedWindow.End}).Valid() {
 		r.ARI = nil
 		return
 	}
@@ -182,7 +183,7 @@ func (r *record) schedule(hostname string, ratio float64) {
 
 // hasten has a revoked certificate renewed at once, whatever else applies.
 func (r *record) hasten() {
-	if r.OCSP.revoked() {
+	if r.OCSP.IsRevoked() {
 		r.Renewal = min(r.Renewal, r.OCSP.Due)
 	}
 }

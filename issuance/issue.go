@@ -7,11 +7,12 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/caddyserver/certmagic"
+	acmez "github.com/mholt/acmez/v3/acme"
+
 	"github.com/apoxy-dev/caddy-apoxy/internal/times"
 	"github.com/apoxy-dev/caddy-apoxy/internal/words"
 	"github.com/apoxy-dev/caddy-apoxy/issuance/certfiles"
-	"github.com/caddyserver/certmagic"
-	acmez "github.com/mholt/acmez/v3/acme"
 )
 
 // Issue answers certmagic, which asks its issuers on a handshake for a

@@ -6,9 +6,10 @@ import (
 	"slices"
 	"sync"
 
-	"github.com/apoxy-dev/caddy-apoxy/issuance/certfiles"
 	"github.com/caddyserver/certmagic"
 	"go.uber.org/zap"
+
+	"github.com/apoxy-dev/caddy-apoxy/issuance/certfiles"
 )
 
 // Issuers are the authorities of one configuration, in the order of its issuer

@@ -7,12 +7,14 @@ import (
 	"slices"
 	"time"
 
+	acmez "github.com/mholt/acmez/v3/acme"
+	"go.uber.org/zap"
+
 	"github.com/apoxy-dev/caddy-apoxy/internal/times"
 	"github.com/apoxy-dev/caddy-apoxy/internal/words"
 	"github.com/apoxy-dev/caddy-apoxy/issuance/certfiles"
 	"github.com/apoxy-dev/caddy-apoxy/issuance/fairqueue"
-	acmez "github.com/mholt/acmez/v3/acme"
-	"go.uber.org/zap"
+	"github.com/apoxy-dev/caddy-apoxy/issuance/revocation"
 )
 
 // job is one step of work on a hostname, with copies of what it needs.
@@ -302,7 +304,7 @@ func (j *job) note(c *ca, res result) error {
 		if info.RetryAfter != nil {
 			asked = *info.RetryAfter
 		}
-		j.rec.setARI(info.UniqueIdentifier, info, pollARI(j.s.now(), asked))
+		j.rec.setARI(info.UniqueIdentifier, info, revocation.PollARI(j.s.now(), asked))
 	}
 	j.rec.schedule(j.hostname, c.ratio)
 	if now := j.s.now().Unix(); j.rec.Renewal <= now {

@@ -5,8 +5,9 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/apoxy-dev/caddy-apoxy/internal/times"
 	"github.com/caddyserver/certmagic"
+
+	"github.com/apoxy-dev/caddy-apoxy/internal/times"
 )
 
 // This file is what handshakes ask of the index: Index of certfiles.

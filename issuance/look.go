@@ -4,13 +4,14 @@ import (
 	"context"
 	"errors"
 	"io/fs"
-	"slices"
 	"strings"
 	"time"
 
+	"go.uber.org/zap"
+
 	"github.com/apoxy-dev/caddy-apoxy/internal/times"
 	"github.com/apoxy-dev/caddy-apoxy/issuance/certfiles"
-	"go.uber.org/zap"
+	"github.com/apoxy-dev/caddy-apoxy/issuance/revocation"
 )
 
 // look searches storage for a certificate that the index does not know.
@@ -87,11 +88,10 @@ func (j *job) pollARI(ctx context.Context) landing {
 	l.rec.ARI = &ariRecord{}
 	*l.rec.ARI = *j.rec.ARI
 	l.rec.ARI.Poll = now.Add(time.Hour).Unix() // should anything fail
-	i := slices.IndexFunc(j.cas, func(c *ca) bool { return c.key == j.rec.CA })
-	if i < 0 {
+	c := caOf(j.cas, j.rec.CA)
+	if c == nil {
 		return l
 	}
-	c := j.cas[i]
 	if h, held := j.s.ledger.held(c, j.hostname, now); held {
 		l.rec.ARI.Poll = h.Until.Add(resumeJitter(time.Hour, times.Fraction(j.hostname))).Unix()
 		return l
@@ -115,7 +115,7 @@ func (j *job) pollARI(ctx context.Context) landing {
 	if info.RetryAfter != nil {
 		asked = *info.RetryAfter
 	}
-	l.rec.setARI(info.UniqueIdentifier, &info, pollARI(now, asked))
+	l.rec.setARI(info.UniqueIdentifier, &info, revocation.PollARI(now, asked))
 	l.rec.Loss = l.rec.Loss.madeGood(now)
 	l.rec.schedule(j.hostname, c.ratio)
 	l.save, l.quiet = true, l.rec.Renewal == j.rec.Renewal

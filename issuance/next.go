@@ -118,7 +118,7 @@ const maxFailed = 4
 // urgency of an entry's order and its rank among its like.
 func (e *entry) urgency(now time.Time) (fairqueue.Class, int64) {
 	if e.proven() {
-		if l := e.loose; l != nil && l.rec.OCSP.revoked() {
+		if l := e.loose; l != nil && l.rec.OCSP.IsRevoked() {
 			return fairqueue.Urgent, l.rec.OCSP.Revoked
 		}
 		if e.gone() {

@@ -2,11 +2,13 @@ package issuance
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/apoxy-dev/caddy-apoxy/internal/times"
 	"github.com/apoxy-dev/caddy-apoxy/internal/words"
+	"github.com/apoxy-dev/caddy-apoxy/issuance/revocation"
 	"github.com/apoxy-dev/caddy-apoxy/ownership"
 )
 
@@ -22,8 +24,8 @@ func (s *Scheduler) observe(e *entry, now time.Time) ownership.CertificateObserv
 			Issuer: r.Issuer, SerialNumber: r.Serial, Challenge: r.Challenge,
 			NotBefore: times.Unix(r.NotBefore), NotAfter: times.Unix(r.NotAfter), RenewalTime: times.Unix(r.Renewal),
 		}
-		if r.OCSP.revoked() {
-			o.Revoked, o.RevocationReason = times.Unix(r.OCSP.Revoked), reasonName(r.OCSP.Reason)
+		if r.OCSP.IsRevoked() {
+			o.Revoked, o.RevocationReason = times.Unix(r.OCSP.Revoked), revocation.ReasonName(r.OCSP.Reason)
 		}
 		if r.gone() && now.Before(o.NotAfter) {
 			o.Gone, o.GoneFrom = times.Unix(r.Loss.Since), s.goneFrom(e.hostname, &r)
@@ -62,7 +64,7 @@ func (s *Scheduler) Foreign(hostname, uid, owner string) bool {
 // work says what is being done about an entry, and after a failure who must act.
 func (s *Scheduler) work(e *entry, now time.Time) (w ownership.Work, message, mend string, until time.Time) {
 	if o := e.working(); o != nil && e.wanted && troubleOf(e) == nil {
-		if c := s.authorityOf(o.CA); c != nil {
+		if c := caOf(s.cas(), o.CA); c != nil {
 			if _, held := s.ledger.held(c, e.hostname, now); !held {
 				return ownership.WorkIssuing, o.told(c.auth.host()), workingMend, time.Time{}
 			}
@@ -140,12 +142,10 @@ var mends = map[Class]string{
 	ClassRefused:  "The operator asks that certificate authority, or names another one in spec.tls.certificateAuthority",
 }
 
-// authorityOf is the configured CA of a key, nil if there is none. s.mu must be held.
-func (s *Scheduler) authorityOf(key string) *ca {
-	for _, c := range s.cas() {
-		if c.key == key {
-			return c
-		}
+// caOf is the CA of a key, nil if there is none.
+func caOf(cas []*ca, key string) *ca {
+	if i := slices.IndexFunc(cas, func(c *ca) bool { return c.key == key }); i >= 0 {
+		return cas[i]
 	}
 	return nil
 }

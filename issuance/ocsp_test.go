@@ -18,6 +18,7 @@ import (
 	"github.com/apoxy-dev/caddy-apoxy/internal/times"
 	"github.com/apoxy-dev/caddy-apoxy/issuance/certfiles"
 	"github.com/apoxy-dev/caddy-apoxy/issuance/fairqueue"
+	"github.com/apoxy-dev/caddy-apoxy/issuance/revocation"
 	"github.com/apoxy-dev/caddy-apoxy/ownership"
 )
 
@@ -255,7 +256,7 @@ func TestWhenAResponderIsAskedNext(t *testing.T) {
 			}
 			spread := map[time.Time]bool{}
 			for _, seed := range []string{"a.example.com", "b.example.com", "c.example.com"} {
-				at := nextOCSP(epoch, epoch.Add(tt.since), next, seed)
+				at := revocation.AskNext(epoch, epoch.Add(tt.since), next, seed)
 				if d := at.Sub(epoch); d < tt.from || d > tt.to {
 					t.Errorf("%s: in %v", seed, d)
 				}
@@ -271,21 +272,21 @@ func TestWhenAResponderIsAskedNext(t *testing.T) {
 func TestAResponderThatRevokesEverythingDoesNotUseUpTheCA(t *testing.T) {
 	leaf := &x509.Certificate{OCSPServer: []string{"http://ocsp.example.com"}}
 	no := &ocsp.Response{Status: ocsp.Revoked, RevokedAt: epoch}
-	var o *ocspRecord
+	var o *revocation.OCSP
 	now := epoch
 	var due []time.Duration
 	for range 3 {
-		o = o.succeed(leaf, "api.example.com", now)
+		o = o.Succeed(leaf, "api.example.com", now)
 		now = times.Unix(o.Poll)
-		o = o.withdraw(no, leaf, now)
+		o = o.Withdraw(no, leaf, now)
 		due = append(due, times.Unix(o.Due).Sub(now))
 		now = times.Unix(o.Due)
 	}
-	if due[0] != 0 || due[1] < ocspApart-2*time.Minute || due[2] < ocspApart-2*time.Minute {
+	if due[0] != 0 || due[1] < revocation.Apart-2*time.Minute || due[2] < revocation.Apart-2*time.Minute {
 		t.Errorf("replaced after %v", due)
 	}
-	o = o.succeed(leaf, "api.example.com", now) // and one that stays good for long
-	if o = o.withdraw(no, leaf, now.Add(24*time.Hour)); times.Unix(o.Due) != now.Add(24*time.Hour) {
+	o = o.Succeed(leaf, "api.example.com", now) // and one that stays good for long
+	if o = o.Withdraw(no, leaf, now.Add(24*time.Hour)); times.Unix(o.Due) != now.Add(24*time.Hour) {
 		t.Errorf("due at %v", times.Unix(o.Due))
 	}
 }
@@ -294,7 +295,7 @@ func TestARevokedCertificateGoesFirst(t *testing.T) {
 	e := &entry{wanted: true, looked: true}
 	e.set(Want{UID: "u1"}, record{UID: "u1", Renewal: epoch.Add(3 * time.Hour).Unix(), NotAfter: epoch.Add(24 * time.Hour).Unix(),
 		ARI:  &ariRecord{Start: epoch.Unix(), End: epoch.Add(time.Hour).Unix(), Poll: epoch.Add(time.Hour).Unix()},
-		OCSP: &ocspRecord{Poll: epoch.Add(2 * time.Hour).Unix()}})
+		OCSP: &revocation.OCSP{Poll: epoch.Add(2 * time.Hour).Unix()}})
 	rec := &e.loose.rec
 	at := func(want step, when time.Time) {
 		t.Helper()
@@ -308,7 +309,7 @@ func TestARevokedCertificateGoesFirst(t *testing.T) {
 	if u, _ := e.urgency(epoch); u != fairqueue.Routine {
 		t.Errorf("urgency %d", u)
 	}
-	rec.OCSP = rec.OCSP.withdraw(&ocsp.Response{RevokedAt: epoch}, &x509.Certificate{}, epoch)
+	rec.OCSP = rec.OCSP.Withdraw(&ocsp.Response{RevokedAt: epoch}, &x509.Certificate{}, epoch)
 	rec.hasten()
 	at(stepOrder, epoch)
 	if u, _ := e.urgency(epoch); u != fairqueue.Urgent {
@@ -323,7 +324,7 @@ func TestARevokedCertificateGoesFirst(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, again, err := decodeRecord(IndexPrefix+"x", raw); err != nil || !again.OCSP.revoked() || *again.OCSP != *rec.OCSP {
+	if _, again, err := decodeRecord(IndexPrefix+"x", raw); err != nil || !again.OCSP.IsRevoked() || *again.OCSP != *rec.OCSP {
 		t.Errorf("kept as %s: %+v, %v", raw, again.OCSP, err)
 	}
 }

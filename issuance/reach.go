@@ -13,8 +13,9 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/apoxy-dev/caddy-apoxy/internal/words"
 	acmez "github.com/mholt/acmez/v3/acme"
+
+	"github.com/apoxy-dev/caddy-apoxy/internal/words"
 )
 
 // Edge is what a CA meets when it follows a customer's hostname to us.

@@ -17,9 +17,10 @@ import (
 	"strings"
 	"sync"
 
+	acmez "github.com/mholt/acmez/v3/acme"
+
 	"github.com/apoxy-dev/caddy-apoxy/internal/words"
 	"github.com/apoxy-dev/caddy-apoxy/issuance/certfiles"
-	acmez "github.com/mholt/acmez/v3/acme"
 )
 
 // acmeIdentifier is the extension of a TLS-ALPN-01 certificate (RFC 8737 section 3).

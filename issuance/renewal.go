@@ -5,17 +5,11 @@ import (
 
 	"github.com/apoxy-dev/caddy-apoxy/internal/times"
 	"github.com/apoxy-dev/caddy-apoxy/issuance/fairqueue"
+	"github.com/apoxy-dev/caddy-apoxy/issuance/revocation"
 )
 
 // shortLived is the lifetime below which renewal is due at half of it.
 const shortLived = 10 * 24 * time.Hour
-
-// window is a CA's renewal window (RFC 9773 section 4.2).
-type window struct {
-	Start, End time.Time
-}
-
-func (w window) valid() bool { return !w.Start.IsZero() && w.End.After(w.Start) }
 
 // renewalTime is when a certificate is due. With the CA's window it is a point
 // in it that depends only on the seed, so that it stays put over restarts and
@@ -23,13 +17,13 @@ func (w window) valid() bool { return !w.Start.IsZero() && w.End.After(w.Start) 
 // lifetime, or half of one under ten days, or what the operator's ratio (of
 // lifetime remaining; 0: none) says; a thirtieth of the lifetime after that
 // point is used to spread what was issued together.
-func renewalTime(notBefore, notAfter time.Time, ratio float64, ari window, seed string) time.Time {
+func renewalTime(notBefore, notAfter time.Time, ratio float64, ari revocation.Window, seed string) time.Time {
 	life := notAfter.Sub(notBefore)
 	if life <= 0 {
 		return notAfter
 	}
 	f := times.Fraction(seed)
-	if ari.valid() {
+	if ari.Valid() {
 		start, end := ari.Start, ari.End
 		// A window that is wider than the lifetime says only that any time
 		// will do; a point before the beginning would renew over and over.
@@ -73,13 +67,4 @@ func urgencyOf(renewal, notAfter, now time.Time) fairqueue.Class {
 		return fairqueue.Urgent
 	}
 	return fairqueue.Routine
-}
-
-// pollARI is when the CA's window is asked for again: when it said, kept
-// within a minute and a day; 6 hours if it said nothing.
-func pollARI(now, asked time.Time) time.Time {
-	if asked.IsZero() {
-		return now.Add(6 * time.Hour)
-	}
-	return times.Clamp(asked, now.Add(time.Minute), now.Add(24*time.Hour))
 }

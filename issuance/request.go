@@ -9,9 +9,11 @@ import (
 	"encoding/asn1"
 	"fmt"
 
+	"github.com/caddyserver/certmagic"
+
 	"github.com/apoxy-dev/caddy-apoxy/internal/words"
 	"github.com/apoxy-dev/caddy-apoxy/issuance/certfiles"
-	"github.com/caddyserver/certmagic"
+	"github.com/apoxy-dev/caddy-apoxy/issuance/revocation"
 )
 
 // requester gives the certificate request of an order.
@@ -41,7 +43,7 @@ func (k *storedKey) known(ctx context.Context) bool {
 		return false
 	}
 	key, err := certmagic.PEMDecodePrivateKey(raw)
-	if err != nil || burns(key, k.burnt) {
+	if err != nil || revocation.Burns(key, k.burnt) {
 		return false
 	}
 	k.key = key
@@ -73,7 +75,7 @@ func (c *ca) newKey(ctx context.Context, hostname, burnt string) (crypto.Private
 		raw, err := c.storage().Load(ctx, certmagic.StorageKeys.SitePrivateKey(c.key, hostname))
 		if err == nil {
 			key, err := certmagic.PEMDecodePrivateKey(raw)
-			if err != nil || !burns(key, burnt) {
+			if err != nil || !revocation.Burns(key, burnt) {
 				return key, err
 			}
 		}

@@ -8,14 +8,14 @@ import (
 	"io"
 	"net/http"
 	"regexp"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
 
+	acmez "github.com/mholt/acmez/v3/acme"
+
 	"github.com/apoxy-dev/caddy-apoxy/internal/times"
 	"github.com/apoxy-dev/caddy-apoxy/internal/words"
-	acmez "github.com/mholt/acmez/v3/acme"
 )
 
 // longestHold bounds what a CA can ask of us: beyond it a header is a mistake.
@@ -23,26 +23,6 @@ const longestHold = 14 * 24 * time.Hour
 
 // longestAnswer bounds what is read of one answer of a CA, in octets.
 const longestAnswer = 1 << 20
-
-// parseRetryAfter reads a Retry-After header in both forms (RFC 9110 section
-// 10.2.3). The zero time: absent or malformed.
-func parseRetryAfter(header string, now time.Time) time.Time {
-	header = strings.TrimSpace(header)
-	if header == "" {
-		return time.Time{}
-	}
-	if seconds, err := strconv.ParseInt(header, 10, 64); err == nil {
-		if seconds < 0 {
-			return time.Time{}
-		}
-		return now.Add(time.Duration(min(seconds, int64(longestHold/time.Second))) * time.Second)
-	}
-	t, err := http.ParseTime(header)
-	if err != nil {
-		return time.Time{}
-	}
-	return times.Clamp(t, now, now.Add(longestHold))
-}
 
 // retryAfterDetail finds the time in the wording of a CA that names it in the
 // problem's text only.
@@ -128,7 +108,7 @@ func (t *trace) before() error {
 // observed takes note of an answer and hands back the body it has read.
 func (t *trace) observed(resp *http.Response) {
 	now := t.now()
-	until := parseRetryAfter(resp.Header.Get("Retry-After"), now)
+	until := times.RetryAfter(resp.Header.Get("Retry-After"), now, longestHold)
 	t.mu.Lock()
 	t.after = until
 	t.mu.Unlock()

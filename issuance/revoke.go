@@ -4,60 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
-	"github.com/apoxy-dev/caddy-apoxy/internal/times"
-	"github.com/apoxy-dev/caddy-apoxy/internal/words"
-	"github.com/apoxy-dev/caddy-apoxy/issuance/certfiles"
 	acmez "github.com/mholt/acmez/v3/acme"
 	"go.uber.org/zap"
+
+	"github.com/apoxy-dev/caddy-apoxy/internal/times"
+	"github.com/apoxy-dev/caddy-apoxy/issuance/certfiles"
 )
-
-// revocationReasons are the reasons for a revocation by the names of RFC 5280
-// section 5.3.1, as far as they make sense for a server's certificate.
-var revocationReasons = map[string]int{
-	"unspecified":          acmez.ReasonUnspecified,
-	"keyCompromise":        acmez.ReasonKeyCompromise,
-	"affiliationChanged":   acmez.ReasonAffiliationChanged,
-	"superseded":           acmez.ReasonSuperseded,
-	"cessationOfOperation": acmez.ReasonCessationOfOperation,
-}
-
-// RevocationReason is the code of a reason's name.
-func RevocationReason(name string) (int, error) {
-	if code, ok := revocationReasons[name]; ok {
-		return code, nil
-	}
-	names := make([]string, 0, len(revocationReasons))
-	for n := range revocationReasons {
-		names = append(names, n)
-	}
-	slices.Sort(names)
-	return 0, fmt.Errorf("revoking: reason %q is not one of %v", words.Cut(name, 60), names)
-}
-
-// reasonName is the name of a reason's code, empty for unspecified.
-func reasonName(code int) string {
-	switch code {
-	case acmez.ReasonUnspecified:
-		return ""
-	case acmez.ReasonCACompromise:
-		return "cACompromise"
-	case acmez.ReasonCertificateHold:
-		return "certificateHold"
-	case acmez.ReasonPrivilegeWithdrawn:
-		return "privilegeWithdrawn"
-	case acmez.ReasonAACompromise:
-		return "aACompromise"
-	}
-	for name, c := range revocationReasons {
-		if c == code {
-			return name
-		}
-	}
-	return fmt.Sprintf("reason %d", code)
-}
 
 // ErrNoCertificate: there is nothing to revoke.
 var ErrNoCertificate = errors.New("no certificate is stored")
@@ -112,11 +66,10 @@ func (s *Scheduler) seize(ctx context.Context, hostname string) (*entry, *job, e
 }
 
 func (j *job) revoke(ctx context.Context, reason int) error {
-	i := slices.IndexFunc(j.cas, func(c *ca) bool { return c.key == j.rec.CA })
-	if i < 0 {
+	c := caOf(j.cas, j.rec.CA)
+	if c == nil {
 		return fmt.Errorf("its certificate authority %s is not configured any more", j.rec.CA)
 	}
-	c := j.cas[i]
 	st, err := certfiles.Load(ctx, c.storage(), c.key, j.hostname)
 	if err != nil {
 		return fmt.Errorf("reading it from storage: %w", err)

@@ -8,6 +8,7 @@ import (
 	acmez "github.com/mholt/acmez/v3/acme"
 
 	"github.com/apoxy-dev/caddy-apoxy/issuance/certfiles"
+	"github.com/apoxy-dev/caddy-apoxy/issuance/revocation"
 	"github.com/apoxy-dev/caddy-apoxy/ownership"
 )
 
@@ -59,10 +60,10 @@ func TestARefusedRevocationLeavesEverythingInPlace(t *testing.T) {
 }
 
 func TestRevocationReasons(t *testing.T) {
-	if code, err := RevocationReason("keyCompromise"); code != 1 || err != nil {
+	if code, err := revocation.Reason("keyCompromise"); code != 1 || err != nil {
 		t.Errorf("keyCompromise: %d, %v", code, err)
 	}
-	if _, err := RevocationReason("boredom"); err == nil {
+	if _, err := revocation.Reason("boredom"); err == nil {
 		t.Error("boredom is taken")
 	}
 }

@@ -12,6 +12,7 @@ import (
 	acmez "github.com/mholt/acmez/v3/acme"
 	"go.uber.org/zap"
 
+	"github.com/apoxy-dev/caddy-apoxy/issuance/revocation"
 	"github.com/apoxy-dev/caddy-apoxy/ownership"
 	"github.com/apoxy-dev/caddy-apoxy/store"
 )
@@ -65,7 +66,7 @@ type Scheduler struct {
 	hooks chan struct{}
 	// storing bounds the looks into storage for certificates on record.
 	storing    chan struct{}
-	responders responders
+	responders revocation.Responders
 	// patience is how long an order waits in its slot for its CA.
 	patience time.Duration
 

@@ -5,9 +5,10 @@ import (
 	"errors"
 	"time"
 
+	"go.uber.org/zap"
+
 	"github.com/apoxy-dev/caddy-apoxy/internal/times"
 	"github.com/apoxy-dev/caddy-apoxy/internal/words"
-	"go.uber.org/zap"
 )
 
 // This file asks storage for what the index remembers: files are removed, a

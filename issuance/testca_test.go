@@ -22,8 +22,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/apoxy-dev/caddy-apoxy/issuance/certfiles"
 	acmez "github.com/mholt/acmez/v3/acme"
+
+	"github.com/apoxy-dev/caddy-apoxy/issuance/certfiles"
 )
 
 // testCA is an ACME server (RFC 8555 with RFC 9773) in memory. It checks

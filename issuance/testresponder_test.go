@@ -15,6 +15,7 @@ import (
 
 	"github.com/apoxy-dev/caddy-apoxy/internal/times"
 	"github.com/apoxy-dev/caddy-apoxy/issuance/certfiles"
+	"github.com/apoxy-dev/caddy-apoxy/issuance/revocation"
 	"github.com/apoxy-dev/caddy-apoxy/ownership"
 )
 
@@ -103,9 +104,9 @@ func certified(t *testing.T) (*world, *testResponder, ownership.CertificateObser
 
 // polled waits until the responder has been asked n times about a certificate
 // and the answer has been taken in.
-func (w *world) polled(r *testResponder, serial string, n int) ocspRecord {
+func (w *world) polled(r *testResponder, serial string, n int) revocation.OCSP {
 	w.t.Helper()
-	var o ocspRecord
+	var o revocation.OCSP
 	w.wait("the responder to be asked", func() bool {
 		w.s.mu.Lock()
 		defer w.s.mu.Unlock()
@@ -115,7 +116,7 @@ func (w *world) polled(r *testResponder, serial string, n int) ocspRecord {
 			return false
 		}
 		o = *rec.OCSP
-		return r.count(serial) >= n && (o.revoked() || times.Unix(o.Poll).After(w.s.now()))
+		return r.count(serial) >= n && (o.IsRevoked() || times.Unix(o.Poll).After(w.s.now()))
 	}, func() string { return "" })
 	return o
 }

@@ -4,9 +4,10 @@ import (
 	"context"
 	"time"
 
-	"github.com/apoxy-dev/caddy-apoxy/issuance/certfiles"
 	acmez "github.com/mholt/acmez/v3/acme"
 	"go.uber.org/zap"
+
+	"github.com/apoxy-dev/caddy-apoxy/issuance/certfiles"
 )
 
 // tidy takes back what an order of before may have left in place: a process

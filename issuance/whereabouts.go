@@ -7,8 +7,9 @@ import (
 	"io/fs"
 	"slices"
 
-	"github.com/apoxy-dev/caddy-apoxy/issuance/certfiles"
 	"github.com/caddyserver/certmagic"
+
+	"github.com/apoxy-dev/caddy-apoxy/issuance/certfiles"
 )
 
 // whereabouts is where the certificate of a record is.
@@ -61,10 +62,8 @@ func (j *job) whereabouts(ctx context.Context) (whereabouts, error) {
 func (j *job) home() *ca { return homeOf(j.cas, j.rec.CA) }
 
 func homeOf(cas []*ca, key string) *ca {
-	for _, c := range cas {
-		if c.key == key {
-			return c
-		}
+	if c := caOf(cas, key); c != nil {
+		return c
 	}
 	for _, c := range cas {
 		if c.cfg != nil && slices.ContainsFunc(c.cfg.Issuers, func(i certmagic.Issuer) bool { return i.IssuerKey() == key }) {

@@ -6,10 +6,11 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/apoxy-dev/caddy-apoxy/internal/times"
-	"github.com/apoxy-dev/caddy-apoxy/internal/words"
 	acmez "github.com/mholt/acmez/v3/acme"
 	"go.uber.org/zap"
+
+	"github.com/apoxy-dev/caddy-apoxy/internal/times"
+	"github.com/apoxy-dev/caddy-apoxy/internal/words"
 )
 
 // This file is about orders that a CA takes its time with. An order waits in its

@@ -9,8 +9,9 @@ import (
 	"net/url"
 	"strings"
 
-	"github.com/apoxy-dev/caddy-apoxy/internal/words"
 	acmez "github.com/mholt/acmez/v3/acme"
+
+	"github.com/apoxy-dev/caddy-apoxy/internal/words"
 )
 
 // zeroSSLCredentials is where ZeroSSL gives external account credentials for

@@ -4,6 +4,9 @@ package times
 
 import (
 	"hash/fnv"
+	"net/http"
+	"strconv"
+	"strings"
 	"time"
 )
 
@@ -47,3 +50,24 @@ func Clamp(t, lo, hi time.Time) time.Time {
 
 // Stamp writes a time for people: "2006-01-02 15:04:05 UTC".
 func Stamp(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 MST") }
+
+// RetryAfter reads a Retry-After header in both forms (RFC 9110 section 10.2.3),
+// seconds and date, and bounds it to longest from now. The zero time: absent or
+// malformed.
+func RetryAfter(header string, now time.Time, longest time.Duration) time.Time {
+	header = strings.TrimSpace(header)
+	if header == "" {
+		return time.Time{}
+	}
+	if seconds, err := strconv.ParseInt(header, 10, 64); err == nil {
+		if seconds < 0 {
+			return time.Time{}
+		}
+		return now.Add(time.Duration(min(seconds, int64(longest/time.Second))) * time.Second)
+	}
+	t, err := http.ParseTime(header)
+	if err != nil {
+		return time.Time{}
+	}
+	return Clamp(t, now, now.Add(longest))
+}

@@ -1,4 +1,4 @@
-package issuance
+package revocation
 
 import (
 	"context"
@@ -17,9 +17,10 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/crypto/ocsp"
+
 	"github.com/apoxy-dev/caddy-apoxy/internal/words"
 	"github.com/apoxy-dev/caddy-apoxy/issuance/certfiles"
-	"golang.org/x/crypto/ocsp"
 )
 
 // signer is a certificate with its key.
@@ -199,7 +200,7 @@ func TestAnUnfitResponderIsAskedWithinBounds(t *testing.T) {
 			if tt.want == "" && err != nil || tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want)) {
 				t.Errorf("%v; want %q", err, tt.want)
 			}
-			var fault *responderError
+			var fault *ResponderError
 			if errors.As(err, &fault) != tt.fault {
 				t.Errorf("%v is the responder's own fault: %v", err, !tt.fault)
 			}
@@ -227,8 +228,8 @@ func TestOnlyHTTPRespondersAreAsked(t *testing.T) {
 func TestACertificateThatAResponderDoesNotKnowIsNotTakenForRevoked(t *testing.T) {
 	unknown := &ocsp.Response{Status: ocsp.Revoked, RevocationReason: ocsp.CertificateHold, RevokedAt: time.Unix(0, 0)}
 	held := &ocsp.Response{Status: ocsp.Revoked, RevocationReason: ocsp.CertificateHold, RevokedAt: time.Now()}
-	if !neverIssued(unknown) || neverIssued(held) {
-		t.Errorf("%v, %v", neverIssued(unknown), neverIssued(held))
+	if !NeverIssued(unknown) || NeverIssued(held) {
+		t.Errorf("%v, %v", NeverIssued(unknown), NeverIssued(held))
 	}
 }
 

@@ -1,4 +1,4 @@
-package issuance
+package revocation
 
 import (
 	"bytes"
@@ -15,9 +15,10 @@ import (
 	"slices"
 	"time"
 
+	"golang.org/x/crypto/ocsp"
+
 	"github.com/apoxy-dev/caddy-apoxy/internal/times"
 	"github.com/apoxy-dev/caddy-apoxy/internal/words"
-	"golang.org/x/crypto/ocsp"
 )
 
 // Bounds on what a responder may cost. Its URL is a stranger's: it stands in
@@ -32,15 +33,17 @@ const (
 	ocspUndated = 24 * time.Hour
 )
 
-// responderError is a failure of the responder itself, as opposed to one of
+// ResponderError is a failure of the responder itself, as opposed to one of
 // its answer about a certificate.
-type responderError struct {
+type ResponderError struct {
 	err   error
 	after time.Time // when it asked to be asked again; zero if it did not
+	Host  string
+	Until time.Time // how long it is left alone; zero: it is not
 }
 
-func (e *responderError) Error() string { return e.err.Error() }
-func (e *responderError) Unwrap() error { return e.err }
+func (e *ResponderError) Error() string { return e.err.Error() }
+func (e *ResponderError) Unwrap() error { return e.err }
 
 // checkResponder takes the URL of a responder apart; only http and https are
 // followed.
@@ -74,18 +77,18 @@ func askResponder(ctx context.Context, to *url.URL, proxy func(*http.Request) (*
 	}
 	resp, err := client.Do(req)
 	if err != nil {
-		return nil, &responderError{err: fmt.Errorf("asking the OCSP responder %s: %w", words.Cut(to.Host, 100), err)}
+		return nil, &ResponderError{err: fmt.Errorf("asking the OCSP responder %s: %w", words.Cut(to.Host, 100), err)}
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		return nil, &responderError{
+		return nil, &ResponderError{
 			err:   fmt.Errorf("asking the OCSP responder %s: status %d", words.Cut(to.Host, 100), resp.StatusCode),
-			after: parseRetryAfter(resp.Header.Get("Retry-After"), now),
+			after: times.RetryAfter(resp.Header.Get("Retry-After"), now, maxPause),
 		}
 	}
 	raw, err := io.ReadAll(io.LimitReader(resp.Body, ocspMaxBody+1))
 	if err != nil {
-		return nil, &responderError{err: fmt.Errorf("reading the answer of the OCSP responder %s: %w", words.Cut(to.Host, 100), err)}
+		return nil, &ResponderError{err: fmt.Errorf("reading the answer of the OCSP responder %s: %w", words.Cut(to.Host, 100), err)}
 	}
 	if len(raw) > ocspMaxBody {
 		return nil, fmt.Errorf("reading the answer of the OCSP responder %s: more than %d octets", words.Cut(to.Host, 100), ocspMaxBody)
@@ -117,7 +120,7 @@ func readOCSP(raw []byte, leaf, issuer *x509.Certificate, now time.Time) (*ocsp.
 	if err != nil {
 		var refused ocsp.ResponseError
 		if errors.As(err, &refused) && (refused.Status == ocsp.TryLater || refused.Status == ocsp.InternalError) {
-			return nil, &responderError{err: fmt.Errorf("reading an OCSP answer: %w", err)}
+			return nil, &ResponderError{err: fmt.Errorf("reading an OCSP answer: %w", err)}
 		}
 		return nil, fmt.Errorf("reading an OCSP answer: %w", err)
 	}
@@ -207,8 +210,8 @@ func sum(h crypto.Hash, b []byte) []byte {
 	return d.Sum(nil)
 }
 
-// neverIssued reports the answer "revoked" that RFC 6960 section 2.2 allows
+// NeverIssued reports the answer "revoked" that RFC 6960 section 2.2 allows
 // for a certificate that a responder does not know: it may be too new.
-func neverIssued(r *ocsp.Response) bool {
+func NeverIssued(r *ocsp.Response) bool {
 	return r.RevocationReason == ocsp.CertificateHold && r.RevokedAt.Unix() == 0
 }

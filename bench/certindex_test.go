@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/apoxy-dev/caddy-apoxy/issuance/acme"
+
 	"github.com/caddyserver/certmagic"
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -143,7 +145,7 @@ func certificateIndex(b *testing.B, path string, n int) {
 	s := issuance.New(issuance.Config{Store: st, Prober: p, Challenges: nowhere{}, Now: func() time.Time { return time.Unix(clock.Load(), 0) }})
 	issuers := &issuance.Issuers{}
 	cfg := &certmagic.Config{Storage: &certmagic.FileStorage{Path: b.TempDir()}}
-	issuers.Set("first", issuance.Authority{Directory: indexDir, Email: "ops@example.net"}, cfg, nil)
+	issuers.Set("first", acme.Authority{Directory: indexDir, Email: "ops@example.net"}, cfg, nil)
 	s.SetIssuers(issuers)
 
 	// As at a start of the product: the records come first.

@@ -9,9 +9,10 @@ import (
 	"sync"
 	"time"
 
+	"github.com/apoxy-dev/caddy-apoxy/issuance/edge"
+
 	"go.uber.org/zap"
 
-	"github.com/apoxy-dev/caddy-apoxy/issuance"
 	"github.com/apoxy-dev/caddy-apoxy/ownership"
 )
 
@@ -105,13 +106,13 @@ func (a *App) edgeAddresses() []netip.Addr {
 }
 
 // edgeNow is what CAs meet where customers' hostnames lead.
-func (rt *runtime) edgeNow() issuance.Edge {
+func (rt *runtime) edgeNow() edge.Endpoint {
 	a := rt.apps.Current()
 	if a == nil {
-		return issuance.Edge{}
+		return edge.Endpoint{}
 	}
 	z := rt.edgeZone(a)
-	e := issuance.Edge{Name: z.EdgeHost, Addresses: z.EdgeAddresses}
+	e := edge.Endpoint{Name: z.EdgeHost, Addresses: z.EdgeAddresses}
 	if e.Name == "" {
 		e.Name = fmt.Sprint(z.EdgeAddresses)
 	}

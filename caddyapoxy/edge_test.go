@@ -7,9 +7,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/apoxy-dev/caddy-apoxy/issuance/edge"
+
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
-	"github.com/apoxy-dev/caddy-apoxy/issuance"
 	"github.com/apoxy-dev/caddy-apoxy/ownership"
 )
 
@@ -43,19 +44,19 @@ func TestTheEdgesHostnameKeepsItsAddressesForAnHour(t *testing.T) {
 // What is asked before an order, by edge_check; what CAs taught is kept by the edge
 // itself in any case.
 func TestWhatIsAskedOfTheEdge(t *testing.T) {
-	edge, inside := netip.MustParseAddr("203.0.113.10"), netip.MustParseAddr("10.0.0.5")
+	outside, inside := netip.MustParseAddr("203.0.113.10"), netip.MustParseAddr("10.0.0.5")
 	web := &caddyhttp.App{HTTPPort: 8080, HTTPSPort: 8443}
 	for name, c := range map[string]struct {
 		check edgeCheck
-		want  issuance.Edge
+		want  edge.Endpoint
 	}{
-		"by default": {edgeCheck{}, issuance.Edge{Name: "[203.0.113.10]", Addresses: []netip.Addr{edge}}},
-		"off":        {edgeCheck{off: true}, issuance.Edge{Name: "[203.0.113.10]"}},
+		"by default": {edgeCheck{}, edge.Endpoint{Name: "[203.0.113.10]", Addresses: []netip.Addr{outside}}},
+		"off":        {edgeCheck{off: true}, edge.Endpoint{Name: "[203.0.113.10]"}},
 		"addresses": {edgeCheck{addrs: []netip.Addr{inside}},
-			issuance.Edge{Name: "[203.0.113.10]", Addresses: []netip.Addr{inside}, HTTPPort: 8080, HTTPSPort: 8443}},
+			edge.Endpoint{Name: "[203.0.113.10]", Addresses: []netip.Addr{inside}, HTTPPort: 8080, HTTPSPort: 8443}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			a := &App{edgeCheck: c.check, settings: ownership.Settings{Zone: ownership.Zone{EdgeAddresses: []netip.Addr{edge}}}}
+			a := &App{edgeCheck: c.check, settings: ownership.Settings{Zone: ownership.Zone{EdgeAddresses: []netip.Addr{outside}}}}
 			a.http.Store(web)
 			rt := new(runtime)
 			rt.apps.Push(a)

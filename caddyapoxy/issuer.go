@@ -13,12 +13,14 @@ import (
 	"sync"
 	"time"
 
+	"github.com/apoxy-dev/caddy-apoxy/issuance/acme"
+
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyevents"
 	"github.com/caddyserver/caddy/v2/modules/caddytls"
 	"github.com/caddyserver/certmagic"
-	"github.com/mholt/acmez/v3/acme"
+	acmez "github.com/mholt/acmez/v3/acme"
 	"go.uber.org/zap"
 
 	"github.com/apoxy-dev/caddy-apoxy/issuance"
@@ -126,7 +128,7 @@ type Issuer struct {
 	TrustedRootsPKI string `json:"trusted_roots_pki,omitempty"`
 
 	group     *issuerGroup // nil before Provision has come that far
-	authority issuance.Authority
+	authority acme.Authority
 	log       *zap.Logger
 }
 
@@ -221,8 +223,8 @@ func (iss *Issuer) networkProxy(ctx caddy.Context) (func(*http.Request) (*url.UR
 // makeAuthority copies what the embedded issuer was told: what it makes of it
 // is not exported. It runs after the embedded Provision has expanded
 // placeholders.
-func (iss *Issuer) makeAuthority() (issuance.Authority, error) {
-	a := issuance.Authority{
+func (iss *Issuer) makeAuthority() (acme.Authority, error) {
+	a := acme.Authority{
 		Directory:       iss.CA,
 		Email:           iss.Email,
 		AccountKeyPEM:   iss.AccountKey,
@@ -230,7 +232,7 @@ func (iss *Issuer) makeAuthority() (issuance.Authority, error) {
 		Profile:         iss.Profile,
 		Lifetime:        time.Duration(iss.CertificateLifetime),
 		Timeout:         time.Duration(iss.ACMETimeout),
-		Budget:          issuance.Budget{Orders: iss.OrderBudget, Per: time.Duration(iss.OrderBudgetPer)},
+		Budget:          acme.Budget{Orders: iss.OrderBudget, Per: time.Duration(iss.OrderBudgetPer)},
 	}
 	if u, err := url.Parse(iss.CA); err != nil || u.Scheme == "http" && !certmagic.SubjectIsInternal(u.Hostname()) {
 		return a, fmt.Errorf("issuer apoxy: dir %q: expected an https URL; http is for internal hosts only", iss.CA)
@@ -296,10 +298,10 @@ func errOwnSite(name, site string) error {
 func (iss *Issuer) IssuerKey() string { return iss.authority.Key() }
 
 // GetRenewalInfo answers from the scheduler's memory, without a request.
-func (iss *Issuer) GetRenewalInfo(_ context.Context, cert certmagic.Certificate) (acme.RenewalInfo, error) {
+func (iss *Issuer) GetRenewalInfo(_ context.Context, cert certmagic.Certificate) (acmez.RenewalInfo, error) {
 	s := iss.group.app.Issuance()
 	if s == nil || len(cert.Names) == 0 {
-		return acme.RenewalInfo{}, acme.ErrUnsupported
+		return acmez.RenewalInfo{}, acmez.ErrUnsupported
 	}
 	return s.RenewalInfo(cert.Names[0])
 }

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/apoxy-dev/caddy-apoxy/issuance/acme"
+
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyevents"
@@ -70,7 +72,7 @@ func TestIssuerGroupsFollowConfigurations(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		iss := &Issuer{group: g, authority: issuance.Authority{Directory: directory}}
+		iss := &Issuer{group: g, authority: acme.Authority{Directory: directory}}
 		g.Set(iss, iss.authority, &certmagic.Config{}, nil)
 		return g, iss
 	}
@@ -94,7 +96,7 @@ func TestIssuerGroupsFollowConfigurations(t *testing.T) {
 }
 
 func TestIssuerSharesItsKeyWithTheACMEIssuer(t *testing.T) {
-	iss := Issuer{authority: issuance.Authority{Directory: "https://ca.test/acme/dir"}}
+	iss := Issuer{authority: acme.Authority{Directory: "https://ca.test/acme/dir"}}
 	if got, want := iss.IssuerKey(), (&certmagic.ACMEIssuer{CA: "https://ca.test/acme/dir"}).IssuerKey(); got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}

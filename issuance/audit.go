@@ -45,8 +45,8 @@ func mountOf(cas []*ca) string {
 		if c.cfg == nil {
 			continue // it has no storage
 		}
-		st := certfiles.Unwrap(c.storage())
-		fmt.Fprintf(&b, "%s %T %s", c.key, st, certfiles.NameOf(st))
+		st := certfiles.Unwrap(c.Storage())
+		fmt.Fprintf(&b, "%s %T %s", c.Key, st, certfiles.NameOf(st))
 		if _, named := st.(fmt.Stringer); !named { // a module's configuration tells it from others
 			config, _ := json.Marshal(st) // an error: by its type
 			b.Write(config)

@@ -5,11 +5,12 @@ import (
 	"crypto/x509/pkix"
 	"encoding/base64"
 	"encoding/json"
-	"encoding/pem"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/apoxy-dev/caddy-apoxy/issuance/acme"
 
 	"github.com/caddyserver/certmagic"
 	acmez "github.com/mholt/acmez/v3/acme"
@@ -20,7 +21,7 @@ func TestWhatAnIssuerLineSaysReachesTheCA(t *testing.T) {
 	w := newWorld(t)
 	w.magic.MustStaple = true
 	w.magic.KeySource = certmagic.StandardKeyGenerator{KeyType: certmagic.P384}
-	w.is.Set(w.magic.Issuers[0], Authority{
+	w.is.Set(w.magic.Issuers[0], acme.Authority{
 		Directory: w.ca.directory(), Email: "ops@example.net", Profile: "shortlived", Lifetime: 48 * time.Hour,
 		ExternalAccount: &acmez.EAB{KeyID: "kid-1", MACKey: base64.RawURLEncoding.EncodeToString([]byte("a key of the CA's"))},
 	}, w.magic, nil)
@@ -44,40 +45,5 @@ func TestWhatAnIssuerLineSaysReachesTheCA(t *testing.T) {
 	}
 	if head, _ := base64.RawURLEncoding.DecodeString(jws.Protected); !strings.Contains(string(head), `"kid-1"`) {
 		t.Errorf("the account was bound by %s", head)
-	}
-}
-
-// chainOf is a chain by the names of its issuers, from the leaf up.
-func chainOf(t *testing.T, issuers ...string) acmez.Certificate {
-	t.Helper()
-	var out acmez.Certificate
-	for _, name := range issuers {
-		ca := newTestCA(t)
-		ca.crt.Subject.CommonName, ca.crt.RawSubject = name, nil
-		block, _ := pem.Decode(ca.sign("a.example.com", &ca.key.PublicKey))
-		out.ChainPEM = append(out.ChainPEM, pem.EncodeToMemory(block)...)
-	}
-	return out
-}
-
-func TestTheChainIsChosenAsPreferred(t *testing.T) {
-	long, short := chainOf(t, "R1", "X1", "Old Root"), chainOf(t, "R1", "New Root")
-	yes, no := true, false
-	for name, tt := range map[string]struct {
-		prefer certmagic.ChainPreference
-		want   acmez.Certificate
-	}{
-		"the CA's first by default":           {certmagic.ChainPreference{}, long},
-		"the smallest":                        {certmagic.ChainPreference{Smallest: &yes}, short},
-		"the largest":                         {certmagic.ChainPreference{Smallest: &no}, long},
-		"by the root":                         {certmagic.ChainPreference{RootCommonName: []string{"Nobody", "New Root"}}, short},
-		"by any in it":                        {certmagic.ChainPreference{AnyCommonName: []string{"X1"}}, long},
-		"a name in the middle is none's root": {certmagic.ChainPreference{RootCommonName: []string{"X1"}}, long},
-	} {
-		t.Run(name, func(t *testing.T) {
-			if got := choose([]acmez.Certificate{long, short}, tt.prefer); string(got.ChainPEM) != string(tt.want.ChainPEM) {
-				t.Error("another chain was chosen")
-			}
-		})
 	}
 }

@@ -5,6 +5,8 @@ import (
 	"math/rand/v2"
 	"testing"
 	"time"
+
+	"github.com/apoxy-dev/caddy-apoxy/issuance/acme"
 )
 
 var epoch = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
@@ -14,7 +16,7 @@ var epoch = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 func TestBudgetIsNeverPassed(t *testing.T) {
 	rng := rand.New(rand.NewPCG(3, 4))
 	for range 100 {
-		b := Budget{Orders: 1 + rng.IntN(40), Per: time.Duration(1+rng.IntN(180)) * time.Minute}
+		b := acme.Budget{Orders: 1 + rng.IntN(40), Per: time.Duration(1+rng.IntN(180)) * time.Minute}
 		k, now := bucket{}, epoch
 		var taken []time.Time
 		for range 600 {
@@ -28,7 +30,7 @@ func TestBudgetIsNeverPassed(t *testing.T) {
 			ok := false
 			if rng.IntN(3) == 0 {
 				free := k.free(b, now)
-				if free.Sub(now) > b.each() {
+				if free.Sub(now) > b.Each() {
 					t.Fatalf("%v: must wait %v", b, free.Sub(now))
 				}
 				now = free
@@ -40,7 +42,7 @@ func TestBudgetIsNeverPassed(t *testing.T) {
 			}
 			taken = append(taken, now)
 			for i, from := range taken { // this one and all since an earlier one
-				if n, most := len(taken)-i, b.Orders+int(now.Sub(from)/b.each()); n > most {
+				if n, most := len(taken)-i, b.Orders+int(now.Sub(from)/b.Each()); n > most {
 					t.Fatalf("%v: %d orders within %v, want at most %d", b, n, now.Sub(from), most)
 				}
 			}
@@ -52,7 +54,7 @@ func TestBudgetIsNeverPassed(t *testing.T) {
 func TestForecast(t *testing.T) {
 	rng := rand.New(rand.NewPCG(5, 6))
 	for range 50 {
-		b := Budget{Orders: 1 + rng.IntN(20), Per: time.Duration(1+rng.IntN(180)) * time.Minute}
+		b := acme.Budget{Orders: 1 + rng.IntN(20), Per: time.Duration(1+rng.IntN(180)) * time.Minute}
 		k, now := bucket{}, epoch
 		for range rng.IntN(60) { // what was spent before
 			now = k.free(b, now.Add(time.Duration(rng.IntN(int(b.Per/10)))))
@@ -73,7 +75,7 @@ func TestForecast(t *testing.T) {
 			}
 		}
 	}
-	b, k := Budget{Orders: 300, Per: 3 * time.Hour}, bucket{}
+	b, k := acme.Budget{Orders: 300, Per: 3 * time.Hour}, bucket{}
 	for range 300 {
 		k, _ = k.take(b, epoch)
 	}
@@ -91,7 +93,7 @@ func TestForecast(t *testing.T) {
 			t.Errorf("%d before it, and all spent %v ago: %v, want %v", c.ahead, c.after, got, c.want)
 		}
 	}
-	if got := k.forecast(Budget{}, epoch, 1e6); got != 0 {
+	if got := k.forecast(acme.Budget{}, epoch, 1e6); got != 0 {
 		t.Errorf("without a bound: %v", got)
 	}
 }
@@ -99,7 +101,7 @@ func TestForecast(t *testing.T) {
 // A thousand new names are through in less time than when a budget came back
 // all at once, a span after it was spent: 700 after the first 300, one every 36 s.
 func TestAThousandNewNames(t *testing.T) {
-	b, k, at := Budget{Orders: 300, Per: 3 * time.Hour}, bucket{}, epoch
+	b, k, at := acme.Budget{Orders: 300, Per: 3 * time.Hour}, bucket{}, epoch
 	for range 1000 {
 		at = k.free(b, at)
 		k, _ = k.take(b, at)
@@ -127,26 +129,26 @@ func TestTheQueueIsToldToTwoDigits(t *testing.T) {
 
 // What was spent under one budget stays spent under the next, order by order.
 func TestSpentOrdersStayUnderAnotherBudget(t *testing.T) {
-	old, k := Budget{Orders: 10, Per: time.Hour}, bucket{}
+	old, k := acme.Budget{Orders: 10, Per: time.Hour}, bucket{}
 	for range 8 {
 		k, _ = k.take(old, epoch)
 	}
 	for _, c := range []struct {
-		b    Budget
+		b    acme.Budget
 		want int
-	}{{old, 2}, {Budget{Orders: 10, Per: 3 * time.Hour}, 2}, {Budget{Orders: 20, Per: time.Hour}, 12}, {Budget{Orders: 4, Per: time.Hour}, 0}} {
+	}{{old, 2}, {acme.Budget{Orders: 10, Per: 3 * time.Hour}, 2}, {acme.Budget{Orders: 20, Per: time.Hour}, 12}, {acme.Budget{Orders: 4, Per: time.Hour}, 0}} {
 		if got := k.room(c.b, epoch); got != c.want {
 			t.Errorf("after 8 orders of %v, %v has room for %d, want %d", old, c.b, got, c.want)
 		}
 	}
-	if got := k.free(Budget{Orders: 4, Per: time.Hour}, epoch).Sub(epoch); got != 15*time.Minute {
+	if got := k.free(acme.Budget{Orders: 4, Per: time.Hour}, epoch).Sub(epoch); got != 15*time.Minute {
 		t.Errorf("a budget that was lowered below what was spent allows the next after %v", got)
 	}
 }
 
 // What was kept before is read so that it never allows more than it did.
 func TestSlotsOfBeforeAreRead(t *testing.T) {
-	b := Budget{Orders: 10, Per: 100 * time.Hour} // a slot is an hour
+	b := acme.Budget{Orders: 10, Per: 100 * time.Hour} // a slot is an hour
 	first := epoch.UnixNano() / int64(time.Hour)
 	k, err := decodeBucket(fmt.Appendf(nil, `{"slot":%d,"spent":{"%d":6,"%d":4}}`, time.Hour, first, first+1))
 	if err != nil {
@@ -166,8 +168,8 @@ func TestSlotsOfBeforeAreRead(t *testing.T) {
 
 // A machine may begin with a clock that is far ahead, and be set right.
 func TestOrdersOfAFutureThatDidNotComeCountFromNow(t *testing.T) {
-	c := &ca{key: "ca", auth: Authority{Directory: "https://ca.test", Budget: Budget{Orders: 2, Per: time.Hour}}}
-	l := newLedger(damagedStore(t, budgetPrefix+c.ledgerKey(), "{}"))
+	c := &ca{CA: &acme.CA{Key: "ca", Auth: acme.Authority{Directory: "https://ca.test", Budget: acme.Budget{Orders: 2, Per: time.Hour}}}}
+	l := newLedger(damagedStore(t, budgetPrefix+c.LedgerKey(), "{}"))
 	for _, step := range []struct {
 		at   time.Duration
 		want int

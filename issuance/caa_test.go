@@ -4,6 +4,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/apoxy-dev/caddy-apoxy/issuance/acme"
+
 	acmez "github.com/mholt/acmez/v3/acme"
 
 	"github.com/apoxy-dev/caddy-apoxy/api/v1alpha3"
@@ -75,7 +77,7 @@ func TestCAANarrowsTheChallenges(t *testing.T) {
 func TestTheStatusJudgesCAAAsAnOrderDoes(t *testing.T) {
 	w := newWorld(t)
 	w.ca.identities = []string{"ca.test"}
-	if _, err := w.s.cas()[0].caaIdentities(t.Context()); err != nil {
+	if _, err := w.s.cas()[0].CaaIdentities(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	acct, err := w.s.accountOf(t.Context(), w.s.cas()[0])
@@ -127,7 +129,7 @@ func agree(t *testing.T, w *world, settings ownership.Settings, host string, set
 		r := &v1alpha3.DomainRecord{}
 		r.Spec.Name, r.Spec.TLS = host, &v1alpha3.DomainRecordTLS{}
 		told := ownership.DiagnoseCAA(r, set, settings.Issuers, way.dns01, way.http01)
-		if (f == nil) != (told == nil) || f != nil && (f.class != ClassCAA || !strings.HasSuffix(told.Message, f.mend) || !strings.Contains(told.Message, strings.TrimPrefix(f.message, "those "))) {
+		if (f == nil) != (told == nil) || f != nil && (f.Class != acme.ClassCAA || !strings.HasSuffix(told.Message, f.Mend) || !strings.Contains(told.Message, strings.TrimPrefix(f.Message, "those "))) {
 			t.Fatalf("%s %+v by %v: an order says %v, the status %v", host, set.Records, methods, f, told)
 		}
 		forbidden = forbidden || told != nil

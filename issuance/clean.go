@@ -39,7 +39,7 @@ func (j *job) clean(ctx context.Context, before, after *record) {
 	for _, key := range ordered {
 		if after.Order == nil || after.Order.CA != key {
 			keys := []string{certfiles.OrderKey(key, j.hostname)}
-			if o := before.Order; o.at(key) && o.Method != "" { // its challenge was left in place
+			if o := before.Order; o.AtWork(key) && o.Method != "" { // its challenge was left in place
 				keys = append(keys, certfiles.ChallengeKey(key, j.hostname))
 			}
 			j.removed(j.delete(ctx, key, keys...))
@@ -57,7 +57,7 @@ func (j *job) clean(ctx context.Context, before, after *record) {
 func (j *job) drop(ctx context.Context) landing {
 	ctx, cancel := context.WithTimeout(ctx, cleanTimeout)
 	defer cancel()
-	storage := j.cas[0].storage()
+	storage := j.cas[0].Storage()
 	locked, err := certfiles.TryLock(ctx, storage, j.hostname)
 	if err != nil {
 		j.removed(err)
@@ -130,10 +130,10 @@ func (j *job) removed(err error) {
 func (j *job) storages(issuerKey string) []certmagic.Storage {
 	var all []certmagic.Storage
 	for _, c := range j.s.authorities() {
-		if c.key == issuerKey {
-			return []certmagic.Storage{c.storage()}
+		if c.Key == issuerKey {
+			return []certmagic.Storage{c.Storage()}
 		}
-		all = append(all, c.storage())
+		all = append(all, c.Storage())
 	}
 	return all
 }

@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/apoxy-dev/caddy-apoxy/issuance/acme"
+
 	"github.com/caddyserver/certmagic"
 	acmez "github.com/mholt/acmez/v3/acme"
 
@@ -35,7 +37,7 @@ func (w *world) inStorage() []string {
 // holds waits until storage has the certificates of one CA and nothing else.
 func (w *world) holds(hostname string, ca *testCA) {
 	w.t.Helper()
-	prefix := certmagic.StorageKeys.CertsSitePrefix(Authority{Directory: ca.directory()}.Key(), hostname) + "/"
+	prefix := certmagic.StorageKeys.CertsSitePrefix(acme.Authority{Directory: ca.directory()}.Key(), hostname) + "/"
 	w.wait("nothing but the present certificate in storage", func() bool {
 		keys := w.inStorage()
 		return len(keys) == 3 && !slices.ContainsFunc(keys, func(k string) bool { return !strings.HasPrefix(k, prefix) })
@@ -121,7 +123,7 @@ func TestTheCertificateOfAFormerCAIsRemovedAfterACrash(t *testing.T) {
 	w.holds(host, other)
 	w.halt()
 	w.start()
-	w.is.Set("second", Authority{Directory: other.directory(), Email: "ops@example.net"}, w.magic, nil)
+	w.is.Set("second", acme.Authority{Directory: other.directory(), Email: "ops@example.net"}, w.magic, nil)
 	for k, v := range files { // as they lay there in that moment
 		if err := w.magic.Storage.Store(context.Background(), k, v); err != nil {
 			t.Fatal(err)
@@ -146,7 +148,7 @@ func TestNothingStaysOfAHostnameWithoutRecord(t *testing.T) {
 	w.dns.delegate(host)
 	w.s.Want(Want{Hostname: host, UID: "u1", DNS01: true})
 	w.until(host, "certified", seen)
-	key := w.is.cas()[0].key
+	key := w.is.cas()[0].Key
 	for _, k := range []string{certfiles.OrderKey(key, host), certfiles.ChallengeKey(key, host)} { // of an order that a crash cut short
 		if err := w.magic.Storage.Store(context.Background(), k, []byte("x")); err != nil {
 			t.Fatal(err)
@@ -157,7 +159,7 @@ func TestNothingStaysOfAHostnameWithoutRecord(t *testing.T) {
 	w.is.Remove(w.magic.Issuers[0]) // not even the CA is configured any more
 	w.rewrite(host, func(r *record) {
 		r.NotAfter = time.Now().Add(-keepExpired - time.Minute).Unix()
-		r.Order = &orderRef{CA: key, URL: w.ca.directory() + "/order/1"}
+		r.Order = &acme.Order{CA: key, URL: w.ca.directory() + "/order/1"}
 	})
 	w.gone(host)
 	// The certificate itself lasts longer than the index said: somebody else
@@ -189,11 +191,11 @@ func TestAnExpiredCertificateWithoutRecordIsRemoved(t *testing.T) {
 // process that starts meanwhile does not know that it was deleted.
 func TestWhatNobodyWantsIsForgottenAfterAStart(t *testing.T) {
 	e := &entry{hostname: "a.example.com", since: epoch.UnixNano()}
-	e.set(Want{}, record{Trouble: &trouble{Class: ClassDNS, Message: "not delegated"}, Order: &orderRef{CA: someCA}})
+	e.set(Want{}, record{Trouble: &trouble{Class: acme.ClassDNS, Message: "not delegated"}, Order: &acme.Order{CA: someCA}})
 	if st, at := e.next(epoch); st != stepDrop || !at.Equal(epoch.Add(keepUnwanted)) {
 		t.Errorf("%v at %v", st, at)
 	}
-	e.set(Want{}, record{Trouble: &trouble{Class: ClassCustomer, Failed: []int64{epoch.Add(30 * time.Minute).Unix()}}})
+	e.set(Want{}, record{Trouble: &trouble{Class: acme.ClassCustomer, Failed: []int64{epoch.Add(30 * time.Minute).Unix()}}})
 	if st, at := e.next(epoch); st != stepDrop || !at.Equal(epoch.Add(90*time.Minute)) {
 		t.Errorf("%v at %v", st, at)
 	}
@@ -251,10 +253,10 @@ func TestADeletionThatFailsIsTriedAgain(t *testing.T) {
 	o := w.until(host, "certified", seen)
 	cfg := *w.magic
 	cfg.Storage = stubborn{&certmagic.FileStorage{Path: filepath.Join(w.dir, "storage")}}
-	c := newCA(Authority{Directory: w.ca.directory()}, &cfg, 0, nil)
+	c := newCA(acme.Authority{Directory: w.ca.directory()}, &cfg, 0, nil)
 	s := New(Config{})
 	s.SetIssuers(&Issuers{list: []issuer{{member: "a", ca: c}}})
-	j := &job{s: s, hostname: host, step: stepDrop, cas: []*ca{c}, rec: record{CA: c.key, Serial: o.SerialNumber, NotAfter: o.NotAfter.Unix()}}
+	j := &job{s: s, hostname: host, step: stepDrop, cas: []*ca{c}, rec: record{CA: c.Key, Serial: o.SerialNumber, NotAfter: o.NotAfter.Unix()}}
 	if l := j.run(context.Background()); l.again != dropRetry || l.save || l.rec != j.rec {
 		t.Errorf("%+v", l)
 	}
@@ -299,7 +301,7 @@ func TestOfTwoCertificatesThatAreFoundOneStays(t *testing.T) {
 	}
 	w.dir = t.TempDir() // another store, the same storage
 	w.start()
-	w.is.Set("second", Authority{Directory: other.directory(), Email: "ops@example.net"}, w.magic, nil)
+	w.is.Set("second", acme.Authority{Directory: other.directory(), Email: "ops@example.net"}, w.magic, nil)
 	w.s.Want(Want{Hostname: host, UID: "u1"})
 	w.until(host, "found", seen)
 	w.holds(host, other)

@@ -66,15 +66,6 @@ type Prober interface {
 	Arrives(ctx context.Context, hostname string) (bool, error)
 }
 
-// Challenges publishes DNS-01 values in our zone.
-type Challenges interface {
-	// Present adds a value to _acme-challenge.N.Z beside those that are there
-	// and returns once every name server of ours answers it.
-	Present(ctx context.Context, hostname, value string) error
-	// CleanUp removes the value. No error if it is gone.
-	CleanUp(ctx context.Context, hostname, value string) error
-}
-
 // Observer is the face that the controller sees of a Scheduler.
 type Observer interface {
 	// Want records what a record asks for; idempotent and cheap.

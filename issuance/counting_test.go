@@ -3,6 +3,8 @@ package issuance
 import (
 	"testing"
 
+	"github.com/apoxy-dev/caddy-apoxy/issuance/acme"
+
 	"github.com/caddyserver/certmagic"
 
 	"github.com/apoxy-dev/caddy-apoxy/internal/certtest"
@@ -18,7 +20,7 @@ func (w *world) counted() *certtest.Storage {
 }
 
 // key is certmagic's key for the world's first CA.
-func (w *world) key() string { return Authority{Directory: w.ca.directory()}.Key() }
+func (w *world) key() string { return acme.Authority{Directory: w.ca.directory()}.Key() }
 
 // cold is shake with nothing in memory.
 func (w *world) cold(t *testing.T, hostname string, want int64) {

@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/apoxy-dev/caddy-apoxy/issuance/acme"
+
 	"github.com/caddyserver/certmagic"
 
 	"github.com/apoxy-dev/caddy-apoxy/internal/certtest"
@@ -67,10 +69,10 @@ func TestNothingIsRemovedThatCannotBeReadForTheMoment(t *testing.T) {
 	saved(t, m, w.magic.Storage, w.key(), host)
 	cfg := *w.magic
 	cfg.Storage = mute{certfiles.Unwrap(w.magic.Storage).(*certmagic.FileStorage)}
-	c := newCA(Authority{Directory: w.ca.directory()}, &cfg, 0, nil)
+	c := newCA(acme.Authority{Directory: w.ca.directory()}, &cfg, 0, nil)
 	s := New(Config{})
 	s.SetIssuers(&Issuers{list: []issuer{{member: "a", ca: c}}})
-	j := &job{s: s, hostname: host, step: stepDrop, cas: []*ca{c}, rec: record{CA: c.key, Serial: "1", NotAfter: 1}}
+	j := &job{s: s, hostname: host, step: stepDrop, cas: []*ca{c}, rec: record{CA: c.Key, Serial: "1", NotAfter: 1}}
 	if l := j.run(context.Background()); l.again != dropRetry || l.save {
 		t.Errorf("%+v", l)
 	}

@@ -5,6 +5,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/apoxy-dev/caddy-apoxy/issuance/acme"
+
 	"github.com/apoxy-dev/caddy-apoxy/ownership"
 	"github.com/apoxy-dev/caddy-apoxy/store"
 	"github.com/apoxy-dev/caddy-apoxy/store/boltstore"
@@ -49,8 +51,8 @@ func TestADamagedLedgerGoesOn(t *testing.T) {
 	}
 	defer st.Close()
 	now := epoch
-	c := &ca{key: "ca", auth: Authority{Directory: "https://ca.test", Budget: Budget{Orders: 3, Per: time.Hour}}}
-	key := budgetPrefix + c.ledgerKey()
+	c := &ca{CA: &acme.CA{Key: "ca", Auth: acme.Authority{Directory: "https://ca.test", Budget: acme.Budget{Orders: 3, Per: time.Hour}}}}
+	key := budgetPrefix + c.LedgerKey()
 	for name, spoil := range map[string]func(){
 		"damaged": func() {
 			if _, err := st.Write(t.Context(), store.Op{Key: key, Value: []byte("spoil me"), If: store.Any}); err != nil {
@@ -93,10 +95,10 @@ func TestADamagedLedgerGoesOn(t *testing.T) {
 		})
 	}
 	l := newLedger(st)
-	if _, err := l.put(t.Context(), c, scopeCA, "", now.Add(time.Hour), "too many", now); err != nil {
+	if _, err := l.put(t.Context(), c, acme.ScopeCA, "", now.Add(time.Hour), "too many", now); err != nil {
 		t.Fatal(err)
 	}
-	l.apply(holdPrefix+holdKey(c, scopeCA, ""), []byte("{"), 1<<40, now)
+	l.apply(holdPrefix+holdKey(c, acme.ScopeCA, ""), []byte("{"), 1<<40, now)
 	if _, held := l.heldCA(c, now); !held {
 		t.Error("a value of no sense ended a hold")
 	}

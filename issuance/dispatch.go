@@ -3,6 +3,8 @@ package issuance
 import (
 	"context"
 	"time"
+
+	"github.com/apoxy-dev/caddy-apoxy/issuance/acme"
 )
 
 // resortInterval is how often waiting work is sorted anew.
@@ -134,21 +136,21 @@ func (s *Scheduler) open(l *lane, now time.Time) bool {
 // were taken up for it: no more are, because the first of them to be done with
 // DNS would get ahead of its turn, and a slow one's turn would never come.
 func (s *Scheduler) spare(c *ca, now time.Time) bool {
-	return s.ledger.room(c, now) > s.booked[c.ledgerKey()]
+	return s.ledger.room(c, now) > s.booked[c.LedgerKey()]
 }
 
 // book notes that a flight is going to spend from a CA's budget, unbook that it
 // has or will not. s.mu must be held.
 func (s *Scheduler) book(f *flight, c *ca) {
 	f.booked = c
-	s.booked[c.ledgerKey()]++
+	s.booked[c.LedgerKey()]++
 }
 
 func (s *Scheduler) unbook(f *flight) {
 	if f.booked == nil {
 		return
 	}
-	key := f.booked.ledgerKey()
+	key := f.booked.LedgerKey()
 	if f.booked = nil; s.booked[key] > 1 {
 		s.booked[key]--
 	} else {
@@ -192,7 +194,7 @@ func (s *Scheduler) takeUp(ctx context.Context, e *entry, st step, l *lane, now 
 	told := e.working() != nil || e.keptBack() != nil // and stands until there is news
 	if f.order {
 		s.flying++
-		f.ca = c.auth.host()
+		f.ca = c.Auth.Host()
 		if !l.exempt {
 			s.book(f, c)
 		}
@@ -265,7 +267,7 @@ func (s *Scheduler) land(ctx context.Context, e *entry, l landing) {
 		l.rec.Trouble = l.rec.Trouble.renewedBy(w, now)
 	}
 	e.set(w, l.rec)
-	if t := l.rec.Trouble; f.order && t != nil && (t.Class == ClassCustomer || t.Class == ClassRefused) {
+	if t := l.rec.Trouble; f.order && t != nil && (t.Class == acme.ClassCustomer || t.Class == acme.ClassRefused) {
 		e.soon = false // the CA has looked a moment ago
 	}
 	// What was missed may be this work's own, written before a later write that

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/apoxy-dev/caddy-apoxy/issuance/acme"
+
 	"github.com/caddyserver/certmagic"
 	"go.uber.org/zap"
 	"golang.org/x/crypto/ocsp"
@@ -33,7 +35,7 @@ var (
 // its handlers. An error: one of them aborts, or they take too long.
 func (s *Scheduler) emit(ctx context.Context, c *ca, event string, data func() map[string]any) error {
 	for _, now := range s.authorities() {
-		if now.key == c.key {
+		if now.Key == c.Key {
 			c = now // the handlers of a former configuration hear nothing any more
 		}
 	}
@@ -86,9 +88,9 @@ func (j *job) landed(ctx context.Context) {
 // hooked is an order with its events.
 type hooked struct {
 	certfiles.Try
-	announced bool     // cert_obtaining was raised
-	asked     []string // issuer keys
-	fault     *failure // of the last CA
+	announced bool          // cert_obtaining was raised
+	asked     []string      // issuer keys
+	fault     *acme.Failure // of the last CA
 }
 
 // hook prepares the events of an order; those of a handshake are certmagic's.
@@ -101,20 +103,20 @@ func (j *job) hook() *hooked {
 }
 
 // announce raises cert_obtaining before the first order of a try.
-func (j *job) announce(ctx context.Context, c *ca) *failure {
+func (j *job) announce(ctx context.Context, c *ca) *acme.Failure {
 	h := j.hooks
 	if h == nil {
 		return nil
 	}
-	h.asked = append(h.asked, c.key)
+	h.asked = append(h.asked, c.Key)
 	if h.announced {
 		return nil
 	}
 	err := j.s.emit(ctx, c, certfiles.EventObtaining, func() map[string]any { return h.Obtaining(j.rec.OCSP.IsRevoked(), j.rec.CA) })
 	if err != nil {
-		return &failure{class: ClassOperator, aborted: true, err: err,
-			message: "a handler of the event " + certfiles.EventObtaining + " keeps it from being obtained: " + words.Cut(err.Error(), 200),
-			mend:    "The operator looks at what the `events` of the configuration run on " + certfiles.EventObtaining}
+		return &acme.Failure{Class: acme.ClassOperator, Aborted: true, Err: err,
+			Message: "a handler of the event " + certfiles.EventObtaining + " keeps it from being obtained: " + words.Cut(err.Error(), 200),
+			Mend:    "The operator looks at what the `events` of the configuration run on " + certfiles.EventObtaining}
 	}
 	h.announced = true
 	return nil
@@ -128,13 +130,13 @@ func (j *job) obtained(ctx context.Context, c *ca, keys *storedKey) {
 	if err != nil {
 		j.s.log.Warn("the certificate request of an event is left out", zap.String("hostname", j.hostname), zap.Error(err))
 	}
-	j.notify(c, certfiles.EventObtained, func() map[string]any { return h.Obtained(c.key, der) })
+	j.notify(c, certfiles.EventObtained, func() map[string]any { return h.Obtained(c.Key, der) })
 }
 
 // gaveUp raises cert_failed if a try that was announced came to nothing.
 func (j *job) gaveUp(ctx context.Context) {
 	h := j.hooks
-	if !h.announced || h.fault == nil || h.fault.aborted || h.fault.class == ClassWorking || ctx.Err() != nil || len(h.asked) == 0 {
+	if !h.announced || h.fault == nil || h.fault.Aborted || h.fault.Class == acme.ClassWorking || ctx.Err() != nil || len(h.asked) == 0 {
 		return
 	}
 	j.notify(j.cas[0], certfiles.EventFailed, func() map[string]any { return h.Failed(h.asked, h.fault) })
@@ -142,6 +144,6 @@ func (j *job) gaveUp(ctx context.Context) {
 
 // revoked raises cert_ocsp_revoked.
 func (j *job) revoked(ctx context.Context, c *ca, r *ocsp.Response) {
-	cert := certmagic.Certificate{Certificate: certfiles.KeyPair(ctx, c.storage(), j.rec.CA, j.hostname), Names: []string{j.hostname}}
+	cert := certmagic.Certificate{Certificate: certfiles.KeyPair(ctx, c.Storage(), j.rec.CA, j.hostname), Names: []string{j.hostname}}
 	j.notify(c, certfiles.EventRevoked, func() map[string]any { return certfiles.RevokedData(cert, r) })
 }

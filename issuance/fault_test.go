@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/apoxy-dev/caddy-apoxy/issuance/acme"
+
 	acmez "github.com/mholt/acmez/v3/acme"
 
 	"github.com/apoxy-dev/caddy-apoxy/internal/certtest"
@@ -70,7 +72,7 @@ func TestAFaultOfTheAccountHoldsTheAccount(t *testing.T) {
 			if got := w.ca.count("order") - before; got != 2 {
 				t.Errorf("%d requests for orders, want 2", got)
 			}
-			reload(w, Authority{Directory: w.ca.directory(), Email: "new@example.net"})
+			reload(w, acme.Authority{Directory: w.ca.directory(), Email: "new@example.net"})
 			for i := range many {
 				w.until(host(i), "certified", seen)
 			}
@@ -79,7 +81,7 @@ func TestAFaultOfTheAccountHoldsTheAccount(t *testing.T) {
 }
 
 // reload makes a load with another issuer line take the place of the present one.
-func reload(w *world, a Authority) {
+func reload(w *world, a acme.Authority) {
 	next, magic := &Issuers{}, certtest.Magic(w.t, filepath.Join(w.dir, "storage"))
 	next.Set(w.magic.Issuers[0], a, magic, nil)
 	w.s.SetIssuers(next)
@@ -98,7 +100,7 @@ func TestAnExternalAccountThatIsSpentHoldsTheAccount(t *testing.T) {
 		}
 		return nil
 	}
-	a := Authority{Directory: w.ca.directory(), Email: "ops@example.net", ExternalAccount: &acmez.EAB{KeyID: "a", MACKey: "c2VjcmV0"}}
+	a := acme.Authority{Directory: w.ca.directory(), Email: "ops@example.net", ExternalAccount: &acmez.EAB{KeyID: "a", MACKey: "c2VjcmV0"}}
 	reload(w, a)
 	host := func(i int) string { return fmt.Sprintf("h%d.d%d.com", i, i) }
 	for i := range batch + 50 {
@@ -120,20 +122,5 @@ func TestAnExternalAccountThatIsSpentHoldsTheAccount(t *testing.T) {
 	reload(w, a)
 	for i := range batch + 50 {
 		w.until(host(i), "certified", seen)
-	}
-}
-
-// What names a hostname is that one's, and the others go on.
-func TestAProblemThatNamesAHostnameIsNotTheAccounts(t *testing.T) {
-	for detail, want := range map[string]bool{
-		"account is deactivated":                true,
-		"not authorized":                        true,
-		"not authorized for bank.example.com":   false,
-		`no order for "BANK.example.com" today`: false,
-	} {
-		p := acmez.Problem{Type: acmez.ProblemTypeUnauthorized, Status: 403, Detail: detail}
-		if got := accountFault(p, "bank.example.com") != ""; got != want {
-			t.Errorf("%s: %v", detail, got)
-		}
 	}
 }

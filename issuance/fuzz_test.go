@@ -3,12 +3,12 @@ package issuance
 import (
 	"bytes"
 	"encoding/json"
-	"io"
-	"net/http"
 	"path/filepath"
 	"reflect"
 	"testing"
 	"time"
+
+	"github.com/apoxy-dev/caddy-apoxy/issuance/acme"
 
 	acmez "github.com/mholt/acmez/v3/acme"
 
@@ -24,7 +24,7 @@ import (
 func FuzzIndexRecord(f *testing.F) {
 	burnt := lasting("ff01", "a2V5.AP8B")
 	burnt.OCSP = &revocation.OCSP{Poll: 5, Revoked: 7, Due: 9, Burnt: "x"}
-	troubled := record{Trouble: &trouble{Class: ClassRefused, Count: -1, Failed: []int64{1, 2}, Refused: []string{someCA}}, Order: &orderRef{CA: someCA}}
+	troubled := record{Trouble: &trouble{Class: acme.ClassRefused, Count: -1, Failed: []int64{1, 2}, Refused: []string{someCA}}, Order: &acme.Order{CA: someCA}}
 	for _, r := range []record{{}, lasting("5a3f", ""), lasting("3ff", "a2V5.A_8"), lasting("0a", "a2V5.Wj8"), burnt, troubled} {
 		f.Add(r.marshal(), someUID, "tenant", byte(3))
 	}
@@ -76,21 +76,21 @@ func FuzzLedger(f *testing.F) {
 	} {
 		f.Add([]byte(seed), int64(0))
 	}
-	c := &ca{key: "ca", auth: Authority{Directory: "https://ca.test", Budget: Budget{Orders: 3, Per: 3 * time.Hour}}}
+	c := &ca{CA: &acme.CA{Key: "ca", Auth: acme.Authority{Directory: "https://ca.test", Budget: acme.Budget{Orders: 3, Per: 3 * time.Hour}}}}
 	f.Fuzz(func(t *testing.T, raw []byte, offset int64) {
 		now := epoch.Add(time.Duration(offset % int64(10*365*24*time.Hour)))
 		l := newLedger(nil)
-		for _, s := range []scope{scopeCA, scopeDomain, scopeName} {
+		for _, s := range []acme.Scope{acme.ScopeCA, acme.ScopeDomain, acme.ScopeName} {
 			l.apply(holdPrefix+holdKey(c, s, "a.example.com"), raw, 1, now)
 		}
-		if h, held := l.held(c, "a.example.com", now); held && (!h.Until.After(now) || h.Until.Sub(now) > 2*longestHold) {
+		if h, held := l.held(c, "a.example.com", now); held && (!h.Until.After(now) || h.Until.Sub(now) > 2*acme.LongestHold) {
 			t.Fatalf("%s holds from %v until %v", raw, now, h.Until)
 		}
-		l.apply(budgetPrefix+c.ledgerKey(), raw, 1, now)
+		l.apply(budgetPrefix+c.LedgerKey(), raw, 1, now)
 		if room := l.room(c, now); room < 0 || room > 3 {
 			t.Fatalf("%s leaves room for %d orders of 3", raw, room)
 		}
-		if at := l.free(c, now); at.Before(now) || at.After(now.Add(2*c.auth.Budget.Per)) {
+		if at := l.free(c, now); at.Before(now) || at.After(now.Add(2*c.Auth.Budget.Per)) {
 			t.Fatalf("%s: free at %v, %v later", raw, at, at.Sub(now))
 		}
 		if d := l.forecast(c, now, 10); d < 0 {
@@ -98,12 +98,12 @@ func FuzzLedger(f *testing.F) {
 		}
 		k := l.bucket(c, now)
 		again, err := decodeBucket(k.marshal())
-		if err != nil || again.room(c.auth.Budget, now) != k.room(c.auth.Budget, now) {
+		if err != nil || again.room(c.Auth.Budget, now) != k.room(c.Auth.Budget, now) {
 			t.Fatalf("%s: %v is written as %s and read as %v (%v)", raw, k, k.marshal(), again, err)
 		}
 		taken := 0
 		for ok := true; ok; taken++ {
-			if k, ok = k.take(c.auth.Budget, now); ok && taken >= 3 {
+			if k, ok = k.take(c.Auth.Budget, now); ok && taken >= 3 {
 				t.Fatalf("%s lets more than 3 orders out", raw)
 			}
 		}
@@ -157,45 +157,12 @@ func FuzzRenewalInfo(f *testing.F) {
 	})
 }
 
-// FuzzAnswerThatHolds reads any answer of a CA for its wish to be left alone.
-// The wait is bounded, and acmez gets the body as it came.
-func FuzzAnswerThatHolds(f *testing.F) {
-	f.Add(429, "120", []byte(`{"type":"urn:ietf:params:acme:error:rateLimited","detail":"retry after 2026-01-02 04:00:00 UTC"}`))
-	f.Add(503, "Thu, 01 Jan 2026 00:10:00 GMT", []byte(`<html>`))
-	f.Add(503, "", []byte(nil))
-	f.Add(200, "9999999999999", []byte(`{"detail":7}`))
-	f.Add(429, "-1", bytes.Repeat([]byte("x"), 65<<10))
-	f.Fuzz(func(t *testing.T, status int, header string, body []byte) {
-		_, tr, done := withTrace(t.Context(), func() time.Time { return epoch }, nil)
-		defer done()
-		resp := &http.Response{StatusCode: status, Header: http.Header{"Retry-After": {header}}, Body: io.NopCloser(bytes.NewReader(body))}
-		tr.observed(resp)
-		got, err := io.ReadAll(resp.Body)
-		if want := body[:min(len(body), 64<<10)]; err != nil || !bytes.Equal(got, body) && !bytes.Equal(got, want) {
-			t.Fatalf("a body of %d bytes became one of %d (%v)", len(body), len(got), err)
-		}
-		h := tr.hold()
-		if (h != nil) != (status == 429 || status == 503 && !tr.retryAfter().IsZero()) {
-			t.Fatalf("status %d, Retry-After %q: held %+v", status, header, h)
-		}
-		if h == nil {
-			return
-		}
-		if !h.Until.IsZero() && (h.Until.Before(epoch) || h.Until.After(epoch.Add(longestHold))) || len(h.Error()) > 400 {
-			t.Fatalf("held until %v: %v", h.Until, h)
-		}
-		if before := tr.before(); before != h {
-			t.Fatalf("the next request is let out: %v", before)
-		}
-	})
-}
-
 // What cannot be read of the ledger is written anew: an order needs it.
 func TestADamagedBudgetDoesNotStopACA(t *testing.T) {
-	c := &ca{key: "ca", auth: Authority{Directory: "https://ca.test", Budget: Budget{Orders: 2, Per: 3 * time.Hour}}}
+	c := &ca{CA: &acme.CA{Key: "ca", Auth: acme.Authority{Directory: "https://ca.test", Budget: acme.Budget{Orders: 2, Per: 3 * time.Hour}}}}
 	for _, damaged := range []string{`{"slot":`, `{"slot":0}`, `{"slot":1000000000,"spent":{"1":-7}}`, `{"slot":9223372036854775807,"spent":{"9":1}}`,
 		`{"full":"2026-01-02T04:04:05Z"}`, `{"full":"2026-01-02T04:04:05Z","each":-1}`} {
-		st := damagedStore(t, budgetPrefix+c.ledgerKey(), damaged)
+		st := damagedStore(t, budgetPrefix+c.LedgerKey(), damaged)
 		l := newLedger(st)
 		if err := l.load(t.Context(), epoch); err != nil {
 			t.Fatal(err)
@@ -215,8 +182,8 @@ func TestADamagedBudgetDoesNotStopACA(t *testing.T) {
 
 // A hold past all bounds is of a clock that ran ahead, or damaged.
 func TestAHoldPastAllBoundsIsForgotten(t *testing.T) {
-	c := &ca{key: "ca", auth: Authority{Directory: "https://ca.test"}}
-	st := damagedStore(t, holdPrefix+holdKey(c, scopeCA, ""), `{"until":"9999-12-31T23:59:59Z","reason":"too many"}`)
+	c := &ca{CA: &acme.CA{Key: "ca", Auth: acme.Authority{Directory: "https://ca.test"}}}
+	st := damagedStore(t, holdPrefix+holdKey(c, acme.ScopeCA, ""), `{"until":"9999-12-31T23:59:59Z","reason":"too many"}`)
 	l := newLedger(st)
 	if err := l.load(t.Context(), epoch); err != nil {
 		t.Fatal(err)

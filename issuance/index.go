@@ -8,6 +8,8 @@ import (
 	"time"
 	"unique"
 
+	"github.com/apoxy-dev/caddy-apoxy/issuance/acme"
+
 	acmez "github.com/mholt/acmez/v3/acme"
 
 	"github.com/apoxy-dev/caddy-apoxy/internal/times"
@@ -42,7 +44,7 @@ type record struct {
 	Loss    *loss            `json:"loss,omitempty"`
 	ARI     *ariRecord       `json:"ari,omitempty"`
 	OCSP    *revocation.OCSP `json:"ocsp,omitempty"`
-	Order   *orderRef        `json:"order,omitempty"`
+	Order   *acme.Order      `json:"order,omitempty"`
 	Trouble *trouble         `json:"trouble,omitempty"`
 }
 
@@ -57,9 +59,9 @@ type ariRecord struct {
 
 // trouble is a failure that keeps a hostname waiting.
 type trouble struct {
-	Class   Class  `json:"class"`
-	Count   int    `json:"count"`
-	Message string `json:"message"`
+	Class   acme.Class `json:"class"`
+	Count   int        `json:"count"`
+	Message string     `json:"message"`
 	// Mend says who must act and how, empty if the class does.
 	Mend string `json:"mend,omitempty"`
 	// Method is the challenge type that failed, empty if none was tried.
@@ -91,13 +93,13 @@ func factsOf(w Want) facts {
 // renewedBy clears the pauses of a trouble for a Want that differs in what
 // matters. What a CA asked for stays, and so do the validations it counted.
 func (t *trouble) renewedBy(w Want, now time.Time) *trouble {
-	if t == nil || t.Class == ClassLimited || t.UID == w.UID && t.Facts == factsOf(w) {
+	if t == nil || t.Class == acme.ClassLimited || t.UID == w.UID && t.Facts == factsOf(w) {
 		return t
 	}
 	again := *t
 	same := t.UID == w.UID && t.Facts.CA == w.CertificateAuthority
 	again.UID, again.Facts = w.UID, factsOf(w)
-	if same && t.Class == ClassRefused {
+	if same && t.Class == acme.ClassRefused {
 		return &again // which does not depend on DNS
 	}
 	again.Until, again.Count = now.Unix(), 0
@@ -124,7 +126,7 @@ func (r *record) replaces(w Want, c *ca) string {
 	if r.Loss != nil && r.gone() && r.Loss.Count > freeLosses {
 		return ""
 	}
-	if r.ARI != nil && r.CA == c.key && r.proves(w) {
+	if r.ARI != nil && r.CA == c.Key && r.proves(w) {
 		return r.ARI.ID
 	}
 	return ""

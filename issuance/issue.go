@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/apoxy-dev/caddy-apoxy/issuance/acme"
+
 	"github.com/caddyserver/certmagic"
 	acmez "github.com/mholt/acmez/v3/acme"
 
@@ -63,18 +65,18 @@ func (s *Scheduler) issue(ctx context.Context, is *Issuers, member any, csr *x50
 	}
 	began, before := s.now(), j.rec
 	s.cfg.OnChange(hostname)
-	staples := certfiles.Staples(ctx, c.storage(), c.key, hostname)
+	staples := certfiles.Staples(ctx, c.Storage(), c.Key, hostname)
 	res, f := j.obtain(ctx, c, given{csr.Raw})
 	var out landing
 	switch {
 	case f == nil:
 		if err := j.note(c, res); err != nil {
-			f = &failure{class: ClassPassing, err: err, message: words.Cut(err.Error(), 200)}
-			out = j.failed(ctx, c, res.method, f)
+			f = &acme.Failure{Class: acme.ClassPassing, Err: err, Message: words.Cut(err.Error(), 200)}
+			out = j.failed(ctx, c, res.Method, f)
 			break
 		}
-		j.removed(certfiles.DeleteKeys(context.WithoutCancel(ctx), c.storage(), staples))
-		count(c.key, res.method, outcomeIssued)
+		j.removed(certfiles.DeleteKeys(context.WithoutCancel(ctx), c.Storage(), staples))
+		count(c.Key, res.Method, outcomeIssued)
 		observeDuration(s.now().Sub(began))
 		out = landing{rec: j.rec, save: true, looked: true}
 	case errors.Is(f, errBudget):
@@ -88,9 +90,9 @@ func (s *Scheduler) issue(ctx context.Context, is *Issuers, member any, csr *x50
 		return nil, fmt.Errorf("issuing for %s: %w", hostname, f)
 	}
 	return &certmagic.IssuedCertificate{
-		Certificate: res.chain.ChainPEM,
-		Metadata: certfiles.Metadata{Certificate: res.chain,
-			Provenance: &certfiles.Provenance{UID: j.want.UID, Owner: j.want.Owner, Challenge: res.method}},
+		Certificate: res.Chain.ChainPEM,
+		Metadata: certfiles.Metadata{Certificate: res.Chain,
+			Provenance: &certfiles.Provenance{UID: j.want.UID, Owner: j.want.Owner, Challenge: res.Method}},
 	}, nil
 }
 
@@ -118,7 +120,7 @@ func (s *Scheduler) claim(ctx context.Context, c *ca, hostname string, lost *job
 			rec.miss(s.now())
 			e.set(e.want(), rec)
 		}
-		e.flight = &flight{began: s.now(), order: true, ca: c.auth.host(), cancel: func() {}, done: make(chan struct{})}
+		e.flight = &flight{began: s.now(), order: true, ca: c.Auth.Host(), cancel: func() {}, done: make(chan struct{})}
 		s.flying++
 		j := &job{s: s, hostname: hostname, want: e.want(), rec: e.record(), flight: e.flight, step: stepOrder, cas: []*ca{c}}
 		s.mu.Unlock()
@@ -199,14 +201,14 @@ func (s *Scheduler) refuses(e *entry, c *ca, hostname string) error {
 		return fmt.Errorf("issuing for %s: storage is still being compared with the index of certificates", e.hostname)
 	}
 	now := s.now()
-	if !c.auth.Named(e.asks()) {
+	if !c.Auth.Named(e.asks()) {
 		return fmt.Errorf("issuing for %s: the record asks for the certificate authority %q", e.hostname, words.Cut(e.asks(), 100))
 	}
 	if h, held := s.ledger.held(c, e.hostname, now); held {
-		return fmt.Errorf("issuing for %s: %s is left alone until %s: %s", e.hostname, c.auth.host(), times.Stamp(h.Until), h.Reason)
+		return fmt.Errorf("issuing for %s: %s is left alone until %s: %s", e.hostname, c.Auth.Host(), times.Stamp(h.Until), h.Reason)
 	}
-	if o := e.working(); o.at(c.key) {
-		return fmt.Errorf("issuing for %s: %s", e.hostname, o.told(c.auth.host()))
+	if o := e.working(); o.AtWork(c.Key) {
+		return fmt.Errorf("issuing for %s: %s", e.hostname, o.Told(c.Auth.Host()))
 	}
 	if from := e.startable(); from.After(now) {
 		return fmt.Errorf("issuing for %s: resolvers may hold old answers about it until %s", e.hostname, times.Stamp(from))
@@ -215,7 +217,7 @@ func (s *Scheduler) refuses(e *entry, c *ca, hostname string) error {
 		return fmt.Errorf("issuing for %s: the last try failed: %s", e.hostname, t.Message)
 	}
 	if e.trouble().refusedBy(c) {
-		return fmt.Errorf("issuing for %s: %s refuses this hostname for good", e.hostname, c.auth.host())
+		return fmt.Errorf("issuing for %s: %s refuses this hostname for good", e.hostname, c.Auth.Host())
 	}
 	if !e.proven() {
 		return nil
@@ -255,4 +257,9 @@ func (s *Scheduler) RenewalInfo(hostname string) (acmez.RenewalInfo, error) {
 	info.SuggestedWindow.Start, info.SuggestedWindow.End = times.Unix(a.Start), times.Unix(a.End)
 	info.UniqueIdentifier, info.RetryAfter, info.SelectedTime = a.ID, &poll, times.Unix(r.Renewal)
 	return info, nil
+}
+
+// errUnknownName refuses to order for a hostname that no record asks for.
+func errUnknownName(hostname string) error {
+	return fmt.Errorf("ordering a certificate for %q: no record asks for one; create a DomainRecord with spec.tls", words.Cut(hostname, 253))
 }

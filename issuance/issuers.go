@@ -6,6 +6,8 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/apoxy-dev/caddy-apoxy/issuance/acme"
+
 	"github.com/caddyserver/certmagic"
 	"go.uber.org/zap"
 
@@ -38,7 +40,7 @@ type issuer struct {
 // The configuration is tuned so that certmagic leaves the timing of renewals
 // to the scheduler, its storage is wrapped so that a handshake reads one file, and
 // its events pass by here so that a handshake is shown what Shows says.
-func (is *Issuers) Set(member any, a Authority, cfg *certmagic.Config, log *zap.Logger) {
+func (is *Issuers) Set(member any, a acme.Authority, cfg *certmagic.Config, log *zap.Logger) {
 	is.mu.Lock()
 	defer is.mu.Unlock()
 	defer is.named()
@@ -48,7 +50,7 @@ func (is *Issuers) Set(member any, a Authority, cfg *certmagic.Config, log *zap.
 		if is.list[i].member != member {
 			continue
 		}
-		if old := is.list[i].ca; reflect.DeepEqual(old.auth, a) && old.cfg == cfg {
+		if old := is.list[i].ca; reflect.DeepEqual(old.Auth, a) && old.cfg == cfg {
 			return
 		}
 		is.list[i].ca = newCA(a, cfg, ratio, log)
@@ -79,7 +81,7 @@ func (is *Issuers) cas() []*ca {
 func (is *Issuers) named() {
 	var keys []string
 	for _, c := range is.distinct() {
-		keys = append(keys, c.key)
+		keys = append(keys, c.Key)
 	}
 	is.front.SetIssuers(keys)
 }
@@ -88,7 +90,7 @@ func (is *Issuers) named() {
 func (is *Issuers) distinct() []*ca {
 	out := make([]*ca, 0, len(is.list))
 	for _, i := range is.list {
-		if !slices.ContainsFunc(out, func(c *ca) bool { return c.key == i.ca.key }) {
+		if !slices.ContainsFunc(out, func(c *ca) bool { return c.Key == i.ca.Key }) {
 			out = append(out, i.ca)
 		}
 	}

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/apoxy-dev/caddy-apoxy/issuance/acme"
+
 	acmez "github.com/mholt/acmez/v3/acme"
 	"go.uber.org/zap"
 
@@ -72,7 +74,7 @@ const lockPatience = 200 * time.Millisecond
 // order obtains or renews.
 func (j *job) order(ctx context.Context) landing {
 	began := j.s.now()
-	storage := j.cas[0].storage()
+	storage := j.cas[0].Storage()
 	locked, err := certfiles.TryLock(ctx, storage, j.hostname)
 	for tried := time.Now(); err == nil && !locked && ctx.Err() == nil && time.Since(tried) < lockPatience; {
 		// A handshake near the end of a certificate holds it for a moment, over
@@ -84,7 +86,7 @@ func (j *job) order(ctx context.Context) landing {
 		locked, err = certfiles.TryLock(ctx, storage, j.hostname)
 	}
 	if err != nil {
-		return j.failed(ctx, j.cas[0], "", &failure{class: ClassOperator, err: err, message: "locking in storage failed: " + words.Cut(err.Error(), 200)})
+		return j.failed(ctx, j.cas[0], "", &acme.Failure{Class: acme.ClassOperator, Err: err, Message: "locking in storage failed: " + words.Cut(err.Error(), 200)})
 	}
 	if !locked { // another node, or a handshake
 		return landing{rec: j.rec, again: 2 * time.Second, quiet: true}
@@ -103,20 +105,20 @@ func (j *job) order(ctx context.Context) landing {
 	for i, again := 0, false; i < len(j.cas); i++ {
 		c := j.cas[i]
 		j.s.mu.Lock()
-		j.flight.ca = c.auth.host()
+		j.flight.ca = c.Auth.Host()
 		j.s.mu.Unlock()
-		keys := &storedKey{ca: c, hostname: j.hostname, burnt: j.rec.burnt(), resume: j.rec.Order != nil && j.rec.Order.CA == c.key}
+		keys := &storedKey{ca: c, hostname: j.hostname, burnt: j.rec.burnt(), resume: j.rec.Order != nil && j.rec.Order.CA == c.Key}
 		res, f := j.obtain(ctx, c, keys)
 		if f == nil {
 			if err := j.store(ctx, c, keys, res); err != nil {
-				return j.failed(ctx, c, res.method, &failure{class: ClassOperator, err: err, message: "storing the certificate failed: " + words.Cut(err.Error(), 200)})
+				return j.failed(ctx, c, res.Method, &acme.Failure{Class: acme.ClassOperator, Err: err, Message: "storing the certificate failed: " + words.Cut(err.Error(), 200)})
 			}
 			j.evict()
 			j.obtained(ctx, c, keys)
-			count(c.key, res.method, outcomeIssued)
+			count(c.Key, res.Method, outcomeIssued)
 			observeDuration(j.s.now().Sub(began))
-			j.s.log.Info("certificate obtained", zap.String("hostname", j.hostname), zap.String("ca", c.key),
-				zap.String("challenge", res.method), zap.Time("not_after", times.Unix(j.rec.NotAfter)))
+			j.s.log.Info("certificate obtained", zap.String("hostname", j.hostname), zap.String("ca", c.Key),
+				zap.String("challenge", res.Method), zap.Time("not_after", times.Unix(j.rec.NotAfter)))
 			return landing{rec: j.rec, save: true, looked: true}
 		}
 		if errors.Is(f, errBudget) {
@@ -126,7 +128,7 @@ func (j *job) order(ctx context.Context) landing {
 			return landing{rec: j.rec, save: j.rec.Order != nil, quiet: true}
 		}
 		last = j.failed(ctx, c, j.flight.challenge, f)
-		if f.class == ClassWorking && j.overdue(c) {
+		if f.Class == acme.ClassWorking && j.overdue(c) {
 			o := *j.rec.Order
 			o.Elsewhere = true
 			kept := last
@@ -137,12 +139,12 @@ func (j *job) order(ctx context.Context) landing {
 		if ctx.Err() != nil {
 			break
 		}
-		if f.class == ClassCustomer && j.ways > 1 && !again && len(j.rec.Trouble.Failed) < maxFailed {
+		if f.Class == acme.ClassCustomer && j.ways > 1 && !again && len(j.rec.Trouble.Failed) < maxFailed {
 			again = true // the other type of challenge, at once
 			i--
 			continue
 		}
-		if !f.elsewhere() {
+		if !f.Elsewhere() {
 			break
 		}
 	}
@@ -166,29 +168,29 @@ func (j *job) isReady() {
 }
 
 // obtain runs the probes and the flow at one CA.
-func (j *job) obtain(ctx context.Context, c *ca, keys requester) (result, *failure) {
-	ctx, tr, done := withTrace(ctx, j.s.now, j.gate(c))
+func (j *job) obtain(ctx context.Context, c *ca, keys requester) (acme.Result, *acme.Failure) {
+	ctx, tr, done := acme.WithTrace(ctx, j.s.now, j.gate(c))
 	defer done()
 	methods, f := j.ready(ctx, c, tr)
 	if f == nil {
 		f = j.announce(ctx, c)
 	}
 	if f != nil {
-		return result{}, f
+		return acme.Result{}, f
 	}
 	j.isReady()
-	fl := &flow{
-		ca: c, challenges: j.s.cfg.Challenges, hostname: j.hostname, methods: methods,
-		replaces: j.rec.replaces(j.want, c), resume: j.rec.Order,
-		csr: keys.csr, known: keys.known(ctx),
-		patience: j.s.patience, now: j.s.now,
-		alone: func(ctx context.Context, do func() (bool, error)) error { return j.s.alone(ctx, c, do) },
-		began: func(method string) {
+	fl := &acme.Flow{
+		CA: c.CA, Challenges: j.s.cfg.Challenges, Hostname: j.hostname, Methods: methods,
+		Replaces: j.rec.replaces(j.want, c), Resume: j.rec.Order,
+		CSR: keys.csr, Known: keys.known(ctx),
+		Patience: j.s.patience, Now: j.s.now,
+		Alone: func(ctx context.Context, do func() (bool, error)) error { return j.s.alone(ctx, c, do) },
+		Began: func(method string) {
 			j.s.mu.Lock()
 			j.flight.challenge = method
 			j.s.mu.Unlock()
 		},
-		allow: func(replaces bool) error {
+		Allow: func(replaces bool) error {
 			if replaces {
 				return nil
 			}
@@ -198,55 +200,55 @@ func (j *job) obtain(ctx context.Context, c *ca, keys requester) (result, *failu
 			j.s.mu.Unlock()
 			j.s.poke()
 			if err != nil {
-				return &failure{class: ClassOperator, err: err, message: words.Cut(err.Error(), 200)}
+				return &acme.Failure{Class: acme.ClassOperator, Err: err, Message: words.Cut(err.Error(), 200)}
 			}
 			if !ok {
 				return errBudget
 			}
 			return nil
 		},
-		placed: func(ctx context.Context, ref orderRef) error {
-			j.rec.Order, j.ordered = &ref, append(j.ordered, c.key)
+		Placed: func(ctx context.Context, ref acme.Order) error {
+			j.rec.Order, j.ordered = &ref, append(j.ordered, c.Key)
 			j.s.keep(ctx, j.hostname, &j.rec)
 			return nil
 		},
 	}
-	if fl.repeated = j.rec.Order.at(c.key); fl.repeated {
-		fl.patience = 0
+	if fl.Repeated = j.rec.Order.AtWork(c.Key); fl.Repeated {
+		fl.Patience = 0
 	}
-	res, err := fl.run(ctx)
-	if h := tr.hold(); h != nil {
+	res, err := fl.Run(ctx)
+	if h := tr.Hold(); h != nil {
 		err = h
 	}
 	var p acmez.Problem
-	f = classify(err, j.hostname)
-	if fault := c.faultLater(err, j.hostname); fault != nil {
+	f = acme.Classify(err, j.hostname)
+	if fault := c.FaultLater(err, j.hostname); fault != nil {
 		f = fault
 	}
-	if err == nil || errors.As(err, &p) || f.class == ClassWorking || f.down && ctx.Err() == nil { // else nothing was learnt
-		j.s.ledger.answered(c, err == nil || !f.down, f.message, j.s.now())
+	if err == nil || errors.As(err, &p) || f.Class == acme.ClassWorking || f.Down && ctx.Err() == nil { // else nothing was learnt
+		j.s.ledger.answered(c, err == nil || !f.Down, f.Message, j.s.now())
 	}
 	switch {
 	case err == nil:
-		j.s.reached(ctx, res.method)
-		_, _ = c.caaIdentities(ctx) // the directory is at hand; this only notes them
+		j.s.reached(ctx, res.Method)
+		_, _ = c.CaaIdentities(ctx) // the directory is at hand; this only notes them
 		return res, nil
 	case errors.Is(err, errBudget):
-		return res, &failure{class: ClassLimited, err: errBudget, message: errBudget.Error()}
+		return res, &acme.Failure{Class: acme.ClassLimited, Err: errBudget, Message: errBudget.Error()}
 	}
 	return res, f
 }
 
 // ready looks whether a challenge can succeed and returns the types that can, best
 // first. Nothing is looked at for an order that the CA works on.
-func (j *job) ready(ctx context.Context, c *ca, tr *trace) ([]string, *failure) {
+func (j *job) ready(ctx context.Context, c *ca, tr *acme.Trace) ([]string, *acme.Failure) {
 	o := j.rec.Order
-	if o.at(c.key) {
+	if o.AtWork(c.Key) {
 		return []string{o.Method}, nil
 	}
 	methods, f := j.s.methods(ctx, c, j.want, j.pressing())
-	if h := tr.hold(); h != nil {
-		return nil, classify(h, j.hostname)
+	if h := tr.Hold(); h != nil {
+		return nil, acme.Classify(h, j.hostname)
 	}
 	if f != nil {
 		return nil, f
@@ -255,10 +257,10 @@ func (j *job) ready(ctx context.Context, c *ca, tr *trace) ([]string, *failure) 
 	if t := j.rec.Trouble; t != nil && len(methods) > 1 && methods[0] == t.Method {
 		methods = append(slices.Clone(methods[1:]), t.Method) // what failed last time is not tried first again
 	}
-	if o != nil && o.CA == c.key {
+	if o != nil && o.CA == c.Key {
 		return methods, nil // the CA may be looking at its challenge right now
 	}
-	return j.s.reach.possible(ctx, c, j.hostname, j.s.cfg.Edge(), methods)
+	return j.s.reachable(ctx, c, j.hostname, methods)
 }
 
 // pressing reports whether the certificate that is to be renewed expires soon.
@@ -270,36 +272,36 @@ func (j *job) pressing() bool {
 // gate stops requests while the whole CA is held.
 func (j *job) gate(c *ca) func() error {
 	return func() error {
-		if h, held := j.s.ledger.heldCA(c, j.s.now()); held {
-			return &failure{class: ClassLimited, scope: scopeCA, until: h.Until, err: errHeld, message: h.Reason}
+		if f := j.s.heldBack(c); f != nil {
+			return f
 		}
 		return nil
 	}
 }
 
 // store writes the certificate where handshakes load it, and into the record.
-func (j *job) store(ctx context.Context, c *ca, keys *storedKey, res result) error {
-	staples := certfiles.Staples(ctx, c.storage(), c.key, j.hostname)
-	meta := certfiles.Metadata{Certificate: res.chain, Provenance: &certfiles.Provenance{UID: j.want.UID, Owner: j.want.Owner, Challenge: res.method}}
-	if err := certfiles.Save(context.WithoutCancel(ctx), c.storage(), c.key, j.hostname, keys.key, res.chain.ChainPEM, meta); err != nil {
+func (j *job) store(ctx context.Context, c *ca, keys *storedKey, res acme.Result) error {
+	staples := certfiles.Staples(ctx, c.Storage(), c.Key, j.hostname)
+	meta := certfiles.Metadata{Certificate: res.Chain, Provenance: &certfiles.Provenance{UID: j.want.UID, Owner: j.want.Owner, Challenge: res.Method}}
+	if err := certfiles.Save(context.WithoutCancel(ctx), c.Storage(), c.Key, j.hostname, keys.key, res.Chain.ChainPEM, meta); err != nil {
 		return err
 	}
-	j.removed(certfiles.DeleteKeys(context.WithoutCancel(ctx), c.storage(), staples))
+	j.removed(certfiles.DeleteKeys(context.WithoutCancel(ctx), c.Storage(), staples))
 	return j.note(c, res)
 }
 
 // note takes the new certificate over into the record.
-func (j *job) note(c *ca, res result) error {
-	leaf, err := certfiles.LeafOf(res.chain.ChainPEM)
+func (j *job) note(c *ca, res acme.Result) error {
+	leaf, err := certfiles.LeafOf(res.Chain.ChainPEM)
 	if err != nil {
 		return fmt.Errorf("reading the issued certificate: %w", err)
 	}
-	method := res.method
+	method := res.Method
 	if method == "" { // the CA reused an authorization of before
 		method = j.rec.Challenge
 	}
-	j.rec.setCertificate(c.key, method, j.want, leaf, j.s.now())
-	if info := res.chain.RenewalInfo; info != nil {
+	j.rec.setCertificate(c.Key, method, j.want, leaf, j.s.now())
+	if info := res.Chain.RenewalInfo; info != nil {
 		var asked time.Time
 		if info.RetryAfter != nil {
 			asked = *info.RetryAfter
@@ -320,58 +322,58 @@ func (j *job) evict() {
 }
 
 // failed writes a failure into the record.
-func (j *job) failed(ctx context.Context, c *ca, method string, f *failure) landing {
+func (j *job) failed(ctx context.Context, c *ca, method string, f *acme.Failure) landing {
 	if j.hooks != nil {
 		j.hooks.fault = f
 	}
 	if ctx.Err() != nil { // stopped, not failed; a placed order is taken up again
 		return landing{rec: j.rec, save: j.rec.Order != nil, looked: true, quiet: true}
 	}
-	if f.class == ClassWorking {
+	if f.Class == acme.ClassWorking {
 		return j.stillWorking(c, f)
 	}
 	now := j.s.now()
 	outcome := outcomeFailed
-	switch f.class {
-	case ClassLimited:
+	switch f.Class {
+	case acme.ClassLimited:
 		outcome = outcomeLimited
-	case ClassCAA:
+	case acme.ClassCAA:
 		outcome = outcomeForbids
-	case ClassDNS, ClassEdge:
+	case acme.ClassDNS, acme.ClassEdge:
 		outcome = outcomeNotReady
 	}
-	count(c.key, method, outcome)
-	j.s.log.Warn("no certificate was obtained", zap.String("hostname", j.hostname), zap.String("ca", c.key),
-		zap.String("challenge", method), zap.String("class", string(f.class)), zap.String("reason", f.message), zap.Error(f.err))
-	if f.class == ClassLimited || f.account {
+	count(c.Key, method, outcome)
+	j.s.log.Warn("no certificate was obtained", zap.String("hostname", j.hostname), zap.String("ca", c.Key),
+		zap.String("challenge", method), zap.String("class", string(f.Class)), zap.String("reason", f.Message), zap.Error(f.Err))
+	if f.Class == acme.ClassLimited || f.Account {
 		switch {
-		case f.account:
+		case f.Account:
 			j.s.fault(ctx, c, f)
 			j.rec.Order = nil // it is that account's
 			return landing{rec: j.rec, save: true, looked: true}
-		case !errors.Is(f.err, errHeld):
+		case !errors.Is(f.Err, errHeld):
 			j.s.limited(ctx, c, f, j.hostname)
 		}
 		return landing{rec: j.rec, save: j.rec.Order != nil, looked: true}
 	}
-	t := &trouble{Class: f.class, Count: 1, Message: f.message, Mend: f.mend, Method: method, UID: j.want.UID, Facts: factsOf(j.want)}
+	t := &trouble{Class: f.Class, Count: 1, Message: f.Message, Mend: f.Mend, Method: method, UID: j.want.UID, Facts: factsOf(j.want)}
 	if old := j.rec.Trouble; old != nil {
 		t.Failed, t.Refused = old.Failed, old.Refused
-		if old.Class == f.class {
+		if old.Class == f.Class {
 			t.Count = old.Count + 1
 		}
 	}
-	if f.class == ClassCustomer || f.class == ClassCAA && method != "" {
+	if f.Class == acme.ClassCustomer || f.Class == acme.ClassCAA && method != "" {
 		t.Failed = append(slices.Clone(t.Failed), now.Unix())
 		t.Failed = t.Failed[max(len(t.Failed)-maxFailed, 0):]
 		j.rec.Order = nil
 	}
-	if f.class == ClassRefused || f.class == ClassOperator || f.spent {
+	if f.Class == acme.ClassRefused || f.Class == acme.ClassOperator || f.Spent {
 		j.rec.Order = nil
 	}
-	if f.class == ClassRefused {
+	if f.Class == acme.ClassRefused {
 		j.refused(t, c)
-	} else if d := backoff(f.class, t.Count, times.Fraction(j.hostname+now.String())); d > 0 {
+	} else if d := backoff(f.Class, t.Count, times.Fraction(j.hostname+now.String())); d > 0 {
 		t.Until = j.s.sooner(j.hostname, j.want, f, now.Add(d), now).Unix()
 	}
 	j.rec.Trouble = t
@@ -379,12 +381,12 @@ func (j *job) failed(ctx context.Context, c *ca, method string, f *failure) land
 }
 
 // limited keeps a CA's request to wait.
-func (s *Scheduler) limited(ctx context.Context, c *ca, f *failure, hostname string) hold {
-	h, err := s.ledger.put(context.WithoutCancel(ctx), c, f.scope, hostname, f.until, f.message, s.now())
+func (s *Scheduler) limited(ctx context.Context, c *ca, f *acme.Failure, hostname string) hold {
+	h, err := s.ledger.put(context.WithoutCancel(ctx), c, f.Scope, hostname, f.Until, f.Message, s.now())
 	if err != nil {
 		s.log.Error("keeping a certificate authority's request to wait failed", zap.Error(err))
 	}
-	s.log.Warn("a certificate authority asked to wait", zap.String("ca", c.key), zap.String("scope", string(f.scope)),
+	s.log.Warn("a certificate authority asked to wait", zap.String("ca", c.Key), zap.String("scope", string(f.Scope)),
 		zap.String("hostname", hostname), zap.Time("until", h.Until), zap.String("reason", h.Reason))
 	return h
 }

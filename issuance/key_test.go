@@ -15,8 +15,8 @@ func TestAKeyIsUsedAgainFromEitherForm(t *testing.T) {
 	c := w.is.cas()[0]
 	m := certtest.New(t, host, 1, time.Hour)
 	for name, store := range map[string]func(){
-		"ours":        func() { saved(t, m, c.storage(), c.key, host) },
-		"three files": func() { certtest.SaveStock(t, m, certfiles.Unwrap(c.storage()), c.key, host) },
+		"ours":        func() { saved(t, m, c.Storage(), c.Key, host) },
+		"three files": func() { certtest.SaveStock(t, m, certfiles.Unwrap(c.Storage()), c.Key, host) },
 	} {
 		store()
 		key, err := c.newKey(t.Context(), host, "")

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/apoxy-dev/caddy-apoxy/issuance/acme"
+
 	"go.uber.org/zap"
 
 	"github.com/apoxy-dev/caddy-apoxy/internal/words"
@@ -56,16 +58,16 @@ func newLedger(st store.Store) *ledger {
 	return &ledger{store: st, holds: map[string]hold{}, spent: map[string]bucket{}, stored: map[string]int64{}, fails: map[string]int{}}
 }
 
-func holdKey(c *ca, s scope, hostname string) string {
+func holdKey(c *ca, s acme.Scope, hostname string) string {
 	switch s {
-	case scopeName:
-		return c.ledgerKey() + "/name/" + hostname
-	case scopeDomain:
-		return c.ledgerKey() + "/domain/" + registeredDomain(hostname)
-	case scopeAccount:
-		return c.ledgerKey() + "/account"
+	case acme.ScopeName:
+		return c.LedgerKey() + "/name/" + hostname
+	case acme.ScopeDomain:
+		return c.LedgerKey() + "/domain/" + acme.RegisteredDomain(hostname)
+	case acme.ScopeAccount:
+		return c.LedgerKey() + "/account"
 	}
-	return c.ledgerKey() + "/ca"
+	return c.LedgerKey() + "/ca"
 }
 
 // held returns the hold that stops a hostname at a CA; false if none does.
@@ -76,7 +78,7 @@ func (l *ledger) held(c *ca, hostname string, now time.Time) (hold, bool) {
 	if len(l.holds) == 0 {
 		return worst, false
 	}
-	for _, s := range []scope{scopeCA, scopeAccount, scopeDomain, scopeName} {
+	for _, s := range []acme.Scope{acme.ScopeCA, acme.ScopeAccount, acme.ScopeDomain, acme.ScopeName} {
 		if h, ok := l.holds[holdKey(c, s, hostname)]; ok && h.stops(c, now) && h.Until.After(worst.Until) {
 			worst = h
 		}
@@ -88,7 +90,7 @@ func (l *ledger) held(c *ca, hostname string, now time.Time) (hold, bool) {
 func (l *ledger) heldCA(c *ca, now time.Time) (hold, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for _, s := range []scope{scopeCA, scopeAccount} {
+	for _, s := range []acme.Scope{acme.ScopeCA, acme.ScopeAccount} {
 		if h, ok := l.holds[holdKey(c, s, "")]; ok && h.stops(c, now) {
 			return h, true
 		}
@@ -102,14 +104,14 @@ const rowEnds = time.Hour
 // put holds a scope until a time; without one the pauses grow from ten minutes.
 // A time that has come already would be no pause at all: those grow from five
 // seconds.
-func (l *ledger) put(ctx context.Context, c *ca, s scope, hostname string, until time.Time, reason string, now time.Time) (hold, error) {
+func (l *ledger) put(ctx context.Context, c *ca, s acme.Scope, hostname string, until time.Time, reason string, now time.Time) (hold, error) {
 	key := holdKey(c, s, hostname)
 	l.mu.Lock()
 	h := hold{Until: until, Reason: words.Cut(reason, 400)}
 	if !until.After(now) {
-		pauses := ClassPassing
+		pauses := acme.ClassPassing
 		if until.IsZero() {
-			pauses = ClassLimited
+			pauses = acme.ClassLimited
 		}
 		if old := l.holds[key]; now.Sub(old.Until) < rowEnds {
 			h.Count = old.Count
@@ -147,12 +149,12 @@ const downAfter = 5
 func (l *ledger) answered(c *ca, ok bool, message string, now time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	key := c.ledgerKey()
+	key := c.LedgerKey()
 	if ok {
 		delete(l.fails, key)
 		return
 	}
-	if l.holds[holdKey(c, scopeCA, "")].Until.After(now) {
+	if l.holds[holdKey(c, acme.ScopeCA, "")].Until.After(now) {
 		return // an order that was under way already tells nothing new
 	}
 	l.fails[key]++
@@ -160,14 +162,14 @@ func (l *ledger) answered(c *ca, ok bool, message string, now time.Time) {
 	if n <= 0 {
 		return
 	}
-	l.holds[holdKey(c, scopeCA, "")] = hold{
-		Until: now.Add(min(backoff(ClassPassing, n, 0), 10*time.Minute)), Reason: words.Cut(message, 400), down: true}
+	l.holds[holdKey(c, acme.ScopeCA, "")] = hold{
+		Until: now.Add(min(backoff(acme.ClassPassing, n, 0), 10*time.Minute)), Reason: words.Cut(message, 400), down: true}
 }
 
 // bucket returns what is left of the budget of a CA. l.mu must be held.
 func (l *ledger) bucket(c *ca, now time.Time) bucket {
-	k := l.spent[c.ledgerKey()].under(c.auth.budget(), now)
-	l.spent[c.ledgerKey()] = k
+	k := l.spent[c.LedgerKey()].under(c.Auth.OrderBudget(), now)
+	l.spent[c.LedgerKey()] = k
 	return k
 }
 
@@ -175,36 +177,36 @@ func (l *ledger) bucket(c *ca, now time.Time) bucket {
 func (l *ledger) free(c *ca, now time.Time) time.Time {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.bucket(c, now).free(c.auth.budget(), now)
+	return l.bucket(c, now).free(c.Auth.OrderBudget(), now)
 }
 
 // room is how many orders the budget allows now.
 func (l *ledger) room(c *ca, now time.Time) int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.bucket(c, now).room(c.auth.budget(), now)
+	return l.bucket(c, now).room(c.Auth.OrderBudget(), now)
 }
 
 // forecast is how long the order behind so many others waits for the budget.
 func (l *ledger) forecast(c *ca, now time.Time, ahead int) time.Duration {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.bucket(c, now).forecast(c.auth.budget(), now, ahead)
+	return l.bucket(c, now).forecast(c.Auth.OrderBudget(), now, ahead)
 }
 
 // take spends one order, in the store first: the nodes of a cluster share the
 // budget. false: it is used up.
 func (l *ledger) take(ctx context.Context, c *ca, now time.Time) (bool, error) {
-	if c.auth.budget().Orders <= 0 {
+	if c.Auth.OrderBudget().Orders <= 0 {
 		return true, nil
 	}
-	key := c.ledgerKey()
+	key := c.LedgerKey()
 	l.taking.Lock()
 	defer l.taking.Unlock()
 	for range 10 {
 		l.mu.Lock()
 		before := l.bucket(c, now)
-		after, ok := before.take(c.auth.budget(), now)
+		after, ok := before.take(c.Auth.OrderBudget(), now)
 		rev := l.stored[key]
 		l.spent[key] = after
 		l.mu.Unlock()
@@ -278,7 +280,7 @@ func (l *ledger) apply(key string, value []byte, revision int64, now time.Time) 
 			// What was known of it holds.
 		case readable && old.Until.After(now) && old.Until.After(h.Until):
 			// What is stored is of before, or the CA is down besides.
-		case !readable || now.Sub(h.Until) > 24*time.Hour || h.Until.Sub(now) > 2*longestHold:
+		case !readable || now.Sub(h.Until) > 24*time.Hour || h.Until.Sub(now) > 2*acme.LongestHold:
 			delete(l.holds, k)
 		default:
 			l.holds[k] = h

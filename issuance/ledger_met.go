@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/apoxy-dev/caddy-apoxy/issuance/edge"
+
 	"github.com/apoxy-dev/caddy-apoxy/store"
 )
 
@@ -21,20 +23,20 @@ type meeting struct {
 	Until time.Time `json:"until"`
 }
 
-// met reports whether a CA has reached this edge lately.
-func (l *ledger) met(edge string, now time.Time) bool {
+// Met reports whether a CA has reached this edge lately.
+func (l *ledger) Met(name string, now time.Time) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	m := l.meeting
-	return edge == m.Edge && now.Before(m.Until) && m.Until.Sub(now) <= reachBelief+time.Hour // else the clock was wrong
+	return name == m.Edge && now.Before(m.Until) && m.Until.Sub(now) <= edge.Holds+time.Hour // else the clock was wrong
 }
 
-// meet notes that a CA has reached the edge, in memory at once. It is written at
+// Meet notes that a CA has reached the edge, in memory at once. It is written at
 // most once an hour.
-func (l *ledger) meet(ctx context.Context, edge string, until, now time.Time) error {
+func (l *ledger) Meet(ctx context.Context, name string, until, now time.Time) error {
 	l.mu.Lock()
-	fresh := l.meeting.Edge == edge && until.Sub(l.meeting.Until) < time.Hour && now.Before(l.meeting.Until)
-	m := meeting{edge, until}
+	fresh := l.meeting.Edge == name && until.Sub(l.meeting.Until) < time.Hour && now.Before(l.meeting.Until)
+	m := meeting{name, until}
 	if !fresh {
 		l.meeting = m
 	}

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/apoxy-dev/caddy-apoxy/issuance/acme"
+
 	"go.uber.org/zap"
 
 	"github.com/apoxy-dev/caddy-apoxy/internal/times"
@@ -34,7 +36,7 @@ func (j *job) adopt(ctx context.Context) (bool, error) {
 	var from *ca
 	var all []certfiles.Stored
 	for _, c := range j.cas {
-		st, err := certfiles.Load(ctx, c.storage(), c.key, j.hostname)
+		st, err := certfiles.Load(ctx, c.Storage(), c.Key, j.hostname)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
@@ -96,17 +98,17 @@ func (j *job) pollARI(ctx context.Context) landing {
 		l.rec.ARI.Poll = h.Until.Add(resumeJitter(time.Hour, times.Fraction(j.hostname))).Unix()
 		return l
 	}
-	st, err := certfiles.Load(ctx, c.storage(), c.key, j.hostname)
+	st, err := certfiles.Load(ctx, c.Storage(), c.Key, j.hostname)
 	if err != nil {
 		return l
 	}
-	ctx, tr, done := withTrace(ctx, j.s.now, j.gate(c))
+	ctx, tr, done := acme.WithTrace(ctx, j.s.now, j.gate(c))
 	defer done()
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	info, err := c.client.GetRenewalInfo(ctx, st.Leaf)
-	if h := tr.hold(); h != nil {
-		j.s.limited(ctx, c, classify(h, j.hostname), j.hostname)
+	info, err := c.Client.GetRenewalInfo(ctx, st.Leaf)
+	if h := tr.Hold(); h != nil {
+		j.s.limited(ctx, c, acme.Classify(h, j.hostname), j.hostname)
 	}
 	if err != nil {
 		return l

@@ -89,7 +89,7 @@ func (e *entry) replaces(c *ca) bool {
 	if l := e.loose; l != nil {
 		return l.rec.replaces(l.want, c) != ""
 	}
-	return e.packed.bits&bitARI != 0 && e.issuer() == c.key
+	return e.packed.bits&bitARI != 0 && e.issuer() == c.Key
 }
 
 // spared is the earliest time that leaves the CA's count of failed

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/apoxy-dev/caddy-apoxy/issuance/acme"
+
 	"github.com/caddyserver/certmagic"
 
 	"github.com/apoxy-dev/caddy-apoxy/internal/certtest"
@@ -15,7 +17,7 @@ import (
 )
 
 // node runs another scheduler over the same store and storage.
-func (w *world) node(a Authority) *Scheduler {
+func (w *world) node(a acme.Authority) *Scheduler {
 	w.t.Helper()
 	other := New(Config{Store: w.store, Prober: w.dns, Challenges: w.zone})
 	magic := certtest.Magic(w.t, filepath.Join(w.dir, "storage"))
@@ -33,7 +35,7 @@ func (w *world) node(a Authority) *Scheduler {
 // What a CA asked of one node, and what one spent, counts for all.
 func TestNodesShareHoldsAndTheBudget(t *testing.T) {
 	w := newWorld(t)
-	a := Authority{Directory: w.ca.directory(), Email: "ops@example.net", Budget: Budget{Orders: 3, Per: time.Hour}}
+	a := acme.Authority{Directory: w.ca.directory(), Email: "ops@example.net", Budget: acme.Budget{Orders: 3, Per: time.Hour}}
 	w.is.Set(w.magic.Issuers[0], a, w.magic, nil)
 	nodes := []*Scheduler{w.s, w.node(a)}
 	want := func(i int, host string) {
@@ -57,7 +59,7 @@ func TestNodesShareHoldsAndTheBudget(t *testing.T) {
 	}
 
 	c := w.is.cas()[0]
-	if _, err := w.s.ledger.put(context.Background(), c, scopeDomain, "x.example.org", time.Now().Add(time.Hour), "too many certificates", time.Now()); err != nil {
+	if _, err := w.s.ledger.put(context.Background(), c, acme.ScopeDomain, "x.example.org", time.Now().Add(time.Hour), "too many certificates", time.Now()); err != nil {
 		t.Fatal(err)
 	}
 	w.wait("the other node to know of the hold", func() bool { _, held := nodes[1].ledger.held(c, "y.example.org", time.Now()); return held }, func() string { return "" })
@@ -77,7 +79,7 @@ func (w *world) waitOn(s *Scheduler, hostname string, ok func(ownership.Certific
 // Two nodes share store and storage: one order, and both know.
 func TestTwoNodesPlaceOneOrder(t *testing.T) {
 	w := newWorld(t)
-	other := w.node(Authority{Directory: w.ca.directory(), Email: "ops@example.net"})
+	other := w.node(acme.Authority{Directory: w.ca.directory(), Email: "ops@example.net"})
 	var hosts []string
 	for i := range 20 {
 		h := fmt.Sprintf("h%d.example.com", i)

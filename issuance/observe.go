@@ -6,6 +6,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/apoxy-dev/caddy-apoxy/issuance/acme"
+
 	"github.com/apoxy-dev/caddy-apoxy/internal/times"
 	"github.com/apoxy-dev/caddy-apoxy/internal/words"
 	"github.com/apoxy-dev/caddy-apoxy/issuance/revocation"
@@ -35,9 +37,7 @@ func (s *Scheduler) observe(e *entry, now time.Time) ownership.CertificateObserv
 		o.Outcome = ownership.Absent
 	}
 	o.Work, o.Message, o.Mend, o.Until = s.work(e, now)
-	if t := e.trouble(); o.Work == ownership.WorkCAAForbids && t != nil {
-		o.Mended = !strings.HasPrefix(t.Message, caSays) // what was found here comes with the line to add
-	}
+	o.Mended = o.Work == ownership.WorkCAAForbids && o.Mend != "" // what was found here comes with the line to add
 	return o
 }
 
@@ -66,7 +66,7 @@ func (s *Scheduler) work(e *entry, now time.Time) (w ownership.Work, message, me
 	if o := e.working(); o != nil && e.wanted && troubleOf(e) == nil {
 		if c := caOf(s.cas(), o.CA); c != nil {
 			if _, held := s.ledger.held(c, e.hostname, now); !held {
-				return ownership.WorkIssuing, o.told(c.auth.host()), workingMend, time.Time{}
+				return ownership.WorkIssuing, o.Told(c.Auth.Host()), workingMend, time.Time{}
 			}
 		}
 	}
@@ -99,9 +99,9 @@ func (s *Scheduler) work(e *entry, now time.Time) (w ownership.Work, message, me
 		case h.Account != "":
 			return ownership.WorkFailed, h.Reason, h.Mend, h.Until
 		case h.down:
-			return ownership.WorkFailed, fmt.Sprintf("%s does not answer: %s", c.auth.host(), h.Reason), "", h.Until
+			return ownership.WorkFailed, fmt.Sprintf("%s does not answer: %s", c.Auth.Host(), h.Reason), "", h.Until
 		default:
-			return ownership.WorkRateLimited, fmt.Sprintf("%s asked to wait until %s: %s", c.auth.host(), times.Stamp(h.Until), h.Reason), "", h.Until
+			return ownership.WorkRateLimited, fmt.Sprintf("%s asked to wait until %s: %s", c.Auth.Host(), times.Stamp(h.Until), h.Reason), "", h.Until
 		}
 		return ownership.WorkQueued, "waiting for its turn", "", time.Time{}
 	}
@@ -122,11 +122,11 @@ func (t *trouble) told() (w ownership.Work, message, mend string, until time.Tim
 		msg += "; it is not tried again by itself"
 	}
 	switch t.Class {
-	case ClassCAA:
+	case acme.ClassCAA:
 		return ownership.WorkCAAForbids, msg, mend, until
-	case ClassDNS:
+	case acme.ClassDNS:
 		return ownership.WorkNone, msg, mend, until
-	case ClassLimited:
+	case acme.ClassLimited:
 		return ownership.WorkRateLimited, msg, mend, until
 	}
 	return ownership.WorkFailed, msg, mend, until
@@ -134,17 +134,17 @@ func (t *trouble) told() (w ownership.Work, message, mend string, until time.Tim
 
 // mends say who must act after a failure of a class that does not say it itself;
 // where there is none nobody needs to.
-var mends = map[Class]string{
-	ClassDNS:      "What DNS lacks the customer puts right, as the conditions of the DNS records say; a change that is seen starts the next try at once",
-	ClassCustomer: "The customer has what the certificate authority met put right, as the conditions of the DNS records say; a change that is seen starts the next try at once",
-	ClassEdge:     mendEdge,
-	ClassOperator: "The operator puts right what it says, in the issuer block or the storage, and reloads",
-	ClassRefused:  "The operator asks that certificate authority, or names another one in spec.tls.certificateAuthority",
+var mends = map[acme.Class]string{
+	acme.ClassDNS:      "What DNS lacks the customer puts right, as the conditions of the DNS records say; a change that is seen starts the next try at once",
+	acme.ClassCustomer: "The customer has what the certificate authority met put right, as the conditions of the DNS records say; a change that is seen starts the next try at once",
+	acme.ClassEdge:     mendEdge,
+	acme.ClassOperator: "The operator puts right what it says, in the issuer block or the storage, and reloads",
+	acme.ClassRefused:  "The operator asks that certificate authority, or names another one in spec.tls.certificateAuthority",
 }
 
 // caOf is the CA of a key, nil if there is none.
 func caOf(cas []*ca, key string) *ca {
-	if i := slices.IndexFunc(cas, func(c *ca) bool { return c.key == key }); i >= 0 {
+	if i := slices.IndexFunc(cas, func(c *ca) bool { return c.Key == key }); i >= 0 {
 		return cas[i]
 	}
 	return nil
@@ -161,7 +161,7 @@ func troubleOf(e *entry) *trouble {
 // keptBack is the trouble of an entry whose last order was not placed for what DNS
 // said, nil if there is none.
 func (e *entry) keptBack() *trouble {
-	if t := troubleOf(e); t != nil && (t.Class == ClassDNS || t.Class == ClassCAA) {
+	if t := troubleOf(e); t != nil && (t.Class == acme.ClassDNS || t.Class == acme.ClassCAA) {
 		return t
 	}
 	return nil
@@ -175,7 +175,7 @@ func (s *Scheduler) unusable(e *entry) (w ownership.Work, message, mend string, 
 	}
 	var have []string
 	for _, c := range cas {
-		have = append(have, c.auth.host())
+		have = append(have, c.Auth.Host())
 	}
 	return ownership.WorkFailed, fmt.Sprintf("spec.tls.certificateAuthority %q is not configured; configured are %s",
 		words.Cut(e.asks(), 100), strings.Join(have, ", ")), "The operator names one of them in the record, or adds an `issuer apoxy` line for it", time.Time{}
@@ -192,7 +192,7 @@ func (s *Scheduler) queued(e *entry, l *lane, now time.Time) (ownership.Work, st
 	if wait < time.Second {
 		return ownership.WorkQueued, fmt.Sprintf("waiting for its turn, %d before it", ahead), time.Time{}
 	}
-	return ownership.WorkQueued, fmt.Sprintf("about %s: %d before it at %s", roughDuration(wait), ahead, l.ca.auth.budget()), now.Add(wait)
+	return ownership.WorkQueued, fmt.Sprintf("about %s: %d before it at %s", roughDuration(wait), ahead, l.ca.Auth.OrderBudget()), now.Add(wait)
 }
 
 // twoDigits rounds up to two significant digits: 612 to 620.
@@ -219,7 +219,7 @@ func roughDuration(d time.Duration) string {
 	case d > time.Minute:
 		unit = time.Minute
 	}
-	return shortDuration((d + unit - 1).Truncate(unit))
+	return acme.ShortDuration((d + unit - 1).Truncate(unit))
 }
 
 // leastHeld is the CA that takes the hostname again first.

@@ -9,21 +9,6 @@ import (
 	"github.com/apoxy-dev/caddy-apoxy/ownership"
 )
 
-func TestFoundAnother(t *testing.T) {
-	for detail, want := range map[string]bool{
-		`Incorrect TXT record "xyz" (and 1 more) found at _acme-challenge.api.example.com`:                                                          true,
-		"Correct value not found for DNS challenge":                                                                                                 true,
-		"The TXT record retrieved from _acme-challenge.api.example.com. at the time the challenge was validated did not contain the expected token": true,
-		"No TXT record found at _acme-challenge.api.example.com":                                                                                    false,
-		"DNS problem: NXDOMAIN looking up TXT for _acme-challenge.api.example.com":                                                                  false,
-		"Invalid response from http://api.example.com/.well-known/acme-challenge/x: 404":                                                            false,
-	} {
-		if got := foundAnother(detail); got != want {
-			t.Errorf("%q: %v", detail, got)
-		}
-	}
-}
-
 // What no look of ours has seen, a CA may.
 func TestACAThatFindsAnotherValueIsSaidToHaveMetACDN(t *testing.T) {
 	w := newWorld(t)

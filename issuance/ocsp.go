@@ -83,7 +83,7 @@ func (j *job) askOCSP(ctx context.Context, now time.Time) (*ocsp.Response, *x509
 	if c.cfg.OCSP.DisableStapling {
 		return nil, nil, nil
 	}
-	leaf, issuer := certfiles.Issued(ctx, c.storage(), j.rec.CA, j.hostname, j.rec.Serial)
+	leaf, issuer := certfiles.Issued(ctx, c.Storage(), j.rec.CA, j.hostname, j.rec.Serial)
 	if leaf == nil {
 		return nil, nil, errors.New("reading the certificate to ask about: it is not in storage")
 	}

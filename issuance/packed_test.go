@@ -8,6 +8,8 @@ import (
 	"time"
 	"unsafe"
 
+	"github.com/apoxy-dev/caddy-apoxy/issuance/acme"
+
 	"github.com/apoxy-dev/caddy-apoxy/internal/times"
 	"github.com/apoxy-dev/caddy-apoxy/ownership"
 )
@@ -59,8 +61,8 @@ func TestEntriesTellWhatTheyWereGiven(t *testing.T) {
 		{"renewal information of another certificate", &want, lasting("5a3f", "a2V5.Wj9"), false},
 		{"an end beyond the 32 bits", &want, rec(func(r *record) { r.NotAfter = math.MaxUint32 + 1 }), false},
 		{"a time before 1970", &want, rec(func(r *record) { r.NotBefore = -1 }), false},
-		{"an order", &want, record{Order: &orderRef{CA: someCA, URL: "https://ca.test/1"}}, false},
-		{"trouble", &want, record{Trouble: &trouble{Class: ClassDNS, Message: "gone", Until: 5}}, false},
+		{"an order", &want, record{Order: &acme.Order{CA: someCA, URL: "https://ca.test/1"}}, false},
+		{"trouble", &want, record{Trouble: &trouble{Class: acme.ClassDNS, Message: "gone", Until: 5}}, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			e := &entry{hostname: "a.example.com", wanted: c.want != nil}
@@ -89,7 +91,7 @@ func TestEntriesTellWhatTheyWereGiven(t *testing.T) {
 			if c.want == nil {
 				return
 			}
-			ca := &ca{key: someCA}
+			ca := &ca{CA: &acme.CA{Key: someCA}}
 			if e.proven() != (c.rec.has() && c.rec.proves(w)) || e.replaces(ca) != (c.rec.replaces(w, ca) != "") ||
 				e.tenant() != w.Owner || e.asks() != w.CertificateAuthority || e.possible() != (w.DNS01 || w.HTTP01) {
 				t.Errorf("proven %v, replaces %v, tenant %q, asks %q, possible %v", e.proven(), e.replaces(ca), e.tenant(), e.asks(), e.possible())
@@ -112,7 +114,7 @@ func TestNothingHoldsTheLockForAllThatIsDue(t *testing.T) {
 	s := New(Config{Now: func() time.Time { return epoch }})
 	s.loaded = true
 	is := &Issuers{}
-	is.list = []issuer{{member: "a", ca: &ca{key: "a", auth: Authority{Directory: "https://a.test"}}}}
+	is.list = []issuer{{member: "a", ca: &ca{CA: &acme.CA{Key: "a", Auth: acme.Authority{Directory: "https://a.test"}}}}}
 	s.SetIssuers(is)
 	s.sorted = epoch
 	const n = 3*batch + 7
@@ -181,7 +183,7 @@ func TestWhatIsSettledDoesNotWakeTheDispatcher(t *testing.T) {
 		s.Want(w(h))
 	}
 	asleep("what is due later", true)
-	s.SetIssuers(&Issuers{list: []issuer{{member: "a", ca: &ca{key: "a", auth: Authority{Directory: "https://a.test"}}}}})
+	s.SetIssuers(&Issuers{list: []issuer{{member: "a", ca: &ca{CA: &acme.CA{Key: "a", Auth: acme.Authority{Directory: "https://a.test"}}}}}})
 	asleep("a reload", false)
 	s.Want(w("new.example.com"))
 	asleep("a first issuance", false)
@@ -190,7 +192,7 @@ func TestWhatIsSettledDoesNotWakeTheDispatcher(t *testing.T) {
 func TestForeignIsWhatProvenanceSays(t *testing.T) {
 	same := lasting("5a3f", "")
 	for name, rec := range map[string]record{
-		"packed": same, "loose": func() record { r := same; r.Trouble = &trouble{Class: ClassDNS, Message: "x"}; return r }(),
+		"packed": same, "loose": func() record { r := same; r.Trouble = &trouble{Class: acme.ClassDNS, Message: "x"}; return r }(),
 		"without uid": func() record { r := same; r.UID = ""; return r }(), "none": {},
 	} {
 		e := &entry{hostname: "a.example.com", index: -1}

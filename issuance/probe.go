@@ -6,6 +6,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/apoxy-dev/caddy-apoxy/issuance/acme"
+
 	acmez "github.com/mholt/acmez/v3/acme"
 	"go.uber.org/zap"
 
@@ -22,7 +24,7 @@ const probeTimeout = 25 * time.Second
 // cutover and from everywhere, else HTTP-01, then TLS-ALPN-01. A failure says
 // why there is none; then nothing is asked of the CA. pressing: a certificate
 // expires soon, so where nothing can be told the CA decides.
-func (s *Scheduler) methods(ctx context.Context, c *ca, w Want, pressing bool) ([]string, *failure) {
+func (s *Scheduler) methods(ctx context.Context, c *ca, w Want, pressing bool) ([]string, *acme.Failure) {
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
 	var methods []string
@@ -35,10 +37,10 @@ func (s *Scheduler) methods(ctx context.Context, c *ca, w Want, pressing bool) (
 	}
 	wildcard := strings.HasPrefix(w.Hostname, "*.")
 	if !wildcard && s.arrives(ctx, w, &bogus) {
-		if !c.auth.DisableHTTP01 {
+		if !c.Auth.DisableHTTP01 {
 			methods = append(methods, acmez.ChallengeTypeHTTP01)
 		}
-		if !c.auth.DisableTLSALPN01 {
+		if !c.Auth.DisableTLSALPN01 {
 			methods = append(methods, acmez.ChallengeTypeTLSALPN01)
 		}
 	}
@@ -52,10 +54,10 @@ func (s *Scheduler) methods(ctx context.Context, c *ca, w Want, pressing bool) (
 			msg = "the hostname does not lead here, or not only here, and for DNS-01 resolvers may hold old answers until " + times.Stamp(times.Unix(w.DNS01From))
 		}
 		if bogus != nil {
-			return nil, &failure{class: ClassDNS, err: bogus, message: words.Cut(bogus.Error(), 200) + ", so no certificate authority would believe it and none was asked",
-				mend: "Whoever runs that zone has it signed anew, or the DS record at the registry removed"}
+			return nil, &acme.Failure{Class: acme.ClassDNS, Err: bogus, Message: words.Cut(bogus.Error(), 200) + ", so no certificate authority would believe it and none was asked",
+				Mend: "Whoever runs that zone has it signed anew, or the DS record at the registry removed"}
 		}
-		return nil, &failure{class: ClassDNS, message: msg}
+		return nil, &acme.Failure{Class: acme.ClassDNS, Message: msg}
 	}
 	return s.permitted(ctx, c, w, methods, pressing)
 }
@@ -102,7 +104,7 @@ func (s *Scheduler) arrives(ctx context.Context, w Want, bogus *error) bool {
 // 8657). Where they cannot be looked up no CA may issue (RFC 8659 section 3), so
 // none is asked, unless it is pressing. A CA that does not say by which name they
 // speak of it, such as one's own in a world of its own, is left to check itself.
-func (s *Scheduler) permitted(ctx context.Context, c *ca, w Want, methods []string, pressing bool) ([]string, *failure) {
+func (s *Scheduler) permitted(ctx context.Context, c *ca, w Want, methods []string, pressing bool) ([]string, *acme.Failure) {
 	p := s.prober.Load()
 	if p == nil || *p == nil {
 		return methods, nil
@@ -110,31 +112,31 @@ func (s *Scheduler) permitted(ctx context.Context, c *ca, w Want, methods []stri
 	set, err := (*p).CAA(ctx, w.Hostname)
 	switch {
 	case err != nil && !pressing:
-		if names, ierr := c.caaIdentities(ctx); ierr == nil && len(names) == 0 {
+		if names, ierr := c.CaaIdentities(ctx); ierr == nil && len(names) == 0 {
 			return methods, nil
 		}
-		return nil, &failure{class: ClassDNS, err: err, message: words.Cut(err.Error(), 200) +
+		return nil, &acme.Failure{Class: acme.ClassDNS, Err: err, Message: words.Cut(err.Error(), 200) +
 			"; without an answer no certificate authority may issue, so none was asked",
-			mend: "Whoever runs that name server makes it answer questions of type CAA, if only that there is nothing"}
+			Mend: "Whoever runs that name server makes it answer questions of type CAA, if only that there is nothing"}
 	case err != nil || set.Outcome != ownership.Seen:
 		return methods, nil
 	}
-	identities, err := c.caaIdentities(ctx)
+	identities, err := c.CaaIdentities(ctx)
 	if err != nil {
-		return nil, classify(err, w.Hostname)
+		return nil, acme.Classify(err, w.Hostname)
 	}
-	by := ownership.Issuer{Identities: identities, Account: c.location(), Methods: methods}
+	by := ownership.Issuer{Identities: identities, Account: c.Location(), Methods: methods}
 	verdict := ownership.JudgeCAA(w.Hostname, set, by)
 	if verdict.NeedsAccount { // from storage, or registered for it
 		acct, err := s.accountOf(ctx, c)
 		if err != nil {
-			return nil, classify(err, w.Hostname)
+			return nil, acme.Classify(err, w.Hostname)
 		}
 		by.Account = acct.Location
 		verdict = ownership.JudgeCAA(w.Hostname, set, by)
 	}
 	if !verdict.Allowed {
-		return nil, &failure{class: ClassCAA, message: "those " + verdict.Found, mend: verdict.Mend}
+		return nil, &acme.Failure{Class: acme.ClassCAA, Message: "those " + verdict.Found, Mend: verdict.Mend}
 	}
 	return verdict.Methods, nil
 }

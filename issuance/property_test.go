@@ -17,6 +17,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/apoxy-dev/caddy-apoxy/issuance/acme"
+
 	"github.com/caddyserver/certmagic"
 	acmez "github.com/mholt/acmez/v3/acme"
 	"go.uber.org/zap"
@@ -36,7 +38,7 @@ type moody struct {
 	held   map[string][2]time.Time
 	gone   map[string]time.Time // hostnames nobody wants any more, since
 	orders []time.Time
-	limits map[scope]int
+	limits map[acme.Scope]int
 }
 
 func (m *moody) RoundTrip(req *http.Request) (*http.Response, error) {
@@ -114,13 +116,13 @@ func (m *moody) limit(host string, order bool) *imposed {
 	d := time.Duration(10+m.rng.IntN(2400)) * time.Second
 	switch m.rng.IntN(3) {
 	case 0:
-		m.limits[scopeCA]++
+		m.limits[acme.ScopeCA]++
 		return &imposed{"ca", "too many new orders (300) from this account in the last 3h0m0s", d}
 	case 1:
-		m.limits[scopeDomain]++
-		return &imposed{"domain " + registeredDomain(host), fmt.Sprintf("too many certificates (50) already issued for %q in the last 168h0m0s", registeredDomain(host)), d}
+		m.limits[acme.ScopeDomain]++
+		return &imposed{"domain " + acme.RegisteredDomain(host), fmt.Sprintf("too many certificates (50) already issued for %q in the last 168h0m0s", acme.RegisteredDomain(host)), d}
 	}
-	m.limits[scopeName]++
+	m.limits[acme.ScopeName]++
 	return &imposed{"name " + host, fmt.Sprintf("too many failed authorizations (5) for %q in the last 1h0m0s", host), d}
 }
 
@@ -128,7 +130,7 @@ func (m *moody) limit(host string, order bool) *imposed {
 func (m *moody) judge(sent time.Time, host, kind string, counted bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for _, key := range []string{"ca", "domain " + registeredDomain(host), "name " + host} {
+	for _, key := range []string{"ca", "domain " + acme.RegisteredDomain(host), "name " + host} {
 		if h := m.held[key]; sent.After(h[0]) && sent.Before(h[1]) {
 			m.t.Errorf("%s about %q was sent %s before the end of a hold on %s", kind, host, h[1].Sub(sent), key)
 		}
@@ -145,7 +147,7 @@ func (m *moody) judge(sent time.Time, host, kind string, counted bool) {
 // left alone, no span sees more orders than the budget has and gets back, and once the CA
 // is quiet everyone has a certificate, in time, and keeps it.
 func TestSchedulerUnderRandomLimits(t *testing.T) {
-	limits := map[scope]int{} // in all runs: one alone may be spared a kind
+	limits := map[acme.Scope]int{} // in all runs: one alone may be spared a kind
 	for seed := range uint64(3) {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 			ca, dir := newTestCA(t), t.TempDir()
@@ -157,9 +159,9 @@ func TestSchedulerUnderRandomLimits(t *testing.T) {
 	}
 }
 
-func underRandomLimits(t *testing.T, seed uint64, ca *testCA, dir string, limits map[scope]int) {
+func underRandomLimits(t *testing.T, seed uint64, ca *testCA, dir string, limits map[acme.Scope]int) {
 	const hostnames = 36
-	budget := Budget{Orders: 12, Per: time.Hour}
+	budget := acme.Budget{Orders: 12, Per: time.Hour}
 	rng := rand.New(rand.NewPCG(seed, 7))
 	ca.t, ca.lifetime = t, 12*time.Hour
 	ca.windows = func(notBefore, notAfter time.Time) (time.Time, time.Time) {
@@ -176,9 +178,9 @@ func underRandomLimits(t *testing.T, seed uint64, ca *testCA, dir string, limits
 	defer magic.Stop()
 	cfg := certmagic.New(magic, certmagic.Config{Storage: &certmagic.FileStorage{Path: filepath.Join(dir, "storage")}, Logger: zap.NewNop()})
 	is := &Issuers{}
-	is.Set("one", Authority{Directory: ca.directory(), Email: "ops@example.net", Budget: budget}, cfg, nil)
+	is.Set("one", acme.Authority{Directory: ca.directory(), Email: "ops@example.net", Budget: budget}, cfg, nil)
 	way := &moody{t: t, ca: ca, rng: rand.New(rand.NewPCG(seed, 9)), held: map[string][2]time.Time{}, gone: map[string]time.Time{}, limits: limits}
-	is.cas()[0].client.HTTPClient.Transport = transport{way}
+	is.cas()[0].Client.HTTPClient.Transport = acme.Transport{Next: way}
 	s.SetIssuers(is)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error)
@@ -228,7 +230,7 @@ func underRandomLimits(t *testing.T, seed uint64, ca *testCA, dir string, limits
 	for i, from := range way.orders {
 		for j, to := range way.orders[i:] {
 			// One more: an order may arrive sooner after it was counted than the one before.
-			if most := budget.Orders + int(to.Sub(from)/budget.each()) + 1; j+1 > most {
+			if most := budget.Orders + int(to.Sub(from)/budget.Each()) + 1; j+1 > most {
 				t.Fatalf("%d orders within %s of %s, allowed are %d", j+1, to.Sub(from), from, most)
 			}
 		}

@@ -5,6 +5,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/apoxy-dev/caddy-apoxy/issuance/acme"
+
 	acmez "github.com/mholt/acmez/v3/acme"
 
 	"github.com/apoxy-dev/caddy-apoxy/ownership"
@@ -64,7 +66,7 @@ func TestARefusalElsewhereDoesNotEndAHold(t *testing.T) {
 	w.until("bank.example.com", "held", worked(ownership.WorkRateLimited))
 	w.halt()
 	w.start()
-	w.is.Set("second", Authority{Directory: other.directory(), Email: "ops@example.net"}, w.magic, nil)
+	w.is.Set("second", acme.Authority{Directory: other.directory(), Email: "ops@example.net"}, w.magic, nil)
 	w.s.Want(Want{Hostname: "bank.example.com", UID: "u1", DNS01: true})
 	w.until("bank.example.com", "held", worked(ownership.WorkRateLimited))
 	w.ca.answering(nil)

@@ -9,6 +9,8 @@ import (
 	"encoding/asn1"
 	"fmt"
 
+	"github.com/apoxy-dev/caddy-apoxy/issuance/acme"
+
 	"github.com/caddyserver/certmagic"
 
 	"github.com/apoxy-dev/caddy-apoxy/internal/words"
@@ -32,13 +34,13 @@ type storedKey struct {
 	key      crypto.PrivateKey
 }
 
-func (k *storedKey) path() string { return certfiles.OrderKey(k.ca.key, k.hostname) }
+func (k *storedKey) path() string { return certfiles.OrderKey(k.ca.Key, k.hostname) }
 
 func (k *storedKey) known(ctx context.Context) bool {
 	if !k.resume {
 		return false
 	}
-	raw, err := k.ca.storage().Load(ctx, k.path())
+	raw, err := k.ca.Storage().Load(ctx, k.path())
 	if err != nil {
 		return false
 	}
@@ -54,14 +56,14 @@ func (k *storedKey) csr(ctx context.Context) ([]byte, error) {
 	if k.key == nil {
 		key, err := k.ca.newKey(ctx, k.hostname, k.burnt)
 		if err != nil {
-			return nil, &failure{class: ClassOperator, err: err, message: "making a private key failed: " + words.Cut(err.Error(), 200)}
+			return nil, &acme.Failure{Class: acme.ClassOperator, Err: err, Message: "making a private key failed: " + words.Cut(err.Error(), 200)}
 		}
 		raw, err := certmagic.PEMEncodePrivateKey(key)
 		if err == nil {
-			err = k.ca.storage().Store(ctx, k.path(), raw)
+			err = k.ca.Storage().Store(ctx, k.path(), raw)
 		}
 		if err != nil {
-			return nil, &failure{class: ClassOperator, err: err, message: "keeping a private key failed: " + words.Cut(err.Error(), 200)}
+			return nil, &acme.Failure{Class: acme.ClassOperator, Err: err, Message: "keeping a private key failed: " + words.Cut(err.Error(), 200)}
 		}
 		k.key = key
 	}
@@ -72,7 +74,7 @@ func (k *storedKey) csr(ctx context.Context) ([]byte, error) {
 // unless that is burnt.
 func (c *ca) newKey(ctx context.Context, hostname, burnt string) (crypto.PrivateKey, error) {
 	if c.cfg.ReusePrivateKeys {
-		raw, err := c.storage().Load(ctx, certmagic.StorageKeys.SitePrivateKey(c.key, hostname))
+		raw, err := c.Storage().Load(ctx, certmagic.StorageKeys.SitePrivateKey(c.Key, hostname))
 		if err == nil {
 			key, err := certmagic.PEMDecodePrivateKey(raw)
 			if err != nil || !revocation.Burns(key, burnt) {

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/apoxy-dev/caddy-apoxy/issuance/acme"
+
 	acmez "github.com/mholt/acmez/v3/acme"
 	"go.uber.org/zap"
 
@@ -70,29 +72,29 @@ func (j *job) revoke(ctx context.Context, reason int) error {
 	if c == nil {
 		return fmt.Errorf("its certificate authority %s is not configured any more", j.rec.CA)
 	}
-	st, err := certfiles.Load(ctx, c.storage(), c.key, j.hostname)
+	st, err := certfiles.Load(ctx, c.Storage(), c.Key, j.hostname)
 	if err != nil {
 		return fmt.Errorf("reading it from storage: %w", err)
 	}
-	asked, tr, done := withTrace(ctx, j.s.now, j.gate(c))
+	asked, tr, done := acme.WithTrace(ctx, j.s.now, j.gate(c))
 	defer done()
 	asked, cancel := context.WithTimeout(asked, time.Minute)
 	defer cancel()
 	acct, err := j.s.accountOf(asked, c)
 	if err == nil {
-		err = c.client.RevokeCertificate(asked, acct, st.Leaf, acct.PrivateKey, reason)
+		err = c.Client.RevokeCertificate(asked, acct, st.Leaf, acct.PrivateKey, reason)
 	}
-	if h := tr.hold(); h != nil {
-		return fmt.Errorf("%s asked to wait until %s", c.auth.host(), times.Stamp(j.s.limited(ctx, c, classify(h, j.hostname), j.hostname).Until))
+	if h := tr.Hold(); h != nil {
+		return fmt.Errorf("%s asked to wait until %s", c.Auth.Host(), times.Stamp(j.s.limited(ctx, c, acme.Classify(h, j.hostname), j.hostname).Until))
 	}
 	var p acmez.Problem
 	if err != nil && !(errors.As(err, &p) && p.Type == acmez.ProblemTypeAlreadyRevoked) {
-		return classify(err, j.hostname)
+		return acme.Classify(err, j.hostname)
 	}
 	// It is revoked; whatever fails now, nothing may serve it any longer.
-	staples := certfiles.Staples(ctx, c.storage(), c.key, j.hostname)
-	if err := errors.Join(certfiles.Delete(context.WithoutCancel(ctx), c.storage(), c.key, j.hostname),
-		certfiles.DeleteKeys(context.WithoutCancel(ctx), c.storage(), staples)); err != nil {
+	staples := certfiles.Staples(ctx, c.Storage(), c.Key, j.hostname)
+	if err := errors.Join(certfiles.Delete(context.WithoutCancel(ctx), c.Storage(), c.Key, j.hostname),
+		certfiles.DeleteKeys(context.WithoutCancel(ctx), c.Storage(), staples)); err != nil {
 		j.s.log.Error("deleting a revoked certificate failed", zap.String("hostname", j.hostname), zap.Error(err))
 	}
 	j.evict()

@@ -4,6 +4,8 @@ import (
 	"maps"
 	"time"
 
+	"github.com/apoxy-dev/caddy-apoxy/issuance/acme"
+
 	"github.com/apoxy-dev/caddy-apoxy/internal/times"
 	"github.com/apoxy-dev/caddy-apoxy/issuance/fairqueue"
 )
@@ -82,8 +84,8 @@ func (s *Scheduler) route(e *entry, st step, now time.Time) {
 	}
 	if o := e.working(); o != nil { // its CA goes first, and what it needs of the budget is spent
 		for _, c := range cas {
-			if _, held := s.ledger.held(c, e.hostname, now); o.at(c.key) && !held {
-				s.queue(e, c.key, c, true, now)
+			if _, held := s.ledger.held(c, e.hostname, now); o.AtWork(c.Key) && !held {
+				s.queue(e, c.Key, c, true, now)
 				return
 			}
 		}
@@ -92,7 +94,7 @@ func (s *Scheduler) route(e *entry, st step, now time.Time) {
 	for _, c := range cas {
 		h, held := s.ledger.held(c, e.hostname, now)
 		if !held {
-			s.queue(e, c.key, c, e.replaces(c), now)
+			s.queue(e, c.Key, c, e.replaces(c), now)
 			return
 		}
 		if release.IsZero() || h.Until.Before(release) {
@@ -105,8 +107,8 @@ func (s *Scheduler) route(e *entry, st step, now time.Time) {
 
 // sooner brings a pause after a failure forward to when a CA that asked to wait
 // takes requests again, unless the failure would meet that one, too.
-func (s *Scheduler) sooner(hostname string, w Want, f *failure, until, now time.Time) time.Time {
-	if !f.elsewhere() {
+func (s *Scheduler) sooner(hostname string, w Want, f *acme.Failure, until, now time.Time) time.Time {
+	if !f.Elsewhere() {
 		return until
 	}
 	s.mu.Lock()
@@ -147,7 +149,7 @@ func (s *Scheduler) queue(e *entry, key string, c *ca, exempt bool, now time.Tim
 
 func (s *Scheduler) enter(e *entry, l *lane, now time.Time) {
 	u, rank := e.urgency(now)
-	e.ready = l.plan.Push(waiting{e, l}, u, e.tenant(), registeredDomain(e.hostname), rank)
+	e.ready = l.plan.Push(waiting{e, l}, u, e.tenant(), acme.RegisteredDomain(e.hostname), rank)
 }
 
 // reroute has all due work sorted anew, by and by, after the issuers have

@@ -9,6 +9,10 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/apoxy-dev/caddy-apoxy/issuance/edge"
+
+	"github.com/apoxy-dev/caddy-apoxy/issuance/acme"
+
 	acmez "github.com/mholt/acmez/v3/acme"
 	"go.uber.org/zap"
 
@@ -25,13 +29,13 @@ type Config struct {
 	// what the Wants say is believed.
 	Prober Prober
 	// Challenges publishes DNS-01 values. Default: DNS-01 is not used.
-	Challenges Challenges
+	Challenges acme.Challenges
 	// OnChange is called, without locks held and from any goroutine, whenever
 	// what Observe tells of a hostname has changed. It must return quickly.
 	OnChange func(hostname string)
 	// Edge tells where hostnames lead to, so that it can be seen whether CAs
 	// reach it. Default: not looked at.
-	Edge func() Edge
+	Edge func() edge.Endpoint
 	// Concurrency bounds the orders in flight. Default: 32.
 	Concurrency int
 	// Logger. Default: none.
@@ -57,7 +61,7 @@ type Scheduler struct {
 	log    *zap.Logger
 	now    func() time.Time
 	ledger *ledger
-	reach  *reach
+	reach  *edge.Checker
 	prober atomic.Pointer[Prober]
 	wake   chan struct{}
 	// handshakes bounds the issuances that handshakes wait for.
@@ -111,19 +115,19 @@ func New(cfg Config) *Scheduler {
 		cfg.Now = time.Now
 	}
 	if cfg.Edge == nil {
-		cfg.Edge = func() Edge { return Edge{} }
+		cfg.Edge = func() edge.Endpoint { return edge.Endpoint{} }
 	}
 	if cfg.OnChange == nil {
 		cfg.OnChange = func(string) {}
 	}
 	s := &Scheduler{
-		cfg: cfg, log: cfg.Logger, now: cfg.Now, patience: defaultPatience, ledger: newLedger(cfg.Store),
+		cfg: cfg, log: cfg.Logger, now: cfg.Now, patience: acme.DefaultPatience, ledger: newLedger(cfg.Store),
 		wake: make(chan struct{}, 1), known: make(chan struct{}), handshakes: make(chan struct{}, 8),
 		hooks: make(chan struct{}, maxHooks), revokedTold: map[string]bool{},
 		storing: make(chan struct{}, storedConcurrency), doubts: map[string]string{}, heardOf: map[string]time.Time{},
 		entries: map[string]*entry{}, lanes: map[string]*lane{}, booked: map[string]int{}, putOff: map[*entry]bool{}, freed: map[*entry]bool{}, parked: &lane{parked: true},
 	}
-	s.reach = newReach(cfg.Now, s.ledger)
+	s.reach = edge.New(cfg.Now, s.ledger)
 	if cfg.Prober != nil {
 		s.SetProber(cfg.Prober)
 	}
@@ -176,7 +180,7 @@ func (s *Scheduler) Authorities() []string {
 	defer s.mu.Unlock()
 	var keys []string
 	for _, c := range s.cas() {
-		keys = append(keys, c.key)
+		keys = append(keys, c.Key)
 	}
 	return keys
 }
@@ -189,7 +193,7 @@ func (s *Scheduler) CAAIssuers() []ownership.Issuer {
 	defer s.mu.Unlock()
 	out := make([]ownership.Issuer, 0, len(s.cas()))
 	for _, c := range s.cas() {
-		i := ownership.Issuer{Names: c.names, Identities: c.knownIdentities(), Account: c.location(), Methods: c.methods}
+		i := ownership.Issuer{Names: c.names, Identities: c.KnownIdentities(), Account: c.Location(), Methods: c.methods}
 		if s.cfg.Challenges == nil {
 			i.Methods = slices.DeleteFunc(slices.Clone(i.Methods), func(m string) bool { return m == acmez.ChallengeTypeDNS01 })
 		}
@@ -201,7 +205,7 @@ func (s *Scheduler) CAAIssuers() []ownership.Issuer {
 // candidates are the authorities that a Want for the named one may use. s.mu
 // must be held.
 func (s *Scheduler) candidates(named string) []*ca {
-	return slices.DeleteFunc(s.cas(), func(c *ca) bool { return !c.auth.Named(named) })
+	return slices.DeleteFunc(s.cas(), func(c *ca) bool { return !c.Auth.Named(named) })
 }
 
 // Run loads the index and works until the context ends. In-flight work is

@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/apoxy-dev/caddy-apoxy/issuance/acme"
+
 	"github.com/caddyserver/certmagic"
 	acmez "github.com/mholt/acmez/v3/acme"
 
@@ -27,7 +29,7 @@ func (i *testIssuer) Issue(ctx context.Context, csr *x509.CertificateRequest) (*
 	return i.w.s.Issue(ctx, i.w.is, i, csr)
 }
 
-func (i *testIssuer) IssuerKey() string { return Authority{Directory: i.w.ca.directory()}.Key() }
+func (i *testIssuer) IssuerKey() string { return acme.Authority{Directory: i.w.ca.directory()}.Key() }
 
 func TestADelegatedHostnameGetsItsCertificateByDNS01(t *testing.T) {
 	w := newWorld(t)
@@ -94,14 +96,14 @@ func TestAHandshakeThatReachesIssueObtainsAndIsRecorded(t *testing.T) {
 	w.s.Want(Want{Hostname: "lost.example.com", UID: "u1", DNS01: true})
 	first := w.until("lost.example.com", "certified", seen)
 	// Storage is lost behind our back; certmagic asks for the name.
-	if err := certfiles.Delete(context.Background(), w.magic.Storage, w.is.cas()[0].key, "lost.example.com"); err != nil {
+	if err := certfiles.Delete(context.Background(), w.magic.Storage, w.is.cas()[0].Key, "lost.example.com"); err != nil {
 		t.Fatal(err)
 	}
 	if err := w.magic.ObtainCertSync(context.Background(), "lost.example.com"); err != nil {
 		t.Fatal(err)
 	}
 	o := w.until("lost.example.com", "replaced", func(o ownership.CertificateObservation) bool { return o.SerialNumber != first.SerialNumber })
-	st, err := certfiles.Load(context.Background(), w.magic.Storage, w.is.cas()[0].key, "lost.example.com")
+	st, err := certfiles.Load(context.Background(), w.magic.Storage, w.is.cas()[0].Key, "lost.example.com")
 	if err != nil || st.Meta.Provenance == nil || st.Meta.Provenance.UID != "u1" || o.Outcome != ownership.Seen {
 		t.Errorf("stored %+v, %v; observed %+v", st.Meta.Provenance, err, o)
 	}

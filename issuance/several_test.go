@@ -11,6 +11,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/apoxy-dev/caddy-apoxy/issuance/acme"
+
 	acmez "github.com/mholt/acmez/v3/acme"
 	"go.uber.org/zap"
 
@@ -25,7 +27,7 @@ import (
 func (w *world) second() *testCA {
 	ca := newTestCA(w.t)
 	ca.validate = w.ca.validate
-	w.is.Set("second", Authority{Directory: ca.directory(), Email: "ops@example.net"}, w.magic, nil)
+	w.is.Set("second", acme.Authority{Directory: ca.directory(), Email: "ops@example.net"}, w.magic, nil)
 	return ca
 }
 
@@ -74,7 +76,7 @@ func TestARecordPicksItsCA(t *testing.T) {
 
 func TestTheOrderBudgetHoldsAndTheQueueTellsItsPlace(t *testing.T) {
 	w := newWorld(t)
-	w.is.Set(w.magic.Issuers[0], Authority{Directory: w.ca.directory(), Email: "ops@example.net", Budget: Budget{Orders: 3, Per: time.Hour}}, w.magic, nil)
+	w.is.Set(w.magic.Issuers[0], acme.Authority{Directory: w.ca.directory(), Email: "ops@example.net", Budget: acme.Budget{Orders: 3, Per: time.Hour}}, w.magic, nil)
 	for i := range 10 {
 		h := fmt.Sprintf("h%d.example.com", i)
 		w.dns.delegate(h)
@@ -104,7 +106,7 @@ func TestTheOrderBudgetHoldsAndTheQueueTellsItsPlace(t *testing.T) {
 	}
 	w.halt() // a restart forgets nothing
 	w.start()
-	w.is.Set(w.magic.Issuers[0], Authority{Directory: w.ca.directory(), Email: "ops@example.net", Budget: Budget{Orders: 3, Per: time.Hour}}, w.magic, nil)
+	w.is.Set(w.magic.Issuers[0], acme.Authority{Directory: w.ca.directory(), Email: "ops@example.net", Budget: acme.Budget{Orders: 3, Per: time.Hour}}, w.magic, nil)
 	w.s.Want(Want{Hostname: "h9.example.com", UID: "x", DNS01: true})
 	w.s.Want(Want{Hostname: "h8.example.com", UID: "x", DNS01: true})
 	w.until("h8.example.com", "queued or done", func(o ownership.CertificateObservation) bool { return o.Work == ownership.WorkQueued || seen(o) })
@@ -116,7 +118,7 @@ func TestTheOrderBudgetHoldsAndTheQueueTellsItsPlace(t *testing.T) {
 // What counts is when the customer was ready, not when this process learnt of it.
 func TestTheFirstToBeReadyIsServedFirst(t *testing.T) {
 	w := newWorld(t)
-	w.is.Set(w.magic.Issuers[0], Authority{Directory: w.ca.directory(), Email: "ops@example.net", Budget: Budget{Orders: 1, Per: time.Hour}}, w.magic, nil)
+	w.is.Set(w.magic.Issuers[0], acme.Authority{Directory: w.ca.directory(), Email: "ops@example.net", Budget: acme.Budget{Orders: 1, Per: time.Hour}}, w.magic, nil)
 	w.dns.delegate("spends.example.com")
 	w.s.Want(Want{Hostname: "spends.example.com", UID: "u0", DNS01: true})
 	w.until("spends.example.com", "certified", seen)
@@ -144,7 +146,7 @@ func TestTheFirstToBeReadyIsServedFirst(t *testing.T) {
 // Whose name servers are slow keeps its turn at a budget that all wait for.
 func TestASlowCustomerKeepsItsTurn(t *testing.T) {
 	w := newWorld(t)
-	w.is.Set(w.magic.Issuers[0], Authority{Directory: w.ca.directory(), Email: "ops@example.net", Budget: Budget{Orders: 1, Per: time.Second}}, w.magic, nil)
+	w.is.Set(w.magic.Issuers[0], acme.Authority{Directory: w.ca.directory(), Email: "ops@example.net", Budget: acme.Budget{Orders: 1, Per: time.Second}}, w.magic, nil)
 	now := time.Now().Unix()
 	want := func(host string, since int64) {
 		w.dns.delegate(host)
@@ -170,7 +172,7 @@ func TestASlowCustomerKeepsItsTurn(t *testing.T) {
 // everybody else.
 func TestTheQueueTellsEachTenantItsPlace(t *testing.T) {
 	w := newWorld(t)
-	w.is.Set(w.magic.Issuers[0], Authority{Directory: w.ca.directory(), Email: "ops@example.net", Budget: Budget{Orders: 2, Per: time.Hour}}, w.magic, nil)
+	w.is.Set(w.magic.Issuers[0], acme.Authority{Directory: w.ca.directory(), Email: "ops@example.net", Budget: acme.Budget{Orders: 2, Per: time.Hour}}, w.magic, nil)
 	want := func(host, owner string) {
 		w.dns.delegate(host)
 		w.s.Want(Want{Hostname: host, UID: host, Owner: owner, DNS01: true})
@@ -206,8 +208,8 @@ func TestHoldsThatAreLongPastAreForgottenEveryHour(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan struct{})
 		go func() { defer close(done); l.tidyHourly(ctx, time.Now, zap.NewNop()) }()
-		c := &ca{key: "ca", auth: Authority{Directory: "https://ca.test"}}
-		if _, err := l.put(ctx, c, scopeName, "a.example.com", time.Now().Add(time.Minute), "too many", time.Now()); err != nil {
+		c := &ca{CA: &acme.CA{Key: "ca", Auth: acme.Authority{Directory: "https://ca.test"}}}
+		if _, err := l.put(ctx, c, acme.ScopeName, "a.example.com", time.Now().Add(time.Minute), "too many", time.Now()); err != nil {
 			t.Fatal(err)
 		}
 		left := func() int {
@@ -273,7 +275,7 @@ func TestForgettingStopsEverythingAndKeepsWhoseItWas(t *testing.T) {
 		t.Errorf("for another tenant: %+v", o)
 	}
 	w.until("api.example.com", "the first tenant's certificate is removed", func(ownership.CertificateObservation) bool {
-		return !w.magic.Storage.Exists(t.Context(), certmagic.StorageKeys.SitePrivateKey(w.is.list[0].ca.key, "api.example.com"))
+		return !w.magic.Storage.Exists(t.Context(), certmagic.StorageKeys.SitePrivateKey(w.is.list[0].ca.Key, "api.example.com"))
 	})
 }
 

@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/apoxy-dev/caddy-apoxy/issuance/acme"
+
 	"github.com/caddyserver/certmagic"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
@@ -206,7 +208,7 @@ func TestStorageThatFailsHasLostNothing(t *testing.T) {
 // A storage that keeps nothing costs a CA no order for every look.
 func TestLossesInARowAreMadeGoodEverMoreSlowly(t *testing.T) {
 	now := time.Unix(1_800_000_000, 0)
-	c := &ca{key: "ca"}
+	c := &ca{CA: &acme.CA{Key: "ca"}}
 	r := record{CA: "ca", UID: "u1", ARI: &ariRecord{ID: "x"}, NotAfter: now.Add(90 * 24 * time.Hour).Unix()}
 	w := Want{UID: "u1"}
 	for i, pause := range append(lossPauses[:], lossPauses[len(lossPauses)-1]) {
@@ -478,7 +480,7 @@ func TestTheCertificateOfACAThatLeftIsMissed(t *testing.T) {
 	other := newTestCA(t)
 	other.validate = w.ca.validate
 	is, magic := &Issuers{}, certtest.Magic(t, filepath.Join(w.dir, "storage"))
-	is.Set("other", Authority{Directory: other.directory(), Email: "ops@example.net"}, magic, nil)
+	is.Set("other", acme.Authority{Directory: other.directory(), Email: "ops@example.net"}, magic, nil)
 	w.s.SetIssuers(is)
 	w.wait("the other CA to be asked", func() bool { return other.placed() == 1 }, func() string { return fmt.Sprintf("%+v", w.s.Observe(host)) })
 	if n := logs.FilterMessageSnippet("not configured any more").Len(); n != 1 {

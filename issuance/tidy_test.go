@@ -15,10 +15,10 @@ func TestRenewalKeepsWithinWideWindows(t *testing.T) {
 		window revocation.Window
 		lo, hi time.Duration // after begin
 	}{
-		{"a window around the whole lifetime is that lifetime", windowOf(begin.Add(-24 * time.Hour), end.Add(24 * time.Hour)), 0, 75 * time.Second},
-		{"one that reaches past the end leaves time for a second try", windowOf(begin.Add(60 * time.Second), end.Add(time.Hour)), 60 * time.Second, 75 * time.Second},
+		{"a window around the whole lifetime is that lifetime", windowOf(begin.Add(-24*time.Hour), end.Add(24*time.Hour)), 0, 75 * time.Second},
+		{"one that reaches past the end leaves time for a second try", windowOf(begin.Add(60*time.Second), end.Add(time.Hour)), 60 * time.Second, 75 * time.Second},
 		{"one that lies behind the certificate renews at once", windowOf(begin.Add(-time.Hour), begin.Add(-time.Minute)), -time.Hour, -time.Minute},
-		{"one that begins too late is cut to leave that time", windowOf(end.Add(time.Hour), end.Add(2 * time.Hour)), 75 * time.Second, 75 * time.Second},
+		{"one that begins too late is cut to leave that time", windowOf(end.Add(time.Hour), end.Add(2*time.Hour)), 75 * time.Second, 75 * time.Second},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			distinct := map[time.Time]bool{}

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/apoxy-dev/caddy-apoxy/issuance/acme"
+
 	"github.com/caddyserver/certmagic"
 	acmez "github.com/mholt/acmez/v3/acme"
 
@@ -62,7 +64,7 @@ func TestHandshakesForAHostnameInTroubleFailAtOnceWithoutAnOrder(t *testing.T) {
 
 func TestARenewalThatReplacesIsNotCountedAgainstTheBudget(t *testing.T) {
 	w := newWorld(t)
-	w.is.Set(w.magic.Issuers[0], Authority{Directory: w.ca.directory(), Email: "ops@example.net", Budget: Budget{Orders: 1, Per: time.Hour}}, w.magic, nil)
+	w.is.Set(w.magic.Issuers[0], acme.Authority{Directory: w.ca.directory(), Email: "ops@example.net", Budget: acme.Budget{Orders: 1, Per: time.Hour}}, w.magic, nil)
 	due := true
 	w.ca.windows = func(nb, na time.Time) (time.Time, time.Time) {
 		if due {
@@ -138,7 +140,7 @@ func TestAHeldHostnameIsNotPolledForItsWindow(t *testing.T) {
 		w.until(host, "certified", seen)
 	}
 	c := w.is.cas()[0]
-	if _, err := w.s.ledger.put(context.Background(), c, scopeName, "held.example.com", time.Now().Add(24*time.Hour), "too many", time.Now()); err != nil {
+	if _, err := w.s.ledger.put(context.Background(), c, acme.ScopeName, "held.example.com", time.Now().Add(24*time.Hour), "too many", time.Now()); err != nil {
 		t.Fatal(err)
 	}
 	polls := func(host string, after time.Duration) func() bool {

@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/apoxy-dev/caddy-apoxy/issuance/acme"
+
 	acmez "github.com/mholt/acmez/v3/acme"
 
 	"github.com/apoxy-dev/caddy-apoxy/store"
@@ -68,7 +70,7 @@ func TestAHostnameWantedWhileItIsDroppedDoesNotWait(t *testing.T) {
 func TestAnOpenLaneIsNotSleptOver(t *testing.T) {
 	s := New(Config{Concurrency: 1})
 	s.loaded = true
-	c := &ca{key: "ca", auth: Authority{Directory: "https://ca.test"}}
+	c := &ca{CA: &acme.CA{Key: "ca", Auth: acme.Authority{Directory: "https://ca.test"}}}
 	for _, l := range []struct {
 		key    string
 		ca     *ca
@@ -92,7 +94,7 @@ func TestAnOpenLaneIsNotSleptOver(t *testing.T) {
 
 // Its DNS was mended after the probe had looked.
 func TestARetryDuringATryIsNotLost(t *testing.T) {
-	for class, soon := range map[Class]bool{ClassCAA: true, ClassDNS: true, ClassEdge: true, ClassCustomer: false} {
+	for class, soon := range map[acme.Class]bool{acme.ClassCAA: true, acme.ClassDNS: true, acme.ClassEdge: true, acme.ClassCustomer: false} {
 		s := New(Config{})
 		s.loaded = true
 		e := s.add("api.example.com")

@@ -28,7 +28,7 @@ func (j *job) whereabouts(ctx context.Context) (whereabouts, error) {
 	if c == nil {
 		return missing, nil // Caddy looks for certificates of its issuers alone
 	}
-	st := certfiles.Unwrap(c.storage())
+	st := certfiles.Unwrap(c.Storage())
 	if certfiles.InPlace(ctx, st, j.rec.CA, j.hostname, j.rec.Serial) {
 		return there, nil
 	}
@@ -88,14 +88,14 @@ func (j *job) expected() string { return certmagic.StorageKeys.SitePrivateKey(j.
 func (s *Scheduler) goneFrom(hostname string, r *record) string {
 	key := certmagic.StorageKeys.SitePrivateKey(r.CA, hostname)
 	if c := homeOf(s.cas(), r.CA); c != nil {
-		return certfiles.NameOf(c.storage()) + " has no readable and unexpired certificate at " + key
+		return certfiles.NameOf(c.Storage()) + " has no readable and unexpired certificate at " + key
 	}
 	return "it is of " + r.CA + ", for which no issuer is configured any more, so that Caddy does not look at " + key
 }
 
 func (j *job) storageName() string {
 	if c := j.home(); c != nil {
-		return certfiles.NameOf(c.storage())
+		return certfiles.NameOf(c.Storage())
 	}
 	return ""
 }

@@ -5,6 +5,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/apoxy-dev/caddy-apoxy/issuance/acme"
+
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/apoxy-dev/caddy-apoxy/api/v1alpha3"
@@ -14,19 +16,19 @@ import (
 // Every class of failure says who must act, or when it is tried again, whole, in the
 // status, however long a CA's words are; and that nobody needs to only where it is so.
 func TestEveryClassSaysWhoActs(t *testing.T) {
-	said := caSays + strings.Repeat("nonsense. ", 60)
-	for class, c := range map[Class]struct {
+	said := "the certificate authority says: " + strings.Repeat("nonsense. ", 60)
+	for class, c := range map[acme.Class]struct {
 		again bool // by itself
 		ends  string
 	}{
-		ClassPassing:  {true, "nobody needs to do anything before."},
-		ClassCustomer: {true, mends[ClassCustomer] + "."},
-		ClassDNS:      {true, mends[ClassDNS] + "."},
-		ClassEdge:     {true, mends[ClassEdge] + "."},
-		ClassOperator: {true, mends[ClassOperator] + "."},
-		ClassCAA:      {true, "adds at api.example.com"},
-		ClassLimited:  {true, "nobody needs to do anything before."},
-		ClassRefused:  {false, mends[ClassRefused] + "."},
+		acme.ClassPassing:  {true, "nobody needs to do anything before."},
+		acme.ClassCustomer: {true, mends[acme.ClassCustomer] + "."},
+		acme.ClassDNS:      {true, mends[acme.ClassDNS] + "."},
+		acme.ClassEdge:     {true, mends[acme.ClassEdge] + "."},
+		acme.ClassOperator: {true, mends[acme.ClassOperator] + "."},
+		acme.ClassCAA:      {true, "adds at api.example.com"},
+		acme.ClassLimited:  {true, "nobody needs to do anything before."},
+		acme.ClassRefused:  {false, mends[acme.ClassRefused] + "."},
 	} {
 		s := New(Config{})
 		s.loaded = true
@@ -47,7 +49,7 @@ func TestEveryClassSaysWhoActs(t *testing.T) {
 			Certificate: o, ACMEChallenge: ownership.DNSObservation{Outcome: ownership.Seen, Chain: []string{"_acme-challenge.api.example.com.cname.example.net."}},
 			Target: ownership.TargetObservation{Found: true, Healthy: true}}}).Status
 		m := status.Condition(v1alpha3.ConditionTLSReady)
-		if m.Status != metav1.ConditionFalse || !strings.HasSuffix(m.Message, c.ends) && !(class == ClassCAA && strings.Contains(m.Message, "ca.test")) {
+		if m.Status != metav1.ConditionFalse || !strings.HasSuffix(m.Message, c.ends) && !(class == acme.ClassCAA && strings.Contains(m.Message, "ca.test")) {
 			t.Errorf("%s ends otherwise than with %q: %s", class, c.ends, m.Message)
 		}
 		if !strings.Contains(c.ends, "nobody") && strings.Contains(strings.ToLower(m.Message), "nobody needs") {

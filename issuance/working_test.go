@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/apoxy-dev/caddy-apoxy/issuance/acme"
+
 	acmez "github.com/mholt/acmez/v3/acme"
 
 	"github.com/apoxy-dev/caddy-apoxy/ownership"
@@ -172,7 +174,7 @@ func TestARefusalAfterALongValidationIsTheCustomers(t *testing.T) {
 	w.s.mu.Lock()
 	tr := *w.s.entries["slow.example.com"].trouble()
 	w.s.mu.Unlock()
-	if tr.Class != ClassCustomer || len(tr.Failed) != 1 {
+	if tr.Class != acme.ClassCustomer || len(tr.Failed) != 1 {
 		t.Errorf("trouble %+v", tr)
 	}
 }
@@ -284,7 +286,7 @@ func TestAnErrorAtFinalizingIsNoWaiting(t *testing.T) {
 // taken up.
 func TestAnOrderOfAnEarlierVersionIsTakenUp(t *testing.T) {
 	_, r, err := decodeRecord(IndexPrefix+"a.example.com", []byte(`{"order":{"ca":"x","account":"y","url":"z","placed":7}}`))
-	if err != nil || r.Order.at("x") || r.Order.Placed != 7 {
+	if err != nil || r.Order.AtWork("x") || r.Order.Placed != 7 {
 		t.Errorf("%+v, %v", r.Order, err)
 	}
 }

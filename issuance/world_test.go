@@ -12,6 +12,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/apoxy-dev/caddy-apoxy/issuance/edge"
+
+	"github.com/apoxy-dev/caddy-apoxy/issuance/acme"
+
 	"github.com/caddyserver/certmagic"
 	acmez "github.com/mholt/acmez/v3/acme"
 	"go.uber.org/zap"
@@ -37,9 +41,9 @@ type world struct {
 	stop   context.CancelFunc
 	done   chan struct{}
 	change chan string
-	edge   Edge         // set before the first Want
-	log    *zap.Logger  // of the next start; nil: none
-	ahead  atomic.Int64 // of the scheduler's clock, in nanoseconds
+	edge   edge.Endpoint // set before the first Want
+	log    *zap.Logger   // of the next start; nil: none
+	ahead  atomic.Int64  // of the scheduler's clock, in nanoseconds
 }
 
 type testZone struct {
@@ -151,7 +155,7 @@ func (w *world) start() {
 	}
 	w.store = st
 	now := func() time.Time { return time.Now().Add(time.Duration(w.ahead.Load())) }
-	w.s = New(Config{Store: st, Now: now, Logger: w.log, Prober: w.dns, Challenges: w.zone, Edge: func() Edge { return w.edge }, OnChange: func(h string) {
+	w.s = New(Config{Store: st, Now: now, Logger: w.log, Prober: w.dns, Challenges: w.zone, Edge: func() edge.Endpoint { return w.edge }, OnChange: func(h string) {
 		select {
 		case w.change <- h:
 		default:
@@ -160,7 +164,7 @@ func (w *world) start() {
 	w.is = &Issuers{}
 	iss := &testIssuer{w: w}
 	w.magic.Issuers = []certmagic.Issuer{iss}
-	w.is.Set(iss, Authority{Directory: w.ca.directory(), Email: "ops@example.net"}, w.magic, nil)
+	w.is.Set(iss, acme.Authority{Directory: w.ca.directory(), Email: "ops@example.net"}, w.magic, nil)
 	w.s.SetIssuers(w.is)
 	ctx, cancel := context.WithCancel(context.Background())
 	w.stop, w.done = cancel, make(chan struct{})

@@ -8,8 +8,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/apoxy-dev/caddy-apoxy/internal/certtest"
 	"github.com/caddyserver/certmagic"
+
+	"github.com/apoxy-dev/caddy-apoxy/internal/certtest"
 )
 
 func TestABundleComesApartAsItWasJoined(t *testing.T) {

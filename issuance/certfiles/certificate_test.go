@@ -12,8 +12,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/apoxy-dev/caddy-apoxy/internal/certtest"
 	"github.com/caddyserver/certmagic"
+
+	"github.com/apoxy-dev/caddy-apoxy/internal/certtest"
 )
 
 // A certificate that lies beside another one than the index has was stored by

@@ -2,11 +2,15 @@ package certfiles
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"path"
 
-	"github.com/apoxy-dev/caddy-apoxy/internal/words"
+	acmez "github.com/mholt/acmez/v3/acme"
+
 	"github.com/caddyserver/certmagic"
+
+	"github.com/apoxy-dev/caddy-apoxy/internal/words"
 )
 
 // This file writes certmagic's layout of storage, so that Caddy's handshakes
@@ -19,6 +23,27 @@ import (
 func ChallengeKey(issuerKey, hostname string) string {
 	return path.Join("acme", certmagic.StorageKeys.Safe(issuerKey), "challenge_tokens",
 		certmagic.StorageKeys.Safe(hostname)+".json")
+}
+
+// Challenges are an issuer's challenges in storage, of type HTTP-01 and TLS-ALPN-01,
+// that every node's Caddy answers.
+type Challenges struct {
+	Storage   certmagic.Storage
+	IssuerKey string
+}
+
+// Put has a challenge for a hostname answered, in place of any other.
+func (c Challenges) Put(ctx context.Context, hostname string, chal acmez.Challenge) error {
+	raw, err := json.Marshal(chal)
+	if err != nil {
+		return fmt.Errorf("encoding challenge: %w", err)
+	}
+	return c.Storage.Store(ctx, ChallengeKey(c.IssuerKey, hostname), raw)
+}
+
+// Remove ends that. No error if there is none.
+func (c Challenges) Remove(ctx context.Context, hostname string) error {
+	return DeleteKeys(ctx, c.Storage, []string{ChallengeKey(c.IssuerKey, hostname)})
 }
 
 // issueLock is the lock under which certmagic obtains and renews a hostname.

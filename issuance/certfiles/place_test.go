@@ -8,8 +8,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/apoxy-dev/caddy-apoxy/internal/certtest"
 	"github.com/caddyserver/certmagic"
+
+	"github.com/apoxy-dev/caddy-apoxy/internal/certtest"
 )
 
 // certmagic asks every CA and takes the newest; the index spares the misses.

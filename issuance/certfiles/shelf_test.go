@@ -8,9 +8,10 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/apoxy-dev/caddy-apoxy/internal/certtest"
 	"github.com/caddyserver/certmagic"
 	"go.uber.org/zap"
+
+	"github.com/apoxy-dev/caddy-apoxy/internal/certtest"
 )
 
 // The issuers of a shelf, by their keys.

@@ -12,9 +12,10 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/apoxy-dev/caddy-apoxy/internal/certtest"
 	"github.com/caddyserver/certmagic"
 	"go.uber.org/zap"
+
+	"github.com/apoxy-dev/caddy-apoxy/internal/certtest"
 )
 
 const (

@@ -9,8 +9,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/apoxy-dev/caddy-apoxy/internal/certtest"
 	"github.com/caddyserver/certmagic"
+
+	"github.com/apoxy-dev/caddy-apoxy/internal/certtest"
 )
 
 func TestWhatAColdHandshakeReads(t *testing.T) {

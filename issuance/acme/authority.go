@@ -1,4 +1,4 @@
-package issuance
+package acme
 
 import (
 	"crypto/x509"
@@ -59,7 +59,7 @@ func (a Authority) directory() string {
 	return a.Directory
 }
 
-func (a Authority) host() string {
+func (a Authority) Host() string {
 	u, err := url.Parse(a.directory())
 	if err != nil {
 		return ""
@@ -67,34 +67,34 @@ func (a Authority) host() string {
 	return u.Hostname()
 }
 
-// budget is the configured budget or what is known of the CA.
-func (a Authority) budget() Budget {
+// OrderBudget is the configured budget or what is known of the CA.
+func (a Authority) OrderBudget() Budget {
 	if a.Budget.Orders > 0 {
 		return a.Budget
 	}
-	return knownBudgets[a.host()]
+	return knownBudgets[a.Host()]
 }
 
 // Named reports whether spec.tls.certificateAuthority means this CA: by a
 // common name such as "letsencrypt", by the directory's URL, its host, or the
 // key that storage uses. The empty name means any.
 func (a Authority) Named(name string) bool {
-	return name == "" || slices.Contains(a.names(), strings.ToLower(name))
+	return name == "" || slices.Contains(a.Names(), strings.ToLower(name))
 }
 
-// names are all those of Named, lower case.
-func (a Authority) names() []string {
-	names := []string{strings.ToLower(a.Key()), strings.ToLower(a.directory()), strings.ToLower(a.host())}
+// Names are all those of Named, lower case.
+func (a Authority) Names() []string {
+	names := []string{strings.ToLower(a.Key()), strings.ToLower(a.directory()), strings.ToLower(a.Host())}
 	for name, host := range knownNames {
-		if host == a.host() {
+		if host == a.Host() {
 			names = append(names, name)
 		}
 	}
 	return names
 }
 
-// methods are the challenge types that are not ruled out, best first.
-func (a Authority) methods() []string {
+// Methods are the challenge types that are not ruled out, best first.
+func (a Authority) Methods() []string {
 	methods := []string{acmez.ChallengeTypeDNS01}
 	if !a.DisableHTTP01 {
 		methods = append(methods, acmez.ChallengeTypeHTTP01)
@@ -107,7 +107,7 @@ func (a Authority) methods() []string {
 
 // identities are the CAA issuer domain names of CAs whose directory does not
 // tell them.
-func (a Authority) identities() []string { return knownIdentities[a.host()] }
+func (a Authority) identities() []string { return knownIdentities[a.Host()] }
 
 const (
 	hostLetsEncrypt = "acme-v02.api.letsencrypt.org"

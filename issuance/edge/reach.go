@@ -1,4 +1,4 @@
-package issuance
+package edge
 
 import (
 	"context"
@@ -18,8 +18,8 @@ import (
 	"github.com/apoxy-dev/caddy-apoxy/internal/words"
 )
 
-// Edge is what a CA meets when it follows a customer's hostname to us.
-type Edge struct {
+// Endpoint is what a CA meets when it follows a customer's hostname to us.
+type Endpoint struct {
 	// Name tells it from others: what CAs taught of another says nothing of it.
 	Name string
 	// Addresses are those to ask, in most cases those that hostnames lead to. Empty:
@@ -103,37 +103,38 @@ func described(f []sighting) string {
 }
 
 const (
-	// A good sight of the edge is believed for reachGood, a bad one for
-	// reachBad, by every hostname.
-	reachGood = time.Minute
-	reachBad  = 10 * time.Second
+	// A good sight of the edge is believed for goodHolds, a bad one for
+	// badHolds, by every hostname.
+	goodHolds = time.Minute
+	badHolds  = 10 * time.Second
 	// The edge may be reachable from everywhere but from itself. An order is let
-	// through in spite of what is seen once that has lasted for reachDoubt, and
-	// then every reachTrial; if the CA is satisfied it is believed, for reachBelief
+	// through in spite of what is seen once that has lasted for doubtAfter, and
+	// then every trialPause; if the CA is satisfied it is believed, for Holds
 	// and over restarts. Where nobody else was met, the first goes out after
-	// reachUnsure already; where nothing was met at all, and not even a refusal, the
+	// unsureAfter already; where nothing was met at all, and not even a refusal, the
 	// next ones do after pauses that double from there.
-	reachDoubt  = 10 * time.Minute
-	reachTrial  = time.Hour
-	reachBelief = 24 * time.Hour
-	reachUnsure = 20 * time.Second
-	// reachTimeout bounds one look at all addresses, reachMost their number.
-	reachTimeout = 5 * time.Second
-	reachMost    = 8
+	doubtAfter  = 10 * time.Minute
+	trialPause  = time.Hour
+	Holds       = 24 * time.Hour
+	unsureAfter = 20 * time.Second
+	// surveyTimeout bounds one survey of all addresses, mostAddresses their number.
+	surveyTimeout = 5 * time.Second
+	mostAddresses = 8
 )
 
-// reach knows whether CAs can get at our own edge, as far as that can be seen
+// Checker knows whether CAs can get at our own edge, as far as that can be seen
 // from here. It is one for all hostnames, because all lead to the same edge.
-type reach struct {
-	now    func() time.Time
-	ledger *ledger
-	dial   func(ctx context.Context, network, address string) (net.Conn, error)
+type Checker struct {
+	// Dial connects to the edge. Default: as net.Dialer does.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 
-	looking chan struct{} // one look at a time
+	now    func() time.Time
+	belief Belief
+	turn   chan struct{} // held by who asks the edge: one does for all
 
 	mu      sync.Mutex
-	edge    Edge
-	at      time.Time        // of the last look
+	edge    Endpoint
+	at      time.Time        // of the last survey
 	seen    map[string]sight // by challenge type
 	since   time.Time        // no type has been possible since; zero: one is
 	trial   time.Time        // the last order that was let through in spite
@@ -141,24 +142,52 @@ type reach struct {
 	waiting map[string]bool  // hostnames that wait for the edge
 }
 
-// reachWaiting bounds the hostnames that are tried at once when the edge turns out
+// maxWaiting bounds the hostnames that are tried at once when the edge turns out
 // to be reachable; others follow in their time.
-const reachWaiting = 1024
+const maxWaiting = 1024
 
-func newReach(now func() time.Time, l *ledger) *reach {
-	return &reach{now: now, ledger: l, waiting: map[string]bool{}, dial: (&net.Dialer{}).DialContext, looking: make(chan struct{}, 1)}
+// Belief is that a CA has reached an edge, although this machine does not.
+type Belief interface {
+	// Met reports whether a CA has reached the edge of a name lately.
+	Met(edge string, now time.Time) bool
+	// Meet notes that one has, to be believed until a time.
+	Meet(ctx context.Context, edge string, until, now time.Time) error
 }
 
-// possible leaves of the challenge types those with which a CA can meet us. A
-// failure: none. The look stores a challenge of our own for the hostname at the
-// CA's place in storage, so its lock must be held and no order be under way.
-func (r *reach) possible(ctx context.Context, c *ca, hostname string, edge Edge, methods []string) ([]string, *failure) {
+// Challenges are where a CA's challenges are put so that our servers answer them.
+type Challenges interface {
+	// Put has a challenge for a hostname answered, in place of any other.
+	Put(ctx context.Context, hostname string, chal acmez.Challenge) error
+	// Remove ends that.
+	Remove(ctx context.Context, hostname string) error
+}
+
+// Unreachable is the error of an edge that no CA would reach.
+type Unreachable struct {
+	// Seen is what was met at its addresses, by challenge type.
+	Seen string
+}
+
+func (u *Unreachable) Error() string {
+	return words.Cut("no certificate authority would reach this server at the addresses of `edge`, so none was asked. Seen from here, "+u.Seen, 700)
+}
+
+// New returns a Checker that has asked nobody yet.
+func New(now func() time.Time, b Belief) *Checker {
+	return &Checker{now: now, belief: b, waiting: map[string]bool{}, Dial: (&net.Dialer{}).DialContext, turn: make(chan struct{}, 1)}
+}
+
+// Possible leaves of the challenge types those with which a CA can meet us. The error
+// is an *Unreachable if there is none; any other one: the edge could not be asked. To
+// ask it takes a challenge of our own for the hostname, so its lock must be held and
+// no order be under way.
+func (r *Checker) Possible(ctx context.Context, at Challenges, hostname string, edge Endpoint, methods []string) ([]string, error) {
 	if len(edge.Addresses) == 0 || len(methods) == 0 || methods[0] == acmez.ChallengeTypeDNS01 {
 		return methods, nil
 	}
-	seen, err := r.look(ctx, c, hostname, edge)
+	seen, err := r.current(ctx, at, hostname, edge)
 	if err != nil {
-		return nil, classify(err, hostname)
+		return nil, err
 	}
 	left := slices.DeleteFunc(slices.Clone(methods), func(m string) bool { return seen[m].why != "" })
 	if len(left) > 0 {
@@ -168,36 +197,35 @@ func (r *reach) possible(ctx context.Context, c *ca, hostname string, edge Edge,
 	for _, m := range methods {
 		least = min(least, seen[m].met)
 	}
-	if r.trusting(hostname, least) {
+	if r.trusts(hostname, least) {
 		return slices.DeleteFunc(slices.Clone(methods), func(m string) bool { return seen[m].met > least }), nil
 	}
 	var said []string
 	for _, m := range methods {
 		said = append(said, m+": "+seen[m].why)
 	}
-	return nil, &failure{class: ClassEdge, message: words.Cut("no certificate authority would reach this server at the addresses of `edge`, so none was asked. Seen from here, "+
-		strings.Join(said, "; "), 700), mend: mendEdge}
+	return nil, &Unreachable{strings.Join(said, "; ")}
 }
 
-// look returns, by challenge type, whether a CA would meet us, from memory where
+// current returns, by challenge type, whether a CA would meet us, from memory where
 // that is fresh.
-func (r *reach) look(ctx context.Context, c *ca, hostname string, edge Edge) (map[string]sight, error) {
+func (r *Checker) current(ctx context.Context, at Challenges, hostname string, edge Endpoint) (map[string]sight, error) {
 	select {
-	case r.looking <- struct{}{}:
-		defer func() { <-r.looking }()
+	case r.turn <- struct{}{}:
+		defer func() { <-r.turn }()
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	}
 	r.mu.Lock()
 	now, good := r.now(), r.since.IsZero()
 	same := edge.Name == r.edge.Name && slices.Equal(edge.Addresses, r.edge.Addresses) && edge.HTTPPort == r.edge.HTTPPort && edge.HTTPSPort == r.edge.HTTPSPort
-	if age := now.Sub(r.at); same && r.seen != nil && (age < reachBad || good && age < reachGood) {
+	if age := now.Sub(r.at); same && r.seen != nil && (age < badHolds || good && age < goodHolds) {
 		defer r.mu.Unlock()
 		return r.seen, nil
 	}
 	r.mu.Unlock()
 
-	survey, err := r.survey(ctx, c, hostname, edge)
+	survey, err := r.survey(ctx, at, hostname, edge)
 	if err != nil {
 		return nil, err
 	}
@@ -228,7 +256,7 @@ func met(err error) (encounter, string) {
 	case errors.Is(err, syscall.ENETUNREACH), errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.EADDRNOTAVAIL):
 		return unseen, "cannot be reached from here"
 	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &ne) && ne.Timeout():
-		return silent, fmt.Sprintf("does not answer within %s", reachTimeout)
+		return silent, fmt.Sprintf("does not answer within %s", surveyTimeout)
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
 		return closed, "closes the connection without an answer, as where the PROXY protocol is expected"
 	}

@@ -1,4 +1,4 @@
-package issuance
+package acme
 
 import (
 	"context"
@@ -18,25 +18,22 @@ import (
 	acmez "github.com/mholt/acmez/v3/acme"
 	"go.uber.org/zap"
 	"go.uber.org/zap/exp/zapslog"
+
+	"github.com/apoxy-dev/caddy-apoxy/issuance/certfiles"
 )
 
-// ca is one authority at work: its client, whose nonces and connections all
+// CA is one authority at work: its client, whose nonces and connections all
 // issuances share, and its account.
-type ca struct {
-	key    string // certmagic's issuer key
-	auth   Authority
-	cfg    *certmagic.Config
-	ratio  float64 // of lifetime remaining at renewal; 0: the scheduler's own rule
-	client *acmez.Client
-	log    *zap.Logger
-
-	names   []string // what records may call it
-	methods []string // challenge types that are not ruled out, best first
+type CA struct {
+	Key     string // certmagic's issuer key
+	Auth    Authority
+	Storage func() certmagic.Storage
+	Client  *acmez.Client
+	log     *zap.Logger
 
 	naming     sync.Once
-	named      string                   // ledgerKey, once it was asked for
+	ledgerKey  string                   // see LedgerKey, once it was asked for
 	identities atomic.Pointer[[]string] // as the directory told them
-	identity   string                   // of the account, as the issuer line says
 	accepted   atomic.Bool              // the CA has taken the account, and not refused it since
 	turn       chan struct{}            // held by who finds that out
 	accountMu  sync.Mutex
@@ -44,7 +41,12 @@ type ca struct {
 	url        atomic.Pointer[string] // of acct
 }
 
-func newCA(a Authority, cfg *certmagic.Config, ratio float64, log *zap.Logger) *ca {
+// maxIdleConns bounds the connections to a CA that are kept open.
+const maxIdleConns = 32
+
+// NewCA returns a CA that keeps its account in what storage returns. log: nil for
+// none.
+func NewCA(a Authority, storage func() certmagic.Storage, log *zap.Logger) *CA {
 	if log == nil {
 		log = zap.NewNop()
 	}
@@ -59,7 +61,7 @@ func newCA(a Authority, cfg *certmagic.Config, ratio float64, log *zap.Logger) *
 		TLSHandshakeTimeout:   30 * time.Second,
 		ResponseHeaderTimeout: 30 * time.Second,
 		ForceAttemptHTTP2:     true,
-		MaxIdleConnsPerHost:   defaultConcurrency,
+		MaxIdleConnsPerHost:   maxIdleConns,
 		IdleConnTimeout:       90 * time.Second,
 	}
 	if a.TrustedRoots != nil {
@@ -69,20 +71,15 @@ func newCA(a Authority, cfg *certmagic.Config, ratio float64, log *zap.Logger) *
 	if certmagic.UserAgent != "" {
 		agent = certmagic.UserAgent + " " + agent
 	}
-	return &ca{
-		key:   a.Key(),
-		auth:  a,
-		cfg:   cfg,
-		ratio: ratio,
-		log:   log,
-
-		identity: a.identity(),
-		names:    a.names(),
-		methods:  a.methods(),
-		turn:     make(chan struct{}, 1),
-		client: &acmez.Client{
+	return &CA{
+		Key:     a.Key(),
+		Auth:    a,
+		Storage: storage,
+		log:     log,
+		turn:    make(chan struct{}, 1),
+		Client: &acmez.Client{
 			Directory:   a.directory(),
-			HTTPClient:  &http.Client{Transport: transport{next}, Timeout: certmagic.HTTPTimeout},
+			HTTPClient:  &http.Client{Transport: Transport{Next: next}, Timeout: certmagic.HTTPTimeout},
 			UserAgent:   agent,
 			PollTimeout: -1, // acmez does not wait for an order: it would for as long as the CA says
 			Logger: slog.New(zapslog.NewHandler(log.Core(), zapslog.WithName("acme"),
@@ -91,20 +88,23 @@ func newCA(a Authority, cfg *certmagic.Config, ratio float64, log *zap.Logger) *
 	}
 }
 
-func (a Authority) timeout() time.Duration {
+func (a Authority) WaitTimeout() time.Duration {
 	if a.Timeout > 0 {
 		return a.Timeout
 	}
 	return 5 * time.Minute
 }
 
-func (c *ca) storage() certmagic.Storage { return c.cfg.Storage }
+// Challenges are those of the CA that Caddy answers.
+func (c *CA) Challenges() certfiles.Challenges {
+	return certfiles.Challenges{Storage: c.Storage(), IssuerKey: c.Key}
+}
 
 // within bounds a call to the CA. What acmez fetches first, the directory, is
 // fetched here in a shorter time, because it keeps every other CA's waiting.
-func (c *ca) within(ctx context.Context) (context.Context, context.CancelFunc, error) {
+func (c *CA) within(ctx context.Context) (context.Context, context.CancelFunc, error) {
 	first, cancel := context.WithTimeout(ctx, directoryTimeout)
-	_, err := c.client.GetDirectory(first)
+	_, err := c.Client.GetDirectory(first)
 	cancel()
 	if err != nil {
 		return nil, nil, fmt.Errorf("reading the directory: %w", err)
@@ -113,39 +113,39 @@ func (c *ca) within(ctx context.Context) (context.Context, context.CancelFunc, e
 	return ctx, cancel, nil
 }
 
-// ledgerKey names CA and account in the ledger, without asking anyone.
-func (c *ca) ledgerKey() string {
+// LedgerKey names CA and account, without asking anyone.
+func (c *CA) LedgerKey() string {
 	c.naming.Do(func() { // it is asked for with every hostname that is due
-		email := certmagic.StorageKeys.Safe(c.auth.Email)
+		email := certmagic.StorageKeys.Safe(c.Auth.Email)
 		if email == "" {
 			email = "default"
 		}
-		c.named = certmagic.StorageKeys.Safe(c.key) + "/" + email
+		c.ledgerKey = certmagic.StorageKeys.Safe(c.Key) + "/" + email
 	})
-	return c.named
+	return c.ledgerKey
 }
 
-// caaIdentities are the CAA issuer domain names that the CA answers to: as its
+// CaaIdentities are the CAA issuer domain names that the CA answers to: as its
 // directory says, else as is known of it.
-func (c *ca) caaIdentities(ctx context.Context) ([]string, error) {
+func (c *CA) CaaIdentities(ctx context.Context) ([]string, error) {
 	ctx, cancel := context.WithTimeout(ctx, directoryTimeout)
 	defer cancel()
-	dir, err := c.client.GetDirectory(ctx)
+	dir, err := c.Client.GetDirectory(ctx)
 	if err != nil {
 		return nil, err
 	}
 	if dir.Meta != nil && len(dir.Meta.CAAIdentities) > 0 {
 		c.identities.Store(&dir.Meta.CAAIdentities)
 	}
-	return c.knownIdentities(), nil
+	return c.KnownIdentities(), nil
 }
 
-// knownIdentities is caaIdentities without a request.
-func (c *ca) knownIdentities() []string {
+// KnownIdentities is caaIdentities without a request.
+func (c *CA) KnownIdentities() []string {
 	if told := c.identities.Load(); told != nil {
 		return *told
 	}
-	return c.auth.identities()
+	return c.Auth.identities()
 }
 
 // choose picks a chain by the operator's preference, else the CA's first.

@@ -1,4 +1,4 @@
-package issuance
+package acme
 
 import (
 	"context"
@@ -7,10 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"time"
 
 	acmez "github.com/mholt/acmez/v3/acme"
-	"go.uber.org/zap"
 
 	"github.com/apoxy-dev/caddy-apoxy/internal/words"
 	"github.com/apoxy-dev/caddy-apoxy/issuance/certfiles"
@@ -45,13 +43,13 @@ func accountFault(p acmez.Problem, hostname string) string {
 // faulty makes the failure of an account out of an error that its registration,
 // or an order with it, came to; nil: the account is not at fault. registering:
 // whatever the CA refuses is the account's.
-func (c *ca) faulty(err error, acct acmez.Account, hostname string, registering bool) *failure {
-	var f *failure
+func (c *CA) faulty(err error, acct acmez.Account, hostname string, registering bool) *Failure {
+	var f *Failure
 	var p acmez.Problem
 	kind, says := "", ""
 	switch {
 	case errors.As(err, &f):
-		if !f.account {
+		if !f.Account {
 			return nil
 		}
 		return f
@@ -67,13 +65,13 @@ func (c *ca) faulty(err error, acct acmez.Account, hostname string, registering 
 	if kind == "" {
 		return nil
 	}
-	return &failure{class: ClassOperator, account: true, err: err,
-		message: fmt.Sprintf("%s does not accept %s: it says %q", c.auth.host(), c.whose(acct), says), mend: c.mend(kind, p)}
+	return &Failure{Class: ClassOperator, Account: true, Err: err,
+		Message: fmt.Sprintf("%s does not accept %s: it says %q", c.Auth.Host(), c.whose(acct), says), Mend: c.mend(kind, p)}
 }
 
-// faultLater is faulty for what comes after the order was placed, where a CA may
+// FaultLater is faulty for what comes after the order was placed, where a CA may
 // refuse for other reasons, too.
-func (c *ca) faultLater(err error, hostname string) *failure {
+func (c *CA) FaultLater(err error, hostname string) *Failure {
 	var p acmez.Problem
 	if !errors.As(err, &p) || p.Type == acmez.ProblemTypeUnauthorized && !strings.Contains(strings.ToLower(p.Detail), "account") {
 		return nil
@@ -94,12 +92,12 @@ func saidOf(p acmez.Problem) string {
 }
 
 // whose names an account.
-func (c *ca) whose(acct acmez.Account) string {
+func (c *CA) whose(acct acmez.Account) string {
 	who := "our account"
 	if acct.Location == "" {
 		who = "a new account"
 	}
-	email := c.auth.Email
+	email := c.Auth.Email
 	if email == "" {
 		email = certfiles.ContactOf(acct)
 	}
@@ -113,12 +111,12 @@ func (c *ca) whose(acct acmez.Account) string {
 }
 
 // mend says what the operator does about an account.
-func (c *ca) mend(kind string, p acmez.Problem) string {
+func (c *CA) mend(kind string, p acmez.Problem) string {
 	fresh := "sets another `email`, which registers a new account"
 	switch {
-	case c.auth.AccountKeyPEM != "":
+	case c.Auth.AccountKeyPEM != "":
 		fresh = "sets the `account_key` of an account that is valid"
-	case c.auth.ExternalAccount != nil:
+	case c.Auth.ExternalAccount != nil:
 		fresh = "sets another `email` with fresh `eab` credentials, which registers a new account"
 	}
 	switch {
@@ -126,15 +124,15 @@ func (c *ca) mend(kind string, p acmez.Problem) string {
 		return "The operator agrees to the new terms at " + words.Cut(p.Instance, 120) + ", or " + fresh + " in its issuer block, and reloads"
 	case kind == "terms":
 		return "The operator agrees to the new terms with that authority, or " + fresh + " in its issuer block, and reloads"
-	case kind == "eab", kind == "refused" && c.auth.ExternalAccount != nil:
+	case kind == "eab", kind == "refused" && c.Auth.ExternalAccount != nil:
 		return "The operator gets fresh credentials from that authority, which takes them once, sets them as `eab KEY_ID MAC_KEY` in its issuer block, and reloads"
 	}
 	return "The operator " + fresh + " in its issuer block, and reloads"
 }
 
-// identity stands for what an issuer line says of the account: a fault of one is
+// Identity stands for what an issuer line says of the account: a fault of one is
 // no fault of another.
-func (a Authority) identity() string {
+func (a Authority) Identity() string {
 	h := sha256.New()
 	for _, part := range []string{a.Key(), strings.ToLower(a.Email), a.AccountKeyPEM} {
 		fmt.Fprintf(h, "%q\n", part)
@@ -145,10 +143,11 @@ func (a Authority) identity() string {
 	return hex.EncodeToString(h.Sum(nil)[:8])
 }
 
-// alone runs do, which uses the account, by itself as long as the CA has not
+// Alone runs do, which uses the account, by itself as long as the CA has not
 // accepted the account, so that a fault costs one request and not one for each
-// hostname: who waited finds the hold. do reports whether the CA has accepted it.
-func (s *Scheduler) alone(ctx context.Context, c *ca, do func() (accepted bool, err error)) error {
+// hostname: held is asked before, and keep is told of a fault before the next one
+// has its turn. do reports whether the CA has accepted it.
+func (c *CA) Alone(ctx context.Context, held func() *Failure, keep func(*Failure), do func() (accepted bool, err error)) error {
 	if !c.accepted.Load() {
 		select {
 		case c.turn <- struct{}{}:
@@ -156,68 +155,28 @@ func (s *Scheduler) alone(ctx context.Context, c *ca, do func() (accepted bool, 
 		case <-ctx.Done():
 			return fmt.Errorf("waiting for the account: %w", context.Cause(ctx))
 		}
-		if h, held := s.ledger.heldCA(c, s.now()); held {
-			return &failure{class: ClassLimited, scope: scopeCA, until: h.Until, err: errHeld, message: h.Reason}
+		if f := held(); f != nil {
+			return f
 		}
 	}
 	accepted, err := do()
-	var f *failure
+	var f *Failure
 	switch {
-	case errors.As(err, &f) && f.account:
+	case errors.As(err, &f) && f.Account:
 		c.accepted.Store(false)
-		s.fault(ctx, c, f)
+		keep(f)
 	case accepted:
 		c.accepted.Store(true)
 	}
 	return err
 }
 
-// fault holds the account for a failure, once.
-func (s *Scheduler) fault(ctx context.Context, c *ca, f *failure) {
-	if f.kept {
-		return
+// Account is the CA's account, from memory, from storage, or registered now. A
+// *Failure of the account itself comes back as such.
+func (c *CA) Account(ctx context.Context) (acmez.Account, error) {
+	acct, err := c.account(ctx)
+	if f := c.faulty(err, acmez.Account{}, "", true); f != nil {
+		err = f
 	}
-	f.kept = true
-	h, err := s.ledger.fault(context.WithoutCancel(ctx), c, f, s.now())
-	if err != nil {
-		s.log.Error("keeping the fault of an account failed", zap.Error(err))
-	}
-	s.log.Error("a certificate authority does not accept the account", zap.String("ca", c.key), zap.Time("until", h.Until),
-		zap.String("reason", h.Reason), zap.String("mend", h.Mend), zap.Error(f.err))
-}
-
-// accountPauses are those between looks whether a CA takes an account again.
-var accountPauses = []time.Duration{time.Minute, 5 * time.Minute, 15 * time.Minute, 30 * time.Minute}
-
-// fault holds a CA and account for a fault of that account.
-func (l *ledger) fault(ctx context.Context, c *ca, f *failure, now time.Time) (hold, error) {
-	key := holdKey(c, scopeAccount, "")
-	l.mu.Lock()
-	h := hold{Reason: f.message, Mend: f.mend, Account: c.identity, Count: 1}
-	if old := l.holds[key]; old.Account == h.Account && now.Sub(old.Until) < rowEnds {
-		h.Count += old.Count
-	}
-	h.Until = now.Add(accountPauses[min(h.Count, len(accountPauses))-1])
-	l.holds[key] = h
-	l.mu.Unlock()
-	return h, l.keepHold(ctx, key, h)
-}
-
-// stops reports whether a hold is one for a CA as it is configured now.
-func (h hold) stops(c *ca, now time.Time) bool {
-	return h.Until.After(now) && (h.Account == "" || h.Account == c.identity)
-}
-
-// accountOf is the CA's account; a fault of it holds it.
-func (s *Scheduler) accountOf(ctx context.Context, c *ca) (acmez.Account, error) {
-	var acct acmez.Account
-	err := s.alone(ctx, c, func() (bool, error) {
-		var err error
-		acct, err = c.account(ctx)
-		if f := c.faulty(err, acmez.Account{}, "", true); f != nil {
-			err = f
-		}
-		return false, err
-	})
 	return acct, err
 }

@@ -1,4 +1,4 @@
-package issuance
+package edge
 
 import (
 	"bytes"
@@ -7,7 +7,6 @@ import (
 	"crypto/sha256"
 	"crypto/tls"
 	"encoding/asn1"
-	"encoding/json"
 	"fmt"
 	"io"
 	"net"
@@ -20,7 +19,6 @@ import (
 	acmez "github.com/mholt/acmez/v3/acme"
 
 	"github.com/apoxy-dev/caddy-apoxy/internal/words"
-	"github.com/apoxy-dev/caddy-apoxy/issuance/certfiles"
 )
 
 // acmeIdentifier is the extension of a TLS-ALPN-01 certificate (RFC 8737 section 3).
@@ -28,25 +26,20 @@ var acmeIdentifier = asn1.ObjectIdentifier{1, 3, 6, 1, 5, 5, 7, 1, 31}
 
 // survey answers a challenge of its own as every other is answered, from
 // storage, and asks for it at each address as a CA does.
-func (r *reach) survey(ctx context.Context, c *ca, hostname string, edge Edge) (map[string][]sighting, error) {
+func (r *Checker) survey(ctx context.Context, at Challenges, hostname string, edge Endpoint) (map[string][]sighting, error) {
 	token := rand.Text()
 	chal := acmez.Challenge{
 		Type: acmez.ChallengeTypeHTTP01, Token: token, KeyAuthorization: token + "." + rand.Text(),
 		Identifier: acmez.Identifier{Type: "dns", Value: hostname},
 	}
-	raw, err := json.Marshal(chal)
-	if err != nil {
-		return nil, fmt.Errorf("encoding challenge: %w", err)
+	defer func() { _ = at.Remove(context.WithoutCancel(ctx), hostname) }() // the next challenge overwrites what stays
+	if err := at.Put(ctx, hostname, chal); err != nil {
+		return nil, fmt.Errorf("putting a challenge in place failed: %w", err)
 	}
-	key := certfiles.ChallengeKey(c.key, hostname)
-	defer func() { _ = c.storage().Delete(context.WithoutCancel(ctx), key) }() // the next challenge overwrites what stays
-	if err := c.storage().Store(ctx, key, raw); err != nil {
-		return nil, &failure{class: ClassOperator, err: err, message: "putting a challenge in place failed: " + words.Cut(err.Error(), 200)}
-	}
-	bounded, cancel := context.WithTimeout(ctx, reachTimeout)
+	bounded, cancel := context.WithTimeout(ctx, surveyTimeout)
 	defer cancel()
 	var wg sync.WaitGroup
-	addrs := edge.Addresses[:min(len(edge.Addresses), reachMost)]
+	addrs := edge.Addresses[:min(len(edge.Addresses), mostAddresses)]
 	plain, alpn := make([]sighting, len(addrs)), make([]sighting, len(addrs))
 	for i, a := range addrs {
 		wg.Go(func() { plain[i] = r.ask(bounded, a, 80, edge.HTTPPort, r.askHTTP, chal) })
@@ -61,7 +54,7 @@ func (r *reach) survey(ctx context.Context, c *ca, hostname string, edge Edge) (
 
 // ask looks at an address at the port that CAs use and, if we are not met there, at
 // the one that this is mapped to, where the operator vouches for that.
-func (r *reach) ask(ctx context.Context, a netip.Addr, port, own int,
+func (r *Checker) ask(ctx context.Context, a netip.Addr, port, own int,
 	how func(context.Context, netip.AddrPort, acmez.Challenge) (encounter, string), chal acmez.Challenge) sighting {
 	try := func(port int) sighting {
 		m, detail := how(ctx, netip.AddrPortFrom(a, uint16(port)), chal)
@@ -102,7 +95,7 @@ func (c *patient) Close() error {
 
 // askHTTP asks as RFC 8555 section 8.3 has it, redirects to the same host
 // included, and as CAs do does not verify certificates on the way.
-func (r *reach) askHTTP(ctx context.Context, at netip.AddrPort, chal acmez.Challenge) (encounter, string) {
+func (r *Checker) askHTTP(ctx context.Context, at netip.AddrPort, chal acmez.Challenge) (encounter, string) {
 	transport := &http.Transport{
 		DisableKeepAlives: true, MaxResponseHeaderBytes: 16 << 10,
 		TLSClientConfig: &tls.Config{InsecureSkipVerify: true},
@@ -111,7 +104,7 @@ func (r *reach) askHTTP(ctx context.Context, at netip.AddrPort, chal acmez.Chall
 			if _, port, err := net.SplitHostPort(address); err == nil && port == "443" {
 				to = netip.AddrPortFrom(at.Addr(), 443)
 			}
-			conn, err := r.dial(ctx, network, to.String())
+			conn, err := r.Dial(ctx, network, to.String())
 			if err != nil {
 				return nil, err
 			}
@@ -153,8 +146,8 @@ func (r *reach) askHTTP(ctx context.Context, at netip.AddrPort, chal acmez.Chall
 }
 
 // askTLS asks as RFC 8737 section 3 has it.
-func (r *reach) askTLS(ctx context.Context, at netip.AddrPort, chal acmez.Challenge) (encounter, string) {
-	conn, err := r.dial(ctx, "tcp", at.String())
+func (r *Checker) askTLS(ctx context.Context, at netip.AddrPort, chal acmez.Challenge) (encounter, string) {
+	conn, err := r.Dial(ctx, "tcp", at.String())
 	if err != nil {
 		return met(err)
 	}

@@ -1,4 +1,4 @@
-package issuance
+package acme
 
 import (
 	"context"
@@ -20,15 +20,15 @@ const zeroSSLCredentials = "https://api.zerossl.com/acme/eab-credentials-email"
 
 // binding is the external account that a new account is bound to, nil for none:
 // the configured one, or at ZeroSSL one made for the email address.
-func (c *ca) binding(ctx context.Context, email string) (*acmez.EAB, error) {
-	if c.auth.ExternalAccount != nil || c.auth.host() != hostZeroSSL {
-		return c.auth.ExternalAccount, nil
+func (c *CA) binding(ctx context.Context, email string) (*acmez.EAB, error) {
+	if c.Auth.ExternalAccount != nil || c.Auth.Host() != hostZeroSSL {
+		return c.Auth.ExternalAccount, nil
 	}
 	if email == "" {
-		return nil, &failure{class: ClassOperator, account: true, message: "ZeroSSL wants an email address",
-			mend: "The operator sets `email` or `eab` in the issuer block and reloads"}
+		return nil, &Failure{Class: ClassOperator, Account: true, Message: "ZeroSSL wants an email address",
+			Mend: "The operator sets `email` or `eab` in the issuer block and reloads"}
 	}
-	return requestEAB(ctx, c.client.HTTPClient, zeroSSLCredentials, email)
+	return requestEAB(ctx, c.Client.HTTPClient, zeroSSLCredentials, email)
 }
 
 func requestEAB(ctx context.Context, client *http.Client, endpoint, email string) (*acmez.EAB, error) {
@@ -56,8 +56,8 @@ func requestEAB(ctx context.Context, client *http.Client, endpoint, email string
 	}
 	// Errors come with status 200 there.
 	if answer.Error.Code != 0 || resp.StatusCode != http.StatusOK || answer.KeyID == "" {
-		return nil, &failure{class: ClassOperator, account: true, message: fmt.Sprintf("ZeroSSL gave no external account credentials: HTTP %d %s (code %d)",
-			resp.StatusCode, words.Cut(answer.Error.Type, 100), answer.Error.Code), mend: "The operator makes them at ZeroSSL, sets them as `eab KEY_ID MAC_KEY` in the issuer block, and reloads"}
+		return nil, &Failure{Class: ClassOperator, Account: true, Message: fmt.Sprintf("ZeroSSL gave no external account credentials: HTTP %d %s (code %d)",
+			resp.StatusCode, words.Cut(answer.Error.Type, 100), answer.Error.Code), Mend: "The operator makes them at ZeroSSL, sets them as `eab KEY_ID MAC_KEY` in the issuer block, and reloads"}
 	}
 	return &acmez.EAB{KeyID: answer.KeyID, MACKey: answer.MACKey}, nil
 }

@@ -1,4 +1,4 @@
-package issuance
+package acme
 
 import (
 	"bytes"
@@ -18,8 +18,8 @@ import (
 	"github.com/apoxy-dev/caddy-apoxy/internal/words"
 )
 
-// longestHold bounds what a CA can ask of us: beyond it a header is a mistake.
-const longestHold = 14 * 24 * time.Hour
+// LongestHold bounds what a CA can ask of us: beyond it a header is a mistake.
+const LongestHold = 14 * 24 * time.Hour
 
 // longestAnswer bounds what is read of one answer of a CA, in octets.
 const longestAnswer = 1 << 20
@@ -37,11 +37,11 @@ func parseRetryDetail(detail string, now time.Time) time.Time {
 	if err != nil {
 		return time.Time{}
 	}
-	return times.Clamp(t, now, now.Add(longestHold))
+	return times.Clamp(t, now, now.Add(LongestHold))
 }
 
-// heldError is a CA's answer that asks to be left alone.
-type heldError struct {
+// HeldError is a CA's answer that asks to be left alone.
+type HeldError struct {
 	// Status is 429, or 503 with a Retry-After.
 	Status int
 	// Until is when the CA takes requests again; zero if it did not say.
@@ -50,7 +50,7 @@ type heldError struct {
 	Problem acmez.Problem
 }
 
-func (e *heldError) Error() string {
+func (e *HeldError) Error() string {
 	s := fmt.Sprintf("the certificate authority answered %d", e.Status)
 	if e.Problem.Detail != "" {
 		s += ": " + words.Cut(e.Problem.Detail, 300)
@@ -58,45 +58,45 @@ func (e *heldError) Error() string {
 	return s
 }
 
-// trace follows the requests of one issuance. It reads Retry-After off each
+// Trace follows the requests of one issuance. It reads Retry-After off each
 // answer, which acmez drops, and once the CA asked to wait it lets not one
 // further request out, whatever acmez would retry.
-type trace struct {
+type Trace struct {
 	now    func() time.Time
 	gate   func() error
 	cancel context.CancelCauseFunc
 
 	mu    sync.Mutex
-	held  *heldError
+	held  *HeldError
 	after time.Time
 }
 
 type traceKey struct{}
 
-// withTrace returns a context that ends when the CA asks to wait. gate is
+// WithTrace returns a context that ends when the CA asks to wait. gate is
 // asked before every request.
-func withTrace(ctx context.Context, now func() time.Time, gate func() error) (context.Context, *trace, context.CancelFunc) {
+func WithTrace(ctx context.Context, now func() time.Time, gate func() error) (context.Context, *Trace, context.CancelFunc) {
 	ctx, cancel := context.WithCancelCause(ctx)
-	t := &trace{now: now, gate: gate, cancel: cancel}
+	t := &Trace{now: now, gate: gate, cancel: cancel}
 	return context.WithValue(ctx, traceKey{}, t), t, func() { cancel(nil) }
 }
 
-// hold is the CA's request to wait, if it made one.
-func (t *trace) hold() *heldError {
+// Hold is the CA's request to wait, if it made one.
+func (t *Trace) Hold() *HeldError {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.held
 }
 
 // retryAfter is what the last answer's Retry-After said; zero if nothing.
-func (t *trace) retryAfter() time.Time {
+func (t *Trace) retryAfter() time.Time {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.after
 }
 
-func (t *trace) before() error {
-	if h := t.hold(); h != nil {
+func (t *Trace) before() error {
+	if h := t.Hold(); h != nil {
 		return h
 	}
 	if t.gate != nil {
@@ -106,9 +106,9 @@ func (t *trace) before() error {
 }
 
 // observed takes note of an answer and hands back the body it has read.
-func (t *trace) observed(resp *http.Response) {
+func (t *Trace) observed(resp *http.Response) {
 	now := t.now()
-	until := times.RetryAfter(resp.Header.Get("Retry-After"), now, longestHold)
+	until := times.RetryAfter(resp.Header.Get("Retry-After"), now, LongestHold)
 	t.mu.Lock()
 	t.after = until
 	t.mu.Unlock()
@@ -116,7 +116,7 @@ func (t *trace) observed(resp *http.Response) {
 	if !limited && (resp.StatusCode != http.StatusServiceUnavailable || until.IsZero()) {
 		return
 	}
-	held := &heldError{Status: resp.StatusCode, Until: until}
+	held := &HeldError{Status: resp.StatusCode, Until: until}
 	body, _ := io.ReadAll(io.LimitReader(resp.Body, 64<<10)) // what cannot be read explains nothing
 	resp.Body.Close()
 	resp.Body = io.NopCloser(bytes.NewReader(body))
@@ -130,13 +130,13 @@ func (t *trace) observed(resp *http.Response) {
 	t.cancel(held)
 }
 
-// transport is the RoundTripper of every request to a CA.
-type transport struct{ next http.RoundTripper }
+// Transport is the RoundTripper of every request to a CA.
+type Transport struct{ Next http.RoundTripper }
 
-func (rt transport) RoundTrip(req *http.Request) (*http.Response, error) {
-	t, _ := req.Context().Value(traceKey{}).(*trace)
+func (rt Transport) RoundTrip(req *http.Request) (*http.Response, error) {
+	t, _ := req.Context().Value(traceKey{}).(*Trace)
 	if t == nil {
-		return rt.next.RoundTrip(req)
+		return rt.Next.RoundTrip(req)
 	}
 	if err := t.before(); err != nil {
 		if req.Body != nil {
@@ -144,7 +144,7 @@ func (rt transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		}
 		return nil, err
 	}
-	resp, err := rt.next.RoundTrip(req)
+	resp, err := rt.Next.RoundTrip(req)
 	if err == nil {
 		resp.Body = http.MaxBytesReader(nil, resp.Body, longestAnswer)
 		t.observed(resp)

@@ -1,4 +1,4 @@
-package issuance
+package acme
 
 import (
 	"bytes"
@@ -21,7 +21,7 @@ import (
 
 // account returns the CA's account, from memory, from storage, or registered
 // now. Registrations of one process and of a cluster wait for one another.
-func (c *ca) account(ctx context.Context) (acmez.Account, error) {
+func (c *CA) account(ctx context.Context) (acmez.Account, error) {
 	// The time runs for those who wait for one another, too.
 	ctx, cancel := context.WithTimeout(ctx, directoryTimeout+callTimeout)
 	defer cancel()
@@ -40,9 +40,9 @@ func (c *ca) account(ctx context.Context) (acmez.Account, error) {
 		return acct, nil
 	}
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return acmez.Account{}, &failure{class: ClassOperator, err: err, message: "reading the account from storage failed: " + words.Cut(err.Error(), 200)}
+		return acmez.Account{}, &Failure{Class: ClassOperator, Err: err, Message: "reading the account from storage failed: " + words.Cut(err.Error(), 200)}
 	}
-	if c.auth.AccountKeyPEM != "" {
+	if c.Auth.AccountKeyPEM != "" {
 		acct, err = c.lookUpAccount(ctx)
 	} else {
 		acct, err = c.register(ctx, email)
@@ -55,13 +55,13 @@ func (c *ca) account(ctx context.Context) (acmez.Account, error) {
 }
 
 // use keeps an account in memory; the zero value: none. c.accountMu must be held.
-func (c *ca) use(acct acmez.Account) {
+func (c *CA) use(acct acmez.Account) {
 	c.acct = acct
 	c.url.Store(&acct.Location)
 }
 
-// location is the URL of the account, empty while none is in memory. It never waits.
-func (c *ca) location() string {
+// Location is the URL of the account, empty while none is in memory. It never waits.
+func (c *CA) Location() string {
 	if l := c.url.Load(); l != nil {
 		return *l
 	}
@@ -70,68 +70,68 @@ func (c *ca) location() string {
 
 // forgetAccount drops an account that the CA no longer has, so that the next
 // use registers a new one.
-func (c *ca) forgetAccount(ctx context.Context, gone acmez.Account) error {
+func (c *CA) forgetAccount(ctx context.Context, gone acmez.Account) error {
 	c.accountMu.Lock()
 	defer c.accountMu.Unlock()
 	if c.acct.Location != gone.Location {
 		return nil // someone else has replaced it already
 	}
 	c.use(acmez.Account{})
-	if c.auth.AccountKeyPEM != "" {
+	if c.Auth.AccountKeyPEM != "" {
 		return errors.New("the account of the configured key does not exist at the certificate authority")
 	}
-	return certfiles.DeleteAccount(ctx, c.storage(), c.key, gone)
+	return certfiles.DeleteAccount(ctx, c.Storage(), c.Key, gone)
 }
 
 // email is the configured address or, as certmagic does, that of the account
 // used last with this CA.
-func (c *ca) email(ctx context.Context) string {
-	if e := strings.ToLower(strings.TrimSpace(c.auth.Email)); e != "" {
+func (c *CA) email(ctx context.Context) string {
+	if e := strings.ToLower(strings.TrimSpace(c.Auth.Email)); e != "" {
 		return e
 	}
 	if e := strings.ToLower(strings.TrimSpace(certmagic.DefaultACME.Email)); e != "" {
 		return e
 	}
-	return certfiles.LatestEmail(ctx, c.storage(), c.key)
+	return certfiles.LatestEmail(ctx, c.Storage(), c.Key)
 }
 
-func (c *ca) loadAccount(ctx context.Context, email string) (acmez.Account, error) {
-	acct, keyPEM, err := certfiles.LoadAccount(ctx, c.storage(), c.key, email)
-	if keyPEM != nil && c.auth.AccountKeyPEM != "" && !bytes.Equal(bytes.TrimSpace(keyPEM), bytes.TrimSpace([]byte(c.auth.AccountKeyPEM))) {
+func (c *CA) loadAccount(ctx context.Context, email string) (acmez.Account, error) {
+	acct, keyPEM, err := certfiles.LoadAccount(ctx, c.Storage(), c.Key, email)
+	if keyPEM != nil && c.Auth.AccountKeyPEM != "" && !bytes.Equal(bytes.TrimSpace(keyPEM), bytes.TrimSpace([]byte(c.Auth.AccountKeyPEM))) {
 		return acct, fs.ErrNotExist // another account of the same address
 	}
 	return acct, err
 }
 
 // lookUpAccount finds the account of the configured key at the CA.
-func (c *ca) lookUpAccount(ctx context.Context) (acmez.Account, error) {
-	key, err := certmagic.PEMDecodePrivateKey([]byte(c.auth.AccountKeyPEM))
+func (c *CA) lookUpAccount(ctx context.Context) (acmez.Account, error) {
+	key, err := certmagic.PEMDecodePrivateKey([]byte(c.Auth.AccountKeyPEM))
 	if err != nil {
-		return acmez.Account{}, &failure{class: ClassOperator, err: err, account: true, message: "account_key is not a private key in PEM: " + words.Cut(err.Error(), 200),
-			mend: "The operator sets `account_key` to one and reloads"}
+		return acmez.Account{}, &Failure{Class: ClassOperator, Err: err, Account: true, Message: "account_key is not a private key in PEM: " + words.Cut(err.Error(), 200),
+			Mend: "The operator sets `account_key` to one and reloads"}
 	}
 	asked, cancel, err := c.within(ctx)
 	if err != nil {
 		return acmez.Account{}, err
 	}
 	defer cancel()
-	acct, err := c.client.GetAccount(asked, acmez.Account{PrivateKey: key})
+	acct, err := c.Client.GetAccount(asked, acmez.Account{PrivateKey: key})
 	if err != nil {
 		return acct, fmt.Errorf("looking up account: %w", err)
 	}
 	if acct.Status != acmez.StatusValid {
 		return acct, acmez.Problem{Type: acmez.ProblemTypeUnauthorized, Status: 403, Detail: "the account is " + words.Cut(acct.Status, 40)}
 	}
-	return acct, certfiles.SaveAccount(context.WithoutCancel(ctx), c.storage(), c.key, acct)
+	return acct, certfiles.SaveAccount(context.WithoutCancel(ctx), c.Storage(), c.Key, acct)
 }
 
-func (c *ca) register(ctx context.Context, email string) (acmez.Account, error) {
+func (c *CA) register(ctx context.Context, email string) (acmez.Account, error) {
 	lock := certfiles.AccountLock(email)
-	if err := c.storage().Lock(ctx, lock); err != nil {
+	if err := c.Storage().Lock(ctx, lock); err != nil {
 		return acmez.Account{}, fmt.Errorf("locking account registration: %w", err)
 	}
 	defer func() {
-		if err := c.storage().Unlock(context.WithoutCancel(ctx), lock); err != nil {
+		if err := c.Storage().Unlock(context.WithoutCancel(ctx), lock); err != nil {
 			c.log.Error("unlocking account registration", zap.Error(err))
 		}
 	}()
@@ -156,15 +156,15 @@ func (c *ca) register(ctx context.Context, email string) (acmez.Account, error) 
 		return acct, err
 	}
 	if eab != nil {
-		if err := acct.SetExternalAccountBinding(asked, c.client, *eab); err != nil {
-			return acct, &failure{class: ClassOperator, err: err, account: true, message: "binding the external account (eab) failed: " + words.Cut(err.Error(), 200),
-				mend: c.mend("eab", acmez.Problem{})}
+		if err := acct.SetExternalAccountBinding(asked, c.Client, *eab); err != nil {
+			return acct, &Failure{Class: ClassOperator, Err: err, Account: true, Message: "binding the external account (eab) failed: " + words.Cut(err.Error(), 200),
+				Mend: c.mend("eab", acmez.Problem{})}
 		}
 	}
-	acct, err = c.client.NewAccount(asked, acct)
+	acct, err = c.Client.NewAccount(asked, acct)
 	if err != nil {
 		return acct, fmt.Errorf("registering account: %w", err)
 	}
-	c.log.Info("account registered", zap.String("ca", c.key), zap.Strings("contact", acct.Contact))
-	return acct, certfiles.SaveAccount(context.WithoutCancel(ctx), c.storage(), c.key, acct)
+	c.log.Info("account registered", zap.String("ca", c.Key), zap.Strings("contact", acct.Contact))
+	return acct, certfiles.SaveAccount(context.WithoutCancel(ctx), c.Storage(), c.Key, acct)
 }

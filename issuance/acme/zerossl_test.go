@@ -1,4 +1,4 @@
-package issuance
+package acme
 
 import (
 	"context"
@@ -37,11 +37,11 @@ func TestZeroSSLGivesCredentialsForAnAddress(t *testing.T) {
 }
 
 func TestOnlyZeroSSLIsAskedForCredentials(t *testing.T) {
-	c := newCA(Authority{Directory: "https://ca.test/dir"}, nil, 0, nil)
+	c := NewCA(Authority{Directory: "https://ca.test/dir"}, nil, nil)
 	if eab, err := c.binding(context.Background(), ""); eab != nil || err != nil {
 		t.Errorf("got %v, %v", eab, err)
 	}
-	c = newCA(Authority{Directory: "https://acme.zerossl.com/v2/DV90"}, nil, 0, nil)
+	c = NewCA(Authority{Directory: "https://acme.zerossl.com/v2/DV90"}, nil, nil)
 	if _, err := c.binding(context.Background(), ""); err == nil {
 		t.Error("without an address there is no error")
 	}

@@ -1,0 +1,73 @@
+package issuance
+
+import (
+	"context"
+	"time"
+
+	"github.com/apoxy-dev/caddy-apoxy/issuance/acme"
+
+	acmez "github.com/mholt/acmez/v3/acme"
+	"go.uber.org/zap"
+)
+
+// alone runs do, which uses the account of a CA, by itself until the CA has accepted
+// it: who waited finds the hold.
+func (s *Scheduler) alone(ctx context.Context, c *ca, do func() (accepted bool, err error)) error {
+	return c.Alone(ctx, func() *acme.Failure { return s.heldBack(c) }, func(f *acme.Failure) { s.fault(ctx, c, f) }, do)
+}
+
+// heldBack is the failure of a request to a CA that is held as a whole; nil: it is
+// not.
+func (s *Scheduler) heldBack(c *ca) *acme.Failure {
+	if h, held := s.ledger.heldCA(c, s.now()); held {
+		return &acme.Failure{Class: acme.ClassLimited, Scope: acme.ScopeCA, Until: h.Until, Err: errHeld, Message: h.Reason}
+	}
+	return nil
+}
+
+// fault holds the account for a failure, once.
+func (s *Scheduler) fault(ctx context.Context, c *ca, f *acme.Failure) {
+	if f.Kept {
+		return
+	}
+	f.Kept = true
+	h, err := s.ledger.fault(context.WithoutCancel(ctx), c, f, s.now())
+	if err != nil {
+		s.log.Error("keeping the fault of an account failed", zap.Error(err))
+	}
+	s.log.Error("a certificate authority does not accept the account", zap.String("ca", c.Key), zap.Time("until", h.Until),
+		zap.String("reason", h.Reason), zap.String("mend", h.Mend), zap.Error(f.Err))
+}
+
+// accountPauses are those between looks whether a CA takes an account again.
+var accountPauses = []time.Duration{time.Minute, 5 * time.Minute, 15 * time.Minute, 30 * time.Minute}
+
+// fault holds a CA and account for a fault of that account.
+func (l *ledger) fault(ctx context.Context, c *ca, f *acme.Failure, now time.Time) (hold, error) {
+	key := holdKey(c, acme.ScopeAccount, "")
+	l.mu.Lock()
+	h := hold{Reason: f.Message, Mend: f.Mend, Account: c.identity, Count: 1}
+	if old := l.holds[key]; old.Account == h.Account && now.Sub(old.Until) < rowEnds {
+		h.Count += old.Count
+	}
+	h.Until = now.Add(accountPauses[min(h.Count, len(accountPauses))-1])
+	l.holds[key] = h
+	l.mu.Unlock()
+	return h, l.keepHold(ctx, key, h)
+}
+
+// stops reports whether a hold is one for a CA as it is configured now.
+func (h hold) stops(c *ca, now time.Time) bool {
+	return h.Until.After(now) && (h.Account == "" || h.Account == c.identity)
+}
+
+// accountOf is the CA's account; a fault of it holds it.
+func (s *Scheduler) accountOf(ctx context.Context, c *ca) (acmez.Account, error) {
+	var acct acmez.Account
+	err := s.alone(ctx, c, func() (bool, error) {
+		var err error
+		acct, err = c.Account(ctx)
+		return false, err
+	})
+	return acct, err
+}

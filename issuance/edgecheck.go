@@ -1,0 +1,43 @@
+package issuance
+
+import (
+	"context"
+	"errors"
+
+	"github.com/apoxy-dev/caddy-apoxy/issuance/edge"
+
+	"github.com/apoxy-dev/caddy-apoxy/internal/words"
+	"github.com/apoxy-dev/caddy-apoxy/issuance/acme"
+
+	"go.uber.org/zap"
+)
+
+// mendEdge says what the operator does about an edge that is not reached.
+const mendEdge = "The operator opens ports 80 and 443 at the addresses of `edge`, or mends `edge`; where only this machine cannot reach them " +
+	"(NAT without hairpin, PROXY protocol), the option `edge_check` of the zone says what to ask in their place"
+
+// reachable leaves of the challenge types those with which CAs get at our edge.
+func (s *Scheduler) reachable(ctx context.Context, c *ca, hostname string, methods []string) ([]string, *acme.Failure) {
+	left, err := s.reach.Possible(ctx, c.Challenges(), hostname, s.cfg.Edge(), methods)
+	switch unreachable := new(edge.Unreachable); {
+	case err == nil:
+		return left, nil
+	case errors.As(err, &unreachable):
+		return nil, &acme.Failure{Class: acme.ClassEdge, Err: err, Message: err.Error(), Mend: mendEdge}
+	case ctx.Err() != nil:
+		return nil, acme.Classify(err, hostname)
+	}
+	return nil, &acme.Failure{Class: acme.ClassOperator, Err: err, Message: words.Cut(err.Error(), 250)}
+}
+
+// reached takes over that a CA met us by a type of challenge, and has the hostnames
+// tried that waited to know whether one can.
+func (s *Scheduler) reached(ctx context.Context, method string) {
+	waited, err := s.reach.Reached(ctx, method)
+	if err != nil {
+		s.log.Error("a restart will have to learn anew that certificate authorities reach the edge", zap.Error(err))
+	}
+	for _, hostname := range waited {
+		s.Retry(hostname)
+	}
+}

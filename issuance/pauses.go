@@ -1,0 +1,29 @@
+package issuance
+
+import (
+	"time"
+
+	"github.com/apoxy-dev/caddy-apoxy/issuance/acme"
+)
+
+var backoffs = map[acme.Class][]time.Duration{
+	acme.ClassPassing:  {5 * time.Second, 15 * time.Second, time.Minute, 3 * time.Minute, 10 * time.Minute, 30 * time.Minute, time.Hour},
+	acme.ClassCustomer: {time.Minute, 5 * time.Minute, 20 * time.Minute, time.Hour, 3 * time.Hour, 6 * time.Hour, 12 * time.Hour, 24 * time.Hour},
+	acme.ClassDNS:      {30 * time.Second, time.Minute, 2 * time.Minute, 5 * time.Minute, 15 * time.Minute, time.Hour},
+	acme.ClassEdge:     {30 * time.Second, time.Minute, 2 * time.Minute},
+	acme.ClassCAA:      {30 * time.Second, time.Minute, 2 * time.Minute, 5 * time.Minute, 15 * time.Minute, time.Hour},
+	acme.ClassOperator: {time.Minute, 10 * time.Minute, time.Hour, 6 * time.Hour},
+	acme.ClassLimited:  {10 * time.Minute, 30 * time.Minute, time.Hour, 3 * time.Hour},
+}
+
+// backoff is how long the n-th failure in a row (from 1) of a class keeps a
+// name waiting; f in [0,1) spreads it by up to a fifth. Zero for ClassRefused:
+// not again by itself.
+func backoff(c acme.Class, n int, f float64) time.Duration {
+	steps := backoffs[c]
+	if len(steps) == 0 {
+		return 0
+	}
+	d := steps[min(max(n, 1), len(steps))-1]
+	return d + time.Duration(f*float64(d)/5)
+}

@@ -9,10 +9,9 @@ import (
 	"sync"
 	"time"
 
-	"github.com/apoxy-dev/caddy-apoxy/issuance/edge"
-
 	"go.uber.org/zap"
 
+	"github.com/apoxy-dev/caddy-apoxy/issuance/edge"
 	"github.com/apoxy-dev/caddy-apoxy/ownership"
 )
 

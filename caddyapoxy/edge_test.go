@@ -7,10 +7,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/apoxy-dev/caddy-apoxy/issuance/edge"
-
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
+	"github.com/apoxy-dev/caddy-apoxy/issuance/edge"
 	"github.com/apoxy-dev/caddy-apoxy/ownership"
 )
 

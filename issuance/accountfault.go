@@ -4,38 +4,38 @@ import (
 	"context"
 	"time"
 
-	"github.com/apoxy-dev/caddy-apoxy/issuance/acme"
-
 	acmez "github.com/mholt/acmez/v3/acme"
 	"go.uber.org/zap"
+
+	"github.com/apoxy-dev/caddy-apoxy/issuance/acme"
 )
 
 // alone runs do, which uses the account of a CA, by itself until the CA has accepted
 // it: who waited finds the hold.
-func (s *Scheduler) alone(ctx context.Context, c *ca, do func() (accepted bool, err error)) error {
-	return c.Alone(ctx, func() *acme.Failure { return s.heldBack(c) }, func(f *acme.Failure) { s.fault(ctx, c, f) }, do)
+func (ts *tools) alone(ctx context.Context, c *ca, do func() (accepted bool, err error)) error {
+	return c.Alone(ctx, func() *acme.Failure { return ts.heldBack(c) }, func(f *acme.Failure) { ts.fault(ctx, c, f) }, do)
 }
 
 // heldBack is the failure of a request to a CA that is held as a whole; nil: it is
 // not.
-func (s *Scheduler) heldBack(c *ca) *acme.Failure {
-	if h, held := s.ledger.heldCA(c, s.now()); held {
+func (ts *tools) heldBack(c *ca) *acme.Failure {
+	if h, held := ts.ledger.heldCA(c, ts.now()); held {
 		return &acme.Failure{Class: acme.ClassLimited, Scope: acme.ScopeCA, Until: h.Until, Err: errHeld, Message: h.Reason}
 	}
 	return nil
 }
 
 // fault holds the account for a failure, once.
-func (s *Scheduler) fault(ctx context.Context, c *ca, f *acme.Failure) {
+func (ts *tools) fault(ctx context.Context, c *ca, f *acme.Failure) {
 	if f.Kept {
 		return
 	}
 	f.Kept = true
-	h, err := s.ledger.fault(context.WithoutCancel(ctx), c, f, s.now())
+	h, err := ts.ledger.fault(context.WithoutCancel(ctx), c, f, ts.now())
 	if err != nil {
-		s.log.Error("keeping the fault of an account failed", zap.Error(err))
+		ts.log.Error("keeping the fault of an account failed", zap.Error(err))
 	}
-	s.log.Error("a certificate authority does not accept the account", zap.String("ca", c.Key), zap.Time("until", h.Until),
+	ts.log.Error("a certificate authority does not accept the account", zap.String("ca", c.Key), zap.Time("until", h.Until),
 		zap.String("reason", h.Reason), zap.String("mend", h.Mend), zap.Error(f.Err))
 }
 
@@ -62,12 +62,23 @@ func (h hold) stops(c *ca, now time.Time) bool {
 }
 
 // accountOf is the CA's account; a fault of it holds it.
-func (s *Scheduler) accountOf(ctx context.Context, c *ca) (acmez.Account, error) {
+func (ts *tools) accountOf(ctx context.Context, c *ca) (acmez.Account, error) {
 	var acct acmez.Account
-	err := s.alone(ctx, c, func() (bool, error) {
+	err := ts.alone(ctx, c, func() (bool, error) {
 		var err error
 		acct, err = c.Account(ctx)
 		return false, err
 	})
 	return acct, err
+}
+
+// limited keeps a CA's request to wait.
+func (ts *tools) limited(ctx context.Context, c *ca, f *acme.Failure, hostname string) hold {
+	h, err := ts.ledger.put(context.WithoutCancel(ctx), c, f.Scope, hostname, f.Until, f.Message, ts.now())
+	if err != nil {
+		ts.log.Error("keeping a certificate authority's request to wait failed", zap.Error(err))
+	}
+	ts.log.Warn("a certificate authority asked to wait", zap.String("ca", c.Key), zap.String("scope", string(f.Scope)),
+		zap.String("hostname", hostname), zap.Time("until", h.Until), zap.String("reason", h.Reason))
+	return h
 }

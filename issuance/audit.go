@@ -56,23 +56,46 @@ func mountOf(cas []*ca) string {
 	return b.String()
 }
 
-// remount has orders wait until the storages are compared with the index, if they
-// are not those that were. s.mu must be held.
-func (s *Scheduler) remount() {
-	s.mount = mountOf(s.cas())
-	s.auditing = s.mount != "" && s.mount != s.audited
+// auditor is which storages the index was compared with, or is to be. The zero value
+// has compared none.
+type auditor struct {
+	mu      sync.Mutex
+	mounted string // the storages of the current configuration
+	audited string // those that the index was compared with last
+	running bool
 }
 
-// auditDue returns the storages to compare, and marks that it is being done;
+// mount takes note of the storages of the current configuration, and reports
+// whether orders are to wait until they are compared with the index.
+func (a *auditor) mount(cas []*ca) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.mounted = mountOf(cas)
+	return a.waits()
+}
+
+// waits is whether orders wait. a.mu must be held.
+func (a *auditor) waits() bool { return a.mounted != "" && a.mounted != a.audited }
+
+// due returns the storages to compare, and marks that it is being done;
 // empty: none.
-func (s *Scheduler) auditDue() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if !s.auditing || s.auditor {
+func (a *auditor) due() string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if !a.waits() || a.running {
 		return ""
 	}
-	s.auditor = true
-	return s.mount
+	a.running = true
+	return a.mounted
+}
+
+// done notes that storages were compared, and reports whether orders are to wait for
+// others.
+func (a *auditor) done(mount string) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.audited, a.running = mount, false
+	return a.waits()
 }
 
 // audit compares the storages of mount with the index, and lets orders begin.
@@ -81,11 +104,9 @@ func (s *Scheduler) audit(ctx context.Context, mount string) {
 	found := s.lookFor(ctx, sample, auditTimeout)
 	found.tell(s.log, recorded)
 	s.markMissing(ctx, found.news)
-	s.mu.Lock()
-	s.audited, s.auditor = mount, false
-	s.auditing = s.mount != s.audited
-	s.mu.Unlock()
-	s.poke()
+	s.confMu.Lock()
+	s.entries.admit(!s.audits.done(mount))
+	s.confMu.Unlock()
 	s.noteFound(ctx, found.news)
 	if len(found.news) > 0 && recorded > len(sample) {
 		all, _ := s.sample(recorded)
@@ -100,24 +121,17 @@ func (s *Scheduler) audit(ctx context.Context, mount string) {
 // sample returns up to most hostnames that have a certificate, at random, and how
 // many there are.
 func (s *Scheduler) sample(most int) (names []string, recorded int) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	n := 0
-	for hostname, e := range s.entries {
-		if n++; n%batch == 0 { // whoever waits for an Observe must not notice
-			s.mu.Unlock()
-			s.mu.Lock()
-		}
+	s.entries.each(func(e *entry) {
 		if !e.has() {
-			continue
+			return
 		}
 		recorded++
 		if len(names) < most {
-			names = append(names, hostname)
+			names = append(names, e.hostname)
 		} else if i := rand.IntN(recorded); i < most {
-			names[i] = hostname
+			names[i] = e.hostname
 		}
-	}
+	})
 	return names, recorded
 }
 
@@ -245,16 +259,11 @@ func (s *Scheduler) noteFound(ctx context.Context, news []sighted) {
 
 // mark notes that a certificate is missing if it is still as it was glimpsed.
 func (s *Scheduler) mark(j *job) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	e := s.entries[j.hostname]
-	if e == nil || e.flight != nil || e.serialNumber() != j.rec.Serial || e.gone() {
-		return false
-	}
-	rec, now := e.record(), s.now()
-	rec.miss(now)
-	e.set(e.want(), rec)
-	s.place(e, now)
-	s.stir(e)
-	return true
+	return s.entries.amend(j.hostname, func(e *entry, r *dossier) bool {
+		if r.Serial != j.rec.Serial || r.gone() {
+			return false
+		}
+		r.miss(s.now())
+		return true
+	})
 }

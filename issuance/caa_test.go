@@ -4,11 +4,10 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/apoxy-dev/caddy-apoxy/issuance/acme"
-
 	acmez "github.com/mholt/acmez/v3/acme"
 
 	"github.com/apoxy-dev/caddy-apoxy/api/v1alpha3"
+	"github.com/apoxy-dev/caddy-apoxy/issuance/acme"
 	"github.com/apoxy-dev/caddy-apoxy/ownership"
 )
 
@@ -77,10 +76,10 @@ func TestCAANarrowsTheChallenges(t *testing.T) {
 func TestTheStatusJudgesCAAAsAnOrderDoes(t *testing.T) {
 	w := newWorld(t)
 	w.ca.identities = []string{"ca.test"}
-	if _, err := w.s.cas()[0].CaaIdentities(t.Context()); err != nil {
+	if _, err := w.s.authorities()[0].CaaIdentities(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	acct, err := w.s.accountOf(t.Context(), w.s.cas()[0])
+	acct, err := w.s.accountOf(t.Context(), w.s.authorities()[0])
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -117,7 +116,7 @@ func agree(t *testing.T, w *world, settings ownership.Settings, host string, set
 	w.dns.mu.Unlock()
 	for _, way := range []struct{ dns01, http01 bool }{{true, false}, {false, true}, {true, true}} {
 		var methods []string
-		for _, m := range w.s.cas()[0].methods {
+		for _, m := range w.s.authorities()[0].methods {
 			if m == acmez.ChallengeTypeDNS01 && way.dns01 || m != acmez.ChallengeTypeDNS01 && way.http01 && !strings.HasPrefix(host, "*.") {
 				methods = append(methods, m)
 			}
@@ -125,7 +124,7 @@ func agree(t *testing.T, w *world, settings ownership.Settings, host string, set
 		if len(methods) == 0 {
 			continue
 		}
-		_, f := w.s.permitted(t.Context(), w.s.cas()[0], Want{Hostname: host, UID: "u1"}, methods, false)
+		_, f := w.s.permitted(t.Context(), w.s.authorities()[0], Want{Hostname: host, UID: "u1"}, methods, false)
 		r := &v1alpha3.DomainRecord{}
 		r.Spec.Name, r.Spec.TLS = host, &v1alpha3.DomainRecordTLS{}
 		told := ownership.DiagnoseCAA(r, set, settings.Issuers, way.dns01, way.http01)

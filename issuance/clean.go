@@ -29,7 +29,7 @@ const dropRetry = time.Hour
 // clean removes what a piece of work has made useless, given what the index
 // knew before and will know: keys of orders that were given up or fulfilled,
 // and the certificate of a CA that another one took the place of.
-func (j *job) clean(ctx context.Context, before, after *record) {
+func (j *job) clean(ctx context.Context, before, after *dossier) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanTimeout)
 	defer cancel()
 	ordered := j.ordered
@@ -71,7 +71,7 @@ func (j *job) drop(ctx context.Context) landing {
 	if j.rec.has() {
 		kept, err := j.discard(ctx, &j.rec)
 		if errs = append(errs, err); kept {
-			j.s.log.Info("a certificate was renewed by somebody else and is left alone", zap.String("hostname", j.hostname), zap.String("ca", j.rec.CA))
+			j.log.Info("a certificate was renewed by somebody else and is left alone", zap.String("hostname", j.hostname), zap.String("ca", j.rec.CA))
 		}
 	}
 	if o := j.rec.Order; o != nil {
@@ -83,7 +83,7 @@ func (j *job) drop(ctx context.Context) landing {
 	}
 	if j.step == stepDisown {
 		j.evict()
-		return landing{rec: record{Trouble: j.rec.Trouble}, save: true, looked: true, quiet: true}
+		return landing{rec: dossier{Trouble: j.rec.Trouble}, save: true, looked: true, quiet: true}
 	}
 	return landing{save: true, quiet: true}
 }
@@ -92,7 +92,7 @@ func (j *job) drop(ctx context.Context) landing {
 // One that lasts longer than the record says was put there by somebody else,
 // such as Caddy's own issuer: it is kept. So is, with an error, one that storage
 // does not show at the moment.
-func (j *job) discard(ctx context.Context, r *record) (kept bool, err error) {
+func (j *job) discard(ctx context.Context, r *dossier) (kept bool, err error) {
 	var errs []error
 	for _, st := range j.storages(r.CA) {
 		have, err := certfiles.Load(ctx, st, r.CA, j.hostname)
@@ -121,7 +121,7 @@ func (j *job) delete(ctx context.Context, issuerKey string, keys ...string) erro
 // removed logs what could not be removed.
 func (j *job) removed(err error) {
 	if err != nil {
-		j.s.log.Warn("removing from storage what is of no use any more failed", zap.String("hostname", j.hostname), zap.Error(err))
+		j.log.Warn("removing from storage what is of no use any more failed", zap.String("hostname", j.hostname), zap.Error(err))
 	}
 }
 
@@ -129,18 +129,11 @@ func (j *job) removed(err error) {
 // that names it or, if none does any more, those of all.
 func (j *job) storages(issuerKey string) []certmagic.Storage {
 	var all []certmagic.Storage
-	for _, c := range j.s.authorities() {
+	for _, c := range j.authorities() {
 		if c.Key == issuerKey {
 			return []certmagic.Storage{c.Storage()}
 		}
 		all = append(all, c.Storage())
 	}
 	return all
-}
-
-// authorities are cas for callers without the lock.
-func (s *Scheduler) authorities() []*ca {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.cas()
 }

@@ -10,11 +10,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/apoxy-dev/caddy-apoxy/issuance/acme"
-
 	"github.com/caddyserver/certmagic"
 	acmez "github.com/mholt/acmez/v3/acme"
 
+	"github.com/apoxy-dev/caddy-apoxy/issuance/acme"
 	"github.com/apoxy-dev/caddy-apoxy/issuance/certfiles"
 	"github.com/apoxy-dev/caddy-apoxy/ownership"
 	"github.com/apoxy-dev/caddy-apoxy/store"
@@ -45,21 +44,21 @@ func (w *world) holds(hostname string, ca *testCA) {
 }
 
 // rewrite changes what is known of a hostname, as time would.
-func (w *world) rewrite(hostname string, change func(r *record)) {
+func (w *world) rewrite(hostname string, change func(r *dossier)) {
 	w.t.Helper()
-	w.s.mu.Lock()
-	e := w.s.entries[hostname]
-	r := e.record()
+	w.s.entries.mu.Lock()
+	e := w.s.entries.of[hostname]
+	r := e.dossier()
 	change(&r)
 	e.set(e.want(), r)
-	w.s.place(e, w.s.now())
-	w.s.mu.Unlock()
-	w.s.poke()
+	w.s.entries.place(e)
+	w.s.entries.mu.Unlock()
+	w.s.entries.poke()
 }
 
 func (w *world) renewed(hostname string, before ownership.CertificateObservation) ownership.CertificateObservation {
 	w.t.Helper()
-	w.rewrite(hostname, func(r *record) { r.Renewal = 1 })
+	w.rewrite(hostname, func(r *dossier) { r.Renewal = 1 })
 	return w.until(hostname, "renewed", func(o ownership.CertificateObservation) bool {
 		return o.SerialNumber != before.SerialNumber && o.Work == ownership.WorkNone
 	})
@@ -69,9 +68,9 @@ func (w *world) gone(hostname string) {
 	w.t.Helper()
 	w.wait("the index to forget "+hostname, func() bool {
 		_, _, err := w.store.Get(context.Background(), IndexPrefix+hostname)
-		w.s.mu.Lock()
-		defer w.s.mu.Unlock()
-		return errors.Is(err, store.ErrNotFound) && w.s.entries[hostname] == nil
+		w.s.entries.mu.Lock()
+		defer w.s.entries.mu.Unlock()
+		return errors.Is(err, store.ErrNotFound) && w.s.entries.of[hostname] == nil
 	}, func() string { return "" })
 }
 
@@ -134,7 +133,7 @@ func TestTheCertificateOfAFormerCAIsRemovedAfterACrash(t *testing.T) {
 	}
 	w.s.Want(Want{Hostname: host, UID: "u1", DNS01: true, CertificateAuthority: other.directory()})
 	w.until(host, "known as before", func(o ownership.CertificateObservation) bool { return o.SerialNumber == before.SerialNumber })
-	w.rewrite(host, func(r *record) { r.Renewal = 1 })
+	w.rewrite(host, func(r *dossier) { r.Renewal = 1 })
 	w.until(host, "found", func(o ownership.CertificateObservation) bool { return o.SerialNumber == after.SerialNumber })
 	w.holds(host, other)
 	if other.placed() != 1 {
@@ -157,7 +156,7 @@ func TestNothingStaysOfAHostnameWithoutRecord(t *testing.T) {
 	w.s.Forget(host)
 	w.second()
 	w.is.Remove(w.magic.Issuers[0]) // not even the CA is configured any more
-	w.rewrite(host, func(r *record) {
+	w.rewrite(host, func(r *dossier) {
 		r.NotAfter = time.Now().Add(-keepExpired - time.Minute).Unix()
 		r.Order = &acme.Order{CA: key, URL: w.ca.directory() + "/order/1"}
 	})
@@ -191,11 +190,11 @@ func TestAnExpiredCertificateWithoutRecordIsRemoved(t *testing.T) {
 // process that starts meanwhile does not know that it was deleted.
 func TestWhatNobodyWantsIsForgottenAfterAStart(t *testing.T) {
 	e := &entry{hostname: "a.example.com", since: epoch.UnixNano()}
-	e.set(Want{}, record{Trouble: &trouble{Class: acme.ClassDNS, Message: "not delegated"}, Order: &acme.Order{CA: someCA}})
+	e.set(Want{}, dossier{Trouble: &trouble{Class: acme.ClassDNS, Message: "not delegated"}, Order: &acme.Order{CA: someCA}})
 	if st, at := e.next(epoch); st != stepDrop || !at.Equal(epoch.Add(keepUnwanted)) {
 		t.Errorf("%v at %v", st, at)
 	}
-	e.set(Want{}, record{Trouble: &trouble{Class: acme.ClassCustomer, Failed: []int64{epoch.Add(30 * time.Minute).Unix()}}})
+	e.set(Want{}, dossier{Trouble: &trouble{Class: acme.ClassCustomer, Failed: []int64{epoch.Add(30 * time.Minute).Unix()}}})
 	if st, at := e.next(epoch); st != stepDrop || !at.Equal(epoch.Add(90*time.Minute)) {
 		t.Errorf("%v at %v", st, at)
 	}
@@ -256,7 +255,7 @@ func TestADeletionThatFailsIsTriedAgain(t *testing.T) {
 	c := newCA(acme.Authority{Directory: w.ca.directory()}, &cfg, 0, nil)
 	s := New(Config{})
 	s.SetIssuers(&Issuers{list: []issuer{{member: "a", ca: c}}})
-	j := &job{s: s, hostname: host, step: stepDrop, cas: []*ca{c}, rec: record{CA: c.Key, Serial: o.SerialNumber, NotAfter: o.NotAfter.Unix()}}
+	j := &job{tools: s.tools, hostname: host, step: stepDrop, cas: []*ca{c}, rec: dossier{CA: c.Key, Serial: o.SerialNumber, NotAfter: o.NotAfter.Unix()}}
 	if l := j.run(context.Background()); l.again != dropRetry || l.save || l.rec != j.rec {
 		t.Errorf("%+v", l)
 	}

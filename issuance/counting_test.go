@@ -3,11 +3,10 @@ package issuance
 import (
 	"testing"
 
-	"github.com/apoxy-dev/caddy-apoxy/issuance/acme"
-
 	"github.com/caddyserver/certmagic"
 
 	"github.com/apoxy-dev/caddy-apoxy/internal/certtest"
+	"github.com/apoxy-dev/caddy-apoxy/issuance/acme"
 	"github.com/apoxy-dev/caddy-apoxy/issuance/certfiles"
 )
 

@@ -10,11 +10,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/apoxy-dev/caddy-apoxy/issuance/acme"
-
 	"github.com/caddyserver/certmagic"
 
 	"github.com/apoxy-dev/caddy-apoxy/internal/certtest"
+	"github.com/apoxy-dev/caddy-apoxy/issuance/acme"
 	"github.com/apoxy-dev/caddy-apoxy/issuance/certfiles"
 )
 
@@ -72,7 +71,7 @@ func TestNothingIsRemovedThatCannotBeReadForTheMoment(t *testing.T) {
 	c := newCA(acme.Authority{Directory: w.ca.directory()}, &cfg, 0, nil)
 	s := New(Config{})
 	s.SetIssuers(&Issuers{list: []issuer{{member: "a", ca: c}}})
-	j := &job{s: s, hostname: host, step: stepDrop, cas: []*ca{c}, rec: record{CA: c.Key, Serial: "1", NotAfter: 1}}
+	j := &job{tools: s.tools, hostname: host, step: stepDrop, cas: []*ca{c}, rec: dossier{CA: c.Key, Serial: "1", NotAfter: 1}}
 	if l := j.run(context.Background()); l.again != dropRetry || l.save {
 		t.Errorf("%+v", l)
 	}

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/apoxy-dev/caddy-apoxy/issuance/acme"
-
 	"github.com/apoxy-dev/caddy-apoxy/ownership"
 	"github.com/apoxy-dev/caddy-apoxy/store"
 	"github.com/apoxy-dev/caddy-apoxy/store/boltstore"

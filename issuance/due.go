@@ -13,11 +13,11 @@ func (h dueHeap) Len() int           { return len(h) }
 func (h dueHeap) Less(i, j int) bool { return h[i].due < h[j].due }
 func (h dueHeap) Swap(i, j int) {
 	h[i], h[j] = h[j], h[i]
-	h[i].index, h[j].index = int32(i), int32(j)
+	h[i].slot, h[j].slot = int32(i), int32(j)
 }
 func (h *dueHeap) Push(x any) {
 	e := x.(*entry)
-	e.index = int32(len(*h))
+	e.slot = int32(len(*h))
 	*h = append(*h, e)
 }
 func (h *dueHeap) Pop() any {
@@ -25,19 +25,19 @@ func (h *dueHeap) Pop() any {
 	e := old[len(old)-1]
 	old[len(old)-1] = nil
 	*h = old[:len(old)-1]
-	e.index = -1
+	e.slot = -1
 	return e
 }
 
 // at puts an entry at its time, or takes it out with the zero time.
 func (h *dueHeap) at(e *entry, due time.Time) {
 	switch {
-	case due.IsZero() && e.index >= 0:
-		heap.Remove(h, int(e.index))
+	case due.IsZero() && e.slot >= 0:
+		heap.Remove(h, int(e.slot))
 	case due.IsZero():
-	case e.index >= 0:
+	case e.slot >= 0:
 		e.due = nanos(due)
-		heap.Fix(h, int(e.index))
+		heap.Fix(h, int(e.slot))
 	default:
 		e.due = nanos(due)
 		heap.Push(h, e)

@@ -9,14 +9,14 @@ import (
 // to last; nanoseconds since 1970 end in 2262.
 func TestWhatIsDueInAThousandYearsIsNotDueNow(t *testing.T) {
 	s := New(Config{})
-	s.loaded = true
+	s.entries.loaded = true
 	now := s.now()
-	last := s.add("lasting.example.com")
+	last := s.entries.add("lasting.example.com")
 	last.wanted, last.looked = true, true
-	last.set(Want{UID: "u1", DNS01: true}, record{UID: "u1", CA: someCA, NotBefore: now.Unix(),
+	last.set(Want{UID: "u1", DNS01: true}, dossier{UID: "u1", CA: someCA, NotBefore: now.Unix(),
 		NotAfter: time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC).Unix(), Renewal: time.Date(2500, 1, 1, 0, 0, 0, 0, time.UTC).Unix()})
-	s.place(last, now)
-	if last.due <= now.UnixNano() || s.pause() < time.Minute {
+	s.entries.place(last)
+	if last.due <= now.UnixNano() || s.entries.pause() < time.Minute {
 		t.Errorf("due at %v", time.Unix(0, last.due))
 	}
 }

@@ -4,12 +4,11 @@ import (
 	"context"
 	"errors"
 
-	"github.com/apoxy-dev/caddy-apoxy/issuance/edge"
+	"go.uber.org/zap"
 
 	"github.com/apoxy-dev/caddy-apoxy/internal/words"
 	"github.com/apoxy-dev/caddy-apoxy/issuance/acme"
-
-	"go.uber.org/zap"
+	"github.com/apoxy-dev/caddy-apoxy/issuance/edge"
 )
 
 // mendEdge says what the operator does about an edge that is not reached.
@@ -17,8 +16,8 @@ const mendEdge = "The operator opens ports 80 and 443 at the addresses of `edge`
 	"(NAT without hairpin, PROXY protocol), the option `edge_check` of the zone says what to ask in their place"
 
 // reachable leaves of the challenge types those with which CAs get at our edge.
-func (s *Scheduler) reachable(ctx context.Context, c *ca, hostname string, methods []string) ([]string, *acme.Failure) {
-	left, err := s.reach.Possible(ctx, c.Challenges(), hostname, s.cfg.Edge(), methods)
+func (ts *tools) reachable(ctx context.Context, c *ca, hostname string, methods []string) ([]string, *acme.Failure) {
+	left, err := ts.edgeCheck.Possible(ctx, c.Challenges(), hostname, ts.cfg.Edge(), methods)
 	switch unreachable := new(edge.Unreachable); {
 	case err == nil:
 		return left, nil
@@ -32,12 +31,12 @@ func (s *Scheduler) reachable(ctx context.Context, c *ca, hostname string, metho
 
 // reached takes over that a CA met us by a type of challenge, and has the hostnames
 // tried that waited to know whether one can.
-func (s *Scheduler) reached(ctx context.Context, method string) {
-	waited, err := s.reach.Reached(ctx, method)
+func (ts *tools) reached(ctx context.Context, method string) {
+	waited, err := ts.edgeCheck.Reached(ctx, method)
 	if err != nil {
-		s.log.Error("a restart will have to learn anew that certificate authorities reach the edge", zap.Error(err))
+		ts.log.Error("a restart will have to learn anew that certificate authorities reach the edge", zap.Error(err))
 	}
 	for _, hostname := range waited {
-		s.Retry(hostname)
+		ts.retry(hostname)
 	}
 }

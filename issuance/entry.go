@@ -1,10 +1,10 @@
 package issuance
 
 import (
-	"context"
 	"time"
 
 	"github.com/apoxy-dev/caddy-apoxy/internal/times"
+	"github.com/apoxy-dev/caddy-apoxy/issuance/acme"
 	"github.com/apoxy-dev/caddy-apoxy/issuance/fairqueue"
 )
 
@@ -32,14 +32,14 @@ type entry struct {
 
 	// At most one of these is set: due waits in the heap until then; ready
 	// stands in a lane; flight is being worked on.
-	index  int32 // in the heap, -1 if not there
+	slot  int32 // in the heap, -1 if not there
 	due    int64 // Unix nanoseconds
 	ready  *fairqueue.Item[waiting]
 	flight *flight
 }
 
 // set takes over what is wanted, if wanted is set, and what is known.
-func (e *entry) set(w Want, r record) {
+func (e *entry) set(w Want, r dossier) {
 	if e.packed.pack(w, e.wanted, &r) {
 		e.loose = nil
 		return
@@ -48,6 +48,20 @@ func (e *entry) set(w Want, r record) {
 	r.intern()
 	w.Hostname, w.CertificateAuthority, w.Owner = e.hostname, intern(w.CertificateAuthority), intern(w.Owner)
 	e.loose = &loose{want: w, rec: r}
+}
+
+// wish takes a Want over, at a time.
+func (e *entry) wish(w Want, now time.Time) {
+	rec := e.dossier()
+	rec.Trouble = rec.Trouble.renewedBy(w, now)
+	switch {
+	case w.Since != 0:
+		e.since = times.Unix(w.Since).UnixNano()
+	case !e.wanted || e.since == 0:
+		e.since = now.UnixNano()
+	}
+	e.wanted, e.dropped = true, false
+	e.set(w, rec)
 }
 
 // want is the present Want; one with nothing but the hostname if there is none.
@@ -65,12 +79,12 @@ func (e *entry) want() Want {
 	return w
 }
 
-// record is a copy of what is known.
-func (e *entry) record() record {
+// dossier is a copy of what is known.
+func (e *entry) dossier() dossier {
 	if e.loose != nil {
 		return e.loose.rec
 	}
-	return e.packed.record()
+	return e.packed.dossier()
 }
 
 // has reports whether there is a certificate.
@@ -188,18 +202,54 @@ func (e *entry) startable() time.Time {
 	return time.Time{} // a packed Want waits for nothing
 }
 
-// flight is work under way on a hostname.
-type flight struct {
-	began     time.Time
-	ca        string
-	challenge string
-	order     bool // it may order, as opposed to looking into storage
-	ready     bool // DNS was looked at, and lets it
-	ocsp      bool // it asks an OCSP responder
-	cancel    context.CancelFunc
-	done      chan struct{}
-	changed   bool // a Want or Forget came meanwhile
-	// missed is the last record of the store that came meanwhile, nil for none.
-	missed *learnt
-	booked *ca // whose budget it was taken up for and has not spent from; nil: none
+// expired reports whether the certificate has.
+func (e *entry) expired(now time.Time) bool {
+	_, notAfter := e.times()
+	return !now.Before(times.Unix(notAfter))
+}
+
+// gone reports whether storage lacks the certificate that is known.
+func (e *entry) gone() bool { return e.loose != nil && e.loose.rec.gone() }
+
+// goneSince is when that was seen first, Unix seconds.
+func (e *entry) goneSince() int64 { return e.loose.rec.Loss.Since }
+
+// revoked is when the CA revoked the certificate, Unix seconds; 0: it has not.
+func (e *entry) revoked() int64 {
+	if l := e.loose; l != nil && l.rec.OCSP.IsRevoked() {
+		return l.rec.OCSP.Revoked
+	}
+	return 0
+}
+
+// working is the order that its CA works on, nil if there is none.
+func (e *entry) working() *acme.Order {
+	if l := e.loose; l != nil && l.rec.Order != nil && l.rec.Order.Since != 0 {
+		return l.rec.Order
+	}
+	return nil
+}
+
+// replaces reports whether an order at a CA may name the certificate.
+func (e *entry) replaces(c *ca) bool {
+	if l := e.loose; l != nil {
+		return l.rec.replaces(l.want, c) != ""
+	}
+	return e.packed.bits&bitARI != 0 && e.issuer() == c.Key
+}
+
+// foreign reports whether the certificate, if there is one, was issued for a record
+// of another owner than the one with this uid. It does not allocate.
+func (e *entry) foreign(uid, owner string) bool {
+	if !e.has() {
+		return false
+	}
+	if l := e.loose; l != nil {
+		return !l.rec.proves(Want{UID: uid, Owner: owner})
+	}
+	var own [16]byte
+	if unshared(e.packed.owner) == owner {
+		return e.packed.bits&bitUID == 0
+	}
+	return !parseUID(&own, uid) || own != e.packed.uid || e.packed.bits&bitUID == 0
 }

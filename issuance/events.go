@@ -6,14 +6,13 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/apoxy-dev/caddy-apoxy/issuance/acme"
-
 	"github.com/caddyserver/certmagic"
 	"go.uber.org/zap"
 	"golang.org/x/crypto/ocsp"
 
 	"github.com/apoxy-dev/caddy-apoxy/internal/times"
 	"github.com/apoxy-dev/caddy-apoxy/internal/words"
+	"github.com/apoxy-dev/caddy-apoxy/issuance/acme"
 	"github.com/apoxy-dev/caddy-apoxy/issuance/certfiles"
 )
 
@@ -33,8 +32,8 @@ var (
 
 // emit raises an event through the present configuration of a CA, and waits for
 // its handlers. An error: one of them aborts, or they take too long.
-func (s *Scheduler) emit(ctx context.Context, c *ca, event string, data func() map[string]any) error {
-	for _, now := range s.authorities() {
+func (ts *tools) emit(ctx context.Context, c *ca, event string, data func() map[string]any) error {
+	for _, now := range ts.authorities() {
 		if now.Key == c.Key {
 			c = now // the handlers of a former configuration hear nothing any more
 		}
@@ -46,7 +45,7 @@ func (s *Scheduler) emit(ctx context.Context, c *ca, event string, data func() m
 	late := time.NewTimer(hookTimeout)
 	defer late.Stop()
 	select {
-	case s.hooks <- struct{}{}:
+	case ts.hooks <- struct{}{}:
 	case <-ctx.Done():
 		return ctx.Err()
 	case <-late.C:
@@ -54,7 +53,7 @@ func (s *Scheduler) emit(ctx context.Context, c *ca, event string, data func() m
 	}
 	done, d := make(chan error, 1), data()
 	go func() {
-		defer func() { <-s.hooks }()
+		defer func() { <-ts.hooks }()
 		done <- cfg.OnEvent(context.WithoutCancel(ctx), event, d)
 	}()
 	select {
@@ -71,9 +70,9 @@ func (s *Scheduler) emit(ctx context.Context, c *ca, event string, data func() m
 // neither its slot nor what others are told waits for handlers.
 func (j *job) notify(c *ca, event string, data func() map[string]any) {
 	j.after = append(j.after, func(ctx context.Context) {
-		err := j.s.emit(ctx, c, event, data)
+		err := j.emit(ctx, c, event, data)
 		if errors.Is(err, errHooksSlow) || errors.Is(err, errHooksMany) {
-			j.s.log.Error("an event may not have been heard", zap.String("event", event), zap.String("hostname", j.hostname), zap.Error(err))
+			j.log.Error("an event may not have been heard", zap.String("event", event), zap.String("hostname", j.hostname), zap.Error(err))
 		}
 	})
 }
@@ -97,7 +96,7 @@ type hooked struct {
 func (j *job) hook() *hooked {
 	h := &hooked{Try: certfiles.Try{Hostname: j.hostname}, announced: j.rec.Order != nil} // then it was when that was placed
 	if h.Renewal = j.rec.has() && !j.rec.gone(); h.Renewal {
-		h.Remaining = times.Unix(j.rec.NotAfter).Sub(j.s.now())
+		h.Remaining = times.Unix(j.rec.NotAfter).Sub(j.now())
 	}
 	return h
 }
@@ -112,7 +111,7 @@ func (j *job) announce(ctx context.Context, c *ca) *acme.Failure {
 	if h.announced {
 		return nil
 	}
-	err := j.s.emit(ctx, c, certfiles.EventObtaining, func() map[string]any { return h.Obtaining(j.rec.OCSP.IsRevoked(), j.rec.CA) })
+	err := j.emit(ctx, c, certfiles.EventObtaining, func() map[string]any { return h.Obtaining(j.rec.OCSP.IsRevoked(), j.rec.CA) })
 	if err != nil {
 		return &acme.Failure{Class: acme.ClassOperator, Aborted: true, Err: err,
 			Message: "a handler of the event " + certfiles.EventObtaining + " keeps it from being obtained: " + words.Cut(err.Error(), 200),
@@ -128,7 +127,7 @@ func (j *job) obtained(ctx context.Context, c *ca, keys *storedKey) {
 	h.fault = nil
 	der, err := keys.csr(ctx) // the key is the one that was certified
 	if err != nil {
-		j.s.log.Warn("the certificate request of an event is left out", zap.String("hostname", j.hostname), zap.Error(err))
+		j.log.Warn("the certificate request of an event is left out", zap.String("hostname", j.hostname), zap.Error(err))
 	}
 	j.notify(c, certfiles.EventObtained, func() map[string]any { return h.Obtained(c.Key, der) })
 }

@@ -149,7 +149,7 @@ func TestEventsAreThoseOfCertmagic(t *testing.T) {
 		return nil
 	}
 	w.ca.mu.Unlock()
-	w.rewrite(host, func(r *record) { r.Renewal = 1 })
+	w.rewrite(host, func(r *dossier) { r.Renewal = 1 })
 	ours = l.take(w, 2)
 	if got, want := ours[1].form(), theirs[1].form(); got != want {
 		t.Errorf("of a failure the scheduler raises %s\ncertmagic raises %s", got, want)
@@ -195,10 +195,10 @@ func TestAHandlerThatNeverEndsHoldsNothing(t *testing.T) {
 		return nil
 	}
 	w.certified(host, "www.example.com")
-	w.s.mu.Lock()
-	defer w.s.mu.Unlock()
-	if w.s.flying != 0 {
-		t.Errorf("%d slots are held", w.s.flying)
+	w.s.entries.mu.Lock()
+	defer w.s.entries.mu.Unlock()
+	if w.s.entries.flying != 0 {
+		t.Errorf("%d slots are held", w.s.entries.flying)
 	}
 }
 

@@ -10,7 +10,6 @@ import (
 
 	"go.uber.org/zap"
 
-	"github.com/apoxy-dev/caddy-apoxy/issuance/certfiles"
 	"github.com/apoxy-dev/caddy-apoxy/store"
 )
 
@@ -42,7 +41,7 @@ func (s *Scheduler) ledgerFollower(ctx context.Context) (f store.Follower, read 
 			if e.Err == nil {
 				s.ledger.apply(e.Key, e.Value, e.Revision, s.now())
 			}
-			s.poke()
+			s.entries.poke()
 		},
 		Reached: func(int64) { once.Do(func() { close(read) }) },
 		Failed:  s.followFailed("following the holds and budgets of certificate authorities failed and is tried again"),
@@ -60,16 +59,18 @@ func (s *Scheduler) indexFollower() store.Follower {
 		Page: func(entries []store.Entry) {
 			n += len(entries)
 			for page := range slices.Chunk(entries, batch) {
-				s.learnAll(page, s.now())
+				s.learnAll(page)
 			}
 		},
-		End: func(int64) { s.complete(n) },
+		End: func(int64) { s.entries.complete(n) },
 		Change: func(e *store.Event) {
 			if e.Value == nil && e.Err == nil {
-				s.unlearn(strings.TrimPrefix(e.Key, IndexPrefix), e.Revision, s.now())
+				if l := s.entries.unlearn(strings.TrimPrefix(e.Key, IndexPrefix), e.Revision); l != nil {
+					s.tell(l)
+				}
 				return
 			}
-			s.learnAll([]store.Entry{{Key: e.Key, Value: e.Value, Revision: e.Revision, Err: e.Err}}, s.now())
+			s.learnAll([]store.Entry{{Key: e.Key, Value: e.Value, Revision: e.Revision, Err: e.Err}})
 		},
 		Failed: s.followFailed("reading the index of certificates failed and is tried again; until it has been read once none is obtained"),
 	}
@@ -79,38 +80,18 @@ func (s *Scheduler) followFailed(what string) func(error) {
 	return func(err error) { s.log.Error(what, zap.Error(err)) }
 }
 
-// complete notes that the index, of so many hostnames, has been read.
-func (s *Scheduler) complete(hostnames int) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if !s.loaded {
-		s.loaded, s.indexed = true, hostnames
-		close(s.known)
-	}
-}
-
 // loadPage is how many records of the index are read at once.
 const loadPage = 10_000
 
 // learnAll takes over a batch of the store's records.
-func (s *Scheduler) learnAll(page []store.Entry, now time.Time) {
-	var changed []learnt
+func (s *Scheduler) learnAll(page []store.Entry) {
+	var changed []*learnt
 	for _, l := range s.decode(page) {
-		s.mu.Lock()
-		if s.learn(&l, now) && s.loaded { // else it all is new
-			changed = append(changed, l)
+		if s.entries.learn(&l) {
+			changed = append(changed, &l)
 		}
-		s.mu.Unlock()
 	}
-	s.tell(changed)
-}
-
-// learnt is a record of the store.
-type learnt struct {
-	hostname string
-	rec      record
-	revision int64
-	replaced bool // it took the place of another certificate
+	s.tell(changed...)
 }
 
 // decode reads records; those that cannot be read are left out, and made anew
@@ -118,7 +99,7 @@ type learnt struct {
 func (s *Scheduler) decode(page []store.Entry) []learnt {
 	out := make([]learnt, 0, len(page))
 	for _, se := range page {
-		hostname, r, err := "", record{}, se.Err
+		hostname, r, err := "", dossier{}, se.Err
 		if err == nil {
 			hostname, r, err = decodeRecord(se.Key, se.Value)
 		}
@@ -133,42 +114,11 @@ func (s *Scheduler) decode(page []store.Entry) []learnt {
 	return out
 }
 
-// learn takes over a record of the store; false: it is no news. s.mu must be
-// held.
-func (s *Scheduler) learn(l *learnt, now time.Time) bool {
-	e := s.entries[l.hostname]
-	if e == nil {
-		e = s.add(strings.Clone(l.hostname)) // without the key around it
-		e.since = now.UnixNano()
-	}
-	if l.revision <= e.revision {
-		return false
-	}
-	if e.flight != nil {
-		missed := *l
-		e.flight.missed = &missed
-		return false
-	}
-	before := e.serialNumber()
-	l.replaced = before != "" && before != l.rec.Serial
-	e.revision = l.revision
-	e.looked = e.looked || l.rec.has()
-	e.set(e.want(), l.rec)
-	s.place(e, now)
-	s.stir(e)
-	return true
-}
-
 // tell spreads what was learnt while others already knew of the hostnames.
-func (s *Scheduler) tell(changed []learnt) {
+func (s *Scheduler) tell(changed ...*learnt) {
 	for _, l := range changed {
 		if l.replaced { // renewed by another node: this one must not serve the old any longer
-			s.mu.Lock()
-			cas := s.cas()
-			s.mu.Unlock()
-			for _, c := range cas {
-				certfiles.Evict(c.cfg, l.hostname)
-			}
+			s.evict(l.hostname)
 		}
 		s.cfg.OnChange(l.hostname)
 	}
@@ -177,7 +127,7 @@ func (s *Scheduler) tell(changed []learnt) {
 // keep writes a record to the store; without a certificate, an order or
 // trouble there is none. It tries again for a while: what is not kept is only
 // lost at a restart, and then found again in storage.
-func (s *Scheduler) keep(ctx context.Context, hostname string, r *record) int64 {
+func (ts *tools) keep(ctx context.Context, hostname string, r *dossier) int64 {
 	op := store.Op{Key: IndexPrefix + hostname, If: store.Any}
 	if !r.empty() {
 		op.Value = r.marshal()
@@ -185,41 +135,17 @@ func (s *Scheduler) keep(ctx context.Context, hostname string, r *record) int64 
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancel()
 	for {
-		revision, err := s.cfg.Store.Write(ctx, op)
+		revision, err := ts.cfg.Store.Write(ctx, op)
 		if err == nil {
 			return revision
 		}
 		if ctx.Err() != nil || errors.Is(err, store.ErrClosed) {
-			s.log.Error("keeping the index of certificates failed", zap.String("hostname", hostname), zap.Error(err))
+			ts.log.Error("keeping the index of certificates failed", zap.String("hostname", hostname), zap.Error(err))
 			return 0
 		}
 		select {
 		case <-ctx.Done():
 		case <-time.After(time.Second):
 		}
-	}
-}
-
-// unlearn takes over that the store has no record of a hostname any more: what
-// nobody wants has expired, or another node has had a certificate revoked.
-func (s *Scheduler) unlearn(hostname string, revision int64, now time.Time) {
-	s.mu.Lock()
-	e := s.entries[hostname]
-	if e == nil || e.flight != nil || revision <= e.revision {
-		s.mu.Unlock()
-		return
-	}
-	if !e.wanted {
-		s.unplace(e)
-		delete(s.entries, hostname)
-		delete(s.doubts, hostname)
-		s.mu.Unlock()
-		return
-	}
-	l := learnt{hostname: e.hostname, rec: record{Trouble: e.trouble()}, revision: revision}
-	news := e.has() && s.learn(&l, now)
-	s.mu.Unlock()
-	if news {
-		s.tell([]learnt{l})
 	}
 }

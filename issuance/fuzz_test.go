@@ -8,11 +8,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/apoxy-dev/caddy-apoxy/issuance/acme"
-
 	acmez "github.com/mholt/acmez/v3/acme"
 
 	"github.com/apoxy-dev/caddy-apoxy/internal/times"
+	"github.com/apoxy-dev/caddy-apoxy/issuance/acme"
 	"github.com/apoxy-dev/caddy-apoxy/issuance/revocation"
 	"github.com/apoxy-dev/caddy-apoxy/store"
 	"github.com/apoxy-dev/caddy-apoxy/store/boltstore"
@@ -24,8 +23,8 @@ import (
 func FuzzIndexRecord(f *testing.F) {
 	burnt := lasting("ff01", "a2V5.AP8B")
 	burnt.OCSP = &revocation.OCSP{Poll: 5, Revoked: 7, Due: 9, Burnt: "x"}
-	troubled := record{Trouble: &trouble{Class: acme.ClassRefused, Count: -1, Failed: []int64{1, 2}, Refused: []string{someCA}}, Order: &acme.Order{CA: someCA}}
-	for _, r := range []record{{}, lasting("5a3f", ""), lasting("3ff", "a2V5.A_8"), lasting("0a", "a2V5.Wj8"), burnt, troubled} {
+	troubled := dossier{Trouble: &trouble{Class: acme.ClassRefused, Count: -1, Failed: []int64{1, 2}, Refused: []string{someCA}}, Order: &acme.Order{CA: someCA}}
+	for _, r := range []dossier{{}, lasting("5a3f", ""), lasting("3ff", "a2V5.A_8"), lasting("0a", "a2V5.Wj8"), burnt, troubled} {
 		f.Add(r.marshal(), someUID, "tenant", byte(3))
 	}
 	for _, raw := range []string{`null`, `[]`, `{"notAfter":-1}`, `{"notAfter":4294967296}`, `{"notAfter":1,"serial":"zz"}`, `{"notAfter":1,"ari":{"id":"."}}`,
@@ -48,7 +47,7 @@ func FuzzIndexRecord(f *testing.F) {
 		}
 		e.set(w, r)
 		renewal, notAfter := e.times()
-		if got := e.record(); !reflect.DeepEqual(got, r) || e.want() != w {
+		if got := e.dossier(); !reflect.DeepEqual(got, r) || e.want() != w {
 			t.Fatalf("given\n%+v\n%+v the entry has\n%+v\n%+v", w, r, e.want(), got)
 		}
 		if renewal != r.Renewal || notAfter != r.NotAfter || e.has() != r.has() || e.empty() != r.empty() || e.serialNumber() != r.Serial {
@@ -129,7 +128,7 @@ func FuzzRenewalInfo(f *testing.F) {
 			return
 		}
 		life := time.Duration(seconds%(100*365*24*3600)) * time.Second
-		r := record{Serial: "5a3f", NotBefore: epoch.Unix(), NotAfter: epoch.Add(life).Unix()}
+		r := dossier{Serial: "5a3f", NotBefore: epoch.Unix(), NotAfter: epoch.Add(life).Unix()}
 		poll := revocation.PollARI(epoch, epoch.Add(time.Duration(asked)))
 		if poll.Before(epoch.Add(time.Minute)) || poll.After(epoch.Add(24*time.Hour)) {
 			t.Fatalf("asked again at %v", poll)

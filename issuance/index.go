@@ -8,12 +8,11 @@ import (
 	"time"
 	"unique"
 
-	"github.com/apoxy-dev/caddy-apoxy/issuance/acme"
-
 	acmez "github.com/mholt/acmez/v3/acme"
 
 	"github.com/apoxy-dev/caddy-apoxy/internal/times"
 	"github.com/apoxy-dev/caddy-apoxy/internal/words"
+	"github.com/apoxy-dev/caddy-apoxy/issuance/acme"
 	"github.com/apoxy-dev/caddy-apoxy/issuance/revocation"
 	"github.com/apoxy-dev/caddy-apoxy/ownership"
 )
@@ -21,9 +20,9 @@ import (
 // IndexPrefix holds one record per hostname in the store.
 const IndexPrefix = "certificates/"
 
-// record is what the store keeps of a hostname: its certificate, an order
+// dossier is what the store keeps of a hostname: its certificate, an order
 // under way and trouble. Times are Unix seconds, 0 for none.
-type record struct {
+type dossier struct {
 	// UID and Owner are those of the DomainRecord that the certificate was
 	// obtained for.
 	UID   string `json:"uid,omitempty"`
@@ -110,19 +109,19 @@ func (t *trouble) renewedBy(w Want, now time.Time) *trouble {
 }
 
 // empty: nothing is worth keeping.
-func (r *record) empty() bool { return !r.has() && r.Order == nil && r.Trouble == nil }
+func (r *dossier) empty() bool { return !r.has() && r.Order == nil && r.Trouble == nil }
 
-func (r *record) has() bool { return r.NotAfter != 0 }
+func (r *dossier) has() bool { return r.NotAfter != 0 }
 
 // proves reports whether the certificate may count for a record: one that was
 // obtained for a record of another tenant, or nobody knows for whom, may not.
-func (r *record) proves(w Want) bool {
+func (r *dossier) proves(w Want) bool {
 	return ownership.ProvenanceOf(r.UID, r.Owner, w.UID, w.Owner) != ownership.ForeignCertificate
 }
 
 // replaces is the ARI identifier to name in an order at a CA; empty for none.
 // Such an order is exempt from CAs' limits, and from our budget.
-func (r *record) replaces(w Want, c *ca) string {
+func (r *dossier) replaces(w Want, c *ca) string {
 	if r.Loss != nil && r.gone() && r.Loss.Count > freeLosses {
 		return ""
 	}
@@ -132,7 +131,7 @@ func (r *record) replaces(w Want, c *ca) string {
 	return ""
 }
 
-func (r *record) window() revocation.Window {
+func (r *dossier) window() revocation.Window {
 	if r.ARI == nil {
 		return revocation.Window{}
 	}
@@ -140,8 +139,8 @@ func (r *record) window() revocation.Window {
 }
 
 // setCertificate takes over a certificate and forgets what led to it.
-func (r *record) setCertificate(issuerKey, method string, w Want, leaf *x509.Certificate, now time.Time) {
-	*r = record{
+func (r *dossier) setCertificate(issuerKey, method string, w Want, leaf *x509.Certificate, now time.Time) {
+	*r = dossier{
 		UID: w.UID, Owner: w.Owner, CA: issuerKey, Challenge: method,
 		Issuer:    issuerName(leaf, issuerKey),
 		Serial:    fmt.Sprintf("%x", leaf.SerialNumber),
@@ -153,7 +152,7 @@ func (r *record) setCertificate(issuerKey, method string, w Want, leaf *x509.Cer
 
 // setARI takes over renewal information; nil or an unusable window: none, to
 // be asked for again at poll if that is set.
-func (r *record) setARI(id string, info *acmez.RenewalInfo, poll time.Time) {
+func (r *dossier) setARI(id string, info *acmez.RenewalInfo, poll time.Time) {
 	if info == nil || !(revocation.Window{Start: info.SuggestedWindow.Start, End: info.SuggestedWindow.End}).Valid() {
 		r.ARI = nil
 		return
@@ -165,7 +164,7 @@ func (r *record) setARI(id string, info *acmez.RenewalInfo, poll time.Time) {
 // renewed, 0 if this one has not been hurried away: a CA's window that is always
 // over, or a clock that is wrong, must not make one order follow the other. Such
 // orders are exempt from every budget.
-func (r *record) hurried(next *x509.Certificate, now time.Time) int64 {
+func (r *dossier) hurried(next *x509.Certificate, now time.Time) int64 {
 	pause := hurryPause(times.Unix(r.NotBefore), times.Unix(r.NotAfter))
 	young := now.Before(times.Unix(r.NotBefore).Add(pause)) || r.Spared != 0 && now.Before(times.Unix(r.Spared).Add(pause))
 	if !r.has() || !young || r.gone() {
@@ -175,7 +174,7 @@ func (r *record) hurried(next *x509.Certificate, now time.Time) int64 {
 }
 
 // schedule sets the point of renewal.
-func (r *record) schedule(hostname string, ratio float64) {
+func (r *dossier) schedule(hostname string, ratio float64) {
 	r.Renewal = renewalTime(times.Unix(r.NotBefore), times.Unix(r.NotAfter), ratio, r.window(), hostname+r.Serial).Unix()
 	if r.Spared != 0 {
 		r.Renewal = max(r.Renewal, r.Spared)
@@ -184,7 +183,7 @@ func (r *record) schedule(hostname string, ratio float64) {
 }
 
 // hasten has a revoked certificate renewed at once, whatever else applies.
-func (r *record) hasten() {
+func (r *dossier) hasten() {
 	if r.OCSP.IsRevoked() {
 		r.Renewal = min(r.Renewal, r.OCSP.Due)
 	}
@@ -204,7 +203,7 @@ func issuerName(leaf *x509.Certificate, fallback string) string {
 	return fallback
 }
 
-func (r *record) marshal() []byte {
+func (r *dossier) marshal() []byte {
 	b, _ := json.Marshal(r) // cannot fail: plain fields only
 	return b
 }
@@ -216,7 +215,7 @@ func CheckIndex(key string, value []byte) error {
 	return err
 }
 
-func decodeRecord(key string, value []byte) (hostname string, r record, err error) {
+func decodeRecord(key string, value []byte) (hostname string, r dossier, err error) {
 	hostname = strings.TrimPrefix(key, IndexPrefix)
 	if err = json.Unmarshal(value, &r); err != nil {
 		return hostname, r, fmt.Errorf("decoding %s: %w", key, err)
@@ -234,6 +233,6 @@ func intern(s string) string {
 }
 
 // intern shares what many records have in common.
-func (r *record) intern() {
+func (r *dossier) intern() {
 	r.CA, r.Issuer, r.Challenge = intern(r.CA), intern(r.Issuer), intern(r.Challenge)
 }

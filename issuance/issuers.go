@@ -6,11 +6,10 @@ import (
 	"slices"
 	"sync"
 
-	"github.com/apoxy-dev/caddy-apoxy/issuance/acme"
-
 	"github.com/caddyserver/certmagic"
 	"go.uber.org/zap"
 
+	"github.com/apoxy-dev/caddy-apoxy/issuance/acme"
 	"github.com/apoxy-dev/caddy-apoxy/issuance/certfiles"
 )
 

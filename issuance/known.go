@@ -3,80 +3,84 @@ package issuance
 import (
 	"context"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/caddyserver/certmagic"
 
-	"github.com/apoxy-dev/caddy-apoxy/internal/times"
+	"github.com/apoxy-dev/caddy-apoxy/issuance/certfiles"
 )
 
-// This file is what handshakes ask of the index: Index of certfiles.
+// This file is what handshakes ask of the index.
+
+var _ certfiles.Index = (*Scheduler)(nil)
 
 // Held is where an unexpired certificate for the first of names that has one is
 // stored. An empty issuerKey: none is known, or another one is being obtained,
 // which storage has before the index.
 func (s *Scheduler) Held(names []string) (issuerKey, stored, serial string) {
-	now := s.now()
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	now, decided := s.now(), false
 	for _, name := range names {
-		e := s.entries[name]
-		if e != nil && e.flight != nil && e.flight.order {
+		s.entries.read(name, func(e *entry) {
+			switch {
+			case e == nil:
+			case e.flight != nil && e.flight.order:
+				decided = true
+			case e.has() && !e.gone() && !e.expired(now):
+				issuerKey, stored, serial, decided = e.issuer(), name, e.serialNumber(), true
+			}
+		})
+		if decided {
 			break
 		}
-		if e == nil || !e.has() || e.gone() {
-			continue
-		}
-		if _, notAfter := e.times(); now.Before(times.Unix(notAfter)) {
-			return e.issuer(), name, e.serialNumber()
-		}
 	}
-	return "", "", ""
+	return issuerKey, stored, serial
+}
+
+// Missed reports whether the certificate of a hostname is known to be missing.
+func (s *Scheduler) Missed(hostname string) (missed bool) {
+	s.entries.read(hostname, func(e *entry) { missed = e != nil && e.gone() })
+	return missed
 }
 
 // Heard has storage looked at for a hostname whose certificate a handshake did not
-// find in its place, or found although it was missed, a moment later.
+// find in its place, or found although it was missed, a moment later: the handshake
+// itself may come to Issue, which sees to it sooner.
 func (s *Scheduler) Heard(hostname string) {
-	now := s.now()
-	s.mu.Lock()
-	last, known := s.heardOf[hostname]
-	if !known && len(s.heardOf) >= maxStored {
-		for name, at := range s.heardOf {
-			if now.Sub(at) >= storedPause {
-				delete(s.heardOf, name)
-			}
-		}
-	}
-	again := (!known || now.Sub(last) >= storedPause) && (known || len(s.heardOf) < maxStored)
-	if again {
-		s.heardOf[hostname] = now
-	}
-	s.mu.Unlock()
-	if again {
-		// The handshake itself may come to Issue, which sees to it sooner.
+	if s.inventory.again(hostname, s.now()) {
 		time.AfterFunc(storedPause, func() { s.Stored(context.Background(), hostname) })
 	}
 }
 
-// Missed reports whether the certificate of a hostname is known to be missing.
-func (s *Scheduler) Missed(hostname string) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	e := s.entries[hostname]
-	return e != nil && e.gone()
+// Foreign reports whether the certificate that there is for a hostname was issued
+// for a record of another owner than the one with this uid. It is to be shown to
+// nobody then, whether or not it is already removed. It does not allocate.
+func (s *Scheduler) Foreign(hostname, uid, owner string) (foreign bool) {
+	s.entries.read(hostname, func(e *entry) { foreign = e != nil && e.foreign(uid, owner) })
+	return foreign
 }
 
 // Told reports whether the event that a certificate is revoked was raised for it
 // before, and notes that it is now: certmagic, which asks responders for what it has
 // in memory, may learn of it, too.
 func (s *Scheduler) Told(cert certmagic.Certificate) bool {
-	serial := fmt.Sprintf("%s %x", cert.Leaf.Issuer, cert.Leaf.SerialNumber)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	told := s.revokedTold[serial]
-	if len(s.revokedTold) >= maxRevoked {
-		clear(s.revokedTold)
+	return s.told.note(fmt.Sprintf("%s %x", cert.Leaf.Issuer, cert.Leaf.SerialNumber))
+}
+
+// revokedTold are the certificates, by issuer and serial number, that were told to
+// be revoked. The zero value is ready for use.
+type revokedTold struct {
+	mu sync.Mutex
+	of map[string]bool
+}
+
+func (r *revokedTold) note(serial string) (before bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	before = r.of[serial]
+	if r.of == nil || len(r.of) >= maxRevoked {
+		r.of = map[string]bool{}
 	}
-	s.revokedTold[serial] = true
-	return told
+	r.of[serial] = true
+	return before
 }

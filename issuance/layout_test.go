@@ -81,14 +81,14 @@ func TestARenewedCertificateIsServedByTheNextHandshake(t *testing.T) {
 	if got := served(); got != before.SerialNumber {
 		t.Fatalf("serves %s, not %s", got, before.SerialNumber)
 	}
-	w.s.mu.Lock() // its time has come
-	e := w.s.entries["api.example.com"]
-	r := e.record()
+	w.s.entries.mu.Lock() // its time has come
+	e := w.s.entries.of["api.example.com"]
+	r := e.dossier()
 	r.Renewal = 1
 	e.set(e.want(), r)
-	w.s.place(e, w.s.now())
-	w.s.mu.Unlock()
-	w.s.poke()
+	w.s.entries.place(e)
+	w.s.entries.mu.Unlock()
+	w.s.entries.poke()
 	after := w.until("api.example.com", "renewed", func(o ownership.CertificateObservation) bool {
 		return o.SerialNumber != before.SerialNumber && o.Work == ownership.WorkNone
 	})

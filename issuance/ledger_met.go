@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/apoxy-dev/caddy-apoxy/issuance/edge"
-
 	"github.com/apoxy-dev/caddy-apoxy/store"
 )
 

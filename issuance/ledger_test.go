@@ -5,10 +5,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/apoxy-dev/caddy-apoxy/issuance/edge"
-
 	"github.com/apoxy-dev/caddy-apoxy/issuance/acme"
-
+	"github.com/apoxy-dev/caddy-apoxy/issuance/edge"
 	"github.com/apoxy-dev/caddy-apoxy/store/boltstore"
 )
 

@@ -7,20 +7,19 @@ import (
 	"strings"
 	"time"
 
-	"github.com/apoxy-dev/caddy-apoxy/issuance/acme"
-
 	"go.uber.org/zap"
 
 	"github.com/apoxy-dev/caddy-apoxy/internal/times"
+	"github.com/apoxy-dev/caddy-apoxy/issuance/acme"
 	"github.com/apoxy-dev/caddy-apoxy/issuance/certfiles"
 	"github.com/apoxy-dev/caddy-apoxy/issuance/revocation"
 )
 
-// look searches storage for a certificate that the index does not know.
-func (j *job) look(ctx context.Context) landing {
+// search searches storage for a certificate that the index does not know.
+func (j *job) search(ctx context.Context) landing {
 	found, err := j.adopt(ctx)
 	if err != nil {
-		j.s.log.Warn("searching storage failed and is tried again", zap.String("hostname", j.hostname), zap.Error(err))
+		j.log.Warn("searching storage failed and is tried again", zap.String("hostname", j.hostname), zap.Error(err))
 		return landing{rec: j.rec, again: 10 * time.Second, quiet: true}
 	}
 	if found {
@@ -48,7 +47,7 @@ func (j *job) adopt(ctx context.Context) (bool, error) {
 			best, from = st, c
 		}
 	}
-	if best.Leaf == nil || best.Leaf.NotAfter.Unix() <= j.rec.floor(j.s.now()) || best.Leaf.VerifyHostname(verifiable(j.hostname)) != nil {
+	if best.Leaf == nil || best.Leaf.NotAfter.Unix() <= j.rec.floor(j.now()) || best.Leaf.VerifyHostname(verifiable(j.hostname)) != nil {
 		return false, nil
 	}
 	p := best.Meta.Provenance
@@ -57,17 +56,17 @@ func (j *job) adopt(ctx context.Context) (bool, error) {
 	}
 	w, method := j.want, p.Challenge
 	w.UID, w.Owner = p.UID, p.Owner
-	if !(&record{UID: w.UID, Owner: w.Owner}).proves(j.want) {
+	if !(&dossier{UID: w.UID, Owner: w.Owner}).proves(j.want) {
 		return false, nil
 	}
-	j.rec.setCertificate(best.IssuerKey, method, w, best.Leaf, j.s.now())
+	j.rec.setCertificate(best.IssuerKey, method, w, best.Leaf, j.now())
 	if info := best.Meta.RenewalInfo; info != nil {
-		j.rec.setARI(info.UniqueIdentifier, info, j.s.now())
+		j.rec.setARI(info.UniqueIdentifier, info, j.now())
 	}
 	j.rec.schedule(j.hostname, from.ratio)
 	for _, st := range all {
 		if st.IssuerKey != best.IssuerKey { // outlived; the index does not know of it any more
-			_, err := j.discard(ctx, &record{CA: st.IssuerKey, NotAfter: st.Leaf.NotAfter.Unix()})
+			_, err := j.discard(ctx, &dossier{CA: st.IssuerKey, NotAfter: st.Leaf.NotAfter.Unix()})
 			j.removed(err)
 		}
 	}
@@ -85,7 +84,7 @@ func verifiable(hostname string) string {
 // pollARI asks the CA for its renewal window. Without an answer nothing is
 // written: a CA that is gone must not cost a write an hour for each certificate.
 func (j *job) pollARI(ctx context.Context) landing {
-	now := j.s.now()
+	now := j.now()
 	l := landing{rec: j.rec, quiet: true}
 	l.rec.ARI = &ariRecord{}
 	*l.rec.ARI = *j.rec.ARI
@@ -94,7 +93,7 @@ func (j *job) pollARI(ctx context.Context) landing {
 	if c == nil {
 		return l
 	}
-	if h, held := j.s.ledger.held(c, j.hostname, now); held {
+	if h, held := j.ledger.held(c, j.hostname, now); held {
 		l.rec.ARI.Poll = h.Until.Add(resumeJitter(time.Hour, times.Fraction(j.hostname))).Unix()
 		return l
 	}
@@ -102,13 +101,13 @@ func (j *job) pollARI(ctx context.Context) landing {
 	if err != nil {
 		return l
 	}
-	ctx, tr, done := acme.WithTrace(ctx, j.s.now, j.gate(c))
+	ctx, tr, done := acme.WithTrace(ctx, j.now, j.gate(c))
 	defer done()
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	info, err := c.Client.GetRenewalInfo(ctx, st.Leaf)
 	if h := tr.Hold(); h != nil {
-		j.s.limited(ctx, c, acme.Classify(h, j.hostname), j.hostname)
+		j.limited(ctx, c, acme.Classify(h, j.hostname), j.hostname)
 	}
 	if err != nil {
 		return l

@@ -12,7 +12,7 @@ import (
 func TestARenewalWindowThatCannotBeAskedForCostsNoWrite(t *testing.T) {
 	now := time.Now()
 	s := New(Config{Now: func() time.Time { return now }})
-	j := &job{s: s, hostname: "api.example.com", step: stepARI, rec: lasting("5a3f", "a2V5.Wj8")}
+	j := &job{tools: s.tools, hostname: "api.example.com", step: stepARI, rec: lasting("5a3f", "a2V5.Wj8")}
 	before := *j.rec.ARI
 	l := j.run(t.Context())
 	if l.save || !l.quiet || l.rec.ARI.Poll != now.Add(time.Hour).Unix() || *j.rec.ARI != before {
@@ -43,22 +43,22 @@ func TestCertificatesThatAreDueAtOnceAreRenewedApart(t *testing.T) {
 	at := func(t time.Time) int64 { return t.Unix() }
 	now := epoch
 	for name, tt := range map[string]struct {
-		r    record
+		r    dossier
 		want int64
 	}{
-		"none before":                        {record{}, 0},
-		"one that was due in its time":       {record{NotBefore: at(now.Add(-60 * 24 * time.Hour)), NotAfter: at(now.Add(30 * 24 * time.Hour))}, 0},
-		"one that had hardly begun":          {record{NotBefore: at(now.Add(-time.Hour)), NotAfter: at(now.Add(89 * 24 * time.Hour))}, at(now.Add(6 * time.Hour))},
-		"one of a clock that is far behind":  {record{NotBefore: at(now.Add(-1000 * time.Hour)), NotAfter: at(now.Add(-time.Hour)), Spared: at(now)}, at(now.Add(6 * time.Hour))},
-		"one that was spared, in its time":   {record{NotBefore: at(now.Add(-60 * 24 * time.Hour)), NotAfter: at(now.Add(30 * 24 * time.Hour)), Spared: at(now.Add(-60*24*time.Hour + 6*time.Hour))}, 0},
-		"one that was spared until just now": {record{NotBefore: at(now.Add(-7 * time.Hour)), NotAfter: at(now.Add(89 * 24 * time.Hour)), Spared: at(now.Add(-time.Second))}, at(now.Add(6 * time.Hour))},
+		"none before":                        {dossier{}, 0},
+		"one that was due in its time":       {dossier{NotBefore: at(now.Add(-60 * 24 * time.Hour)), NotAfter: at(now.Add(30 * 24 * time.Hour))}, 0},
+		"one that had hardly begun":          {dossier{NotBefore: at(now.Add(-time.Hour)), NotAfter: at(now.Add(89 * 24 * time.Hour))}, at(now.Add(6 * time.Hour))},
+		"one of a clock that is far behind":  {dossier{NotBefore: at(now.Add(-1000 * time.Hour)), NotAfter: at(now.Add(-time.Hour)), Spared: at(now)}, at(now.Add(6 * time.Hour))},
+		"one that was spared, in its time":   {dossier{NotBefore: at(now.Add(-60 * 24 * time.Hour)), NotAfter: at(now.Add(30 * 24 * time.Hour)), Spared: at(now.Add(-60*24*time.Hour + 6*time.Hour))}, 0},
+		"one that was spared until just now": {dossier{NotBefore: at(now.Add(-7 * time.Hour)), NotAfter: at(now.Add(89 * 24 * time.Hour)), Spared: at(now.Add(-time.Second))}, at(now.Add(6 * time.Hour))},
 	} {
 		if got := tt.r.hurried(cert(now), now); got != tt.want {
 			t.Errorf("%s: %v, want %v", name, times.Unix(got), times.Unix(tt.want))
 		}
 	}
 	short := &x509.Certificate{NotBefore: now, NotAfter: now.Add(90 * time.Second)}
-	r := record{NotBefore: at(now.Add(-time.Second)), NotAfter: at(now.Add(89 * time.Second))}
+	r := dossier{NotBefore: at(now.Add(-time.Second)), NotAfter: at(now.Add(89 * time.Second))}
 	if got := r.hurried(short, now); got != at(now.Add(9*time.Second)) {
 		t.Errorf("short: %v", times.Unix(got))
 	}

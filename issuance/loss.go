@@ -30,10 +30,10 @@ const freeLosses = 2
 var lossPauses = [...]time.Duration{0, 10 * time.Second, time.Minute, 10 * time.Minute, time.Hour, 6 * time.Hour}
 
 // gone reports whether storage lacks the certificate.
-func (r *record) gone() bool { return r.Loss != nil && r.Loss.Since != 0 }
+func (r *dossier) gone() bool { return r.Loss != nil && r.Loss.Since != 0 }
 
 // miss notes that storage lacks the certificate, which is then due.
-func (r *record) miss(now time.Time) {
+func (r *dossier) miss(now time.Time) {
 	l := loss{Since: now.Unix(), Last: now.Unix(), Count: 1}
 	if r.Loss.remembered(now) {
 		l.Count += max(0, min(r.Loss.Count, len(lossPauses)))
@@ -57,12 +57,9 @@ func (l *loss) remembered(now time.Time) bool {
 
 // floor is how long a certificate in storage must last to be taken over: longer
 // than the one of the record, or at all if that is gone.
-func (r *record) floor(now time.Time) int64 {
+func (r *dossier) floor(now time.Time) int64 {
 	if r.gone() {
 		return now.Unix()
 	}
 	return r.NotAfter
 }
-
-// gone reports whether storage lacks the certificate that is known.
-func (e *entry) gone() bool { return e.loose != nil && e.loose.rec.gone() }

@@ -12,7 +12,7 @@ type step uint8
 
 const (
 	stepNone   step = iota
-	stepLook        // search storage
+	stepSearch        // search storage
 	stepOrder       // obtain or renew
 	stepARI         // ask the CA for its renewal window
 	stepOCSP        // ask an OCSP responder whether the CA has revoked
@@ -43,7 +43,7 @@ func (e *entry) next(now time.Time) (step, time.Time) {
 		return stepDrop, times.Later(e.remembered(now), time.Unix(0, e.since).Add(keepUnwanted))
 	}
 	if !e.looked && !e.has() {
-		return stepLook, now
+		return stepSearch, now
 	}
 	have := e.proven()
 	if e.has() && !have {
@@ -84,14 +84,6 @@ func (e *entry) next(now time.Time) (step, time.Time) {
 	return stepOrder, at
 }
 
-// replaces reports whether an order at a CA may name the certificate.
-func (e *entry) replaces(c *ca) bool {
-	if l := e.loose; l != nil {
-		return l.rec.replaces(l.want, c) != ""
-	}
-	return e.packed.bits&bitARI != 0 && e.issuer() == c.Key
-}
-
 // spared is the earliest time that leaves the CA's count of failed
 // validations, five an hour for a hostname, below its limit.
 func (e *entry) spared(now time.Time) time.Time {
@@ -118,11 +110,11 @@ const maxFailed = 4
 // urgency of an entry's order and its rank among its like.
 func (e *entry) urgency(now time.Time) (fairqueue.Class, int64) {
 	if e.proven() {
-		if l := e.loose; l != nil && l.rec.OCSP.IsRevoked() {
-			return fairqueue.Urgent, l.rec.OCSP.Revoked
+		if revoked := e.revoked(); revoked != 0 {
+			return fairqueue.Urgent, revoked
 		}
 		if e.gone() {
-			return fairqueue.Urgent, e.loose.rec.Loss.Since // as one that expired then
+			return fairqueue.Urgent, e.goneSince() // as one that expired then
 		}
 		renewal, notAfter := e.times()
 		return urgencyOf(times.Unix(renewal), times.Unix(notAfter), now), notAfter

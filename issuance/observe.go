@@ -6,21 +6,37 @@ import (
 	"strings"
 	"time"
 
-	"github.com/apoxy-dev/caddy-apoxy/issuance/acme"
-
 	"github.com/apoxy-dev/caddy-apoxy/internal/times"
 	"github.com/apoxy-dev/caddy-apoxy/internal/words"
+	"github.com/apoxy-dev/caddy-apoxy/issuance/acme"
 	"github.com/apoxy-dev/caddy-apoxy/issuance/revocation"
 	"github.com/apoxy-dev/caddy-apoxy/ownership"
 )
 
-// observe puts what memory holds of an entry into the core's words. s.mu must
-// be held.
-func (s *Scheduler) observe(e *entry, now time.Time) ownership.CertificateObservation {
-	var o ownership.CertificateObservation
+// Observe tells what is known of the hostname's certificate, from memory. A
+// hostname that is not wanted has none unless the index knows one; for one that
+// is wanted storage is searched first, and until then nothing can be told.
+func (s *Scheduler) Observe(hostname string) ownership.CertificateObservation {
+	o := s.entries.observe(hostname)
+	if o.Outcome == ownership.Seen {
+		o.Doubt = s.inventory.doubt(hostname)
+	}
+	return o
+}
+
+// observe puts what memory holds of a hostname into the core's words.
+func (es *entries) observe(hostname string) (o ownership.CertificateObservation) {
+	es.mu.Lock()
+	defer es.mu.Unlock()
+	if !es.loaded {
+		return o
+	}
+	e, now := es.of[hostname], es.now()
 	switch {
+	case e == nil:
+		return ownership.CertificateObservation{Outcome: ownership.Absent}
 	case e.has() && (!e.wanted || e.proven()): // without a Want the uid tells whose it is
-		r := e.record()
+		r := e.dossier()
 		o = ownership.CertificateObservation{
 			Outcome: ownership.Seen, RecordUID: r.UID, RecordOwner: r.Owner,
 			Issuer: r.Issuer, SerialNumber: r.Serial, Challenge: r.Challenge,
@@ -30,42 +46,21 @@ func (s *Scheduler) observe(e *entry, now time.Time) ownership.CertificateObserv
 			o.Revoked, o.RevocationReason = times.Unix(r.OCSP.Revoked), revocation.ReasonName(r.OCSP.Reason)
 		}
 		if r.gone() && now.Before(o.NotAfter) {
-			o.Gone, o.GoneFrom = times.Unix(r.Loss.Since), s.goneFrom(e.hostname, &r)
+			o.Gone, o.GoneFrom = times.Unix(r.Loss.Since), goneFrom(es.issuers.cas(), hostname, &r)
 		}
-		o.Doubt = s.doubts[e.hostname]
 	case e.looked || !e.wanted:
 		o.Outcome = ownership.Absent
 	}
-	o.Work, o.Message, o.Mend, o.Until = s.work(e, now)
+	o.Work, o.Message, o.Mend, o.Until = es.work(e, now)
 	o.Mended = o.Work == ownership.WorkCAAForbids && o.Mend != "" // what was found here comes with the line to add
 	return o
 }
 
-// Foreign reports whether the certificate that there is for a hostname was issued
-// for a record of another owner than the one with this uid. It is to be shown to
-// nobody then, whether or not it is already removed. It does not allocate.
-func (s *Scheduler) Foreign(hostname, uid, owner string) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	e := s.entries[hostname]
-	if e == nil || !e.has() {
-		return false
-	}
-	if l := e.loose; l != nil {
-		return !l.rec.proves(Want{UID: uid, Owner: owner})
-	}
-	var own [16]byte
-	if unshared(e.packed.owner) == owner {
-		return e.packed.bits&bitUID == 0
-	}
-	return !parseUID(&own, uid) || own != e.packed.uid || e.packed.bits&bitUID == 0
-}
-
 // work says what is being done about an entry, and after a failure who must act.
-func (s *Scheduler) work(e *entry, now time.Time) (w ownership.Work, message, mend string, until time.Time) {
+func (es *entries) work(e *entry, now time.Time) (w ownership.Work, message, mend string, until time.Time) {
 	if o := e.working(); o != nil && e.wanted && troubleOf(e) == nil {
-		if c := caOf(s.cas(), o.CA); c != nil {
-			if _, held := s.ledger.held(c, e.hostname, now); !held {
+		if c := caOf(es.issuers.cas(), o.CA); c != nil {
+			if _, held := es.ledger.held(c, e.hostname, now); !held {
 				return ownership.WorkIssuing, o.Told(c.Auth.Host()), workingMend, time.Time{}
 			}
 		}
@@ -85,16 +80,16 @@ func (s *Scheduler) work(e *entry, now time.Time) (w ownership.Work, message, me
 	if it := e.ready; it != nil && !it.Value.lane.stale {
 		switch {
 		case it.Value.lane.parked:
-			return s.unusable(e)
+			return es.unusable(e)
 		case it.Value.lane.ca != nil:
-			w, message, until = s.queued(e, it.Value.lane, now)
+			w, message, until = es.queued(e, it.Value.lane, now)
 			return w, message, "", until
 		}
 	}
 	st, at := e.next(now)
 	if st == stepOrder && !at.After(now) {
 		// Due, and neither in a lane nor in flight: every CA is held.
-		switch c, h := s.leastHeld(e, now); {
+		switch c, h := es.leastHeld(e, now); {
 		case c == nil:
 		case h.Account != "":
 			return ownership.WorkFailed, h.Reason, h.Mend, h.Until
@@ -168,8 +163,8 @@ func (e *entry) keptBack() *trouble {
 }
 
 // unusable says why no configured CA can be asked.
-func (s *Scheduler) unusable(e *entry) (w ownership.Work, message, mend string, until time.Time) {
-	cas := s.cas()
+func (es *entries) unusable(e *entry) (w ownership.Work, message, mend string, until time.Time) {
+	cas := es.issuers.cas()
 	if len(cas) == 0 {
 		return ownership.WorkQueued, "no certificate authority is configured", "The operator adds `issuer apoxy` to the site's tls block", time.Time{}
 	}
@@ -183,9 +178,9 @@ func (s *Scheduler) unusable(e *entry) (w ownership.Work, message, mend string, 
 
 // queued tells the place in the queue and how long that takes, both to two
 // digits: a status that changed with every order would cost a write each.
-func (s *Scheduler) queued(e *entry, l *lane, now time.Time) (ownership.Work, string, time.Time) {
-	ahead := twoDigits(l.plan.Ahead(e.ready))
-	wait := s.ledger.forecast(l.ca, now, ahead)
+func (es *entries) queued(e *entry, l *lane, now time.Time) (ownership.Work, string, time.Time) {
+	ahead := twoDigits(l.queue.Ahead(e.ready))
+	wait := es.ledger.forecast(l.ca, now, ahead)
 	if l.exempt {
 		wait = 0
 	}
@@ -223,11 +218,11 @@ func roughDuration(d time.Duration) string {
 }
 
 // leastHeld is the CA that takes the hostname again first.
-func (s *Scheduler) leastHeld(e *entry, now time.Time) (*ca, hold) {
+func (es *entries) leastHeld(e *entry, now time.Time) (*ca, hold) {
 	var best *ca
 	var until hold
-	for _, c := range s.usable(e) {
-		if h, held := s.ledger.held(c, e.hostname, now); held && (best == nil || h.Until.Before(until.Until)) {
+	for _, c := range usable(es.issuers.cas(), e.asks(), e.trouble(), e.soon) {
+		if h, held := es.ledger.held(c, e.hostname, now); held && (best == nil || h.Until.Before(until.Until)) {
 			best, until = c, h
 		}
 	}

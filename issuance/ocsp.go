@@ -17,7 +17,7 @@ import (
 )
 
 // burnt is the digest of the certificate's key if that is compromised.
-func (r *record) burnt() string {
+func (r *dossier) burnt() string {
 	if r.OCSP == nil {
 		return ""
 	}
@@ -25,7 +25,7 @@ func (r *record) burnt() string {
 }
 
 // poll is what the index asks others for next of its own accord, and when.
-func (r *record) poll() (step, time.Time) {
+func (r *dossier) poll() (step, time.Time) {
 	st, at := stepNone, time.Time{}
 	if r.ARI != nil {
 		st, at = stepARI, times.Unix(r.ARI.Poll)
@@ -40,7 +40,7 @@ func (r *record) poll() (step, time.Time) {
 // pollOCSP asks the certificate's responder whether its CA has revoked it. Any
 // answer that does not count changes nothing.
 func (j *job) pollOCSP(ctx context.Context) landing {
-	now := j.s.now()
+	now := j.now()
 	l := landing{rec: j.rec, quiet: true}
 	o := *j.rec.OCSP
 	o.Asked = now.Unix()
@@ -53,7 +53,7 @@ func (j *job) pollOCSP(ctx context.Context) landing {
 	case err != nil:
 		countOCSP(ocspFailed)
 		o.Poll = revocation.AskLater(now, j.hostname).Unix()
-		j.s.log.Debug("an OCSP responder could not be believed and is asked again later",
+		j.log.Debug("an OCSP responder could not be believed and is asked again later",
 			zap.String("hostname", j.hostname), zap.Time("at", times.Unix(o.Poll)), zap.Error(err))
 	case r == nil: // turned off, or there is nothing to ask about
 		o.Poll = now.Add(12 * time.Hour).Unix()
@@ -63,7 +63,7 @@ func (j *job) pollOCSP(ctx context.Context) landing {
 		l.rec.hasten()
 		l.save, l.quiet = true, false
 		j.revoked(ctx, cmp.Or(j.home(), j.cas[0]), r)
-		j.s.log.Warn("the certificate authority has revoked a certificate, which is replaced",
+		j.log.Warn("the certificate authority has revoked a certificate, which is replaced",
 			zap.String("hostname", j.hostname), zap.String("serial", j.rec.Serial), zap.Time("revoked_at", r.RevokedAt),
 			zap.String("reason", revocation.ReasonName(r.RevocationReason)), zap.Time("renewal", times.Unix(l.rec.Renewal)))
 	case r.Status == ocsp.Good:
@@ -87,10 +87,10 @@ func (j *job) askOCSP(ctx context.Context, now time.Time) (*ocsp.Response, *x509
 	if leaf == nil {
 		return nil, nil, errors.New("reading the certificate to ask about: it is not in storage")
 	}
-	r, err := j.s.responders.Ask(ctx, leaf, issuer, c.cfg.OCSP.ResponderOverrides, c.cfg.OCSP.HTTPProxy, now)
+	r, err := j.responders.Ask(ctx, leaf, issuer, c.cfg.OCSP.ResponderOverrides, c.cfg.OCSP.HTTPProxy, now)
 	var fault *revocation.ResponderError
 	if errors.As(err, &fault) && !fault.Until.IsZero() {
-		j.s.log.Warn("an OCSP responder does not answer and is left alone for a while",
+		j.log.Warn("an OCSP responder does not answer and is left alone for a while",
 			zap.String("responder", words.Cut(fault.Host, 100)), zap.Time("until", fault.Until), zap.Error(err))
 	}
 	return r, leaf, err
@@ -99,24 +99,14 @@ func (j *job) askOCSP(ctx context.Context, now time.Time) (*ocsp.Response, *x509
 // suspect has the responder asked now: certmagic wanted a certificate that is
 // not due replaced, as it does once its own staple says "revoked".
 func (s *Scheduler) suspect(hostname string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	e := s.entries[hostname]
-	if e == nil || !e.wanted || e.flight != nil {
-		return
-	}
-	r := e.record()
-	if r.OCSP == nil || r.OCSP.IsRevoked() {
-		return
-	}
-	now := s.now()
-	o := *r.OCSP
-	if o.Asked != 0 && now.Before(times.Unix(o.Asked).Add(time.Minute)) {
-		return
-	}
-	o.Poll = now.Unix()
-	r.OCSP = &o
-	e.set(e.want(), r)
-	s.place(e, now)
-	s.poke()
+	s.entries.amend(hostname, func(e *entry, r *dossier) bool {
+		now := s.now()
+		if !e.wanted || r.OCSP == nil || r.OCSP.IsRevoked() || r.OCSP.Asked != 0 && now.Before(times.Unix(r.OCSP.Asked).Add(time.Minute)) {
+			return false
+		}
+		o := *r.OCSP
+		o.Poll = now.Unix()
+		r.OCSP = &o
+		return true
+	})
 }

@@ -190,10 +190,10 @@ func TestADeadResponderIsNotWaitedForOncePerCertificate(t *testing.T) {
 	}
 	w.advance(2 * time.Minute)
 	w.wait("all to have been looked at", func() bool {
-		w.s.mu.Lock()
-		defer w.s.mu.Unlock()
+		w.s.entries.mu.Lock()
+		defer w.s.entries.mu.Unlock()
 		for _, h := range hosts {
-			if e := w.s.entries[h]; e.flight != nil || e.record().OCSP.Asked == 0 {
+			if e := w.s.entries.of[h]; e.flight != nil || e.dossier().OCSP.Asked == 0 {
 				return false
 			}
 		}
@@ -212,9 +212,9 @@ func TestNobodyIsAskedWhereNothingIsToBeAsked(t *testing.T) {
 		w.dns.delegate("api.example.com")
 		w.s.Want(Want{Hostname: "api.example.com", UID: "u1", DNS01: true})
 		w.until("api.example.com", "certified", seen)
-		w.s.mu.Lock()
-		defer w.s.mu.Unlock()
-		if o := w.s.entries["api.example.com"].record().OCSP; o != nil {
+		w.s.entries.mu.Lock()
+		defer w.s.entries.mu.Unlock()
+		if o := w.s.entries.of["api.example.com"].dossier().OCSP; o != nil {
 			t.Errorf("kept %+v", o)
 		}
 	})
@@ -293,7 +293,7 @@ func TestAResponderThatRevokesEverythingDoesNotUseUpTheCA(t *testing.T) {
 
 func TestARevokedCertificateGoesFirst(t *testing.T) {
 	e := &entry{wanted: true, looked: true}
-	e.set(Want{UID: "u1"}, record{UID: "u1", Renewal: epoch.Add(3 * time.Hour).Unix(), NotAfter: epoch.Add(24 * time.Hour).Unix(),
+	e.set(Want{UID: "u1"}, dossier{UID: "u1", Renewal: epoch.Add(3 * time.Hour).Unix(), NotAfter: epoch.Add(24 * time.Hour).Unix(),
 		ARI:  &ariRecord{Start: epoch.Unix(), End: epoch.Add(time.Hour).Unix(), Poll: epoch.Add(time.Hour).Unix()},
 		OCSP: &revocation.OCSP{Poll: epoch.Add(2 * time.Hour).Unix()}})
 	rec := &e.loose.rec

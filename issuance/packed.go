@@ -40,7 +40,7 @@ const (
 // trouble, a certificate of another record.
 type loose struct {
 	want Want
-	rec  record
+	rec  dossier
 }
 
 // origin is what the certificates of one CA have in common.
@@ -71,7 +71,7 @@ func unshared(t text) string {
 // pack takes a Want and a record over, if they fit: if they can be read back
 // as they were. The hostname, and when Since is, are the entry's to hold. With
 // wanted false only the record counts.
-func (p *packed) pack(w Want, wanted bool, r *record) bool {
+func (p *packed) pack(w Want, wanted bool, r *dossier) bool {
 	*p = packed{}
 	if !wanted {
 		w = Want{UID: r.UID, Owner: r.Owner}
@@ -93,7 +93,7 @@ func (p *packed) pack(w Want, wanted bool, r *record) bool {
 	if r.has() {
 		p.packCertificate(r)
 	}
-	back := p.record()
+	back := p.dossier()
 	if back.ARI != nil && r.ARI != nil && *back.ARI == *r.ARI {
 		back.ARI = r.ARI
 	}
@@ -101,7 +101,7 @@ func (p *packed) pack(w Want, wanted bool, r *record) bool {
 }
 
 // packCertificate takes over what fits.
-func (p *packed) packCertificate(r *record) {
+func (p *packed) packCertificate(r *dossier) {
 	p.packSerial(r.Serial)
 	p.notBefore, p.notAfter, p.renewal = uint32(r.NotBefore), uint32(r.NotAfter), uint32(r.Renewal)
 	o := origin{ca: r.CA, issuer: r.Issuer, challenge: r.Challenge}
@@ -129,13 +129,13 @@ func (p *packed) want() Want {
 		DNS01: p.bits&bitDNS01 != 0, HTTP01: p.bits&bitHTTP01 != 0, Since: int64(p.bits & bitSince / bitSince)}
 }
 
-// record is the record that was packed.
-func (p *packed) record() record {
+// dossier is the record that was packed.
+func (p *packed) dossier() dossier {
 	if p.notAfter == 0 || p.origin == (unique.Handle[origin]{}) {
-		return record{}
+		return dossier{}
 	}
 	o := p.origin.Value()
-	r := record{
+	r := dossier{
 		UID: p.uidText(), Owner: unshared(p.owner), CA: o.ca, Issuer: o.issuer, Challenge: o.challenge, Serial: p.serialText(),
 		NotBefore: int64(p.notBefore), NotAfter: int64(p.notAfter), Renewal: int64(p.renewal),
 	}

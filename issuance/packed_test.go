@@ -8,9 +8,8 @@ import (
 	"time"
 	"unsafe"
 
-	"github.com/apoxy-dev/caddy-apoxy/issuance/acme"
-
 	"github.com/apoxy-dev/caddy-apoxy/internal/times"
+	"github.com/apoxy-dev/caddy-apoxy/issuance/acme"
 	"github.com/apoxy-dev/caddy-apoxy/ownership"
 )
 
@@ -21,8 +20,8 @@ const (
 )
 
 // lasting is a record as a CA with renewal information leaves it.
-func lasting(serial, ari string) record {
-	r := record{UID: someUID, Owner: "tenant", CA: someCA, Issuer: "Let's Encrypt E7", Serial: serial, Challenge: "dns-01",
+func lasting(serial, ari string) dossier {
+	r := dossier{UID: someUID, Owner: "tenant", CA: someCA, Issuer: "Let's Encrypt E7", Serial: serial, Challenge: "dns-01",
 		NotBefore: 1_790_000_000, NotAfter: 1_797_776_000, Renewal: 1_795_184_000}
 	if ari != "" {
 		r.ARI = &ariRecord{ID: ari, Start: 1_795_000_000, End: 1_795_400_000, Poll: 1_790_021_600}
@@ -33,11 +32,11 @@ func lasting(serial, ari string) record {
 func TestEntriesTellWhatTheyWereGiven(t *testing.T) {
 	want := Want{Hostname: "a.example.com", UID: someUID, Owner: "tenant", DNS01: true, Since: 1_789_000_000}
 	with := func(change func(w *Want)) Want { w := want; change(&w); return w }
-	rec := func(change func(r *record)) record { r := lasting("5a3f", "a2V5.Wj8"); change(&r); return r }
+	rec := func(change func(r *dossier)) dossier { r := lasting("5a3f", "a2V5.Wj8"); change(&r); return r }
 	for _, c := range []struct {
 		name string
 		want *Want // nil: not wanted
-		rec  record
+		rec  dossier
 		fits bool
 	}{
 		{"a certificate of the record that wants it", &want, lasting("5a3f", ""), true},
@@ -46,23 +45,23 @@ func TestEntriesTellWhatTheyWereGiven(t *testing.T) {
 		{"whose serial number begins with a set bit", &want, lasting("ff01", "a2V5.AP8B"), true},
 		{"whose serial number is as long as may be", &want, lasting("7fffffffffffffffffffffffffffffffffffffff", ""), true},
 		{"one without a record that wants it", nil, lasting("5a3f", "a2V5.Wj8"), true},
-		{"none yet", &want, record{}, true},
-		{"nothing", nil, record{}, true},
+		{"none yet", &want, dossier{}, true},
+		{"nothing", nil, dossier{}, true},
 		{"a Want with a CA and without Since", ptr(with(func(w *Want) { w.CertificateAuthority, w.Since, w.HTTP01, w.DNS01 = "zerossl", 0, true, false })), lasting("5a3f", ""), true},
-		{"a Want without tenant", ptr(with(func(w *Want) { w.Owner = "" })), rec(func(r *record) { r.Owner = "" }), true},
-		{"a uid that is no UUID", ptr(with(func(w *Want) { w.UID = "u1" })), rec(func(r *record) { r.UID = "u1" }), false},
-		{"a UUID in capitals", ptr(with(func(w *Want) { w.UID = "5F0C1F66-6D3C-4F0E-9D5E-0123456789AB" })), record{}, false},
-		{"a certificate of another record", &want, rec(func(r *record) { r.UID = otherUID }), false},
-		{"a certificate of another tenant", &want, rec(func(r *record) { r.Owner = "other" }), false},
+		{"a Want without tenant", ptr(with(func(w *Want) { w.Owner = "" })), rec(func(r *dossier) { r.Owner = "" }), true},
+		{"a uid that is no UUID", ptr(with(func(w *Want) { w.UID = "u1" })), rec(func(r *dossier) { r.UID = "u1" }), false},
+		{"a UUID in capitals", ptr(with(func(w *Want) { w.UID = "5F0C1F66-6D3C-4F0E-9D5E-0123456789AB" })), dossier{}, false},
+		{"a certificate of another record", &want, rec(func(r *dossier) { r.UID = otherUID }), false},
+		{"a certificate of another tenant", &want, rec(func(r *dossier) { r.Owner = "other" }), false},
 		{"a serial number with a leading zero", &want, lasting("0a", ""), false},
 		{"a serial number that is too long", &want, lasting("1ffffffffffffffffffffffffffffffffffffffff", ""), false},
 		{"a serial number that is none", &want, lasting("x", ""), false},
 		{"no serial number", &want, lasting("", ""), true},
 		{"renewal information of another certificate", &want, lasting("5a3f", "a2V5.Wj9"), false},
-		{"an end beyond the 32 bits", &want, rec(func(r *record) { r.NotAfter = math.MaxUint32 + 1 }), false},
-		{"a time before 1970", &want, rec(func(r *record) { r.NotBefore = -1 }), false},
-		{"an order", &want, record{Order: &acme.Order{CA: someCA, URL: "https://ca.test/1"}}, false},
-		{"trouble", &want, record{Trouble: &trouble{Class: acme.ClassDNS, Message: "gone", Until: 5}}, false},
+		{"an end beyond the 32 bits", &want, rec(func(r *dossier) { r.NotAfter = math.MaxUint32 + 1 }), false},
+		{"a time before 1970", &want, rec(func(r *dossier) { r.NotBefore = -1 }), false},
+		{"an order", &want, dossier{Order: &acme.Order{CA: someCA, URL: "https://ca.test/1"}}, false},
+		{"trouble", &want, dossier{Trouble: &trouble{Class: acme.ClassDNS, Message: "gone", Until: 5}}, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			e := &entry{hostname: "a.example.com", wanted: c.want != nil}
@@ -74,7 +73,7 @@ func TestEntriesTellWhatTheyWereGiven(t *testing.T) {
 			if got := e.want(); got != w {
 				t.Errorf("want %+v, given %+v", got, w)
 			}
-			if got := e.record(); !reflect.DeepEqual(got, c.rec) {
+			if got := e.dossier(); !reflect.DeepEqual(got, c.rec) {
 				t.Errorf("record %+v, given %+v", got, c.rec)
 			}
 			if (e.loose == nil) != c.fits {
@@ -112,18 +111,18 @@ func TestAnEntryIsSmall(t *testing.T) {
 // What is due is moved in batches, so that nobody who asks waits for a million.
 func TestNothingHoldsTheLockForAllThatIsDue(t *testing.T) {
 	s := New(Config{Now: func() time.Time { return epoch }})
-	s.loaded = true
+	s.entries.loaded = true
 	is := &Issuers{}
 	is.list = []issuer{{member: "a", ca: &ca{CA: &acme.CA{Key: "a", Auth: acme.Authority{Directory: "https://a.test"}}}}}
 	s.SetIssuers(is)
-	s.sorted = epoch
+	s.entries.sorted = epoch
 	const n = 3*batch + 7
 	for i := range n {
 		h := fmt.Sprintf("h%d.example.com", i)
-		s.add(h).looked = true
+		s.entries.add(h).looked = true
 		s.Want(Want{Hostname: h, UID: someUID, DNS01: true})
 	}
-	if got := s.lanes["a"].plan.Len(); got != n {
+	if got := s.entries.lanes[laneKey{ca: "a"}].queue.Len(); got != n {
 		t.Fatalf("%d wait", got)
 	}
 	s.SetIssuers(is)
@@ -132,30 +131,30 @@ func TestNothingHoldsTheLockForAllThatIsDue(t *testing.T) {
 	}
 	s.Forget("h5.example.com") // while it stands among what is to be sorted
 	rounds := 0
-	for ; s.sort(); rounds++ {
-		if l := s.lanes["a"]; l != nil && l.plan.Len() > (rounds+1)*batch {
-			t.Fatalf("%d were moved in %d rounds", l.plan.Len(), rounds+1)
+	for ; s.entries.sort(); rounds++ {
+		if l := s.entries.lanes[laneKey{ca: "a"}]; l != nil && l.queue.Len() > (rounds+1)*batch {
+			t.Fatalf("%d were moved in %d rounds", l.queue.Len(), rounds+1)
 		}
 	}
-	if l := s.lanes["a"]; rounds < 3 || l == nil || l.plan.Len() != n-1 || len(s.stale) != 0 {
-		t.Errorf("after %d rounds %+v, %d lanes still to be sorted", rounds, l, len(s.stale))
+	if l := s.entries.lanes[laneKey{ca: "a"}]; rounds < 3 || l == nil || l.queue.Len() != n-1 || len(s.entries.stale) != 0 {
+		t.Errorf("after %d rounds %+v, %d lanes still to be sorted", rounds, l, len(s.entries.stale))
 	}
 	s.DropIssuers(is) // no CA is left
-	for s.sort() {
+	for s.entries.sort() {
 	}
-	if s.parked.plan.Len() != n-1 || len(s.lanes) != 0 {
-		t.Errorf("%d are parked, %d lanes", s.parked.plan.Len(), len(s.lanes))
+	if s.entries.parked.queue.Len() != n-1 || len(s.entries.lanes) != 0 {
+		t.Errorf("%d are parked, %d lanes", s.entries.parked.queue.Len(), len(s.entries.lanes))
 	}
 }
 
 // A controller tells of each of a million records at the start.
 func TestWhatIsSettledDoesNotWakeTheDispatcher(t *testing.T) {
 	s := New(Config{Now: func() time.Time { return times.Unix(1_790_000_000) }})
-	s.loaded = true
+	s.entries.loaded = true
 	asleep := func(what string, want bool) {
 		t.Helper()
 		select {
-		case <-s.wake:
+		case <-s.entries.wake:
 			if want {
 				t.Errorf("%s wakes it", what)
 			}
@@ -168,9 +167,7 @@ func TestWhatIsSettledDoesNotWakeTheDispatcher(t *testing.T) {
 	learn := func(h string, renewal int64) {
 		r := lasting("5a3f", "")
 		r.Renewal = renewal
-		s.mu.Lock()
-		s.learn(&learnt{hostname: h, rec: r, revision: 1}, s.now())
-		s.mu.Unlock()
+		s.entries.learn(&learnt{hostname: h, rec: r, revision: 1})
 	}
 	w := func(h string) Want { return Want{Hostname: h, UID: someUID, Owner: "tenant", DNS01: true} }
 	learn("first.example.com", 1_790_000_100)
@@ -191,13 +188,14 @@ func TestWhatIsSettledDoesNotWakeTheDispatcher(t *testing.T) {
 
 func TestForeignIsWhatProvenanceSays(t *testing.T) {
 	same := lasting("5a3f", "")
-	for name, rec := range map[string]record{
-		"packed": same, "loose": func() record { r := same; r.Trouble = &trouble{Class: acme.ClassDNS, Message: "x"}; return r }(),
-		"without uid": func() record { r := same; r.UID = ""; return r }(), "none": {},
+	for name, rec := range map[string]dossier{
+		"packed": same, "loose": func() dossier { r := same; r.Trouble = &trouble{Class: acme.ClassDNS, Message: "x"}; return r }(),
+		"without uid": func() dossier { r := same; r.UID = ""; return r }(), "none": {},
 	} {
-		e := &entry{hostname: "a.example.com", index: -1}
+		e := &entry{hostname: "a.example.com", slot: -1}
 		e.set(Want{}, rec)
-		s := &Scheduler{entries: map[string]*entry{e.hostname: e}}
+		s := New(Config{})
+		s.entries.of[e.hostname] = e
 		for _, uid := range []string{someUID, otherUID, "", "u1"} {
 			for _, owner := range []string{"tenant", "other", ""} {
 				want := rec.has() && ownership.ProvenanceOf(rec.UID, rec.Owner, uid, owner) == ownership.ForeignCertificate

@@ -3,6 +3,7 @@ package issuance
 import (
 	"time"
 
+	"github.com/apoxy-dev/caddy-apoxy/internal/times"
 	"github.com/apoxy-dev/caddy-apoxy/issuance/acme"
 )
 
@@ -26,4 +27,30 @@ func backoff(c acme.Class, n int, f float64) time.Duration {
 	}
 	d := steps[min(max(n, 1), len(steps))-1]
 	return d + time.Duration(f*float64(d)/5)
+}
+
+// sooner brings a pause after a failure forward to when a CA that asked to wait
+// takes requests again, unless the failure would meet that one, too.
+func (ts *tools) sooner(hostname string, w Want, f *acme.Failure, until, now time.Time) time.Time {
+	if !f.Elsewhere() {
+		return until
+	}
+	for _, c := range candidates(ts.authorities(), w.CertificateAuthority) {
+		h, held := ts.ledger.held(c, hostname, now)
+		if !held || h.down {
+			continue
+		}
+		// Not over and over at the CA that failed, should the other ask for seconds.
+		again := times.Later(h.Until, now.Add(time.Minute))
+		if again = again.Add(resumeJitter(again.Sub(now), times.Fraction(hostname))); again.Before(until) {
+			until = again
+		}
+	}
+	return until
+}
+
+// resumeJitter spreads what a hold kept waiting: over a tenth of the hold, at
+// most two minutes.
+func resumeJitter(held time.Duration, f float64) time.Duration {
+	return time.Duration(f * float64(min(max(held/10, time.Second), 2*time.Minute)))
 }

@@ -6,13 +6,12 @@ import (
 	"strings"
 	"time"
 
-	"github.com/apoxy-dev/caddy-apoxy/issuance/acme"
-
 	acmez "github.com/mholt/acmez/v3/acme"
 	"go.uber.org/zap"
 
 	"github.com/apoxy-dev/caddy-apoxy/internal/times"
 	"github.com/apoxy-dev/caddy-apoxy/internal/words"
+	"github.com/apoxy-dev/caddy-apoxy/issuance/acme"
 	"github.com/apoxy-dev/caddy-apoxy/ownership"
 )
 
@@ -24,19 +23,19 @@ const probeTimeout = 25 * time.Second
 // cutover and from everywhere, else HTTP-01, then TLS-ALPN-01. A failure says
 // why there is none; then nothing is asked of the CA. pressing: a certificate
 // expires soon, so where nothing can be told the CA decides.
-func (s *Scheduler) methods(ctx context.Context, c *ca, w Want, pressing bool) ([]string, *acme.Failure) {
+func (ts *tools) methods(ctx context.Context, c *ca, w Want, pressing bool) ([]string, *acme.Failure) {
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
 	var methods []string
 	var bogus error
-	now := s.now()
+	now := ts.now()
 	early := times.Unix(w.DNS01From).After(now)
 	w = w.at(now)
-	if s.cfg.Challenges != nil && !early && s.delegated(ctx, w, &bogus) {
+	if ts.cfg.Challenges != nil && !early && ts.delegated(ctx, w, &bogus) {
 		methods = append(methods, acmez.ChallengeTypeDNS01)
 	}
 	wildcard := strings.HasPrefix(w.Hostname, "*.")
-	if !wildcard && s.arrives(ctx, w, &bogus) {
+	if !wildcard && ts.arrives(ctx, w, &bogus) {
 		if !c.Auth.DisableHTTP01 {
 			methods = append(methods, acmez.ChallengeTypeHTTP01)
 		}
@@ -59,13 +58,13 @@ func (s *Scheduler) methods(ctx context.Context, c *ca, w Want, pressing bool) (
 		}
 		return nil, &acme.Failure{Class: acme.ClassDNS, Message: msg}
 	}
-	return s.permitted(ctx, c, w, methods, pressing)
+	return ts.permitted(ctx, c, w, methods, pressing)
 }
 
 // delegated asks DNS now; if that cannot tell, what the Want says holds. An
 // answer that CAs would not believe is none, and noted in bogus.
-func (s *Scheduler) delegated(ctx context.Context, w Want, bogus *error) bool {
-	p := s.prober.Load()
+func (ts *tools) delegated(ctx context.Context, w Want, bogus *error) bool {
+	p := ts.prober.Load()
 	if p == nil || *p == nil {
 		return w.DNS01
 	}
@@ -75,7 +74,7 @@ func (s *Scheduler) delegated(ctx context.Context, w Want, bogus *error) bool {
 		*bogus = err
 		return false
 	case err != nil:
-		s.log.Debug("the delegation could not be looked up", zap.String("hostname", w.Hostname), zap.Error(err))
+		ts.log.Debug("the delegation could not be looked up", zap.String("hostname", w.Hostname), zap.Error(err))
 		return w.DNS01
 	}
 	return ok
@@ -83,8 +82,8 @@ func (s *Scheduler) delegated(ctx context.Context, w Want, bogus *error) bool {
 
 // arrives asks DNS now, if the Want says that the hostname leads here; if that
 // cannot tell, the Want is believed. bogus is as in delegated.
-func (s *Scheduler) arrives(ctx context.Context, w Want, bogus *error) bool {
-	p := s.prober.Load()
+func (ts *tools) arrives(ctx context.Context, w Want, bogus *error) bool {
+	p := ts.prober.Load()
 	if !w.HTTP01 || p == nil || *p == nil {
 		return w.HTTP01
 	}
@@ -94,7 +93,7 @@ func (s *Scheduler) arrives(ctx context.Context, w Want, bogus *error) bool {
 		*bogus = err
 		return false
 	case err != nil:
-		s.log.Debug("the hostname could not be looked up", zap.String("hostname", w.Hostname), zap.Error(err))
+		ts.log.Debug("the hostname could not be looked up", zap.String("hostname", w.Hostname), zap.Error(err))
 		return true
 	}
 	return ok
@@ -104,8 +103,8 @@ func (s *Scheduler) arrives(ctx context.Context, w Want, bogus *error) bool {
 // 8657). Where they cannot be looked up no CA may issue (RFC 8659 section 3), so
 // none is asked, unless it is pressing. A CA that does not say by which name they
 // speak of it, such as one's own in a world of its own, is left to check itself.
-func (s *Scheduler) permitted(ctx context.Context, c *ca, w Want, methods []string, pressing bool) ([]string, *acme.Failure) {
-	p := s.prober.Load()
+func (ts *tools) permitted(ctx context.Context, c *ca, w Want, methods []string, pressing bool) ([]string, *acme.Failure) {
+	p := ts.prober.Load()
 	if p == nil || *p == nil {
 		return methods, nil
 	}
@@ -128,7 +127,7 @@ func (s *Scheduler) permitted(ctx context.Context, c *ca, w Want, methods []stri
 	by := ownership.Issuer{Identities: identities, Account: c.Location(), Methods: methods}
 	verdict := ownership.JudgeCAA(w.Hostname, set, by)
 	if verdict.NeedsAccount { // from storage, or registered for it
-		acct, err := s.accountOf(ctx, c)
+		acct, err := ts.accountOf(ctx, c)
 		if err != nil {
 			return nil, acme.Classify(err, w.Hostname)
 		}

@@ -15,11 +15,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/apoxy-dev/caddy-apoxy/issuance/edge"
-
 	"github.com/caddyserver/certmagic"
 	acmez "github.com/mholt/acmez/v3/acme"
 
+	"github.com/apoxy-dev/caddy-apoxy/issuance/edge"
 	"github.com/apoxy-dev/caddy-apoxy/ownership"
 	"github.com/apoxy-dev/caddy-apoxy/store"
 	"github.com/apoxy-dev/caddy-apoxy/store/boltstore"
@@ -67,7 +66,7 @@ func (w *world) challengeHandler() http.Handler {
 func newEdge(t *testing.T) (*world, *stand) {
 	w, e := newWorld(t), new(stand)
 	w.edge = edge.Endpoint{Addresses: []netip.Addr{netip.MustParseAddr("203.0.113.10")}}
-	w.s.reach.Dial = e.dial
+	w.s.edgeCheck.Dial = e.dial
 	w.ca.validate = func(string, string, string, string) *acmez.Problem { return nil }
 	return w, e
 }
@@ -197,7 +196,7 @@ func TestACAWithoutACAAIdentityIssuesWhereCAACannotBeLookedUp(t *testing.T) {
 // hairpin, ends by itself, and everybody who waited is tried at once.
 func TestASilentEdgeIsTriedSoon(t *testing.T) {
 	w, _ := newEdge(t)
-	w.s.reach.Dial = func(_ context.Context, network, _ string) (net.Conn, error) {
+	w.s.edgeCheck.Dial = func(_ context.Context, network, _ string) (net.Conn, error) {
 		return nil, &net.OpError{Op: "dial", Net: network, Err: context.DeadlineExceeded}
 	}
 	for _, host := range []string{www, "shop.example.org"} {

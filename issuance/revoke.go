@@ -6,12 +6,11 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/apoxy-dev/caddy-apoxy/issuance/acme"
-
 	acmez "github.com/mholt/acmez/v3/acme"
 	"go.uber.org/zap"
 
 	"github.com/apoxy-dev/caddy-apoxy/internal/times"
+	"github.com/apoxy-dev/caddy-apoxy/issuance/acme"
 	"github.com/apoxy-dev/caddy-apoxy/issuance/certfiles"
 )
 
@@ -23,48 +22,28 @@ var ErrNoCertificate = errors.New("no certificate is stored")
 // with a new key, at once. ErrNoCertificate if there is none; otherwise an
 // error means that the certificate still stands.
 func (s *Scheduler) Revoke(ctx context.Context, hostname string, reason int) error {
-	e, j, err := s.seize(ctx, hostname)
+	t, err := s.entries.seize(ctx, hostname, nil, func(e *entry) error {
+		if e == nil || !e.has() {
+			return ErrNoCertificate
+		}
+		return nil
+	})
 	if err != nil {
 		return fmt.Errorf("revoking the certificate of %s: %w", hostname, err)
 	}
+	j := s.job(t)
 	before, out := j.rec, landing{rec: j.rec, quiet: true}
 	if err = j.revoke(ctx, reason); err == nil {
-		out = landing{rec: record{Trouble: j.rec.Trouble}, save: true, looked: true}
+		out = landing{rec: dossier{Trouble: j.rec.Trouble}, save: true, looked: true}
 		s.log.Info("certificate revoked", zap.String("hostname", hostname), zap.String("serial", j.rec.Serial), zap.Int("reason", reason))
 	}
 	j.clean(ctx, &before, &out.rec)
-	s.land(context.WithoutCancel(ctx), e, out)
+	t.ctx = context.WithoutCancel(ctx)
+	s.land(t, out)
 	if err != nil {
 		return fmt.Errorf("revoking the certificate of %s: %w", hostname, err)
 	}
 	return nil
-}
-
-// seize takes a hostname with a certificate up, after any work under way.
-func (s *Scheduler) seize(ctx context.Context, hostname string) (*entry, *job, error) {
-	for {
-		s.mu.Lock()
-		e := s.entries[hostname]
-		if e == nil || !e.has() {
-			s.mu.Unlock()
-			return nil, nil, ErrNoCertificate
-		}
-		if f := e.flight; f != nil {
-			s.mu.Unlock()
-			select {
-			case <-f.done:
-				continue
-			case <-ctx.Done():
-				return nil, nil, ctx.Err()
-			}
-		}
-		s.unplace(e)
-		e.flight = &flight{began: s.now(), cancel: func() {}, done: make(chan struct{})}
-		s.looking++
-		j := &job{s: s, hostname: hostname, want: e.want(), rec: e.record(), flight: e.flight, cas: s.cas()}
-		s.mu.Unlock()
-		return e, j, nil
-	}
 }
 
 func (j *job) revoke(ctx context.Context, reason int) error {
@@ -76,16 +55,16 @@ func (j *job) revoke(ctx context.Context, reason int) error {
 	if err != nil {
 		return fmt.Errorf("reading it from storage: %w", err)
 	}
-	asked, tr, done := acme.WithTrace(ctx, j.s.now, j.gate(c))
+	asked, tr, done := acme.WithTrace(ctx, j.now, j.gate(c))
 	defer done()
 	asked, cancel := context.WithTimeout(asked, time.Minute)
 	defer cancel()
-	acct, err := j.s.accountOf(asked, c)
+	acct, err := j.accountOf(asked, c)
 	if err == nil {
 		err = c.Client.RevokeCertificate(asked, acct, st.Leaf, acct.PrivateKey, reason)
 	}
 	if h := tr.Hold(); h != nil {
-		return fmt.Errorf("%s asked to wait until %s", c.Auth.Host(), times.Stamp(j.s.limited(ctx, c, acme.Classify(h, j.hostname), j.hostname).Until))
+		return fmt.Errorf("%s asked to wait until %s", c.Auth.Host(), times.Stamp(j.limited(ctx, c, acme.Classify(h, j.hostname), j.hostname).Until))
 	}
 	var p acmez.Problem
 	if err != nil && !(errors.As(err, &p) && p.Type == acmez.ProblemTypeAlreadyRevoked) {
@@ -95,7 +74,7 @@ func (j *job) revoke(ctx context.Context, reason int) error {
 	staples := certfiles.Staples(ctx, c.Storage(), c.Key, j.hostname)
 	if err := errors.Join(certfiles.Delete(context.WithoutCancel(ctx), c.Storage(), c.Key, j.hostname),
 		certfiles.DeleteKeys(context.WithoutCancel(ctx), c.Storage(), staples)); err != nil {
-		j.s.log.Error("deleting a revoked certificate failed", zap.String("hostname", j.hostname), zap.Error(err))
+		j.log.Error("deleting a revoked certificate failed", zap.String("hostname", j.hostname), zap.Error(err))
 	}
 	j.evict()
 	return nil

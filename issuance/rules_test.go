@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/apoxy-dev/caddy-apoxy/issuance/acme"
-
 	"github.com/apoxy-dev/caddy-apoxy/issuance/revocation"
 )
 
@@ -79,7 +78,7 @@ func TestFailedValidationsAreSpared(t *testing.T) {
 	var failed []int64
 	for i := range maxFailed {
 		failed = append(failed, epoch.Add(time.Duration(i)*time.Minute).Unix())
-		e.set(Want{DNS01: true}, record{Trouble: &trouble{Class: acme.ClassCustomer, Failed: failed}})
+		e.set(Want{DNS01: true}, dossier{Trouble: &trouble{Class: acme.ClassCustomer, Failed: failed}})
 	}
 	st, at := e.next(epoch.Add(10 * time.Minute))
 	if st != stepOrder || !at.Equal(epoch.Add(time.Hour)) {

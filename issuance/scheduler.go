@@ -1,21 +1,16 @@
 package issuance
 
 import (
-	"context"
-	"errors"
-	"fmt"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/apoxy-dev/caddy-apoxy/issuance/edge"
-
-	"github.com/apoxy-dev/caddy-apoxy/issuance/acme"
-
 	acmez "github.com/mholt/acmez/v3/acme"
 	"go.uber.org/zap"
 
+	"github.com/apoxy-dev/caddy-apoxy/issuance/acme"
+	"github.com/apoxy-dev/caddy-apoxy/issuance/edge"
 	"github.com/apoxy-dev/caddy-apoxy/issuance/revocation"
 	"github.com/apoxy-dev/caddy-apoxy/ownership"
 	"github.com/apoxy-dev/caddy-apoxy/store"
@@ -46,61 +41,43 @@ type Config struct {
 
 const (
 	defaultConcurrency = 32
-	// lookConcurrency bounds what is done beside orders: looks into storage
+	// besideConcurrency bounds what is done beside orders: looks into storage
 	// and polls of renewal windows.
-	lookConcurrency = 8
+	besideConcurrency = 8
 	// ocspConcurrency bounds the OCSP responders that are asked at once.
 	ocspConcurrency = 4
+	// handshakeConcurrency bounds the issuances that handshakes wait for.
+	handshakeConcurrency = 8
 )
 
 // Scheduler obtains certificates for the hostnames that are wanted and keeps
 // them fresh. It outlives Caddy's configurations: each hands its Issuers in
 // and takes them away again.
 type Scheduler struct {
-	cfg    Config
-	log    *zap.Logger
-	now    func() time.Time
-	ledger *ledger
-	reach  *edge.Checker
-	prober atomic.Pointer[Prober]
-	wake   chan struct{}
-	// handshakes bounds the issuances that handshakes wait for.
+	*tools
+	entries    *entries
+	inventory  *inventory
+	told       revokedTold
 	handshakes chan struct{}
-	// hooks bounds the events whose handlers run.
-	hooks chan struct{}
-	// storing bounds the looks into storage for certificates on record.
-	storing    chan struct{}
-	responders revocation.Responders
-	// patience is how long an order waits in its slot for its CA.
-	patience time.Duration
 
-	mu      sync.Mutex
-	gens    []*Issuers // live configurations, the current one last
-	loaded  bool
-	indexed int           // hostnames in the index at the start
-	known   chan struct{} // closed once the index is loaded
-	entries map[string]*entry
-	due     dueHeap
-	lanes   map[string]*lane
-	parked  *lane           // due, but no configured CA may be used
-	putOff  map[*entry]bool // due, but every CA is held
-	freed   map[*entry]bool // put off, being looked at anew after a change of issuers
-	stale   []*lane         // of before the last reroute, being emptied
-	mount   string          // the storages of the current configuration
-	audited string          // those that the index was compared with last
-	// auditing: they are to be compared with the index, and orders wait for it;
-	// auditor: that is under way.
-	auditing, auditor bool
-	doubts            map[string]string // why storage could not tell of a hostname
-	doubtTold         time.Time
-	muteUntil         time.Time            // looks do not ask storage, which answered nothing; zero: it did
-	revokedTold       map[string]bool      // certificates by issuer and serial number
-	heardOf           map[string]time.Time // hostnames, when handshakes had storage looked at
-	flying            int                  // orders
-	booked            map[string]int       // orders that are to be spent yet, by CA and account
-	looking           int                  // other steps, but
-	asking            int                  // OCSP responders
-	sorted            time.Time            // when all due work was last routed
+	confMu  sync.Mutex // held while one configuration takes another's place
+	configs []*Issuers // live ones, the current one last
+	audits  auditor
+}
+
+// tools are what work on hostnames is done with. None of them knows the entries.
+type tools struct {
+	cfg         Config
+	log         *zap.Logger
+	now         func() time.Time
+	ledger      *ledger
+	edgeCheck       *edge.Checker
+	prober      atomic.Pointer[Prober]
+	responders  revocation.Responders
+	hooks       chan struct{} // bounds the events whose handlers run
+	patience    time.Duration // how long an order waits in its slot for its CA
+	authorities func() []*ca  // the current ones, in order
+	retry       func(hostname string)
 }
 
 // New returns a Scheduler that does nothing before Run.
@@ -120,14 +97,11 @@ func New(cfg Config) *Scheduler {
 	if cfg.OnChange == nil {
 		cfg.OnChange = func(string) {}
 	}
-	s := &Scheduler{
-		cfg: cfg, log: cfg.Logger, now: cfg.Now, patience: acme.DefaultPatience, ledger: newLedger(cfg.Store),
-		wake: make(chan struct{}, 1), known: make(chan struct{}), handshakes: make(chan struct{}, 8),
-		hooks: make(chan struct{}, maxHooks), revokedTold: map[string]bool{},
-		storing: make(chan struct{}, storedConcurrency), doubts: map[string]string{}, heardOf: map[string]time.Time{},
-		entries: map[string]*entry{}, lanes: map[string]*lane{}, booked: map[string]int{}, putOff: map[*entry]bool{}, freed: map[*entry]bool{}, parked: &lane{parked: true},
-	}
-	s.reach = edge.New(cfg.Now, s.ledger)
+	s := &Scheduler{handshakes: make(chan struct{}, handshakeConcurrency), inventory: newInventory()}
+	l := newLedger(cfg.Store)
+	s.entries = newEntries(cfg.Now, l, cfg.Concurrency, s.inventory.forget)
+	s.tools = &tools{cfg: cfg, log: cfg.Logger, now: cfg.Now, ledger: l, edgeCheck: edge.New(cfg.Now, l), patience: acme.DefaultPatience,
+		hooks: make(chan struct{}, maxHooks), authorities: s.entries.authorities, retry: s.entries.retry}
 	if cfg.Prober != nil {
 		s.SetProber(cfg.Prober)
 	}
@@ -139,47 +113,30 @@ func (s *Scheduler) SetProber(p Prober) { s.prober.Store(&p) }
 
 // SetIssuers makes a configuration's issuers the current ones.
 func (s *Scheduler) SetIssuers(is *Issuers) {
-	s.mu.Lock()
-	s.gens = append(slices.DeleteFunc(s.gens, func(g *Issuers) bool { return g == is }), is)
 	is.front.SetIndex(s)
-	s.remount()
-	s.reroute()
-	s.mu.Unlock()
-	s.poke()
+	s.reconfigure(is, is)
 }
 
 // DropIssuers takes a configuration's issuers away. If they were the current
 // ones, those of the configuration before apply again, if it still lives.
-func (s *Scheduler) DropIssuers(is *Issuers) {
-	s.mu.Lock()
-	s.gens = slices.DeleteFunc(s.gens, func(g *Issuers) bool { return g == is })
-	s.remount()
-	s.reroute()
-	s.mu.Unlock()
-	s.poke()
-}
+func (s *Scheduler) DropIssuers(is *Issuers) { s.reconfigure(is) }
 
-func (s *Scheduler) poke() {
-	select {
-	case s.wake <- struct{}{}:
-	default:
+// reconfigure takes a configuration out, and others in as the last.
+func (s *Scheduler) reconfigure(out *Issuers, in ...*Issuers) {
+	s.confMu.Lock()
+	defer s.confMu.Unlock()
+	s.configs = append(slices.DeleteFunc(s.configs, func(g *Issuers) bool { return g == out }), in...)
+	var current *Issuers
+	if n := len(s.configs); n > 0 {
+		current = s.configs[n-1]
 	}
-}
-
-// cas are the current authorities in order. s.mu must be held.
-func (s *Scheduler) cas() []*ca {
-	if len(s.gens) == 0 {
-		return nil
-	}
-	return s.gens[len(s.gens)-1].cas()
+	s.entries.use(current, s.audits.mount(current.cas()))
 }
 
 // Authorities lists the issuer keys of the current configuration, in order.
 func (s *Scheduler) Authorities() []string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	var keys []string
-	for _, c := range s.cas() {
+	for _, c := range s.authorities() {
 		keys = append(keys, c.Key)
 	}
 	return keys
@@ -189,10 +146,9 @@ func (s *Scheduler) Authorities() []string {
 // that is known. A CA's directory tells its identities, once it has been read, and
 // the account is known once it was used.
 func (s *Scheduler) CAAIssuers() []ownership.Issuer {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	out := make([]ownership.Issuer, 0, len(s.cas()))
-	for _, c := range s.cas() {
+	cas := s.authorities()
+	out := make([]ownership.Issuer, 0, len(cas))
+	for _, c := range cas {
 		i := ownership.Issuer{Names: c.names, Identities: c.KnownIdentities(), Account: c.Location(), Methods: c.methods}
 		if s.cfg.Challenges == nil {
 			i.Methods = slices.DeleteFunc(slices.Clone(i.Methods), func(m string) bool { return m == acmez.ChallengeTypeDNS01 })
@@ -200,76 +156,4 @@ func (s *Scheduler) CAAIssuers() []ownership.Issuer {
 		out = append(out, i)
 	}
 	return out
-}
-
-// candidates are the authorities that a Want for the named one may use. s.mu
-// must be held.
-func (s *Scheduler) candidates(named string) []*ca {
-	return slices.DeleteFunc(s.cas(), func(c *ca) bool { return !c.Auth.Named(named) })
-}
-
-// Run loads the index and works until the context ends. In-flight work is
-// cancelled with it; orders that were placed are taken up again by the next Run.
-func (s *Scheduler) Run(ctx context.Context) error {
-	if s.cfg.Store == nil {
-		return errors.New("running issuance: no store")
-	}
-	var wg sync.WaitGroup
-	defer wg.Wait()
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	followed := make(chan error, 1)
-	wg.Go(func() { followed <- s.follow(ctx) })
-	select {
-	case <-s.known:
-	case err := <-followed: // the context ended, or the store was closed, before all was read
-		return err
-	}
-	wg.Go(func() { s.ledger.tidyHourly(ctx, s.now, s.log) })
-
-	timer := time.NewTimer(0)
-	defer timer.Stop()
-	for {
-		if mount := s.auditDue(); mount != "" {
-			wg.Go(func() { s.audit(ctx, mount) })
-		}
-		for _, j := range s.dispatch(ctx) {
-			wg.Go(j)
-		}
-		timer.Reset(s.pause())
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-s.wake:
-		case <-timer.C:
-		}
-	}
-}
-
-// Indexed returns how many hostnames the index held at the start, once it has
-// been read.
-func (s *Scheduler) Indexed(ctx context.Context) (int, error) {
-	select {
-	case <-s.known:
-	case <-ctx.Done():
-		return 0, fmt.Errorf("waiting for the index of certificates: %w", ctx.Err())
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.indexed, nil
-}
-
-// Observe tells what is known of the hostname's certificate, from memory. A
-// hostname that is not wanted has none unless the index knows one; for one that
-// is wanted storage is searched first, and until then nothing can be told.
-func (s *Scheduler) Observe(hostname string) ownership.CertificateObservation {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if !s.loaded {
-		return ownership.CertificateObservation{}
-	}
-	if e := s.entries[hostname]; e != nil {
-		return s.observe(e, s.now())
-	}
-	return ownership.CertificateObservation{Outcome: ownership.Absent}
 }

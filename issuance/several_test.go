@@ -11,13 +11,11 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/apoxy-dev/caddy-apoxy/issuance/acme"
-
+	"github.com/caddyserver/certmagic"
 	acmez "github.com/mholt/acmez/v3/acme"
 	"go.uber.org/zap"
 
-	"github.com/caddyserver/certmagic"
-
+	"github.com/apoxy-dev/caddy-apoxy/issuance/acme"
 	"github.com/apoxy-dev/caddy-apoxy/ownership"
 	"github.com/apoxy-dev/caddy-apoxy/store"
 	"github.com/apoxy-dev/caddy-apoxy/store/boltstore"
@@ -127,14 +125,14 @@ func TestTheFirstToBeReadyIsServedFirst(t *testing.T) {
 		w.s.Want(Want{Hostname: host, UID: host, DNS01: true, Since: since})
 		w.until(host, "queued", worked(ownership.WorkQueued))
 	}
-	w.s.mu.Lock()
-	defer w.s.mu.Unlock()
-	if len(w.s.lanes) != 1 {
-		t.Fatalf("%d lanes", len(w.s.lanes))
+	w.s.entries.mu.Lock()
+	defer w.s.entries.mu.Unlock()
+	if len(w.s.entries.lanes) != 1 {
+		t.Fatalf("%d lanes", len(w.s.entries.lanes))
 	}
-	for _, l := range w.s.lanes {
+	for _, l := range w.s.entries.lanes {
 		var got []string
-		for w, ok := l.plan.Pop(); ok; w, ok = l.plan.Pop() {
+		for w, ok := l.queue.Pop(); ok; w, ok = l.queue.Pop() {
 			got = append(got, w.entry.hostname)
 		}
 		if want := []string{"old.example.com", "middle.example.com", "young.example.com"}; !slices.Equal(got, want) {
@@ -282,7 +280,7 @@ func TestForgettingStopsEverythingAndKeepsWhoseItWas(t *testing.T) {
 func largeIndex(n int) *memStore {
 	mem, now := &memStore{}, time.Now()
 	for i := range n {
-		r := record{UID: fmt.Sprint("u", i), CA: "acme-v02.api.letsencrypt.org-directory", Issuer: "Let's Encrypt R11", Serial: fmt.Sprintf("%036x", i),
+		r := dossier{UID: fmt.Sprint("u", i), CA: "acme-v02.api.letsencrypt.org-directory", Issuer: "Let's Encrypt R11", Serial: fmt.Sprintf("%036x", i),
 			NotBefore: now.Add(-time.Hour).Unix(), NotAfter: now.Add(89 * 24 * time.Hour).Unix(), Renewal: now.Add(60 * 24 * time.Hour).Unix(), Challenge: "dns-01"}
 		mem.entries = append(mem.entries, store.Entry{Key: fmt.Sprintf("%sh%07d.example.com", IndexPrefix, i), Value: r.marshal(), Revision: int64(i + 1)})
 	}

@@ -3,11 +3,10 @@ package issuance
 import (
 	"time"
 
-	"github.com/apoxy-dev/caddy-apoxy/issuance/acme"
-
 	"go.uber.org/zap"
 
 	"github.com/apoxy-dev/caddy-apoxy/internal/times"
+	"github.com/apoxy-dev/caddy-apoxy/issuance/acme"
 )
 
 // stillWorking leaves an order to its CA until it is asked again.
@@ -15,12 +14,12 @@ func (j *job) stillWorking(c *ca, f *acme.Failure) landing {
 	if j.rec.Order == nil { // cannot be: what a CA works on was placed
 		return landing{rec: j.rec, looked: true}
 	}
-	now, before := j.s.now(), *j.rec.Order
+	now, before := j.now(), *j.rec.Order
 	o, at := before, f.Working
 	if o.Since == 0 {
 		o.Since = now.Unix()
 		count(c.Key, at.Method, outcomeWorking)
-		j.s.log.Info("the certificate authority takes its time and is asked again", zap.String("hostname", j.hostname),
+		j.log.Info("the certificate authority takes its time and is asked again", zap.String("hostname", j.hostname),
 			zap.String("ca", c.Key), zap.String("challenge", at.Method), zap.Time("wants", f.Until))
 	}
 	if o.Method != at.Method {
@@ -40,7 +39,7 @@ func (j *job) stillWorking(c *ca, f *acme.Failure) landing {
 // overdue reports whether a CA works for so long that others are asked, once.
 func (j *job) overdue(c *ca) bool {
 	o := j.rec.Order
-	return o != nil && o.Since != 0 && !o.Elsewhere && j.s.now().Sub(times.Unix(o.Since)) > c.Auth.WaitTimeout()
+	return o != nil && o.Since != 0 && !o.Elsewhere && j.now().Sub(times.Unix(o.Since)) > c.Auth.WaitTimeout()
 }
 
 // tells reports whether there is a failure to tell of.
@@ -55,14 +54,6 @@ func (t *trouble) calmed(now time.Time) *trouble {
 	calm := *t
 	calm.Message, calm.Mend, calm.Until = "", "", now.Unix()
 	return &calm
-}
-
-// working is the order that its CA works on, nil if there is none.
-func (e *entry) working() *acme.Order {
-	if l := e.loose; l != nil && l.rec.Order != nil && l.rec.Order.Since != 0 {
-		return l.rec.Order
-	}
-	return nil
 }
 
 // workingMend is what there is to do about an order that its CA works on.

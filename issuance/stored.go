@@ -3,11 +3,11 @@ package issuance
 import (
 	"context"
 	"errors"
+	"sync"
 	"time"
 
 	"go.uber.org/zap"
 
-	"github.com/apoxy-dev/caddy-apoxy/internal/times"
 	"github.com/apoxy-dev/caddy-apoxy/internal/words"
 )
 
@@ -31,6 +31,75 @@ const (
 
 // errMute: storage says nothing.
 var errMute = errors.New("it does not answer")
+
+// inventory is what is known of storage beside what it holds.
+type inventory struct {
+	asking chan struct{} // held by each look into storage
+
+	mu        sync.Mutex
+	doubts    map[string]string // why storage could not tell of a hostname
+	doubtTold time.Time
+	muteUntil time.Time            // looks do not ask storage, which answered nothing; zero: it did
+	heard     map[string]time.Time // hostnames, when handshakes had storage looked at
+}
+
+func newInventory() *inventory {
+	return &inventory{asking: make(chan struct{}, storedConcurrency), doubts: map[string]string{}, heard: map[string]time.Time{}}
+}
+
+// doubt is why storage could not tell of a hostname, empty if it could.
+func (i *inventory) doubt(hostname string) string {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.doubts[hostname]
+}
+
+// forget ends the doubt about a hostname.
+func (i *inventory) forget(hostname string) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	delete(i.doubts, hostname)
+}
+
+// mute reports whether storage is left alone because it answers nothing. If not and
+// it did not answer the last time, who asks finds out for the others.
+func (i *inventory) mute(now time.Time) bool {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	mute := now.Before(i.muteUntil) && i.muteUntil.Sub(now) <= storedTimeout // else the clock was set back
+	if !mute && !i.muteUntil.IsZero() {
+		i.muteUntil = now.Add(storedTimeout)
+	}
+	return mute
+}
+
+// answered notes whether storage did.
+func (i *inventory) answered(ok bool, now time.Time) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.muteUntil = now.Add(storedTimeout); ok {
+		i.muteUntil = time.Time{}
+	}
+}
+
+// again reports whether a handshake for a hostname has storage looked at once more.
+func (i *inventory) again(hostname string, now time.Time) bool {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	last, known := i.heard[hostname]
+	if !known && len(i.heard) >= maxStored {
+		for name, at := range i.heard {
+			if now.Sub(at) >= storedPause {
+				delete(i.heard, name)
+			}
+		}
+	}
+	if known && now.Sub(last) < storedPause || !known && len(i.heard) >= maxStored {
+		return false
+	}
+	i.heard[hostname] = now
+	return true
+}
 
 // Stored looks whether storage has the certificate that Observe tells of, where
 // handshakes load it. Observe tells of what it found from then on; a certificate
@@ -63,25 +132,12 @@ func (j *job) isNews(where whereabouts) bool {
 // noteInTime is noteStored, for as long as is waited for storage: it may have
 // stopped answering since it told.
 func (s *Scheduler) noteInTime(ctx context.Context, j *job, where whereabouts) {
-	wait, cancel := context.WithTimeout(ctx, storedTimeout)
-	defer cancel()
-	select {
-	case s.storing <- struct{}{}:
-	case <-wait.Done():
-		return // the next look finds it again
-	}
-	noted := make(chan struct{})
-	go func() {
-		defer func() { <-s.storing }()
-		defer close(noted)
+	_, _ = within(ctx, s.inventory.asking, func(ctx context.Context) (struct{}, error) { // the next look finds it again
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storedTimeout)
 		defer cancel()
 		s.noteStored(ctx, j, where)
-	}()
-	select {
-	case <-noted:
-	case <-wait.Done():
-	}
+		return struct{}{}, nil
+	})
 }
 
 // noteStored takes over where a certificate is, if that is news.
@@ -89,10 +145,16 @@ func (s *Scheduler) noteStored(ctx context.Context, j *job, where whereabouts) {
 	if !j.isNews(where) {
 		return
 	}
-	e := s.seizeSeen(j)
-	if e == nil {
-		return // something else has happened to it, and is seen
+	t, err := s.entries.seize(context.WithoutCancel(ctx), j.hostname, nil, func(e *entry) error {
+		if e == nil || e.flight != nil || e.serialNumber() != j.rec.Serial || e.gone() != j.rec.gone() {
+			return errElse
+		}
+		return nil
+	})
+	if err != nil {
+		return
 	}
+	j.rec = t.rec
 	l := landing{rec: j.rec, save: true, looked: true}
 	if where == there {
 		l.rec.Loss = l.rec.Loss.madeGood(s.now())
@@ -112,100 +174,85 @@ func (s *Scheduler) noteStored(ctx context.Context, j *job, where whereabouts) {
 			j.evict()
 		}
 	}
-	s.land(context.WithoutCancel(ctx), e, l)
+	s.land(t, l)
 }
+
+// errElse: something else has happened to a hostname, and is seen.
+var errElse = errors.New("it is not as it was seen")
 
 // glimpse copies what is known of a hostname with an unexpired certificate; nil:
 // there is none, it is being worked on, or no authority is configured.
 func (s *Scheduler) glimpse(hostname string) *job {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	e := s.entries[hostname]
-	if !s.loaded || e == nil || !e.has() || e.flight != nil {
+	t, ok := s.entries.glimpse(hostname)
+	if !ok || len(t.cas) == 0 || !t.rec.proves(t.want) {
 		return nil
 	}
-	if _, notAfter := e.times(); !s.now().Before(times.Unix(notAfter)) {
-		return nil
-	}
-	j := &job{s: s, hostname: e.hostname, want: e.want(), rec: e.record(), cas: s.cas()}
-	if !e.wanted {
-		j.want.UID, j.want.Owner = j.rec.UID, j.rec.Owner
-	}
-	if len(j.cas) == 0 || !j.rec.proves(j.want) {
-		return nil
-	}
-	return j
+	return &job{tools: s.tools, hostname: t.want.Hostname, want: t.want, rec: t.rec, cas: t.cas}
 }
 
-// seizeSeen takes a hostname up if it is still as it was glimpsed; nil: it is not.
-func (s *Scheduler) seizeSeen(j *job) *entry {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	e := s.entries[j.hostname]
-	if e == nil || e.flight != nil || e.serialNumber() != j.rec.Serial || e.gone() != j.rec.gone() {
-		return nil
+// glimpse copies what is known of a hostname with an unexpired certificate that is
+// not being worked on; false: there is none.
+func (es *entries) glimpse(hostname string) (t taken, ok bool) {
+	es.mu.Lock()
+	defer es.mu.Unlock()
+	e := es.of[hostname]
+	if !es.loaded || e == nil || !e.has() || e.flight != nil || e.expired(es.now()) {
+		return t, false
 	}
-	s.unplace(e)
-	e.flight = &flight{began: s.now(), cancel: func() {}, done: make(chan struct{})}
-	s.looking++
-	j.rec, j.flight = e.record(), e.flight
-	return e
+	t = taken{want: e.want(), rec: e.dossier(), cas: es.issuers.cas()}
+	if !e.wanted {
+		t.want.UID, t.want.Owner = t.rec.UID, t.rec.Owner
+	}
+	return t, true
 }
 
 // askUnlessMute is ask, but while storage answers nothing for one look in each
 // storedTimeout alone: whoever looks has a place that others wait for.
 func (s *Scheduler) askUnlessMute(ctx context.Context, j *job) (whereabouts, error) {
-	s.mu.Lock()
-	now := s.now()
-	mute := now.Before(s.muteUntil) && s.muteUntil.Sub(now) <= storedTimeout // else the clock was set back
-	if !mute && !s.muteUntil.IsZero() {
-		s.muteUntil = now.Add(storedTimeout) // this one finds out for the others
-	}
-	s.mu.Unlock()
-	if mute {
+	if s.inventory.mute(s.now()) {
 		return unsure, errMute
 	}
 	where, err := s.ask(ctx, j)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	switch {
-	case !errors.Is(err, errMute):
-		s.muteUntil = time.Time{}
-	case ctx.Err() == nil:
-		s.muteUntil = s.now().Add(storedTimeout)
+	if mute := errors.Is(err, errMute); !mute || ctx.Err() == nil {
+		s.inventory.answered(!mute, s.now())
 	}
 	return where, err
 }
 
 // ask is whereabouts, for as long as is waited for storage.
 func (s *Scheduler) ask(ctx context.Context, j *job) (whereabouts, error) {
+	return within(ctx, s.inventory.asking, j.whereabouts)
+}
+
+// within does something with storage that may never end, once one of the slots is
+// free. It is waited for as long as ctx lasts, and storedTimeout at most; errMute: in
+// vain.
+func within[T any](ctx context.Context, slots chan struct{}, do func(context.Context) (T, error)) (out T, err error) {
 	ctx, cancel := context.WithTimeout(ctx, storedTimeout)
 	select {
-	case s.storing <- struct{}{}:
+	case slots <- struct{}{}:
 	case <-ctx.Done():
 		cancel()
-		return unsure, errMute
+		return out, errMute
 	}
-	type answer struct {
-		where whereabouts
-		err   error
-	}
-	done := make(chan answer, 1)
+	done := make(chan struct{})
+	var got T
+	var failed error
 	go func() {
-		defer func() { <-s.storing }()
+		defer func() { <-slots }()
 		defer cancel()
-		where, err := j.whereabouts(ctx)
-		done <- answer{where, err}
+		defer close(done)
+		got, failed = do(ctx)
 	}()
 	select {
-	case a := <-done:
-		return a.where, a.err
+	case <-done:
+		return got, failed
 	case <-ctx.Done():
 		select {
-		case a := <-done:
-			return a.where, a.err
+		case <-done:
+			return got, failed
 		default:
-			return unsure, errMute
+			return out, errMute
 		}
 	}
 }
@@ -214,18 +261,19 @@ func (s *Scheduler) ask(ctx context.Context, j *job) (whereabouts, error) {
 // that is news. The words stay those of the first time: others, such as with the
 // number of a port in them, would cost a write of the status with every look.
 func (s *Scheduler) doubted(j *job, err error) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	_, was := s.doubts[j.hostname]
+	i := s.inventory
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	_, was := i.doubts[j.hostname]
 	if err == nil {
-		delete(s.doubts, j.hostname)
+		delete(i.doubts, j.hostname)
 		return was
 	}
-	if !was && s.entries[j.hostname] != nil {
-		s.doubts[j.hostname] = intern(j.storageName() + ": " + words.Cut(err.Error(), 150))
+	if !was {
+		i.doubts[j.hostname] = intern(j.storageName() + ": " + words.Cut(err.Error(), 150))
 	}
-	if now := s.now(); now.Sub(s.doubtTold) >= doubtPause {
-		s.doubtTold = now
+	if now := s.now(); now.Sub(i.doubtTold) >= doubtPause {
+		i.doubtTold = now
 		s.log.Warn("storage could not tell whether it has a certificate; what was known holds", zap.String("hostname", j.hostname),
 			zap.String("storage", j.storageName()), zap.Error(err))
 	}

@@ -11,14 +11,13 @@ import (
 	"testing"
 	"time"
 
-	"github.com/apoxy-dev/caddy-apoxy/issuance/acme"
-
 	"github.com/caddyserver/certmagic"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/apoxy-dev/caddy-apoxy/internal/certtest"
 	"github.com/apoxy-dev/caddy-apoxy/internal/times"
+	"github.com/apoxy-dev/caddy-apoxy/issuance/acme"
 	"github.com/apoxy-dev/caddy-apoxy/issuance/certfiles"
 	"github.com/apoxy-dev/caddy-apoxy/issuance/fairqueue"
 	"github.com/apoxy-dev/caddy-apoxy/ownership"
@@ -197,10 +196,10 @@ func TestStorageThatFailsHasLostNothing(t *testing.T) {
 	m.broken.Store(true)
 	w.s.Stored(t.Context(), host)
 	w.s.Forget(host)
-	w.s.unlearn(host, 1<<60, time.Now()) // another node has deleted it
-	w.s.mu.Lock()
-	defer w.s.mu.Unlock()
-	if n := len(w.s.doubts); n != 0 {
+	w.s.entries.unlearn(host, 1<<60) // another node has deleted it
+	w.s.inventory.mu.Lock()
+	defer w.s.inventory.mu.Unlock()
+	if n := len(w.s.inventory.doubts); n != 0 {
 		t.Errorf("%d doubts are left of hostnames that are not known any more", n)
 	}
 }
@@ -209,7 +208,7 @@ func TestStorageThatFailsHasLostNothing(t *testing.T) {
 func TestLossesInARowAreMadeGoodEverMoreSlowly(t *testing.T) {
 	now := time.Unix(1_800_000_000, 0)
 	c := &ca{CA: &acme.CA{Key: "ca"}}
-	r := record{CA: "ca", UID: "u1", ARI: &ariRecord{ID: "x"}, NotAfter: now.Add(90 * 24 * time.Hour).Unix()}
+	r := dossier{CA: "ca", UID: "u1", ARI: &ariRecord{ID: "x"}, NotAfter: now.Add(90 * 24 * time.Hour).Unix()}
 	w := Want{UID: "u1"}
 	for i, pause := range append(lossPauses[:], lossPauses[len(lossPauses)-1]) {
 		r.miss(now)
@@ -289,7 +288,7 @@ func TestALookDoesNotWaitForStorageThatIsStuck(t *testing.T) {
 	w.start()
 	t.Cleanup(func() { close(m.free) })
 	w.certified(host)
-	w.wait("the comparison", func() bool { w.s.mu.Lock(); defer w.s.mu.Unlock(); return !w.s.auditing }, func() string { return "" })
+	w.wait("the comparison", func() bool { w.s.entries.mu.Lock(); defer w.s.entries.mu.Unlock(); return !w.s.entries.closed }, func() string { return "" })
 	w.other(host)
 	m.armed.Store(true)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -316,7 +315,7 @@ func TestLooksDoNotQueueForStorageThatIsStuck(t *testing.T) {
 	w.start()
 	t.Cleanup(func() { close(m.free) })
 	w.certified(hosts...)
-	w.wait("the comparison", func() bool { w.s.mu.Lock(); defer w.s.mu.Unlock(); return !w.s.auditing }, func() string { return "" })
+	w.wait("the comparison", func() bool { w.s.entries.mu.Lock(); defer w.s.entries.mu.Unlock(); return !w.s.entries.closed }, func() string { return "" })
 	m.armed.Store(true)
 	began := time.Now()
 	for _, h := range hosts {
@@ -351,7 +350,7 @@ func TestOrdersDoNotWaitForWhatTheComparisonFound(t *testing.T) {
 	w.start()
 	t.Cleanup(func() { close(m.free) })
 	<-m.met
-	w.wait("orders to begin", func() bool { w.s.mu.Lock(); defer w.s.mu.Unlock(); return !w.s.auditing }, func() string { return "" })
+	w.wait("orders to begin", func() bool { w.s.entries.mu.Lock(); defer w.s.entries.mu.Unlock(); return !w.s.entries.closed }, func() string { return "" })
 }
 
 // A storage that keeps nothing costs a CA no order for every handshake either.
@@ -381,7 +380,7 @@ func TestHandshakesDoNotSkipThePauseAfterLosses(t *testing.T) {
 func TestALossIsAsUrgentAsAnExpiry(t *testing.T) {
 	now := time.Unix(1_800_000_000, 0)
 	e := &entry{wanted: true}
-	r := record{CA: "ca", UID: "u1", NotBefore: now.Unix() - 1, NotAfter: now.Add(90 * 24 * time.Hour).Unix(), Renewal: now.Add(60 * 24 * time.Hour).Unix()}
+	r := dossier{CA: "ca", UID: "u1", NotBefore: now.Unix() - 1, NotAfter: now.Add(90 * 24 * time.Hour).Unix(), Renewal: now.Add(60 * 24 * time.Hour).Unix()}
 	e.set(Want{UID: "u1", DNS01: true}, r)
 	if u, _ := e.urgency(now); u != fairqueue.Routine {
 		t.Errorf("urgency %d", u)
@@ -441,7 +440,7 @@ func TestAStartWithAnotherStorageSaysSoFirst(t *testing.T) {
 					return err == nil && o.Gone.IsZero() && o.Outcome == ownership.Seen
 				})
 			}
-			w.wait("the comparison", func() bool { w.s.mu.Lock(); defer w.s.mu.Unlock(); return !w.s.auditing }, func() string { return "" })
+			w.wait("the comparison", func() bool { w.s.entries.mu.Lock(); defer w.s.entries.mu.Unlock(); return !w.s.entries.closed }, func() string { return "" })
 			if c.gone == 0 {
 				if logs.Len() != 0 || w.ca.placed() != len(hosts) {
 					t.Errorf("logged %+v, %d orders", logs.All(), w.ca.placed())

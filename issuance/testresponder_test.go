@@ -108,10 +108,10 @@ func (w *world) polled(r *testResponder, serial string, n int) revocation.OCSP {
 	w.t.Helper()
 	var o revocation.OCSP
 	w.wait("the responder to be asked", func() bool {
-		w.s.mu.Lock()
-		defer w.s.mu.Unlock()
-		e := w.s.entries["api.example.com"]
-		rec := e.record()
+		w.s.entries.mu.Lock()
+		defer w.s.entries.mu.Unlock()
+		e := w.s.entries.of["api.example.com"]
+		rec := e.dossier()
 		if e.flight != nil || rec.OCSP == nil {
 			return false
 		}

@@ -8,11 +8,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/apoxy-dev/caddy-apoxy/issuance/acme"
-
 	"github.com/caddyserver/certmagic"
 	acmez "github.com/mholt/acmez/v3/acme"
 
+	"github.com/apoxy-dev/caddy-apoxy/issuance/acme"
 	"github.com/apoxy-dev/caddy-apoxy/ownership"
 )
 
@@ -145,9 +144,9 @@ func TestAHeldHostnameIsNotPolledForItsWindow(t *testing.T) {
 	}
 	polls := func(host string, after time.Duration) func() bool {
 		return func() bool {
-			w.s.mu.Lock()
-			defer w.s.mu.Unlock()
-			_, poll := w.s.entries[host].poll()
+			w.s.entries.mu.Lock()
+			defer w.s.entries.mu.Unlock()
+			_, poll := w.s.entries.of[host].poll()
 			return poll.After(time.Now().Add(after))
 		}
 	}

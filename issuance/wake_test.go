@@ -9,10 +9,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/apoxy-dev/caddy-apoxy/issuance/acme"
-
 	acmez "github.com/mholt/acmez/v3/acme"
 
+	"github.com/apoxy-dev/caddy-apoxy/issuance/acme"
 	"github.com/apoxy-dev/caddy-apoxy/store"
 )
 
@@ -51,44 +50,49 @@ func TestAHandshakeThatGivesUpLosesNoHostname(t *testing.T) {
 	w.until(host, "certified", seen)
 }
 
+// fly takes an entry up.
+func fly(s *Scheduler, e *entry, st step) taken {
+	s.entries.mu.Lock()
+	defer s.entries.mu.Unlock()
+	return taken{flight: s.entries.fly(e, st, nil, func() {}), ctx: context.Background()}
+}
+
 // A deletion that failed is tried again in an hour; a record is not made to wait.
 func TestAHostnameWantedWhileItIsDroppedDoesNotWait(t *testing.T) {
 	s := New(Config{})
-	s.loaded = true
-	e := s.add("api.example.com")
-	e.set(Want{}, record{CA: someCA, NotBefore: 1, NotAfter: 3, Renewal: 2})
-	e.flight = &flight{cancel: func() {}, done: make(chan struct{})}
-	s.looking++
+	s.entries.loaded = true
+	e := s.entries.add("api.example.com")
+	e.set(Want{}, dossier{CA: someCA, NotBefore: 1, NotAfter: 3, Renewal: 2})
+	f := fly(s, e, stepDrop)
 	s.Want(Want{Hostname: e.hostname, UID: "u1", DNS01: true})
-	s.land(context.Background(), e, landing{rec: e.record(), again: dropRetry, quiet: true})
+	s.land(f, landing{rec: e.dossier(), again: dropRetry, quiet: true})
 	if e.ready == nil {
 		t.Errorf("it waits until %v", time.Unix(0, e.due))
 	}
 }
 
-// Work may reach a lane that dispatch has just been at.
+// Work may reach a lane that takeUp has just been at.
 func TestAnOpenLaneIsNotSleptOver(t *testing.T) {
 	s := New(Config{Concurrency: 1})
-	s.loaded = true
+	s.entries.loaded = true
 	c := &ca{CA: &acme.CA{Key: "ca", Auth: acme.Authority{Directory: "https://ca.test"}}}
 	for _, l := range []struct {
-		key    string
-		ca     *ca
-		exempt bool
-	}{{"", nil, false}, {laneOCSP, nil, false}, {"ca", c, true}, {"ca", c, false}} {
-		clear(s.lanes)
-		if p := s.pause(); p < time.Minute {
+		ca  *ca
+		key laneKey
+	}{{nil, laneKey{}}, {nil, laneKey{ocsp: true}}, {c, laneKey{exempt: true}}, {c, laneKey{}}} {
+		clear(s.entries.lanes)
+		if p := s.entries.pause(); p < time.Minute {
 			t.Errorf("without work it sleeps for %v", p)
 		}
-		s.queue(&entry{hostname: "api.example.com", index: -1}, l.key, l.ca, l.exempt, s.now())
-		if p := s.pause(); p > time.Millisecond {
+		s.entries.enter(&entry{hostname: "api.example.com", slot: -1}, s.entries.lane(l.ca, l.key), s.now())
+		if p := s.entries.pause(); p > time.Millisecond {
 			t.Errorf("with work in the lane %+v it sleeps for %v", l, p)
 		}
-		s.flying, s.looking, s.asking = 1, lookConcurrency, ocspConcurrency
-		if p := s.pause(); p < time.Minute {
+		s.entries.flying, s.entries.beside, s.entries.asking = 1, besideConcurrency, ocspConcurrency
+		if p := s.entries.pause(); p < time.Minute {
 			t.Errorf("without room for work in the lane %+v it sleeps for %v", l, p)
 		}
-		s.flying, s.looking, s.asking = 0, 0, 0
+		s.entries.flying, s.entries.beside, s.entries.asking = 0, 0, 0
 	}
 }
 
@@ -96,15 +100,14 @@ func TestAnOpenLaneIsNotSleptOver(t *testing.T) {
 func TestARetryDuringATryIsNotLost(t *testing.T) {
 	for class, soon := range map[acme.Class]bool{acme.ClassCAA: true, acme.ClassDNS: true, acme.ClassEdge: true, acme.ClassCustomer: false} {
 		s := New(Config{})
-		s.loaded = true
-		e := s.add("api.example.com")
+		s.entries.loaded = true
+		e := s.entries.add("api.example.com")
 		e.wanted, e.looked = true, true
 		w := Want{UID: "u1", DNS01: true}
-		e.set(w, record{})
-		e.flight = &flight{order: true, cancel: func() {}, done: make(chan struct{})}
-		s.flying++
+		e.set(w, dossier{})
+		f := fly(s, e, stepOrder)
 		s.Retry(e.hostname)
-		s.land(context.Background(), e, landing{rec: record{Trouble: &trouble{Class: class, UID: "u1", Facts: factsOf(w),
+		s.land(f, landing{rec: dossier{Trouble: &trouble{Class: class, UID: "u1", Facts: factsOf(w),
 			Message: "not there", Until: s.now().Add(time.Hour).Unix()}}})
 		if got := e.ready != nil; got != soon {
 			t.Errorf("%s: tried again at once: %v, want %v", class, got, soon)
@@ -116,18 +119,17 @@ func TestARetryDuringATryIsNotLost(t *testing.T) {
 func TestANewCertificateIsNotMissedDuringOtherWork(t *testing.T) {
 	var told []string
 	s := New(Config{OnChange: func(h string) { told = append(told, h) }})
-	s.loaded = true
-	e := s.add("api.example.com")
+	s.entries.loaded = true
+	e := s.entries.add("api.example.com")
 	e.wanted = true
 	until := s.now().Add(time.Hour).Unix()
-	before := record{UID: "u1", CA: someCA, Serial: "1", NotBefore: 1, NotAfter: until, Renewal: until}
+	before := dossier{UID: "u1", CA: someCA, Serial: "1", NotBefore: 1, NotAfter: until, Renewal: until}
 	e.set(Want{UID: "u1", DNS01: true}, before)
-	e.flight = &flight{ocsp: true, cancel: func() {}, done: make(chan struct{})}
-	s.asking++
+	f := fly(s, e, stepOCSP)
 	after := before
 	after.Serial = "2"
-	s.learnAll([]store.Entry{{Key: IndexPrefix + e.hostname, Value: after.marshal(), Revision: 7}}, s.now())
-	s.land(context.Background(), e, landing{rec: before, quiet: true})
+	s.learnAll([]store.Entry{{Key: IndexPrefix + e.hostname, Value: after.marshal(), Revision: 7}})
+	s.land(f, landing{rec: before, quiet: true})
 	if e.serialNumber() != "2" || e.revision != 7 || len(told) != 1 {
 		t.Errorf("it has %s of revision %d, told %v", e.serialNumber(), e.revision, told)
 	}

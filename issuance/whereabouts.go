@@ -43,14 +43,14 @@ func (j *job) whereabouts(ctx context.Context) (whereabouts, error) {
 		return unsure, err
 	case fmt.Sprintf("%x", have.Leaf.SerialNumber) == j.rec.Serial:
 		return there, nil
-	case have.Leaf.VerifyHostname(verifiable(j.hostname)) != nil || !j.s.now().Before(have.Leaf.NotAfter):
+	case have.Leaf.VerifyHostname(verifiable(j.hostname)) != nil || !j.now().Before(have.Leaf.NotAfter):
 		return missing, nil
 	}
 	p := have.Meta.Provenance
 	if p == nil {
 		return there, nil // somebody else's, such as Caddy's own issuer's, and as good
 	}
-	if (&record{UID: p.UID, Owner: p.Owner}).proves(j.want) {
+	if (&dossier{UID: p.UID, Owner: p.Owner}).proves(j.want) {
 		return replacement, nil
 	}
 	return missing, nil
@@ -83,11 +83,10 @@ func (j *job) ratio() float64 {
 // expected is the file that a handshake reads first.
 func (j *job) expected() string { return certmagic.StorageKeys.SitePrivateKey(j.rec.CA, j.hostname) }
 
-// goneFrom says where a certificate was expected, and what was seen there. s.mu
-// must be held.
-func (s *Scheduler) goneFrom(hostname string, r *record) string {
+// goneFrom says where a certificate was expected, and what was seen there.
+func goneFrom(cas []*ca, hostname string, r *dossier) string {
 	key := certmagic.StorageKeys.SitePrivateKey(r.CA, hostname)
-	if c := homeOf(s.cas(), r.CA); c != nil {
+	if c := homeOf(cas, r.CA); c != nil {
 		return certfiles.NameOf(c.Storage()) + " has no readable and unexpired certificate at " + key
 	}
 	return "it is of " + r.CA + ", for which no issuer is configured any more, so that Caddy does not look at " + key

@@ -5,11 +5,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/apoxy-dev/caddy-apoxy/issuance/acme"
-
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/apoxy-dev/caddy-apoxy/api/v1alpha3"
+	"github.com/apoxy-dev/caddy-apoxy/issuance/acme"
 	"github.com/apoxy-dev/caddy-apoxy/ownership"
 )
 
@@ -31,14 +30,14 @@ func TestEveryClassSaysWhoActs(t *testing.T) {
 		acme.ClassRefused:  {false, mends[acme.ClassRefused] + "."},
 	} {
 		s := New(Config{})
-		s.loaded = true
-		e := s.add("api.example.com")
+		s.entries.loaded = true
+		e := s.entries.add("api.example.com")
 		e.wanted, e.looked = true, true
 		tr := &trouble{Class: class, Message: said, UID: "u1"}
 		if c.again {
 			tr.Until = s.now().Add(time.Hour).Unix()
 		}
-		e.set(Want{UID: "u1", DNS01: true}, record{Trouble: tr})
+		e.set(Want{UID: "u1", DNS01: true}, dossier{Trouble: tr})
 		o := s.Observe("api.example.com")
 		r := &v1alpha3.DomainRecord{}
 		r.Name, r.UID, r.Spec.Name, r.Spec.TLS = "api.example.com", "u1", "api.example.com", &v1alpha3.DomainRecordTLS{}

@@ -6,10 +6,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/apoxy-dev/caddy-apoxy/issuance/acme"
-
 	acmez "github.com/mholt/acmez/v3/acme"
 
+	"github.com/apoxy-dev/caddy-apoxy/issuance/acme"
 	"github.com/apoxy-dev/caddy-apoxy/ownership"
 )
 
@@ -127,9 +126,9 @@ func TestACAIsAskedAtABoundedPace(t *testing.T) {
 	w.s.Retry("slow.example.com") // nobody makes it ask more often
 	for n := range 3 {
 		w.advance(110 * time.Second)
-		w.s.mu.Lock()
-		_, at := w.s.entries["slow.example.com"].next(w.s.now())
-		w.s.mu.Unlock()
+		w.s.entries.mu.Lock()
+		_, at := w.s.entries.of["slow.example.com"].next(w.s.now())
+		w.s.entries.mu.Unlock()
 		if left := at.Sub(w.s.now()); left <= 0 || left > lastAsk {
 			t.Errorf("asked again in %v", left)
 		}
@@ -139,9 +138,9 @@ func TestACAIsAskedAtABoundedPace(t *testing.T) {
 		w.advance(11 * time.Second)
 		w.wait("the question", func() bool { return w.ca.count("") > before+n }, func() string { return fmt.Sprint(w.ca.count("") - before) })
 		w.wait("the end of it", func() bool {
-			w.s.mu.Lock()
-			defer w.s.mu.Unlock()
-			return w.s.entries["slow.example.com"].flight == nil
+			w.s.entries.mu.Lock()
+			defer w.s.entries.mu.Unlock()
+			return w.s.entries.of["slow.example.com"].flight == nil
 		}, func() string { return "" })
 	}
 	end()
@@ -171,9 +170,9 @@ func TestARefusalAfterALongValidationIsTheCustomers(t *testing.T) {
 	if w.ca.placed() != 1 {
 		t.Errorf("%d orders", w.ca.placed())
 	}
-	w.s.mu.Lock()
-	tr := *w.s.entries["slow.example.com"].trouble()
-	w.s.mu.Unlock()
+	w.s.entries.mu.Lock()
+	tr := *w.s.entries.of["slow.example.com"].trouble()
+	w.s.entries.mu.Unlock()
 	if tr.Class != acme.ClassCustomer || len(tr.Failed) != 1 {
 		t.Errorf("trouble %+v", tr)
 	}

@@ -12,15 +12,13 @@ import (
 	"testing"
 	"time"
 
-	"github.com/apoxy-dev/caddy-apoxy/issuance/edge"
-
-	"github.com/apoxy-dev/caddy-apoxy/issuance/acme"
-
 	"github.com/caddyserver/certmagic"
 	acmez "github.com/mholt/acmez/v3/acme"
 	"go.uber.org/zap"
 
 	"github.com/apoxy-dev/caddy-apoxy/internal/certtest"
+	"github.com/apoxy-dev/caddy-apoxy/issuance/acme"
+	"github.com/apoxy-dev/caddy-apoxy/issuance/edge"
 	"github.com/apoxy-dev/caddy-apoxy/ownership"
 	"github.com/apoxy-dev/caddy-apoxy/store"
 	"github.com/apoxy-dev/caddy-apoxy/store/boltstore"
@@ -220,5 +218,5 @@ func (w *world) patient(d time.Duration) { w.s.patience = d }
 // advance puts the scheduler's clock forward.
 func (w *world) advance(d time.Duration) {
 	w.ahead.Add(int64(d))
-	w.s.poke()
+	w.s.entries.poke()
 }

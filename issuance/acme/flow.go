@@ -29,8 +29,8 @@ type Flow struct {
 	// Alone runs what shows whether the CA accepts the account.
 	Alone func(ctx context.Context, do func() (accepted bool, err error)) error
 	// Allow is asked before a new order is placed, placed told once it is.
-	Allow  func(replaces bool) error
-	Placed func(ctx context.Context, ref Order) error
+	Allow  func(ctx context.Context, replaces bool) error
+	Placed func(ctx context.Context, ref Order)
 	// Began is told which challenge is being tried.
 	Began func(method string)
 	// Patience is how long the CA is waited for here; repeated: it was found at

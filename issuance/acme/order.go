@@ -69,7 +69,7 @@ func (f *Flow) order(ctx context.Context, acct acmez.Account) (acmez.Order, erro
 		// Invalid, or signed for a key that was lost: start anew.
 		f.Resume, f.proven = nil, ""
 	}
-	if err := f.Allow(f.Replaces != ""); err != nil {
+	if err := f.Allow(ctx, f.Replaces != ""); err != nil {
 		return acmez.Order{}, err
 	}
 	want := acmez.Order{
@@ -97,7 +97,8 @@ func (f *Flow) order(ctx context.Context, acct acmez.Account) (acmez.Order, erro
 		return order, fmt.Errorf("placing order: %w", err)
 	}
 	ref := Order{CA: f.CA.Key, Account: acct.Location, URL: order.Location, Placed: time.Now().Unix()}
-	return order, f.Placed(ctx, ref)
+	f.Placed(ctx, ref)
+	return order, nil
 }
 
 // refusesReplaces reports whether an order may have been refused for the

@@ -6,9 +6,8 @@ import (
 	"fmt"
 	"path"
 
-	acmez "github.com/mholt/acmez/v3/acme"
-
 	"github.com/caddyserver/certmagic"
+	acmez "github.com/mholt/acmez/v3/acme"
 
 	"github.com/apoxy-dev/caddy-apoxy/internal/words"
 )

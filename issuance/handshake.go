@@ -7,13 +7,12 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/apoxy-dev/caddy-apoxy/issuance/acme"
-
 	"github.com/caddyserver/certmagic"
 	acmez "github.com/mholt/acmez/v3/acme"
 
 	"github.com/apoxy-dev/caddy-apoxy/internal/times"
 	"github.com/apoxy-dev/caddy-apoxy/internal/words"
+	"github.com/apoxy-dev/caddy-apoxy/issuance/acme"
 	"github.com/apoxy-dev/caddy-apoxy/issuance/certfiles"
 )
 
@@ -59,15 +58,32 @@ func (s *Scheduler) issue(ctx context.Context, is *Issuers, member any, csr *x50
 	case <-ctx.Done():
 		return nil, fmt.Errorf("issuing for %s: %w", hostname, ctx.Err())
 	}
-	e, j, err := s.claim(ctx, c, hostname, lost)
+	t, err := s.entries.seize(ctx, hostname, c, func(e *entry) error {
+		if err := lost.excuses(s.entries.refuses(e, c, hostname), e); err != nil {
+			return err
+		}
+		if e.flight == nil && lost.is(e) {
+			rec := e.dossier()
+			rec.miss(s.now())
+			e.set(e.want(), rec)
+		}
+		return nil
+	})
 	if err != nil {
 		return nil, err
 	}
+	return s.issueTaken(ctx, c, t, csr.Raw)
+}
+
+// issueTaken obtains the certificate of a hostname that was taken up, for the request
+// in DER.
+func (s *Scheduler) issueTaken(ctx context.Context, c *ca, t taken, request []byte) (*certmagic.IssuedCertificate, error) {
+	j := s.job(t)
 	began, before := s.now(), j.rec
-	s.cfg.OnChange(hostname)
-	staples := certfiles.Staples(ctx, c.Storage(), c.Key, hostname)
-	res, f := j.obtain(ctx, c, given{csr.Raw})
-	var out landing
+	s.cfg.OnChange(j.hostname)
+	staples := certfiles.Staples(ctx, c.Storage(), c.Key, j.hostname)
+	res, f := j.obtain(ctx, c, given{request})
+	out := landing{rec: j.rec, save: true, looked: true}
 	switch {
 	case f == nil:
 		if err := j.note(c, res); err != nil {
@@ -76,18 +92,18 @@ func (s *Scheduler) issue(ctx context.Context, is *Issuers, member any, csr *x50
 			break
 		}
 		j.removed(certfiles.DeleteKeys(context.WithoutCancel(ctx), c.Storage(), staples))
-		count(c.Key, res.Method, outcomeIssued)
-		observeDuration(s.now().Sub(began))
-		out = landing{rec: j.rec, save: true, looked: true}
+		j.issued(c, res, began)
+		out.rec = j.rec
 	case errors.Is(f, errBudget):
 		out = landing{rec: j.rec, save: j.rec.Order != nil}
 	default:
-		out = j.failed(ctx, c, j.flight.challenge, f)
+		out = j.failed(ctx, c, j.method, f)
 	}
 	j.clean(ctx, &before, &out.rec)
-	s.land(context.WithoutCancel(ctx), e, out) // the handshake may have given up, the hostname has not
+	t.ctx = context.WithoutCancel(ctx) // the handshake may have given up, the hostname has not
+	s.land(t, out)
 	if f != nil {
-		return nil, fmt.Errorf("issuing for %s: %w", hostname, f)
+		return nil, fmt.Errorf("issuing for %s: %w", j.hostname, f)
 	}
 	return &certmagic.IssuedCertificate{
 		Certificate: res.Chain.ChainPEM,
@@ -96,44 +112,10 @@ func (s *Scheduler) issue(ctx context.Context, is *Issuers, member any, csr *x50
 	}, nil
 }
 
-// claim takes a hostname up on behalf of a handshake, waiting for work that is
-// under way on it. lost is what storage lacks, nil for nothing.
-func (s *Scheduler) claim(ctx context.Context, c *ca, hostname string, lost *job) (*entry, *job, error) {
-	for {
-		s.mu.Lock()
-		e := s.entries[hostname]
-		if err := lost.excuses(s.refuses(e, c, hostname), e); err != nil {
-			s.mu.Unlock()
-			return nil, nil, err
-		}
-		if f := e.flight; f != nil {
-			s.mu.Unlock()
-			select {
-			case <-f.done:
-				continue
-			case <-ctx.Done():
-				return nil, nil, fmt.Errorf("issuing for %s: %w", hostname, ctx.Err())
-			}
-		}
-		s.unplace(e)
-		if rec := e.record(); lost.is(e) {
-			rec.miss(s.now())
-			e.set(e.want(), rec)
-		}
-		e.flight = &flight{began: s.now(), order: true, ca: c.Auth.Host(), cancel: func() {}, done: make(chan struct{})}
-		s.flying++
-		j := &job{s: s, hostname: hostname, want: e.want(), rec: e.record(), flight: e.flight, step: stepOrder, cas: []*ca{c}}
-		s.mu.Unlock()
-		return e, j, nil
-	}
-}
-
 // refusal is refuses for callers without the lock.
-func (s *Scheduler) refusal(c *ca, hostname string, lost *job) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	e := s.entries[hostname]
-	return lost.excuses(s.refuses(e, c, hostname), e)
+func (s *Scheduler) refusal(c *ca, hostname string, lost *job) (err error) {
+	s.entries.read(hostname, func(e *entry) { err = lost.excuses(s.entries.refuses(e, c, hostname), e) })
+	return err
 }
 
 // lost is what is known of a hostname whose certificate storage lacks, which was
@@ -158,12 +140,12 @@ func (j *job) is(e *entry) bool {
 
 // excuses takes the refusal back that the certificate which was lost is the
 // scheduler's to renew, unless so many were lost before that the next has to wait.
-// Scheduler.mu must be held.
+// The lock of the entries must be held.
 func (j *job) excuses(err error, e *entry) error {
 	if !errors.As(err, new(*renewedError)) || !j.is(e) {
 		return err
 	}
-	now, rec := j.s.now(), e.record()
+	now, rec := j.now(), e.dossier()
 	if rec.miss(now); now.Before(times.Unix(rec.Renewal)) {
 		return lostAgain(e.hostname, rec.Renewal)
 	}
@@ -186,9 +168,9 @@ func (r *renewedError) Error() string {
 }
 
 // refuses says why a handshake may not cause an order; nil: it may. It asks
-// nothing of storage, for s.mu must be held.
-func (s *Scheduler) refuses(e *entry, c *ca, hostname string) error {
-	if !s.loaded {
+// nothing of storage, for es.mu must be held.
+func (es *entries) refuses(e *entry, c *ca, hostname string) error {
+	if !es.loaded {
 		return fmt.Errorf("issuing for %s: the index of certificates is still being read", hostname)
 	}
 	if e == nil || !e.wanted {
@@ -197,14 +179,14 @@ func (s *Scheduler) refuses(e *entry, c *ca, hostname string) error {
 	if e.flight != nil {
 		return nil // its outcome decides
 	}
-	if s.auditing {
+	if es.closed {
 		return fmt.Errorf("issuing for %s: storage is still being compared with the index of certificates", e.hostname)
 	}
-	now := s.now()
+	now := es.now()
 	if !c.Auth.Named(e.asks()) {
 		return fmt.Errorf("issuing for %s: the record asks for the certificate authority %q", e.hostname, words.Cut(e.asks(), 100))
 	}
-	if h, held := s.ledger.held(c, e.hostname, now); held {
+	if h, held := es.ledger.held(c, e.hostname, now); held {
 		return fmt.Errorf("issuing for %s: %s is left alone until %s: %s", e.hostname, c.Auth.Host(), times.Stamp(h.Until), h.Reason)
 	}
 	if o := e.working(); o.AtWork(c.Key) {
@@ -241,14 +223,13 @@ func (given) known(context.Context) bool            { return false }
 // RenewalInfo answers certmagic from memory. Its own use of ARI is turned off;
 // whoever asks gets what the scheduler knows, and no request goes out.
 func (s *Scheduler) RenewalInfo(hostname string) (acmez.RenewalInfo, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	var info acmez.RenewalInfo
-	e := s.entries[hostname]
-	var r record
-	if e != nil {
-		r = e.record()
-	}
+	var r dossier
+	s.entries.read(hostname, func(e *entry) {
+		if e != nil {
+			r = e.dossier()
+		}
+	})
 	a := r.ARI
 	if a == nil {
 		return info, fmt.Errorf("renewal information of %s: %w", hostname, acmez.ErrUnsupported)

@@ -37,9 +37,9 @@ func TestAStorageThatHangsHoldsOnlyItsHandshakeUp(t *testing.T) {
 	w.s.Want(Want{Hostname: host, UID: "1", DNS01: true})
 	w.until(host, "its certificate", seen)
 	w.wait("the end of the work", func() bool {
-		w.s.mu.Lock()
-		defer w.s.mu.Unlock()
-		return w.s.entries[host].flight == nil
+		w.s.entries.mu.Lock()
+		defer w.s.entries.mu.Unlock()
+		return w.s.entries.of[host].flight == nil
 	}, func() string { return "it goes on" })
 
 	hanging := &hangingStorage{Storage: w.magic.Storage, asked: make(chan struct{}, 1), let: make(chan struct{})}

@@ -1,0 +1,269 @@
+package issuance
+
+import (
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+// entries are the hostnames that are wanted or known. Each stands in one place: in
+// the heap until it is due, in a lane while it waits for its turn, or in flight
+// while it is worked on. They own the lock over all of that; nothing is asked of
+// storage, of the store or of anybody else while it is held.
+type entries struct {
+	now    func() time.Time
+	ledger *ledger
+	orders int           // in flight at most
+	wake   chan struct{} // has a token once something may be taken up sooner than pause said
+	// left is told of hostnames that are not kept any more; the lock is held.
+	left func(hostname string)
+
+	mu      sync.Mutex
+	loaded  bool
+	indexed int           // hostnames in the index at the start
+	known   chan struct{} // closed once the index is loaded
+	of      map[string]*entry
+	due     dueHeap
+	issuers *Issuers // of the current configuration, nil for none
+	closed  bool     // no order is taken up for the moment
+
+	lanes  map[laneKey]*lane
+	parked *lane           // due, but no configured CA may be used
+	putOff map[*entry]bool // due, but every CA is held
+	freed  map[*entry]bool // put off, being sorted anew after a change of issuers
+	stale  []*lane         // of before the last reroute, being emptied
+	sorted time.Time       // when all due work was last routed
+
+	flying int            // orders
+	booked map[string]int // orders that are to be spent yet, by CA and account
+	beside int            // other steps, but
+	asking int            // OCSP responders
+}
+
+func newEntries(now func() time.Time, l *ledger, orders int, left func(hostname string)) *entries {
+	return &entries{now: now, ledger: l, orders: orders, left: left, wake: make(chan struct{}, 1), known: make(chan struct{}),
+		of: map[string]*entry{}, lanes: map[laneKey]*lane{}, booked: map[string]int{}, putOff: map[*entry]bool{}, freed: map[*entry]bool{},
+		parked: &lane{parked: true}}
+}
+
+func (es *entries) poke() {
+	select {
+	case es.wake <- struct{}{}:
+	default:
+	}
+}
+
+// use has work done at the CAs of is from now on. closed: no order is taken up
+// before admit says so.
+func (es *entries) use(is *Issuers, closed bool) {
+	es.mu.Lock()
+	es.issuers, es.closed = is, closed
+	es.reroute()
+	es.mu.Unlock()
+	es.poke()
+}
+
+// admit has orders taken up again, or not.
+func (es *entries) admit(orders bool) {
+	es.mu.Lock()
+	es.closed = !orders
+	es.mu.Unlock()
+	es.poke()
+}
+
+// authorities are the current CAs in order.
+func (es *entries) authorities() []*ca {
+	es.mu.Lock()
+	defer es.mu.Unlock()
+	return es.issuers.cas()
+}
+
+// candidates are the authorities that a Want for the named one may use.
+func candidates(cas []*ca, named string) []*ca {
+	return slices.DeleteFunc(slices.Clone(cas), func(c *ca) bool { return !c.Auth.Named(named) })
+}
+
+// want takes a Want over.
+func (es *entries) want(w Want) {
+	es.mu.Lock()
+	defer es.mu.Unlock()
+	e := es.of[w.Hostname]
+	switch {
+	case e == nil:
+		e = es.add(w.Hostname) // the record's own copy
+	case e.wanted && e.want() == w:
+		return
+	}
+	e.wish(w, es.now())
+	es.place(e)
+	es.stir(e)
+}
+
+// add makes the entry of a hostname. es.mu must be held.
+func (es *entries) add(hostname string) *entry {
+	e := &entry{hostname: hostname, slot: -1}
+	es.of[hostname] = e
+	return e
+}
+
+// stir wakes Run if it would otherwise come too late to an entry that has just
+// been placed. es.mu must be held.
+func (es *entries) stir(e *entry) {
+	if e.slot == 0 || e.ready != nil && !e.ready.Value.lane.parked {
+		es.poke()
+	}
+}
+
+// forget has a hostname wanted no more; false: it was not.
+func (es *entries) forget(hostname string) bool {
+	es.mu.Lock()
+	defer es.mu.Unlock()
+	e := es.of[hostname]
+	if e == nil || !e.wanted {
+		return false
+	}
+	rec := e.dossier()
+	e.wanted, e.soon, e.dropped, e.since = false, false, true, es.now().UnixNano()
+	e.set(Want{}, rec)
+	if e.flight != nil {
+		e.flight.cancel()
+	}
+	es.place(e)
+	es.stir(e)
+	return true
+}
+
+// retry has a hostname tried without the pauses of our own making.
+func (es *entries) retry(hostname string) {
+	es.mu.Lock()
+	defer es.mu.Unlock()
+	e := es.of[hostname]
+	if e == nil || !e.wanted {
+		return
+	}
+	e.soon = true
+	if e.flight == nil {
+		es.place(e)
+		es.stir(e)
+	}
+}
+
+// amend changes what is known of a hostname that is not being worked on, if change
+// says that it has.
+func (es *entries) amend(hostname string, change func(e *entry, r *dossier) bool) bool {
+	es.mu.Lock()
+	defer es.mu.Unlock()
+	e := es.of[hostname]
+	if e == nil || e.flight != nil {
+		return false
+	}
+	r := e.dossier()
+	if !change(e, &r) {
+		return false
+	}
+	e.set(e.want(), r)
+	es.place(e)
+	es.stir(e)
+	return true
+}
+
+// learnt is a record of the store.
+type learnt struct {
+	hostname string
+	rec      dossier
+	revision int64
+	replaced bool // it took the place of another certificate
+}
+
+// learn takes over a record of the store; false: it is no news to anybody.
+func (es *entries) learn(l *learnt) bool {
+	es.mu.Lock()
+	defer es.mu.Unlock()
+	return es.takeOver(l) && es.loaded // else it all is new
+}
+
+// takeOver is learn; false: it is none to us. es.mu must be held.
+func (es *entries) takeOver(l *learnt) bool {
+	e := es.of[l.hostname]
+	if e == nil {
+		e = es.add(strings.Clone(l.hostname)) // without the key around it
+		e.since = es.now().UnixNano()
+	}
+	if l.revision <= e.revision {
+		return false
+	}
+	if e.flight != nil {
+		missed := *l
+		e.flight.missed = &missed
+		return false
+	}
+	before := e.serialNumber()
+	l.replaced = before != "" && before != l.rec.Serial
+	e.revision = l.revision
+	e.looked = e.looked || l.rec.has()
+	e.set(e.want(), l.rec)
+	es.place(e)
+	es.stir(e)
+	return true
+}
+
+// unlearn takes over that the store has no record of a hostname any more: what
+// nobody wants has expired, or another node has had a certificate revoked. nil: it
+// is no news to anybody.
+func (es *entries) unlearn(hostname string, revision int64) *learnt {
+	es.mu.Lock()
+	defer es.mu.Unlock()
+	e := es.of[hostname]
+	if e == nil || e.flight != nil || revision <= e.revision {
+		return nil
+	}
+	if !e.wanted {
+		es.unplace(e)
+		es.drop(e)
+		return nil
+	}
+	l := &learnt{hostname: e.hostname, rec: dossier{Trouble: e.trouble()}, revision: revision}
+	if !e.has() || !es.takeOver(l) {
+		return nil
+	}
+	return l
+}
+
+// drop forgets an entry. es.mu must be held.
+func (es *entries) drop(e *entry) {
+	delete(es.of, e.hostname)
+	es.left(e.hostname)
+}
+
+// complete notes that the index, of so many hostnames, has been read.
+func (es *entries) complete(hostnames int) {
+	es.mu.Lock()
+	defer es.mu.Unlock()
+	if !es.loaded {
+		es.loaded, es.indexed = true, hostnames
+		close(es.known)
+	}
+}
+
+// read calls do with the entry of a hostname, nil if there is none. The lock is held.
+func (es *entries) read(hostname string, do func(e *entry)) {
+	es.mu.Lock()
+	defer es.mu.Unlock()
+	do(es.of[hostname])
+}
+
+// each calls do for every entry. Between them the lock is given back now and then:
+// whoever waits for an Observe must not notice.
+func (es *entries) each(do func(e *entry)) {
+	es.mu.Lock()
+	defer es.mu.Unlock()
+	n := 0
+	for _, e := range es.of {
+		if n++; n%batch == 0 {
+			es.mu.Unlock()
+			es.mu.Lock()
+		}
+		do(e)
+	}
+}

@@ -1,0 +1,143 @@
+package issuance
+
+import (
+	"maps"
+	"time"
+
+	"github.com/apoxy-dev/caddy-apoxy/internal/times"
+	"github.com/apoxy-dev/caddy-apoxy/issuance/acme"
+	"github.com/apoxy-dev/caddy-apoxy/issuance/fairqueue"
+)
+
+// lane holds due work of one kind for one CA.
+type lane struct {
+	laneKey
+	ca     *ca // nil: work that asks no CA for an order
+	queue  fairqueue.Queue[waiting]
+	parked bool // no configured CA may be used for what is here
+	stale  bool // what is here is being sorted anew
+}
+
+// laneKey tells lanes apart.
+type laneKey struct {
+	ca     string // key of the CA, empty for none
+	exempt bool   // of the CA's limits, and of our budget
+	ocsp   bool   // questions to OCSP responders: apart, so that a slow one delays nothing else
+}
+
+// waiting is an entry in a lane.
+type waiting struct {
+	entry *entry
+	lane  *lane
+}
+
+// place puts an entry where it belongs now. es.mu must be held.
+func (es *entries) place(e *entry) {
+	if e.flight != nil {
+		e.flight.changed = true
+		return
+	}
+	es.unplace(e)
+	now := es.now()
+	st, at := e.next(now)
+	switch {
+	case st == stepNone:
+		if !e.wanted && e.empty() && es.loaded {
+			es.drop(e)
+		}
+	case at.After(now) || !es.loaded:
+		es.due.at(e, at)
+	default:
+		es.route(e, st, now)
+	}
+}
+
+func (es *entries) unplace(e *entry) {
+	es.due.at(e, time.Time{})
+	delete(es.putOff, e)
+	delete(es.freed, e)
+	if e.ready != nil {
+		e.ready.Value.lane.queue.Drop(e.ready)
+		e.ready = nil
+	}
+}
+
+// route puts a due entry into a lane, or back into the heap until a CA may be
+// asked again. es.mu must be held.
+func (es *entries) route(e *entry, st step, now time.Time) {
+	all := es.issuers.cas()
+	switch {
+	case len(all) == 0:
+		es.enter(e, es.parked, now)
+		return
+	case st != stepOrder:
+		es.enter(e, es.lane(nil, laneKey{ocsp: st == stepOCSP}), now)
+		return
+	}
+	cas := usable(all, e.asks(), e.trouble(), e.soon)
+	if len(cas) == 0 {
+		es.enter(e, es.parked, now)
+		return
+	}
+	if o := e.working(); o != nil { // its CA goes first, and what it needs of the budget is spent
+		for _, c := range cas {
+			if _, held := es.ledger.held(c, e.hostname, now); o.AtWork(c.Key) && !held {
+				es.enter(e, es.lane(c, laneKey{exempt: true}), now)
+				return
+			}
+		}
+	}
+	var release time.Time
+	for _, c := range cas {
+		h, held := es.ledger.held(c, e.hostname, now)
+		if !held {
+			es.enter(e, es.lane(c, laneKey{exempt: e.replaces(c)}), now)
+			return
+		}
+		if release.IsZero() || h.Until.Before(release) {
+			release = h.Until
+		}
+	}
+	es.putOff[e] = true
+	es.due.at(e, release.Add(resumeJitter(release.Sub(now), times.Fraction(e.hostname+release.String()))))
+}
+
+// lane is the lane of a key for a CA, made if there is none. es.mu must be held.
+func (es *entries) lane(c *ca, key laneKey) *lane {
+	if c != nil {
+		key.ca = c.Key
+	}
+	l := es.lanes[key]
+	if l == nil {
+		l = &lane{laneKey: key}
+		es.lanes[key] = l
+	}
+	l.ca = c // as it is configured now
+	return l
+}
+
+func (es *entries) enter(e *entry, l *lane, now time.Time) {
+	u, rank := e.urgency(now)
+	e.ready = l.queue.Push(waiting{e, l}, u, e.tenant(), acme.RegisteredDomain(e.hostname), rank)
+}
+
+// reroute has all due work sorted anew, by and by. es.mu must be held.
+func (es *entries) reroute() {
+	es.sorted = es.now()
+	from := len(es.stale)
+	for _, l := range es.lanes {
+		es.stale = append(es.stale, l)
+	}
+	clear(es.lanes)
+	es.stale = append(es.stale, es.parked)
+	for _, l := range es.stale[from:] {
+		l.stale = true
+	}
+	es.parked = &lane{parked: true}
+	if len(es.freed) == 0 {
+		es.freed, es.putOff = es.putOff, es.freed
+	} else {
+		maps.Copy(es.freed, es.putOff)
+		clear(es.putOff)
+	}
+}

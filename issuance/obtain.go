@@ -1,0 +1,179 @@
+package issuance
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	acmez "github.com/mholt/acmez/v3/acme"
+
+	"github.com/apoxy-dev/caddy-apoxy/internal/times"
+	"github.com/apoxy-dev/caddy-apoxy/internal/words"
+	"github.com/apoxy-dev/caddy-apoxy/issuance/acme"
+	"github.com/apoxy-dev/caddy-apoxy/issuance/certfiles"
+	"github.com/apoxy-dev/caddy-apoxy/issuance/fairqueue"
+	"github.com/apoxy-dev/caddy-apoxy/issuance/revocation"
+)
+
+var (
+	errBudget = errors.New("the order budget is used up")
+	// errHeld: another issuance learnt that the CA is to be left alone.
+	errHeld = errors.New("the certificate authority asked to wait")
+)
+
+// obtain runs the probes and the flow at one CA.
+func (j *job) obtain(ctx context.Context, c *ca, keys requester) (acme.Result, *acme.Failure) {
+	ctx, tr, done := acme.WithTrace(ctx, j.now, j.gate(c))
+	defer done()
+	methods, f := j.ready(ctx, c, tr)
+	if f == nil {
+		f = j.announce(ctx, c)
+	}
+	if f != nil {
+		return acme.Result{}, f
+	}
+	if j.admitted() {
+		j.cfg.OnChange(j.hostname)
+	}
+	res, err := j.flow(c, keys, keys.known(ctx), methods).Run(ctx)
+	if h := tr.Hold(); h != nil {
+		err = h
+	}
+	var p acmez.Problem
+	f = acme.Classify(err, j.hostname)
+	if fault := c.FaultLater(err, j.hostname); fault != nil {
+		f = fault
+	}
+	if err == nil || errors.As(err, &p) || f.Class == acme.ClassWorking || f.Down && ctx.Err() == nil { // else nothing was learnt
+		j.ledger.answered(c, err == nil || !f.Down, f.Message, j.now())
+	}
+	switch {
+	case err == nil:
+		j.reached(ctx, res.Method)
+		_, _ = c.CaaIdentities(ctx) // the directory is at hand; this only notes them
+		return res, nil
+	case errors.Is(err, errBudget):
+		return res, &acme.Failure{Class: acme.ClassLimited, Err: errBudget, Message: errBudget.Error()}
+	}
+	return res, f
+}
+
+// flow is the run through RFC 8555 at a CA, by one of the challenge types; known: the
+// key of an order of before is still there.
+func (j *job) flow(c *ca, keys requester, known bool, methods []string) *acme.Flow {
+	fl := &acme.Flow{
+		CA: c.CA, Challenges: j.cfg.Challenges, Hostname: j.hostname, Methods: methods,
+		Replaces: j.rec.replaces(j.want, c), Resume: j.rec.Order, CSR: keys.csr, Known: known, Patience: j.patience, Now: j.now,
+		Alone: func(ctx context.Context, do func() (bool, error)) error { return j.alone(ctx, c, do) },
+		Began: func(method string) { j.method = method },
+		Allow: func(ctx context.Context, replaces bool) error { return j.spend(ctx, c, replaces) },
+		Placed: func(ctx context.Context, ref acme.Order) {
+			j.rec.Order, j.ordered = &ref, append(j.ordered, c.Key)
+			j.keep(ctx, j.hostname, &j.rec)
+		},
+	}
+	if fl.Repeated = j.rec.Order.AtWork(c.Key); fl.Repeated {
+		fl.Patience = 0
+	}
+	return fl
+}
+
+// spend takes an order out of a CA's budget, unless it replaces a certificate.
+func (j *job) spend(ctx context.Context, c *ca, replaces bool) error {
+	if replaces {
+		return nil
+	}
+	ok, err := j.ledger.take(ctx, c, j.now())
+	j.spent()
+	switch {
+	case err != nil:
+		return &acme.Failure{Class: acme.ClassOperator, Err: err, Message: words.Cut(err.Error(), 200)}
+	case !ok:
+		return errBudget
+	}
+	return nil
+}
+
+// ready looks whether a challenge can succeed and returns the types that can, best
+// first. Nothing is looked at for an order that the CA works on.
+func (j *job) ready(ctx context.Context, c *ca, tr *acme.Trace) ([]string, *acme.Failure) {
+	o := j.rec.Order
+	if o.AtWork(c.Key) {
+		return []string{o.Method}, nil
+	}
+	methods, f := j.methods(ctx, c, j.want, j.pressing())
+	if h := tr.Hold(); h != nil {
+		return nil, acme.Classify(h, j.hostname)
+	}
+	if f != nil {
+		return nil, f
+	}
+	j.ways = len(methods)
+	if t := j.rec.Trouble; t != nil && len(methods) > 1 && methods[0] == t.Method {
+		methods = append(slices.Clone(methods[1:]), t.Method) // what failed last time is not tried first again
+	}
+	if o != nil && o.CA == c.Key {
+		return methods, nil // the CA may be looking at its challenge right now
+	}
+	return j.reachable(ctx, c, j.hostname, methods)
+}
+
+// pressing reports whether the certificate that is to be renewed expires soon.
+func (j *job) pressing() bool {
+	r := &j.rec
+	return r.has() && r.proves(j.want) && (r.gone() || urgencyOf(times.Unix(r.Renewal), times.Unix(r.NotAfter), j.now()) == fairqueue.Urgent)
+}
+
+// gate stops requests while the whole CA is held.
+func (j *job) gate(c *ca) func() error {
+	return func() error {
+		if f := j.heldBack(c); f != nil {
+			return f
+		}
+		return nil
+	}
+}
+
+// store writes the certificate where handshakes load it, and into the record.
+func (j *job) store(ctx context.Context, c *ca, keys *storedKey, res acme.Result) error {
+	staples := certfiles.Staples(ctx, c.Storage(), c.Key, j.hostname)
+	meta := certfiles.Metadata{Certificate: res.Chain, Provenance: &certfiles.Provenance{UID: j.want.UID, Owner: j.want.Owner, Challenge: res.Method}}
+	if err := certfiles.Save(context.WithoutCancel(ctx), c.Storage(), c.Key, j.hostname, keys.key, res.Chain.ChainPEM, meta); err != nil {
+		return err
+	}
+	j.removed(certfiles.DeleteKeys(context.WithoutCancel(ctx), c.Storage(), staples))
+	return j.note(c, res)
+}
+
+// note takes the new certificate over into the record.
+func (j *job) note(c *ca, res acme.Result) error {
+	leaf, err := certfiles.LeafOf(res.Chain.ChainPEM)
+	if err != nil {
+		return fmt.Errorf("reading the issued certificate: %w", err)
+	}
+	method := res.Method
+	if method == "" { // the CA reused an authorization of before
+		method = j.rec.Challenge
+	}
+	j.rec.setCertificate(c.Key, method, j.want, leaf, j.now())
+	if info := res.Chain.RenewalInfo; info != nil {
+		var asked time.Time
+		if info.RetryAfter != nil {
+			asked = *info.RetryAfter
+		}
+		j.rec.setARI(info.UniqueIdentifier, info, revocation.PollARI(j.now(), asked))
+	}
+	j.rec.schedule(j.hostname, c.ratio)
+	if now := j.now().Unix(); j.rec.Renewal <= now {
+		j.rec.Spared = now // the next one is, then
+	}
+	return nil
+}
+
+func (j *job) evict() {
+	for _, c := range j.cas {
+		certfiles.Evict(c.cfg, j.hostname)
+	}
+}

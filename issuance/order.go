@@ -1,0 +1,126 @@
+package issuance
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/caddyserver/certmagic"
+	"go.uber.org/zap"
+
+	"github.com/apoxy-dev/caddy-apoxy/internal/times"
+	"github.com/apoxy-dev/caddy-apoxy/internal/words"
+	"github.com/apoxy-dev/caddy-apoxy/issuance/acme"
+	"github.com/apoxy-dev/caddy-apoxy/issuance/certfiles"
+)
+
+// lockPatience is how long the lock of a hostname is tried to be had. Some storages
+// take seconds for one try.
+const lockPatience = 200 * time.Millisecond
+
+// order obtains or renews.
+func (j *job) order(ctx context.Context) landing {
+	began, storage := j.now(), j.cas[0].Storage()
+	locked, err := j.lock(ctx, storage)
+	if err != nil {
+		return j.failed(ctx, j.cas[0], "", operators("locking in storage failed", err))
+	}
+	if !locked { // another node, or a handshake
+		return landing{rec: j.rec, again: 2 * time.Second, quiet: true}
+	}
+	defer func() {
+		if err := certfiles.Unlock(ctx, storage, j.hostname); err != nil {
+			j.log.Error("unlocking in storage failed", zap.String("hostname", j.hostname), zap.Error(err))
+		}
+	}()
+	if found, err := j.adopt(ctx); err == nil && found {
+		j.evict()
+		return landing{rec: j.rec, save: true, looked: true}
+	}
+	return j.orderAnywhere(ctx, began)
+}
+
+// lock takes the hostname's lock. A handshake near the end of a certificate holds it
+// for a moment, over and over, or waits for this work to end; another node holds it
+// for longer.
+func (j *job) lock(ctx context.Context, storage certmagic.Storage) (locked bool, err error) {
+	for began := time.Now(); ; {
+		locked, err = certfiles.TryLock(ctx, storage, j.hostname)
+		if err != nil || locked || time.Since(began) >= lockPatience {
+			return locked, err
+		}
+		select {
+		case <-ctx.Done():
+			return false, nil
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+// orderAnywhere tries one CA after the other as long as the failure is not one that
+// the next would meet, too.
+func (j *job) orderAnywhere(ctx context.Context, began time.Time) landing {
+	var last landing
+	var waits *landing // at a CA that takes its time, while others are asked
+	for i, again := 0, false; i < len(j.cas); i++ {
+		c := j.cas[i]
+		l, f := j.orderAt(ctx, c, began)
+		if f == nil {
+			return l
+		}
+		last = l
+		switch {
+		case errors.Is(f, errBudget), ctx.Err() != nil:
+			i = len(j.cas)
+		case f.Class == acme.ClassWorking && j.overdue(c):
+			o := *j.rec.Order
+			o.Elsewhere = true
+			l.rec.Order, l.save = &o, true
+			waits, j.rec.Order = &l, nil
+		case f.Class == acme.ClassCustomer && j.ways > 1 && !again && len(j.rec.Trouble.Failed) < maxFailed:
+			again = true // the other type of challenge, at once
+			i--
+		case !f.Elsewhere():
+			i = len(j.cas)
+		}
+	}
+	if waits != nil {
+		return *waits
+	}
+	return last
+}
+
+// orderAt tries one CA. Without a failure there is a certificate, or one that could
+// not be stored.
+func (j *job) orderAt(ctx context.Context, c *ca, began time.Time) (landing, *acme.Failure) {
+	j.asks(c.Auth.Host())
+	keys := &storedKey{ca: c, hostname: j.hostname, burnt: j.rec.burnt(), resume: j.rec.Order != nil && j.rec.Order.CA == c.Key}
+	res, f := j.obtain(ctx, c, keys)
+	switch {
+	case f == nil:
+	case errors.Is(f, errBudget):
+		return landing{rec: j.rec, save: j.rec.Order != nil, quiet: true}, f
+	default:
+		return j.failed(ctx, c, j.method, f), f
+	}
+	if err := j.store(ctx, c, keys, res); err != nil {
+		return j.failed(ctx, c, res.Method, operators("storing the certificate failed", err)), nil
+	}
+	j.evict()
+	j.obtained(ctx, c, keys)
+	j.issued(c, res, began)
+	j.log.Info("certificate obtained", zap.String("hostname", j.hostname), zap.String("ca", c.Key),
+		zap.String("challenge", res.Method), zap.Time("not_after", times.Unix(j.rec.NotAfter)))
+	return landing{rec: j.rec, save: true, looked: true}, nil
+}
+
+// operators is a failure that the operator must mend.
+func operators(what string, err error) *acme.Failure {
+	return &acme.Failure{Class: acme.ClassOperator, Err: err, Message: what + ": " + words.Cut(err.Error(), 200)}
+}
+
+// issued counts a certificate that was obtained.
+func (j *job) issued(c *ca, res acme.Result, began time.Time) {
+	count(c.Key, res.Method, outcomeIssued)
+	observeDuration(j.now().Sub(began))
+}

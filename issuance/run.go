@@ -1,0 +1,83 @@
+package issuance
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+)
+
+// Run loads the index and works until the context ends. In-flight work is
+// cancelled with it; orders that were placed are taken up again by the next Run.
+func (s *Scheduler) Run(ctx context.Context) error {
+	if s.cfg.Store == nil {
+		return errors.New("running issuance: no store")
+	}
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	followed := make(chan error, 1)
+	wg.Go(func() { followed <- s.follow(ctx) })
+	select {
+	case <-s.entries.known:
+	case err := <-followed: // the context ended, or the store was closed, before all was read
+		return err
+	}
+	wg.Go(func() { s.ledger.tidyHourly(ctx, s.now, s.log) })
+
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		if mount := s.audits.due(); mount != "" {
+			wg.Go(func() { s.audit(ctx, mount) })
+		}
+		for _, t := range s.entries.takeUp(ctx) {
+			wg.Go(func() { s.do(t) })
+		}
+		timer.Reset(s.entries.pause())
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-s.entries.wake:
+		case <-timer.C:
+		}
+	}
+}
+
+// do does what was taken up.
+func (s *Scheduler) do(t taken) {
+	defer t.flight.cancel()
+	j := s.job(t)
+	if !t.told {
+		s.cfg.OnChange(j.hostname)
+	}
+	s.land(t, j.run(t.ctx))
+	j.landed(t.ctx)
+}
+
+// land takes over what work came to, and tells it.
+func (s *Scheduler) land(t taken, l landing) {
+	hostname, revision := t.flight.entry.hostname, int64(0)
+	if l.save {
+		revision = s.keep(t.ctx, hostname, &l.rec)
+		s.inventory.forget(hostname)
+	}
+	if missed := s.entries.land(t.flight, l, revision, t.ctx.Err() != nil); missed != nil {
+		s.tell(missed)
+	} else if !l.quiet {
+		s.cfg.OnChange(hostname)
+	}
+}
+
+// Indexed returns how many hostnames the index held at the start, once it has
+// been read.
+func (s *Scheduler) Indexed(ctx context.Context) (int, error) {
+	select {
+	case <-s.entries.known:
+		return s.entries.indexed, nil
+	case <-ctx.Done():
+		return 0, fmt.Errorf("waiting for the index of certificates: %w", ctx.Err())
+	}
+}

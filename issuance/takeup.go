@@ -1,0 +1,173 @@
+package issuance
+
+import (
+	"context"
+	"time"
+)
+
+const (
+	// resortInterval is how often waiting work is sorted anew.
+	resortInterval = time.Hour
+	// batch bounds what is moved under one hold of the lock: whoever waits for an
+	// Observe must not notice that a million hostnames are due.
+	batch = 256
+)
+
+// takeUp moves what has become due into the lanes and takes up as much as there is
+// room for. Work ends with ctx.
+func (es *entries) takeUp(ctx context.Context) []taken {
+	for ctx.Err() == nil && es.sort() {
+	}
+	es.mu.Lock()
+	defer es.mu.Unlock()
+	now := es.now()
+	var out []taken
+	moved := 0
+	for _, l := range es.lanes {
+		for l.queue.Len() > 0 && moved < batch && es.open(l, now) {
+			w, _ := l.queue.Pop()
+			e := w.entry
+			e.ready = nil
+			if st, ok := es.stillDue(e, l, now); ok {
+				out = append(out, es.start(ctx, e, st, l, now))
+				continue
+			}
+			es.place(e)
+			moved++
+		}
+	}
+	if moved >= batch {
+		es.poke() // there may be more
+	}
+	es.measure(now)
+	return out
+}
+
+// stillDue is what an entry needs whose turn it is in a lane; false: it belongs
+// elsewhere by now.
+func (es *entries) stillDue(e *entry, l *lane, now time.Time) (step, bool) {
+	st, at := e.next(now)
+	if st == stepNone || at.After(now) || st == stepOrder && l.ca == nil {
+		return st, false
+	}
+	if st == stepOrder {
+		if _, held := es.ledger.held(l.ca, e.hostname, now); held {
+			return st, false
+		}
+	}
+	return st, true
+}
+
+// sort moves a batch of what has become due, or is to be sorted anew, to where
+// it belongs now. It reports whether there may be more.
+func (es *entries) sort() bool {
+	es.mu.Lock()
+	defer es.mu.Unlock()
+	now := es.now()
+	if now.Sub(es.sorted) > resortInterval {
+		es.reroute() // what waited long may have become pressing
+	}
+	moved := 0
+	for e := range es.freed {
+		if moved == batch {
+			return true
+		}
+		moved++
+		delete(es.freed, e)
+		if e.flight == nil {
+			es.place(e)
+		}
+	}
+	for range batch {
+		if n := len(es.stale); n > 0 {
+			if w, ok := es.stale[n-1].queue.Pop(); ok {
+				w.entry.ready = nil
+				es.place(w.entry)
+			} else {
+				es.stale[n-1] = nil
+				es.stale = es.stale[:n-1]
+			}
+			continue
+		}
+		if len(es.due) == 0 || es.due[0].due > now.UnixNano() {
+			return false
+		}
+		e := es.due[0]
+		es.place(e)
+		if e.slot >= 0 && e.due <= now.UnixNano() {
+			return false // the clock stands still; the pause sees to it
+		}
+	}
+	return true
+}
+
+// measure sets the gauges and forgets empty lanes. es.mu must be held.
+func (es *entries) measure(now time.Time) {
+	depth, forecast, age := 0, time.Duration(0), time.Duration(0)
+	for key, l := range es.lanes {
+		n := l.queue.Len()
+		depth += n
+		if l.ca != nil && !l.exempt && n > 0 {
+			forecast = max(forecast, es.ledger.forecast(l.ca, now, n-1))
+		}
+		if w, ok := l.queue.Next(); ok {
+			age = max(age, now.Sub(w.entry.dueSince()))
+		}
+		if n == 0 {
+			delete(es.lanes, key)
+		}
+	}
+	queueDepth.Set(float64(depth))
+	queueForecast.Set(forecast.Seconds())
+	queueAge.Set(age.Seconds())
+}
+
+// open reports whether work of a lane may be taken up. es.mu must be held.
+func (es *entries) open(l *lane, now time.Time) bool {
+	switch {
+	case l.ocsp:
+		return es.asking < ocspConcurrency
+	case l.ca == nil:
+		return es.beside < besideConcurrency
+	case es.flying >= es.orders || es.closed:
+		return false
+	}
+	if _, held := es.ledger.heldCA(l.ca, now); held {
+		return true // so that its work is routed elsewhere or put off
+	}
+	return l.exempt || es.spare(l.ca, now)
+}
+
+// spare reports whether the budget of a CA allows more orders than those that
+// were taken up for it: no more are, because the first of them to be done with
+// DNS would get ahead of its turn, and a slow one's turn would never come.
+func (es *entries) spare(c *ca, now time.Time) bool {
+	return es.ledger.room(c, now) > es.booked[c.LedgerKey()]
+}
+
+// pause is how long nothing can become possible by itself.
+func (es *entries) pause() time.Duration {
+	es.mu.Lock()
+	defer es.mu.Unlock()
+	now := es.now()
+	next := now.Add(time.Hour)
+	if len(es.due) > 0 && es.due[0].due < next.UnixNano() {
+		next = time.Unix(0, es.due[0].due)
+	}
+	for _, l := range es.lanes {
+		switch {
+		case l.queue.Len() == 0:
+		case es.open(l, now):
+			next = now // work came after takeUp had been at this lane
+		case l.ca == nil || l.exempt || es.closed || es.flying >= es.orders:
+			// the end of some work wakes
+		case es.ledger.room(l.ca, now) > 0:
+			// so does the spending of what was booked
+		default:
+			if free := es.ledger.free(l.ca, now); free.Before(next) {
+				next = free
+			}
+		}
+	}
+	return max(next.Sub(now), time.Millisecond)
+}

@@ -88,8 +88,8 @@ func (j *job) drop(ctx context.Context) landing {
 	return landing{save: true, quiet: true}
 }
 
-// discard removes the certificate that a record names, and its OCSP staples.
-// One that lasts longer than the record says was put there by somebody else,
+// discard removes the certificate that a dossier names, and its OCSP staples.
+// One that lasts longer than the dossier says was put there by somebody else,
 // such as Caddy's own issuer: it is kept. So is, with an error, one that storage
 // does not show at the moment.
 func (j *job) discard(ctx context.Context, r *dossier) (kept bool, err error) {

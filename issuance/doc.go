@@ -1,5 +1,31 @@
 // Package issuance gets certificates and keeps them fresh: it chooses the
-// challenge per name, runs the ACME flow (RFC 8555) on acmez, obeys what the CA
-// asks of it, schedules first issuances and renewals, and remembers what is
-// stored. It neither serves DNS nor decides who owns a name.
+// challenge per name, has orders placed (issuance/acme), obeys what the CA asks of
+// it, schedules first issuances and renewals, and remembers what is stored. It
+// neither serves DNS nor decides who owns a name.
+//
+// The way of a Want from its arrival to the order, each file once:
+//
+//	Want ─ want.go ─ entries.go ─ next.go ─ lanes.go       what is needed, and when; the
+//	                    │ lock        due.go   │           heap until then, a lane from then on
+//	                    │                fairqueue/
+//	Run ── run.go ──── takeup.go ─ flight.go               whose turn it is, and is there room
+//	         │
+//	       job.go ──── search.go, ari.go, ocsp.go, clean.go: what is no order
+//	         │
+//	       order.go ── obtain.go ── probe.go               DNS and CAA, now
+//	         │             │        edgecheck.go ─ edge/   do CAs reach us
+//	         │             └─────── acme/                  account, order, challenge, polls
+//	         └──────── failed.go, atwork.go, pauses.go     what a failure means, until when
+//	       run.go ──── flight.go (land)                    back into the heap; Observe tells
+//
+// Beside it: follow.go brings what other nodes write, handshake.go what handshakes
+// cause, stored.go and audit.go what storage lacks, ledger.go, holds.go and budget.go
+// what CAs asked for and what was spent.
+//
+// Who holds which lock: entries.mu the hostnames, their heap, lanes and flights;
+// ledger.mu holds and budgets (it may be taken under entries.mu); Issuers.mu the
+// issuer lines (the same); inventory.mu what storage did not answer (the same);
+// auditor.mu which storage was compared; Scheduler.confMu one change of configuration
+// at a time, before all others. Nothing is asked of storage, the store, DNS or a CA
+// under any of them but confMu, and OnChange is called under none.
 package issuance

@@ -168,7 +168,7 @@ func (es *entries) amend(hostname string, change func(e *entry, r *dossier) bool
 	return true
 }
 
-// learnt is a record of the store.
+// learnt is a dossier as the store has it.
 type learnt struct {
 	hostname string
 	rec      dossier
@@ -176,7 +176,7 @@ type learnt struct {
 	replaced bool // it took the place of another certificate
 }
 
-// learn takes over a record of the store; false: it is no news to anybody.
+// learn takes over a dossier of the store; false: it is no news to anybody.
 func (es *entries) learn(l *learnt) bool {
 	es.mu.Lock()
 	defer es.mu.Unlock()
@@ -208,7 +208,7 @@ func (es *entries) takeOver(l *learnt) bool {
 	return true
 }
 
-// unlearn takes over that the store has no record of a hostname any more: what
+// unlearn takes over that the store has no dossier of a hostname any more: what
 // nobody wants has expired, or another node has had a certificate revoked. nil: it
 // is no news to anybody.
 func (es *entries) unlearn(hostname string, revision int64) *learnt {

@@ -12,12 +12,12 @@ import (
 // million: what only few have is behind pointers.
 type entry struct {
 	hostname string // never changes, so that it is read without the lock
-	// What is wanted and known: packed if loose is nil. want, record and the
+	// What is wanted and known: packed if loose is nil. want, dossier and the
 	// questions below read them, set writes them.
 	packed packed
 	loose  *loose
 
-	revision int64 // of the store's copy of the record
+	revision int64 // of the store's copy of the dossier
 	// since is when the hostname became due for the first time, for its age; of
 	// one that is not wanted when it came up. Unix nanoseconds.
 	since int64
@@ -32,7 +32,7 @@ type entry struct {
 
 	// At most one of these is set: due waits in the heap until then; ready
 	// stands in a lane; flight is being worked on.
-	slot  int32 // in the heap, -1 if not there
+	slot   int32 // in the heap, -1 if not there
 	due    int64 // Unix nanoseconds
 	ready  *fairqueue.Item[waiting]
 	flight *flight

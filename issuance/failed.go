@@ -11,7 +11,7 @@ import (
 	"github.com/apoxy-dev/caddy-apoxy/issuance/acme"
 )
 
-// failed writes a failure into the record.
+// failed writes a failure into the dossier.
 func (j *job) failed(ctx context.Context, c *ca, method string, f *acme.Failure) landing {
 	if j.hooks != nil {
 		j.hooks.fault = f
@@ -73,9 +73,6 @@ func (j *job) failed(ctx context.Context, c *ca, method string, f *acme.Failure)
 // A CA that refuses a hostname for good is asked no more for it, by whatever way
 // and for whatever reason the others fail, until a try is asked for, another
 // record is made, or the record names its CA.
-
-// refusedBy reports whether a CA has refused the hostname for good.
-func (t *trouble) refusedBy(c *ca) bool { return t != nil && slices.Contains(t.Refused, c.Key) }
 
 // usable are the candidates for a record that asks for the named CA, but those that
 // have refused its hostname for good, unless all have or a try is asked for.

@@ -20,7 +20,7 @@ type flight struct {
 	cancel  context.CancelFunc
 	done    chan struct{}
 	changed bool // a Want or Forget came meanwhile
-	// missed is the last record of the store that came meanwhile, nil for none.
+	// missed is the last dossier of the store that came meanwhile, nil for none.
 	missed *learnt
 	booked *ca // whose budget it was taken up for and has not spent from; nil: none
 }
@@ -119,8 +119,8 @@ type landing struct {
 	quiet  bool          // nothing that Observe tells has changed
 }
 
-// land takes over what work came to, of which the store has kept the record at
-// revision, 0 for not; ended: it was cut short. The record that it returns was missed
+// land takes over what work came to, of which the store has kept the dossier at
+// revision, 0 for not; ended: it was cut short. The dossier that it returns was missed
 // meanwhile and is news; nil: none is.
 func (es *entries) land(f *flight, l landing, revision int64, ended bool) *learnt {
 	es.mu.Lock()

@@ -80,10 +80,10 @@ func (s *Scheduler) followFailed(what string) func(error) {
 	return func(err error) { s.log.Error(what, zap.Error(err)) }
 }
 
-// loadPage is how many records of the index are read at once.
+// loadPage is how many dossiers of the index are read at once.
 const loadPage = 10_000
 
-// learnAll takes over a batch of the store's records.
+// learnAll takes over a batch of the store's dossiers.
 func (s *Scheduler) learnAll(page []store.Entry) {
 	var changed []*learnt
 	for _, l := range s.decode(page) {
@@ -94,7 +94,7 @@ func (s *Scheduler) learnAll(page []store.Entry) {
 	s.tell(changed...)
 }
 
-// decode reads records; those that cannot be read are left out, and made anew
+// decode reads dossiers; those that cannot be read are left out, and made anew
 // in time.
 func (s *Scheduler) decode(page []store.Entry) []learnt {
 	out := make([]learnt, 0, len(page))
@@ -124,7 +124,7 @@ func (s *Scheduler) tell(changed ...*learnt) {
 	}
 }
 
-// keep writes a record to the store; without a certificate, an order or
+// keep writes a dossier to the store; without a certificate, an order or
 // trouble there is none. It tries again for a while: what is not kept is only
 // lost at a restart, and then found again in storage.
 func (ts *tools) keep(ctx context.Context, hostname string, r *dossier) int64 {

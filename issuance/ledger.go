@@ -11,7 +11,6 @@ import (
 
 	"go.uber.org/zap"
 
-	"github.com/apoxy-dev/caddy-apoxy/internal/words"
 	"github.com/apoxy-dev/caddy-apoxy/issuance/acme"
 	"github.com/apoxy-dev/caddy-apoxy/store"
 )
@@ -23,20 +22,6 @@ const (
 	holdPrefix   = LedgerPrefix + "hold/"
 	budgetPrefix = LedgerPrefix + "budget/"
 )
-
-// hold is a CA's request to wait.
-type hold struct {
-	Until  time.Time `json:"until"`
-	Reason string    `json:"reason"`
-	// Mend says who must act and how, empty if nobody needs to.
-	Mend string `json:"mend,omitempty"`
-	// Account is the identity of the account that is at fault; empty: the CA asked.
-	Account string `json:"account,omitempty"`
-	// Count is how many holds without a time to come came in a row.
-	Count int `json:"count,omitempty"`
-	// down: the CA did not ask, it does not answer. Kept in memory only.
-	down bool
-}
 
 // ledger remembers what CAs asked for and what was ordered, in memory and in
 // the store.
@@ -55,114 +40,6 @@ type ledger struct {
 
 func newLedger(st store.Store) *ledger {
 	return &ledger{store: st, holds: map[string]hold{}, spent: map[string]bucket{}, stored: map[string]int64{}, fails: map[string]int{}}
-}
-
-func holdKey(c *ca, s acme.Scope, hostname string) string {
-	switch s {
-	case acme.ScopeName:
-		return c.LedgerKey() + "/name/" + hostname
-	case acme.ScopeDomain:
-		return c.LedgerKey() + "/domain/" + acme.RegisteredDomain(hostname)
-	case acme.ScopeAccount:
-		return c.LedgerKey() + "/account"
-	}
-	return c.LedgerKey() + "/ca"
-}
-
-// held returns the hold that stops a hostname at a CA; false if none does.
-func (l *ledger) held(c *ca, hostname string, now time.Time) (hold, bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	var worst hold
-	if len(l.holds) == 0 {
-		return worst, false
-	}
-	for _, s := range []acme.Scope{acme.ScopeCA, acme.ScopeAccount, acme.ScopeDomain, acme.ScopeName} {
-		if h, ok := l.holds[holdKey(c, s, hostname)]; ok && h.stops(c, now) && h.Until.After(worst.Until) {
-			worst = h
-		}
-	}
-	return worst, !worst.Until.IsZero()
-}
-
-// heldCA is held for the scope of the whole CA alone.
-func (l *ledger) heldCA(c *ca, now time.Time) (hold, bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for _, s := range []acme.Scope{acme.ScopeCA, acme.ScopeAccount} {
-		if h, ok := l.holds[holdKey(c, s, "")]; ok && h.stops(c, now) {
-			return h, true
-		}
-	}
-	return hold{}, false
-}
-
-// rowEnds is how long after a hold the next one is the first of another row.
-const rowEnds = time.Hour
-
-// put holds a scope until a time; without one the pauses grow from ten minutes.
-// A time that has come already would be no pause at all: those grow from five
-// seconds.
-func (l *ledger) put(ctx context.Context, c *ca, s acme.Scope, hostname string, until time.Time, reason string, now time.Time) (hold, error) {
-	key := holdKey(c, s, hostname)
-	l.mu.Lock()
-	h := hold{Until: until, Reason: words.Cut(reason, 400)}
-	if !until.After(now) {
-		pauses := acme.ClassPassing
-		if until.IsZero() {
-			pauses = acme.ClassLimited
-		}
-		if old := l.holds[key]; now.Sub(old.Until) < rowEnds {
-			h.Count = old.Count
-		}
-		h.Count++
-		h.Until = now.Add(backoff(pauses, h.Count, 0))
-	}
-	if old := l.holds[key]; old.Until.After(h.Until) && !old.down { // who asks is not down
-		h = old
-	}
-	l.holds[key] = h
-	l.mu.Unlock()
-	return h, l.keepHold(ctx, key, h)
-}
-
-// keepHold writes a hold to the store.
-func (l *ledger) keepHold(ctx context.Context, key string, h hold) error {
-	value, err := json.Marshal(h)
-	if err != nil {
-		return fmt.Errorf("encoding hold: %w", err)
-	}
-	if _, err := l.store.Write(ctx, store.Op{Key: holdPrefix + key, Value: value, If: store.Any}); err != nil {
-		return fmt.Errorf("keeping hold %s: %w", key, err)
-	}
-	return nil
-}
-
-// downAfter is how many hostnames in a row must find a CA out of order before
-// all others leave it alone for a while.
-const downAfter = 5
-
-// answered notes whether a CA answered properly. Once it did not several times
-// in a row it is held, longer with each time, so that a queue does not hammer
-// it; the first hostname to try after that decides for all.
-func (l *ledger) answered(c *ca, ok bool, message string, now time.Time) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	key := c.LedgerKey()
-	if ok {
-		delete(l.fails, key)
-		return
-	}
-	if l.holds[holdKey(c, acme.ScopeCA, "")].Until.After(now) {
-		return // an order that was under way already tells nothing new
-	}
-	l.fails[key]++
-	n := l.fails[key] - downAfter + 1
-	if n <= 0 {
-		return
-	}
-	l.holds[holdKey(c, acme.ScopeCA, "")] = hold{
-		Until: now.Add(min(backoff(acme.ClassPassing, n, 0), 10*time.Minute)), Reason: words.Cut(message, 400), down: true}
 }
 
 // bucket returns what is left of the budget of a CA. l.mu must be held.

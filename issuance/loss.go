@@ -56,7 +56,7 @@ func (l *loss) remembered(now time.Time) bool {
 }
 
 // floor is how long a certificate in storage must last to be taken over: longer
-// than the one of the record, or at all if that is gone.
+// than the one of the dossier, or at all if that is gone.
 func (r *dossier) floor(now time.Time) int64 {
 	if r.gone() {
 		return now.Unix()

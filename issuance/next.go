@@ -12,7 +12,7 @@ type step uint8
 
 const (
 	stepNone   step = iota
-	stepSearch        // search storage
+	stepSearch      // search storage
 	stepOrder       // obtain or renew
 	stepARI         // ask the CA for its renewal window
 	stepOCSP        // ask an OCSP responder whether the CA has revoked

@@ -107,36 +107,6 @@ func (es *entries) work(e *entry, now time.Time) (w ownership.Work, message, men
 	return t.told()
 }
 
-// told is what a failure keeps waiting for, in words.
-func (t *trouble) told() (w ownership.Work, message, mend string, until time.Time) {
-	msg, mend, until := t.Message, t.Mend, times.Unix(t.Until)
-	if mend == "" {
-		mend = mends[t.Class]
-	}
-	if t.Until == 0 {
-		msg += "; it is not tried again by itself"
-	}
-	switch t.Class {
-	case acme.ClassCAA:
-		return ownership.WorkCAAForbids, msg, mend, until
-	case acme.ClassDNS:
-		return ownership.WorkNone, msg, mend, until
-	case acme.ClassLimited:
-		return ownership.WorkRateLimited, msg, mend, until
-	}
-	return ownership.WorkFailed, msg, mend, until
-}
-
-// mends say who must act after a failure of a class that does not say it itself;
-// where there is none nobody needs to.
-var mends = map[acme.Class]string{
-	acme.ClassDNS:      "What DNS lacks the customer puts right, as the conditions of the DNS records say; a change that is seen starts the next try at once",
-	acme.ClassCustomer: "The customer has what the certificate authority met put right, as the conditions of the DNS records say; a change that is seen starts the next try at once",
-	acme.ClassEdge:     mendEdge,
-	acme.ClassOperator: "The operator puts right what it says, in the issuer block or the storage, and reloads",
-	acme.ClassRefused:  "The operator asks that certificate authority, or names another one in spec.tls.certificateAuthority",
-}
-
 // caOf is the CA of a key, nil if there is none.
 func caOf(cas []*ca, key string) *ca {
 	if i := slices.IndexFunc(cas, func(c *ca) bool { return c.Key == key }); i >= 0 {

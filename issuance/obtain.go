@@ -136,7 +136,7 @@ func (j *job) gate(c *ca) func() error {
 	}
 }
 
-// store writes the certificate where handshakes load it, and into the record.
+// store writes the certificate where handshakes load it, and into the dossier.
 func (j *job) store(ctx context.Context, c *ca, keys *storedKey, res acme.Result) error {
 	staples := certfiles.Staples(ctx, c.Storage(), c.Key, j.hostname)
 	meta := certfiles.Metadata{Certificate: res.Chain, Provenance: &certfiles.Provenance{UID: j.want.UID, Owner: j.want.Owner, Challenge: res.Method}}
@@ -147,7 +147,7 @@ func (j *job) store(ctx context.Context, c *ca, keys *storedKey, res acme.Result
 	return j.note(c, res)
 }
 
-// note takes the new certificate over into the record.
+// note takes the new certificate over into the dossier.
 func (j *job) note(c *ca, res acme.Result) error {
 	leaf, err := certfiles.LeafOf(res.Chain.ChainPEM)
 	if err != nil {

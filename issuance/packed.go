@@ -7,7 +7,7 @@ import (
 	"unique"
 )
 
-// packed is a Want and a record in little memory: a million of them must fit a
+// packed is a Want and a dossier in little memory: a million of them must fit a
 // small machine. It holds what a hostname usually has, which is a certificate
 // that was obtained for the record that wants it, or none yet, and no trouble
 // and no order. All else is loose.
@@ -68,9 +68,9 @@ func unshared(t text) string {
 	return t.Value()
 }
 
-// pack takes a Want and a record over, if they fit: if they can be read back
+// pack takes a Want and a dossier over, if they fit: if they can be read back
 // as they were. The hostname, and when Since is, are the entry's to hold. With
-// wanted false only the record counts.
+// wanted false only the dossier counts.
 func (p *packed) pack(w Want, wanted bool, r *dossier) bool {
 	*p = packed{}
 	if !wanted {
@@ -129,7 +129,7 @@ func (p *packed) want() Want {
 		DNS01: p.bits&bitDNS01 != 0, HTTP01: p.bits&bitHTTP01 != 0, Since: int64(p.bits & bitSince / bitSince)}
 }
 
-// dossier is the record that was packed.
+// dossier is the dossier that was packed.
 func (p *packed) dossier() dossier {
 	if p.notAfter == 0 || p.origin == (unique.Handle[origin]{}) {
 		return dossier{}

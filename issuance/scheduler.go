@@ -71,7 +71,7 @@ type tools struct {
 	log         *zap.Logger
 	now         func() time.Time
 	ledger      *ledger
-	edgeCheck       *edge.Checker
+	edgeCheck   *edge.Checker
 	prober      atomic.Pointer[Prober]
 	responders  revocation.Responders
 	hooks       chan struct{} // bounds the events whose handlers run

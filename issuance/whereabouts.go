@@ -12,7 +12,7 @@ import (
 	"github.com/apoxy-dev/caddy-apoxy/issuance/certfiles"
 )
 
-// whereabouts is where the certificate of a record is.
+// whereabouts is where the certificate of a dossier is.
 type whereabouts uint8
 
 const (

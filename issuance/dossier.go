@@ -17,7 +17,7 @@ import (
 	"github.com/apoxy-dev/caddy-apoxy/ownership"
 )
 
-// IndexPrefix holds one record per hostname in the store.
+// IndexPrefix holds one dossier per hostname in the store.
 const IndexPrefix = "certificates/"
 
 // dossier is what the store keeps of a hostname: its certificate, an order
@@ -54,58 +54,6 @@ type ariRecord struct {
 	End   int64  `json:"end"`
 	// Poll is when to ask again.
 	Poll int64 `json:"poll"`
-}
-
-// trouble is a failure that keeps a hostname waiting.
-type trouble struct {
-	Class   acme.Class `json:"class"`
-	Count   int        `json:"count"`
-	Message string     `json:"message"`
-	// Mend says who must act and how, empty if the class does.
-	Mend string `json:"mend,omitempty"`
-	// Method is the challenge type that failed, empty if none was tried.
-	Method string `json:"method,omitempty"`
-	// Until is when the next try is due; 0: not by itself.
-	Until int64 `json:"until,omitempty"`
-	// Failed are the last failed validations, newest last, at most four: a CA
-	// that allows five an hour is never asked for the fifth.
-	Failed []int64 `json:"failed,omitempty"`
-	// Refused are the CAs, by key, that will not issue for the hostname.
-	Refused []string `json:"refused,omitempty"`
-	// UID is the record that failed; another one begins afresh.
-	UID string `json:"uid,omitempty"`
-	// Facts are what was known of DNS at that time.
-	Facts facts `json:"facts"`
-}
-
-// facts are the parts of a Want that decide whether an order can succeed.
-type facts struct {
-	DNS01  bool   `json:"dns01,omitempty"`
-	HTTP01 bool   `json:"http01,omitempty"`
-	CA     string `json:"ca,omitempty"`
-}
-
-func factsOf(w Want) facts {
-	return facts{DNS01: w.DNS01, HTTP01: w.HTTP01, CA: w.CertificateAuthority}
-}
-
-// renewedBy clears the pauses of a trouble for a Want that differs in what
-// matters. What a CA asked for stays, and so do the validations it counted.
-func (t *trouble) renewedBy(w Want, now time.Time) *trouble {
-	if t == nil || t.Class == acme.ClassLimited || t.UID == w.UID && t.Facts == factsOf(w) {
-		return t
-	}
-	again := *t
-	same := t.UID == w.UID && t.Facts.CA == w.CertificateAuthority
-	again.UID, again.Facts = w.UID, factsOf(w)
-	if same && t.Class == acme.ClassRefused {
-		return &again // which does not depend on DNS
-	}
-	again.Until, again.Count = now.Unix(), 0
-	if !same {
-		again.Refused = nil
-	}
-	return &again
 }
 
 // empty: nothing is worth keeping.
@@ -224,7 +172,7 @@ func decodeRecord(key string, value []byte) (hostname string, r dossier, err err
 }
 
 // intern lets equal strings share memory for as long as any is used: a million
-// records name few CAs.
+// dossiers name few CAs.
 func intern(s string) string {
 	if s == "" {
 		return ""
@@ -232,7 +180,7 @@ func intern(s string) string {
 	return unique.Make(s).Value()
 }
 
-// intern shares what many records have in common.
+// intern shares what many dossiers have in common.
 func (r *dossier) intern() {
 	r.CA, r.Issuer, r.Challenge = intern(r.CA), intern(r.Issuer), intern(r.Challenge)
 }

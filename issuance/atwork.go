@@ -42,20 +42,6 @@ func (j *job) overdue(c *ca) bool {
 	return o != nil && o.Since != 0 && !o.Elsewhere && j.now().Sub(times.Unix(o.Since)) > c.Auth.WaitTimeout()
 }
 
-// tells reports whether there is a failure to tell of.
-func (t *trouble) tells() bool { return t != nil && t.Message != "" }
-
-// calmed is the trouble of a hostname whose order goes on: what CAs count and
-// refuse alone.
-func (t *trouble) calmed(now time.Time) *trouble {
-	if t == nil || len(t.Failed)+len(t.Refused) == 0 {
-		return nil
-	}
-	calm := *t
-	calm.Message, calm.Mend, calm.Until = "", "", now.Unix()
-	return &calm
-}
-
 // workingMend is what there is to do about an order that its CA works on.
 const workingMend = "Nobody needs to do anything; if it stays so for hours, the operator asks that certificate authority, or adds another `issuer apoxy` line"
 

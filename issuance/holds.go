@@ -1,0 +1,210 @@
+package issuance
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	acmez "github.com/mholt/acmez/v3/acme"
+	"go.uber.org/zap"
+
+	"github.com/apoxy-dev/caddy-apoxy/internal/words"
+	"github.com/apoxy-dev/caddy-apoxy/issuance/acme"
+	"github.com/apoxy-dev/caddy-apoxy/store"
+)
+
+// alone runs do, which uses the account of a CA, by itself until the CA has accepted
+// it: who waited finds the hold.
+func (ts *tools) alone(ctx context.Context, c *ca, do func() (accepted bool, err error)) error {
+	return c.Alone(ctx, func() *acme.Failure { return ts.heldBack(c) }, func(f *acme.Failure) { ts.fault(ctx, c, f) }, do)
+}
+
+// heldBack is the failure of a request to a CA that is held as a whole; nil: it is
+// not.
+func (ts *tools) heldBack(c *ca) *acme.Failure {
+	if h, held := ts.ledger.heldCA(c, ts.now()); held {
+		return &acme.Failure{Class: acme.ClassLimited, Scope: acme.ScopeCA, Until: h.Until, Err: errHeld, Message: h.Reason}
+	}
+	return nil
+}
+
+// fault holds the account for a failure, once.
+func (ts *tools) fault(ctx context.Context, c *ca, f *acme.Failure) {
+	if f.Kept {
+		return
+	}
+	f.Kept = true
+	h, err := ts.ledger.fault(context.WithoutCancel(ctx), c, f, ts.now())
+	if err != nil {
+		ts.log.Error("keeping the fault of an account failed", zap.Error(err))
+	}
+	ts.log.Error("a certificate authority does not accept the account", zap.String("ca", c.Key), zap.Time("until", h.Until),
+		zap.String("reason", h.Reason), zap.String("mend", h.Mend), zap.Error(f.Err))
+}
+
+// accountPauses are those between looks whether a CA takes an account again.
+var accountPauses = []time.Duration{time.Minute, 5 * time.Minute, 15 * time.Minute, 30 * time.Minute}
+
+// fault holds a CA and account for a fault of that account.
+func (l *ledger) fault(ctx context.Context, c *ca, f *acme.Failure, now time.Time) (hold, error) {
+	key := holdKey(c, acme.ScopeAccount, "")
+	l.mu.Lock()
+	h := hold{Reason: f.Message, Mend: f.Mend, Account: c.identity, Count: 1}
+	if old := l.holds[key]; old.Account == h.Account && now.Sub(old.Until) < rowEnds {
+		h.Count += old.Count
+	}
+	h.Until = now.Add(accountPauses[min(h.Count, len(accountPauses))-1])
+	l.holds[key] = h
+	l.mu.Unlock()
+	return h, l.keepHold(ctx, key, h)
+}
+
+// stops reports whether a hold is one for a CA as it is configured now.
+func (h hold) stops(c *ca, now time.Time) bool {
+	return h.Until.After(now) && (h.Account == "" || h.Account == c.identity)
+}
+
+// accountOf is the CA's account; a fault of it holds it.
+func (ts *tools) accountOf(ctx context.Context, c *ca) (acmez.Account, error) {
+	var acct acmez.Account
+	err := ts.alone(ctx, c, func() (bool, error) {
+		var err error
+		acct, err = c.Account(ctx)
+		return false, err
+	})
+	return acct, err
+}
+
+// limited keeps a CA's request to wait.
+func (ts *tools) limited(ctx context.Context, c *ca, f *acme.Failure, hostname string) hold {
+	h, err := ts.ledger.put(context.WithoutCancel(ctx), c, f.Scope, hostname, f.Until, f.Message, ts.now())
+	if err != nil {
+		ts.log.Error("keeping a certificate authority's request to wait failed", zap.Error(err))
+	}
+	ts.log.Warn("a certificate authority asked to wait", zap.String("ca", c.Key), zap.String("scope", string(f.Scope)),
+		zap.String("hostname", hostname), zap.Time("until", h.Until), zap.String("reason", h.Reason))
+	return h
+}
+
+// hold is a CA's request to wait.
+type hold struct {
+	Until  time.Time `json:"until"`
+	Reason string    `json:"reason"`
+	// Mend says who must act and how, empty if nobody needs to.
+	Mend string `json:"mend,omitempty"`
+	// Account is the identity of the account that is at fault; empty: the CA asked.
+	Account string `json:"account,omitempty"`
+	// Count is how many holds without a time to come came in a row.
+	Count int `json:"count,omitempty"`
+	// down: the CA did not ask, it does not answer. Kept in memory only.
+	down bool
+}
+
+func holdKey(c *ca, s acme.Scope, hostname string) string {
+	switch s {
+	case acme.ScopeName:
+		return c.LedgerKey() + "/name/" + hostname
+	case acme.ScopeDomain:
+		return c.LedgerKey() + "/domain/" + acme.RegisteredDomain(hostname)
+	case acme.ScopeAccount:
+		return c.LedgerKey() + "/account"
+	}
+	return c.LedgerKey() + "/ca"
+}
+
+// held returns the hold that stops a hostname at a CA; false if none does.
+func (l *ledger) held(c *ca, hostname string, now time.Time) (hold, bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var worst hold
+	if len(l.holds) == 0 {
+		return worst, false
+	}
+	for _, s := range []acme.Scope{acme.ScopeCA, acme.ScopeAccount, acme.ScopeDomain, acme.ScopeName} {
+		if h, ok := l.holds[holdKey(c, s, hostname)]; ok && h.stops(c, now) && h.Until.After(worst.Until) {
+			worst = h
+		}
+	}
+	return worst, !worst.Until.IsZero()
+}
+
+// heldCA is held for the scope of the whole CA alone.
+func (l *ledger) heldCA(c *ca, now time.Time) (hold, bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, s := range []acme.Scope{acme.ScopeCA, acme.ScopeAccount} {
+		if h, ok := l.holds[holdKey(c, s, "")]; ok && h.stops(c, now) {
+			return h, true
+		}
+	}
+	return hold{}, false
+}
+
+// rowEnds is how long after a hold the next one is the first of another row.
+const rowEnds = time.Hour
+
+// put holds a scope until a time; without one the pauses grow from ten minutes.
+// A time that has come already would be no pause at all: those grow from five
+// seconds.
+func (l *ledger) put(ctx context.Context, c *ca, s acme.Scope, hostname string, until time.Time, reason string, now time.Time) (hold, error) {
+	key := holdKey(c, s, hostname)
+	l.mu.Lock()
+	h := hold{Until: until, Reason: words.Cut(reason, 400)}
+	if !until.After(now) {
+		pauses := acme.ClassPassing
+		if until.IsZero() {
+			pauses = acme.ClassLimited
+		}
+		if old := l.holds[key]; now.Sub(old.Until) < rowEnds {
+			h.Count = old.Count
+		}
+		h.Count++
+		h.Until = now.Add(backoff(pauses, h.Count, 0))
+	}
+	if old := l.holds[key]; old.Until.After(h.Until) && !old.down { // who asks is not down
+		h = old
+	}
+	l.holds[key] = h
+	l.mu.Unlock()
+	return h, l.keepHold(ctx, key, h)
+}
+
+// keepHold writes a hold to the store.
+func (l *ledger) keepHold(ctx context.Context, key string, h hold) error {
+	value, err := json.Marshal(h)
+	if err != nil {
+		return fmt.Errorf("encoding hold: %w", err)
+	}
+	if _, err := l.store.Write(ctx, store.Op{Key: holdPrefix + key, Value: value, If: store.Any}); err != nil {
+		return fmt.Errorf("keeping hold %s: %w", key, err)
+	}
+	return nil
+}
+
+// downAfter is how many hostnames in a row must find a CA out of order before
+// all others leave it alone for a while.
+const downAfter = 5
+
+// answered notes whether a CA answered properly. Once it did not several times
+// in a row it is held, longer with each time, so that a queue does not hammer
+// it; the first hostname to try after that decides for all.
+func (l *ledger) answered(c *ca, ok bool, message string, now time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	key := c.LedgerKey()
+	if ok {
+		delete(l.fails, key)
+		return
+	}
+	if l.holds[holdKey(c, acme.ScopeCA, "")].Until.After(now) {
+		return // an order that was under way already tells nothing new
+	}
+	l.fails[key]++
+	n := l.fails[key] - downAfter + 1
+	if n <= 0 {
+		return
+	}
+	l.holds[holdKey(c, acme.ScopeCA, "")] = hold{
+		Until: now.Add(min(backoff(acme.ClassPassing, n, 0), 10*time.Minute)), Reason: words.Cut(message, 400), down: true}
+}

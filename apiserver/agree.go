@@ -35,7 +35,7 @@ func RecordAgrees(ctx context.Context, st store.Store, e store.Entry) (what, men
 		return "", "", nil // another finding
 	}
 	held, _, err := st.Get(ctx, hostnameKey(hostname))
-	name := e.Key[len(RecordPrefix):]
+	name := e.Key[len(recordPrefix):]
 	mend = "delete the record by its name and create it again"
 	switch {
 	case errors.Is(err, store.ErrDamaged):

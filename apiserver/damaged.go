@@ -149,7 +149,7 @@ func (s *Server) freed(ctx context.Context, hostname string) bool {
 // may have it because the record is damaged too.
 func (s *Server) claimed(ctx context.Context, hostname string) (bool, error) {
 	claimed := false
-	err := s.scan(ctx, RecordPrefix, func(e *store.Entry) bool {
+	err := s.scan(ctx, recordPrefix, func(e *store.Entry) bool {
 		var name string
 		claimed = e.Err != nil || readMember(e.Value, &name, "spec", "name") != nil || name == "" || name == hostname
 		return !claimed
@@ -163,7 +163,7 @@ func nameOnly(key string) ([]byte, error) {
 	raw, err := json.Marshal(struct {
 		metav1.TypeMeta
 		Metadata map[string]string `json:"metadata"`
-	}{typeMeta, map[string]string{"name": strings.TrimPrefix(key, RecordPrefix)}})
+	}{typeMeta, map[string]string{"name": strings.TrimPrefix(key, recordPrefix)}})
 	if err != nil {
 		return nil, fmt.Errorf("encoding the name of a record: %w", err)
 	}

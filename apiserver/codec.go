@@ -36,8 +36,8 @@ var typeMeta = metav1.TypeMeta{Kind: v1alpha3.Kind, APIVersion: v1alpha3.GroupVe
 // may take.
 func (c *call) readBody() ([]byte, error) {
 	limit := c.s.cfg.Limits.Body
-	// The server lifts the deadline when the body is read. One that has none, as
-	// in tests, is none to wait for.
+	// net/http lifts the deadline once the body is read. A writer without deadlines,
+	// as in tests, returns an error, and the read goes on without one.
 	_ = http.NewResponseController(c.w).SetReadDeadline(time.Now().Add(c.s.cfg.Limits.BodyRead))
 	data, err := io.ReadAll(http.MaxBytesReader(c.w, c.r.Body, limit))
 	if errors.Is(err, os.ErrDeadlineExceeded) {

@@ -12,9 +12,8 @@ import (
 
 // Decoder decodes JSON texts into values of type T, in one pass. What it decodes
 // is what encoding/json decodes, but it takes only the usual form: texts with
-// keys that are unknown, differ in case, repeat or have escapes, with more than
-// 64 levels and with wrong values it leaves to encoding/json and its errors. It
-// is safe for concurrent use.
+// keys that are unknown, differ in case, repeat or have escapes and with wrong
+// values it leaves to encoding/json and its errors. It is safe for concurrent use.
 type Decoder[T any] struct {
 	decode decoder
 	common map[string]string

@@ -14,8 +14,7 @@ type Place struct {
 
 // Find returns the place of the member at a path of object members, which has at
 // least one. It reads no further than it must, so that an error says only that data
-// is no JSON of at most 64 levels up to there. Of members that repeat it takes the
-// first.
+// is no JSON up to there. Of members that repeat it takes the first.
 func Find(data []byte, path ...string) (Place, error) {
 	s, p := scanner{data: data}, Place{}
 	for i := 0; i < len(path) && p.Object >= 0; i++ {

@@ -8,8 +8,9 @@ import (
 	"unicode/utf8"
 )
 
-// maxDepth is how many objects and arrays may stand inside one another.
-const maxDepth = 64
+// maxDepth is how many objects and arrays may stand inside one another, as in
+// encoding/json. What clients send is bounded before; what was stored earlier is not.
+const maxDepth = 10_000
 
 // scanner reads one JSON text from its beginning to its end. It is strict, and
 // after the first thing that it does not take, it finds nothing any more.

@@ -21,18 +21,18 @@ type embedded struct {
 type sample struct {
 	embedded `json:",inline"`
 
-	Text    string            `json:"text"`
-	Untaged bool              // its name is its key
-	Hidden  string            `json:"-"`
-	Small   int8              `json:"small"`
-	Number  *int64            `json:"number"`
-	Time    metav1.Time       `json:"time"`
-	Later   *metav1.Time      `json:"later"`
-	Raw     json.RawMessage   `json:"raw"`
-	Fields  *metav1.FieldsV1  `json:"fields"`
-	Texts   map[string]string `json:"texts"`
-	List    []word            `json:"list"`
-	Inner   []struct {
+	Text     string            `json:"text"`
+	Untagged bool              // its name is its key
+	Hidden   string            `json:"-"`
+	Small    int8              `json:"small"`
+	Number   *int64            `json:"number"`
+	Time     metav1.Time       `json:"time"`
+	Later    *metav1.Time      `json:"later"`
+	Raw      json.RawMessage   `json:"raw"`
+	Fields   *metav1.FieldsV1  `json:"fields"`
+	Texts    map[string]string `json:"texts"`
+	List     []word            `json:"list"`
+	Inner    []struct {
 		A *bool   `json:"a"`
 		B [][]int `json:"b"`
 	} `json:"inner"`
@@ -45,15 +45,15 @@ var samples = NewDecoder[sample]("common")
 // texts says of JSON texts whether they are of the usual form.
 var texts = map[string]bool{
 	`{}`: true, `null`: true, " {\n\"kind\"\t:\r\"x\" } ": true,
-	`{"kind":"k","text":"common","Untaged":true,"small":-128,"number":9223372036854775807,"time":"2026-03-04T05:06:07Z","later":"2026-03-04T05:06:07.5+01:00"}`:   true,
-	`{"raw":{"a":[1,-2.5e+3,0.1E-2,true,false,null,"\u00e9\\"]},"fields":{"f:a":{}},"texts":{"a":"","b":null,"a":"c"},"list":["a","a"]}`:                          true,
-	`{"list":[],"texts":{},"inner":[{"a":null,"b":[[1,2],[],null]},null,{"a":true},{"a":false}]}`:                                                                 true,
-	`{"kind":null,"text":null,"Untaged":null,"small":null,"number":null,"time":null,"later":null,"raw":null,"fields":null,"texts":null,"list":null,"inner":null}`: true,
-	`{"text":"\ud83d\ude00 \ud800 \/ é 😀","texts":{"\u0061\n":"\t"}}`:                                                                                             true,
-	"{\"text\":\"\xff\",\"texts\":{\"\xff\":\"\xc3\"}}":                                                                                                           true, // U+FFFD in both
-	`{"small":-0,"list":[null],"time":"2026-03-04T5:06:07Z"}`:                                                                                                     true,
-	`{"raw":` + strings.Repeat("[", maxDepth-1) + strings.Repeat("]", maxDepth-1) + `}`:                                                                           true,
-	`{"raw":` + strings.Repeat("[", maxDepth) + strings.Repeat("]", maxDepth) + `}`:                                                                               false,
+	`{"kind":"k","text":"common","Untagged":true,"small":-128,"number":9223372036854775807,"time":"2026-03-04T05:06:07Z","later":"2026-03-04T05:06:07.5+01:00"}`:   true,
+	`{"raw":{"a":[1,-2.5e+3,0.1E-2,true,false,null,"\u00e9\\"]},"fields":{"f:a":{}},"texts":{"a":"","b":null,"a":"c"},"list":["a","a"]}`:                           true,
+	`{"list":[],"texts":{},"inner":[{"a":null,"b":[[1,2],[],null]},null,{"a":true},{"a":false}]}`:                                                                  true,
+	`{"kind":null,"text":null,"Untagged":null,"small":null,"number":null,"time":null,"later":null,"raw":null,"fields":null,"texts":null,"list":null,"inner":null}`: true,
+	`{"text":"\ud83d\ude00 \ud800 \/ é 😀","texts":{"\u0061\n":"\t"}}`:                                                                                              true,
+	"{\"text\":\"\xff\",\"texts\":{\"\xff\":\"\xc3\"}}":                                                                                                            true, // U+FFFD in both
+	`{"small":-0,"list":[null],"time":"2026-03-04T5:06:07Z"}`:                                                                                                      true,
+	`{"raw":` + strings.Repeat("[", maxDepth-1) + strings.Repeat("]", maxDepth-1) + `}`:                                                                            true,
+	`{"raw":` + strings.Repeat("[", maxDepth) + strings.Repeat("]", maxDepth) + `}`:                                                                                false,
 
 	// What encoding/json takes too, but by rules of its own.
 	`{"TEXT":"a"}`: false, `{"te\u0078t":"a"}`: false, `{"text":"a","text":"b"}`: false, `{"unknown":1}`: false,
@@ -63,7 +63,7 @@ var texts = map[string]bool{
 	``: false, ` `: false, `{`: false, `{"text"`: false, `{"text":`: false, `{"text":"`: false, `{"text":"a"`: false, `{"text":"a",`: false,
 	`{"text":"a",}`: false, `{,}`: false, `{"text" "a"}`: false, `{"text":"a"}}`: false, `{"text":"a"}{}`: false, "{}\x00": false, `{text:"a"}`: false,
 	`{"text":"\x"}`: false, `{"text":"\u12g4"}`: false, `{"text":"\u12"}`: false, `{"text":"\`: false, "{\"text\":\"a\nb\"}": false, "{\"te\x01xt\":\"a\"}": false,
-	`{"text":1}`: false, `{"text":nul}`: false, `{"Untaged":1}`: false, `{"Untaged":truex}`: false, `[]`: false, `"text"`: false,
+	`{"text":1}`: false, `{"text":nul}`: false, `{"Untagged":1}`: false, `{"Untagged":truex}`: false, `[]`: false, `"text"`: false,
 	`{"small":128}`: false, `{"small":1.0}`: false, `{"small":1e1}`: false, `{"small":01}`: false, `{"small":-}`: false, `{"small":+1}`: false, `{"small":"1"}`: false,
 	`{"number":9223372036854775808}`: false, `{"number":99999999999999999999999999999999}`: false, `{"time":"today"}`: false, `{"time":1}`: false,
 	`{"raw":1.}`: false, `{"raw":.5}`: false, `{"raw":1e}`: false, `{"raw":-a}`: false, `{"raw":00}`: false, `{"raw":[1,]}`: false, `{"raw":[,1]}`: false,
@@ -79,6 +79,9 @@ func TestDecodeTakesTheUsualForm(t *testing.T) {
 		}
 		if ok {
 			asEncodingJSON(t, []byte(text), got)
+		}
+		if ok && got.unexported != 0 {
+			t.Errorf("%.200s sets a field that is not exported", text)
 		}
 	}
 }

@@ -25,17 +25,17 @@ func CheckReleased(_ string, value []byte) error {
 	return err
 }
 
-// RecordAgrees compares a record's entry with that of its hostname, which must
-// name it. What says what is wrong, empty for nothing, and mend what helps. Both
-// are written together, so a write between the two look-ups shows and decides
-// nothing.
+// RecordAgrees compares a record's entry with the entry of its hostname, which must
+// name the record. It returns what is wrong (empty: nothing) and how to mend it. Both
+// entries are always written together, so if the record was written between the two
+// look-ups, nothing is wrong.
 func RecordAgrees(ctx context.Context, st store.Store, e store.Entry) (what, mend string, err error) {
 	var hostname string
 	if err := readMember(e.Value, &hostname, "spec", "name"); err != nil {
 		return "", "", nil // another finding
 	}
 	held, _, err := st.Get(ctx, hostnameKey(hostname))
-	name := e.Key[len(RecordPrefix):]
+	name := e.Key[len(recordPrefix):]
 	mend = "delete the record by its name and create it again"
 	switch {
 	case errors.Is(err, store.ErrDamaged):

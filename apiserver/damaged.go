@@ -74,8 +74,9 @@ func (s *Server) removeDamaged(ctx context.Context, name string, rev int64, o *m
 	return r, err
 }
 
-// heldBy finds the entries of the hostnames that a record holds whose own value
-// does not tell: as a rule it has the hostname's name, else all are looked at.
+// heldBy finds the entries of the hostnames that a record holds, when its own value
+// cannot be read. Most records are named as their hostname; for others it looks at the
+// entries of all hostnames.
 func (s *Server) heldBy(ctx context.Context, name string) ([]store.Entry, error) {
 	e, _, err := s.cfg.Store.Get(ctx, hostnameKey(name))
 	if err == nil && string(e.Value) == name {
@@ -116,11 +117,9 @@ func (s *Server) scan(ctx context.Context, prefix string, fn func(*store.Entry) 
 	}
 }
 
-// freed removes what stands in the way of a hostname and belongs to no record:
-// an entry that names one which does not exist, as damage to a record's key
-// leaves it, or one that is damaged while no record has the hostname. Who held it
-// stays as it was remembered when the lost record was verified. It reports
-// whether the hostname is free now.
+// freed removes a hostname's entry if no record has the hostname: the entry names a
+// record that does not exist (its key was damaged), or is damaged itself. The last
+// verified holder stays remembered. It reports whether the hostname is free now.
 func (s *Server) freed(ctx context.Context, hostname string) bool {
 	e, _, err := s.cfg.Store.Get(ctx, hostnameKey(hostname))
 	ops := []store.Op{{Key: hostnameKey(hostname), If: e.Revision}}
@@ -145,11 +144,11 @@ func (s *Server) freed(ctx context.Context, hostname string) bool {
 	return true
 }
 
-// claimed reports whether a record has a hostname whose entry does not tell, or
-// may have it because the record is damaged too.
+// claimed reports whether a record has the hostname, whose own entry is damaged, or
+// may have it because that record is damaged too.
 func (s *Server) claimed(ctx context.Context, hostname string) (bool, error) {
 	claimed := false
-	err := s.scan(ctx, RecordPrefix, func(e *store.Entry) bool {
+	err := s.scan(ctx, recordPrefix, func(e *store.Entry) bool {
 		var name string
 		claimed = e.Err != nil || readMember(e.Value, &name, "spec", "name") != nil || name == "" || name == hostname
 		return !claimed
@@ -163,7 +162,7 @@ func nameOnly(key string) ([]byte, error) {
 	raw, err := json.Marshal(struct {
 		metav1.TypeMeta
 		Metadata map[string]string `json:"metadata"`
-	}{typeMeta, map[string]string{"name": strings.TrimPrefix(key, RecordPrefix)}})
+	}{typeMeta, map[string]string{"name": strings.TrimPrefix(key, recordPrefix)}})
 	if err != nil {
 		return nil, fmt.Errorf("encoding the name of a record: %w", err)
 	}

@@ -188,9 +188,9 @@ func (d *patchDocument) remove(pointer string) error {
 	})
 }
 
-// change puts what f makes of the object or array that holds the pointer's last
-// token into that one's place. The pointer to the whole document has none: there
-// v takes the document's place.
+// change calls f with the object or array that the pointer's last token leads from,
+// and puts what f returns in its place. For the pointer to the whole document, which
+// has no token, v takes the place of the document.
 func (d *patchDocument) change(pointer string, v any, f func(in any, last string) (any, error)) error {
 	tokens, err := tokensOf(pointer)
 	switch {

@@ -13,7 +13,8 @@ var (
 	errNoPointer = errors.New("a path is empty or begins with a slash (RFC 6901)")
 )
 
-// changeAt is change below in; tokens are at most maxDepth.
+// changeAt does the work of patchDocument.change on in, the object or array that the
+// first token leads from; there are from one to maxDepth tokens.
 func changeAt(in any, tokens []string, f func(in any, last string) (any, error)) (any, error) {
 	if len(tokens) == 1 {
 		return f(in, tokens[0])

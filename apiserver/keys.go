@@ -10,10 +10,10 @@ import (
 )
 
 // Prefixes of the keys in the store that this package writes. The controller
-// writes below RecordPrefix too, but only the status of records that exist.
+// writes below recordPrefix too, but only the status of records that exist.
 const (
-	// RecordPrefix, followed by metadata.name, keeps the record as JSON.
-	RecordPrefix = v1alpha3.Resource + "/"
+	// recordPrefix, followed by metadata.name, keeps the record as JSON.
+	recordPrefix = v1alpha3.Resource + "/"
 	// HostnamePrefix, followed by spec.name, keeps the metadata.name of the
 	// record that holds the hostname.
 	HostnamePrefix = "hostnames/"
@@ -21,7 +21,7 @@ const (
 	ReleasedPrefix = "released/"
 )
 
-func recordKey(name string) string   { return RecordPrefix + name }
+func recordKey(name string) string   { return recordPrefix + name }
 func hostnameKey(host string) string { return HostnamePrefix + host }
 func releasedKey(host string) string { return ReleasedPrefix + host }
 

@@ -54,10 +54,10 @@ func (s *Server) list(ctx context.Context, o listOptions) (*listing, error) {
 		}
 	}
 	var err error
-	l.page, err = s.cfg.Store.List(ctx, RecordPrefix, read)
+	l.page, err = s.cfg.Store.List(ctx, recordPrefix, read)
 	if errors.Is(err, store.ErrExpired) && o.token != nil {
 		read.Revision = 0
-		l.page, err = s.cfg.Store.List(ctx, RecordPrefix, read)
+		l.page, err = s.cfg.Store.List(ctx, recordPrefix, read)
 	}
 	switch {
 	case err != nil:
@@ -76,10 +76,10 @@ func (s *Server) list(ctx context.Context, o listOptions) (*listing, error) {
 // more.
 func (l *listing) next(ctx context.Context, after string) error {
 	read := store.ListOptions{After: after, Limit: l.chunk(), Revision: l.reading}
-	page, err := l.s.cfg.Store.List(ctx, RecordPrefix, read)
+	page, err := l.s.cfg.Store.List(ctx, recordPrefix, read)
 	if errors.Is(err, store.ErrExpired) {
 		read.Revision = 0
-		page, err = l.s.cfg.Store.List(ctx, RecordPrefix, read)
+		page, err = l.s.cfg.Store.List(ctx, recordPrefix, read)
 	}
 	if err != nil {
 		return fmt.Errorf("listing records after %q: %w", after, err)
@@ -203,7 +203,7 @@ func (l *listing) finish(key string, i int) {
 	if i == len(l.page.Entries)-1 && !l.page.More {
 		return
 	}
-	l.continued = continueToken{Revision: l.revision, Reading: l.reading, After: strings.TrimPrefix(key, RecordPrefix)}.String()
+	l.continued = continueToken{Revision: l.revision, Reading: l.reading, After: strings.TrimPrefix(key, recordPrefix)}.String()
 	if l.sel.everything() {
 		l.remaining = &left
 	}

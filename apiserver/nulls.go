@@ -21,8 +21,8 @@ func refuseNulls(name string, record []byte) error {
 	return nil
 }
 
-// withoutNulls is a patcher whose outcome has no such null. A record has none
-// itself, so that the patch put it there.
+// withoutNulls is a patcher that refuses an outcome with such a null. A stored record
+// has none, so the patch put it there.
 func (c *call) withoutNulls(apply patcher) patcher {
 	return func(ctx context.Context, live []byte) ([]byte, error) {
 		out, err := apply(ctx, live)
@@ -33,10 +33,10 @@ func (c *call) withoutNulls(apply patcher) patcher {
 	}
 }
 
-// validateManifest refuses an annotation of kubectl's, if it is not was already,
-// in which a manifest has such a null. kubectl's client-side apply leaves null out
-// of what it creates, and its patches remove with it, as they may; but it sends the
-// manifest along, and there null is what somebody wrote.
+// validateManifest refuses a manifest in kubectl's annotation that has such a null,
+// unless the annotation was the same before. kubectl's client-side apply leaves nulls
+// out of what it creates and turns them into removals in its patches, so only the
+// manifest that it sends along shows that somebody wrote null.
 func validateManifest(annotations map[string]string, was string) field.ErrorList {
 	text := annotations[lastApplied]
 	if text == was {

@@ -17,13 +17,13 @@ import (
 	"github.com/apoxy-dev/caddy-apoxy/api/v1alpha3"
 )
 
-// Merging by fields (structured-merge-diff) knows no object apart from what is in
-// it: one whose last member's owner leaves goes, even if another manager applied
-// it empty. An object whose presence decides (v1alpha3.Switch) is therefore given
-// one member more, the mark, while managed fields are computed: it is there as
-// long as the object is, and whoever has the object in a configuration owns it.
-// The object then stays for as long as anybody does, by the merge's own rules.
-// Nothing outside of fieldManagers sees a mark.
+// Server-side apply (structured-merge-diff) tracks the owners of members, not of
+// the object around them. When the owner of the last member drops it, the object
+// goes, even if another manager applied the object empty. For objects whose mere
+// presence means something (v1alpha3.Switch, such as `tls: {}`) that is wrong.
+// While managed fields are computed, each of them therefore has one member more,
+// the mark, which every manager owns that applied or made the object: the object
+// stays as long as one of them does. Nothing outside of fieldManagers sees a mark.
 
 // mark is the member's name. No field of a client has it: it is in no schema that
 // is published, and what is not in those is dropped.
@@ -110,9 +110,9 @@ func setOwners(entries []metav1.ManagedFieldsEntry, paths [][]string) []metav1.M
 	})
 }
 
-// dropOwners makes managed fields with marks those of the tree without. Who owns a
-// mark owns the object itself; that is left unsaid of a manager that applied it
-// with something in it, as it always is.
+// dropOwners makes managed fields with marks those of the tree without. A manager
+// that owns a mark owns the object itself. That is not written down for a manager
+// that applied the object with members, because Kubernetes writes only those down.
 func dropOwners(entries []metav1.ManagedFieldsEntry) []metav1.ManagedFieldsEntry {
 	return rewrite(entries, markedPaths, func(set *fieldpath.Set, object fieldpath.Path, applied bool) *fieldpath.Set {
 		if !set.Has(marked(object)) {

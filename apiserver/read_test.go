@@ -75,6 +75,7 @@ func TestNextLookIsShown(t *testing.T) {
 }
 
 func TestWithRevision(t *testing.T) {
+	deep := strings.Repeat(`{"f:a":`, 1000) + "1" + strings.Repeat("}", 1000)
 	for _, tc := range []struct{ name, in, want string }{
 		{"into metadata that has others", `{"a":[{"metadata":{}}],"metadata":{"name":"x"}}`, `{"a":[{"metadata":{}}],"metadata":{"resourceVersion":"7","name":"x"}}`},
 		{"into metadata that is empty", `{"metadata": { } }`, `{"metadata": {"resourceVersion":"7" } }`},
@@ -83,6 +84,8 @@ func TestWithRevision(t *testing.T) {
 		{"no metadata", `{"a":1}`, ``},
 		{"metadata that is no object", `{"metadata":1}`, ``},
 		{"cut short", `{"metadata":{"na`, ``},
+		{"metadata that is no JSON", `{"metadata":{"name":tru,"x":1}}`, ``},
+		{"metadata of many levels", `{"metadata":{"x":` + deep + `}}`, `{"metadata":{"resourceVersion":"7","x":` + deep + `}}`},
 		{"no object", `[]`, ``},
 		{"nothing", ``, ``},
 	} {

@@ -75,9 +75,9 @@ func (s *Server) tryReplace(ctx context.Context, r *v1alpha3.DomainRecord, dryRu
 	return created, err
 }
 
-// addBeside creates a record whose hostname no record is known to have, because
-// of why: it is free by now, its entry belongs to no record, or what has it is
-// damaged.
+// addBeside creates a record after occupant found no record with its hostname; why is
+// that error. The hostname is free by now, its entry belongs to no record, or the
+// record that has it is damaged, which is refused.
 func (s *Server) addBeside(ctx context.Context, r *v1alpha3.DomainRecord, dryRun bool, why error) (*v1alpha3.DomainRecord, error) {
 	created, err := s.add(ctx, r, dryRun)
 	conflict := (*store.ConflictError)(nil)

@@ -79,8 +79,8 @@ func (s *sink) event(kind string, raw []byte) error {
 	if s.c.media.as == "" {
 		return s.write(kind, raw)
 	}
-	r := new(v1alpha3.DomainRecord)
-	if err := json.Unmarshal(raw, r); err != nil {
+	r, err := decodeStored(raw)
+	if err != nil {
 		return fmt.Errorf("%w: %w", errUndecodable, err)
 	}
 	if s.c.media.as != asTable {

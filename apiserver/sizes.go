@@ -29,9 +29,9 @@ const (
 	maxName            = 253
 )
 
-// checkSizes returns what of next is more than a record may have. What live, nil
-// for a new record, has as much of already is let pass: it must not make the
-// record immovable.
+// checkSizes refuses what next has more of than a record may have and than live has
+// already; live is nil for a new record. A record that is too large already can so
+// still be changed, but not grow.
 func checkSizes(live, next *v1alpha3.DomainRecord) error {
 	if live == nil {
 		live = new(v1alpha3.DomainRecord)
@@ -110,10 +110,10 @@ func countFields(f metav1.FieldsV1) int { return bytes.Count(f.GetRawBytes(), []
 // metadata.managedFields[].fieldsV1.
 var fieldsBounds = bounds{content: maxManagedBytes, values: maxValues, members: maxMembers, within: 4}
 
-// readable returns managed fields as they are, or none if field managers could
-// not work with them: what was stored before there were bounds, or by another
-// hand, must not make its record immovable. Kubernetes drops what does not
-// decode, too, but for server-side apply, which fails there.
+// readable returns managed fields as they are, or none if field managers cannot work
+// with them, so that a record with managed fields from before there were bounds can
+// still be changed. Kubernetes drops what does not decode too, except in server-side
+// apply, which fails there.
 func readable(entries []metav1.ManagedFieldsEntry) []metav1.ManagedFieldsEntry {
 	fields, total := 0, 0
 	for _, e := range entries {

@@ -76,8 +76,8 @@ func (s *Server) itemEncoder(m media, include metav1.IncludeObjectPolicy) func(r
 		return func(raw []byte) ([]byte, error) { return raw, nil }
 	}
 	return func(raw []byte) ([]byte, error) {
-		r := new(v1alpha3.DomainRecord)
-		if err := json.Unmarshal(raw, r); err != nil {
+		r, err := decodeStored(raw)
+		if err != nil {
 			return nil, fmt.Errorf("%w: %w", errUndecodable, err)
 		}
 		var item any = partial(r, m)

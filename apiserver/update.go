@@ -92,8 +92,9 @@ func (s *Server) settle(live, next *v1alpha3.DomainRecord, sub, manager string, 
 	return nil
 }
 
-// keepOwnership keeps what only the controller establishes out of a client's
-// status, and notes that the rest of it is not the controller's any more.
+// keepOwnership puts the ownership that the controller has established in place of
+// the client's, and notes if the client changed anything else that the controller
+// writes.
 func keepOwnership(live, next *v1alpha3.DomainRecord) {
 	known := live.Established()
 	next.Status.Ownership = known.DeepCopy()
@@ -102,8 +103,8 @@ func keepOwnership(live, next *v1alpha3.DomainRecord) {
 	}
 }
 
-// controllers is the part of a status that the controller writes, but for what
-// no client can.
+// controllers is the part of a status that the controller writes and a client can
+// overwrite: all but ownership and conditions of other types.
 func controllers(s v1alpha3.DomainRecordStatus) v1alpha3.DomainRecordStatus {
 	conditions := s.Conditions
 	s.Ownership, s.Conditions = nil, nil
@@ -115,9 +116,9 @@ func controllers(s v1alpha3.DomainRecordStatus) v1alpha3.DomainRecordStatus {
 	return s
 }
 
-// handOver makes the new owner of a verified record, whose label has changed,
-// the holder of its hostname. One that is verified no more is still held by the
-// owner of before, also where its status does not say so yet.
+// handOver makes the new owner of a verified record, whose owner label has changed,
+// the holder of its hostname. If the record is no longer verified, the owner before
+// stays the holder, and the status says so from now on.
 func handOver(live, next *v1alpha3.DomainRecord) {
 	if !live.Proven() || live.Owner() == next.Owner() {
 		return

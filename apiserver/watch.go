@@ -155,13 +155,12 @@ type seen struct {
 	raw  []byte
 }
 
-// project is an event as it looks through a selector: a record that begins to
-// match is added, one that no longer does is deleted, in the state it had or, if
-// that is damaged, with its name alone. One that another record has taken the
-// place of is deleted before that is added. Nothing shows where the new value is
-// damaged. Where more of the same revision follows, an event carries the revision
-// before: a client that has heard of this one alone and resumes from it must hear
-// of the rest.
+// project returns what a watcher with a selector sees of an event. A record that begins
+// to match is ADDED. One that no longer matches is DELETED, in the state it had or, if
+// that is damaged, with its name alone. One whose place another record (another uid)
+// takes is DELETED before that is ADDED. A new value that is damaged is not shown.
+// While more events of the same revision follow, an event carries the revision before:
+// a client that loses its connection here and resumes from it gets the others too.
 func project(e *store.Event, sel selector, more bool) ([]seen, error) {
 	if e.Err != nil {
 		return nil, nil

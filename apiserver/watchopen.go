@@ -100,7 +100,7 @@ func (s *Server) openWatch(ctx context.Context, o listOptions) (store.Watcher, *
 }
 
 func (s *Server) watchAfter(ctx context.Context, rev int64) (store.Watcher, error) {
-	w, err := s.cfg.Store.Watch(ctx, RecordPrefix, rev)
+	w, err := s.cfg.Store.Watch(ctx, recordPrefix, rev)
 	if err != nil {
 		return nil, fmt.Errorf("watching records after revision %d: %w", rev, err)
 	}
@@ -109,7 +109,7 @@ func (s *Server) watchAfter(ctx context.Context, rev int64) (store.Watcher, erro
 
 // present is the store's revision now.
 func (s *Server) present(ctx context.Context) (int64, error) {
-	_, rev, err := s.cfg.Store.Get(ctx, RecordPrefix)
+	_, rev, err := s.cfg.Store.Get(ctx, recordPrefix)
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return 0, fmt.Errorf("reading the present revision: %w", err)
 	}

@@ -81,8 +81,8 @@ type scratch struct {
 	zone *zoneCounters
 	// guard makes cookies and limits answers; nil: nothing does.
 	guard *Guard
-	// cookie is what the client's proves, proven that its address is: it gets
-	// what is sent there.
+	// cookie is what the query's DNS cookie proves. proven says that the client
+	// receives what is sent to its address: by a cookie of ours, or over TCP.
 	cookie cookieState
 	proven bool
 }

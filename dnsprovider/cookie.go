@@ -38,22 +38,22 @@ func cookieOK(n int) bool {
 }
 
 // cookies makes and verifies server cookies (RFC 7873 in the form of RFC 9018).
-// Each day has a key of its own, derived from one secret: a cookie tells by its
-// timestamp which it was made with, so that yesterday's stay good for the hour
-// that they have, and servers that share the secret change keys together.
+// Each day of Unix time has a key of its own, derived from one secret. A cookie's
+// timestamp tells which key it was made with, so that cookies stay valid for their
+// hour over midnight, and servers that share the secret change keys together.
 type cookies struct {
 	secret [32]byte
 	keys   atomic.Pointer[cookieKeys]
 }
 
-// cookieKeys are the keys of the day before, of the day, counted in Unix time,
-// and of the one after, which a server whose clock is ahead has begun with.
+// cookieKeys are the keys of the day before, of the day, and of the day after, which a
+// server with a clock ahead of ours uses already.
 type cookieKeys struct {
 	day  int64
 	keys [3]sipKey
 }
 
-// key is what cookies made at made, at most a day from now, are made with. Both
+// key returns the key of cookies with the timestamp made, at most a day from now. Both
 // are Unix seconds.
 func (c *cookies) key(now, made int64) *sipKey {
 	day := now / keyLife

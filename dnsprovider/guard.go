@@ -11,7 +11,7 @@ import (
 // Guard keeps our answers over UDP from being turned against others by whoever
 // writes their addresses on questions. It makes the DNS cookies (RFC 7873) by
 // which a client proves that it gets what is sent to its address, and bounds what
-// is sent to who has none. All servers of a process share one.
+// is sent to clients without one. All servers of a process share one Guard.
 type Guard struct {
 	cookies cookies
 	limiter limiter

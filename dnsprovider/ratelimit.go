@@ -18,8 +18,8 @@ const DefaultRateLimit = 500
 // MaxRateLimit bounds what may be configured; more is as good as no limit.
 const MaxRateLimit = 1_000_000
 
-// answerKind is what answers are counted by: a flood of one kind leaves the
-// others to who asks for them.
+// answerKind is one of the kinds that answers are counted by, each by itself, so that a
+// flood of one kind takes nothing from the others.
 type answerKind uint8
 
 const (
@@ -61,15 +61,15 @@ const limiterBuckets = 1 << 16
 // question over TCP. The seed is random, so that nobody can aim at a bucket.
 type limiter struct {
 	seed maphash.Seed
-	// buckets hold when each would have sent all it owes at its rate, shifted by
-	// one (nanoseconds by the caller's clock), and in the last bit whether the
-	// next answer over the rate is dropped.
+	// buckets are those of GCRA (the generic cell rate algorithm): each holds, above
+	// its last bit, the theoretical arrival time in nanoseconds of the caller's clock.
+	// The last bit says whether the next answer over the rate is dropped.
 	buckets [limiterBuckets]atomic.Uint64
 }
 
-// take asks for an answer of a kind to addr at now, a clock that never falls,
-// where one answer every interval is due and a second's worth may come at once.
-// Of those that are over it every second one is truncated, the others dropped.
+// take decides about one answer of a kind to addr. The rate is one answer every
+// interval, and the answers of a second may come at once. Of those over the rate every
+// second one is truncated, the others are dropped. now is of a clock that never falls.
 func (l *limiter) take(addr netip.Addr, kind answerKind, interval, now time.Duration) verdict {
 	b := &l.buckets[l.bucket(addr, kind)]
 	for {

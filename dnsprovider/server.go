@@ -34,9 +34,9 @@ type ServerOptions struct {
 	// Guard makes and checks DNS cookies and limits what is answered over UDP; one
 	// is to serve all servers of a process. Nil: a new one with a random secret.
 	Guard *Guard
-	// Shared says that this process answers on an overlapping address already:
-	// on every address of the machine and the same port, or on one of them. Else
-	// whoever holds the address is a stranger, and Listen fails.
+	// Shared says that this process already answers on an overlapping address: the
+	// same port on every address of the machine, or on one of them. Without Shared,
+	// Listen fails if anybody holds the address.
 	Shared bool
 	// IdleTimeout is how long a TCP connection may take to bring its next
 	// query; a tenth of it while more than half of MaxConns are in use.
@@ -187,8 +187,8 @@ func (s *Server) SetAuthority(a *Authority) {
 // Addr is the address that both UDP and TCP are answered at.
 func (s *Server) Addr() net.Addr { return s.udp[0].LocalAddr() }
 
-// drainTime is how long a UDP socket that gets nothing new any more is read from
-// at a time, drainMost how long in all.
+// drainTime is how long Close waits for one more queued datagram of a UDP socket that
+// gets no new ones, drainMost how long it waits in all.
 const (
 	drainTime = 20 * time.Millisecond
 	drainMost = time.Second

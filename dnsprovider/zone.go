@@ -22,16 +22,17 @@ type Zone struct {
 	serial  func() uint32
 
 	apexNode *node
-	// static names by what stands above the zone's name: name servers, the
-	// verification name, and the empty non-terminals over them.
+	// static are the names that do not come from records, relative to the zone: name
+	// servers, the verification name, and the empty non-terminals above them.
 	static map[string]*node
 	verify *node
 	// edge is what every record's name answers with.
 	edge *node
 	// negative is the SOA as negative answers carry it.
 	negative *rrset
-	// absent is negative for challenge names: nobody is to remember for long that a
-	// value was not there yet. MINIMUM stays what it is, for the smaller TTL counts.
+	// absent is negative with a shorter TTL, for challenge names: no resolver is to
+	// remember for long that a value was not there yet. The smaller of the SOA's TTL
+	// and MINIMUM counts (RFC 2308 section 5), so MINIMUM is the same.
 	absent   *rrset
 	apexGlue []glue
 }

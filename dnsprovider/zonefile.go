@@ -62,7 +62,7 @@ func OpenZoneFile(name, path string, logger *zap.Logger) (*ZoneFile, error) {
 	if f.wire, err = packLower(origin); err != nil {
 		return nil, fmt.Errorf("zonefile: %w", err)
 	}
-	if err := f.Reload(); err != nil {
+	if err := f.reload(); err != nil {
 		return nil, err
 	}
 	return f, nil
@@ -74,9 +74,9 @@ func (f *ZoneFile) Name() string { return f.origin }
 // Path is the file's.
 func (f *ZoneFile) Path() string { return f.path }
 
-// Reload reads the file now. With an error, which names the file and the line,
+// reload reads the file now. With an error, which names the file and the line,
 // the zone stays as it was.
-func (f *ZoneFile) Reload() error {
+func (f *ZoneFile) reload() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	file, err := os.Open(f.path)
@@ -133,7 +133,7 @@ func (f *ZoneFile) Run(ctx context.Context) {
 			continue
 		}
 		tried = now
-		if err := f.Reload(); err != nil {
+		if err := f.reload(); err != nil {
 			f.logger.Error("zone file was changed but not taken; serving what it held before",
 				zap.String("zone", f.origin), zap.Error(err))
 			continue

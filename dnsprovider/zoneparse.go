@@ -52,7 +52,7 @@ type zoneBuilder struct {
 	nodes  map[string]*fileNode
 	// lines says where the last record of a name and type stands.
 	lines map[string]int
-	// duplicates are the first records that stand there twice.
+	// duplicates are the first maxDuplicates records that stand there twice.
 	duplicates []duplicate
 }
 
@@ -158,8 +158,8 @@ func (b *zoneBuilder) add(rr dns.RR, line int) error {
 	return nil
 }
 
-// has reports whether a record is in the set, which may be nil. Names differ in more
-// than the case of ASCII letters (RFC 4343).
+// has reports whether a record is in the set, which may be nil. The case of ASCII
+// letters in names makes no difference (RFC 4343).
 func (s *rrset) has(data []byte) bool {
 	return s != nil && slices.ContainsFunc(s.rdata, func(have []byte) bool {
 		switch s.typ {
@@ -170,8 +170,8 @@ func (s *rrset) has(data []byte) bool {
 	})
 }
 
-// dropped notes a duplicate. The SOA of a zone transfer ends what it began (RFC 5936
-// section 2.2), as in the output of `dig AXFR`, and is worth no word.
+// dropped notes a duplicate. A second SOA is not noted: a zone transfer, such as the
+// output of `dig AXFR`, begins and ends with the SOA (RFC 5936 section 2.2).
 func (b *zoneBuilder) dropped(h *dns.RR_Header, line int) {
 	if h.Rrtype != dns.TypeSOA && len(b.duplicates) < maxDuplicates {
 		b.duplicates = append(b.duplicates, duplicate{line, h.Name, dns.TypeToString[h.Rrtype]})

@@ -17,9 +17,9 @@ var statuses = [...]metav1.ConditionStatus{
 	"", metav1.ConditionTrue, metav1.ConditionFalse, metav1.ConditionUnknown,
 }
 
-// ConditionsOf packs the conditions of a status. Types that are not known are
+// conditionsOf packs the conditions of a status. Types that are not known are
 // left out; a status that is not known counts as Unknown.
-func ConditionsOf(conditions []metav1.Condition) Conditions {
+func conditionsOf(conditions []metav1.Condition) Conditions {
 	var packed Conditions
 	for i := range conditions {
 		packed = packed.with(conditions[i].Type, conditions[i].Status)
@@ -59,7 +59,7 @@ func (c Conditions) Status(conditionType string) metav1.ConditionStatus {
 	return ""
 }
 
-// IsTrue reports whether a condition is True.
-func (c Conditions) IsTrue(conditionType string) bool {
+// isTrue reports whether a condition is True.
+func (c Conditions) isTrue(conditionType string) bool {
 	return c.Status(conditionType) == metav1.ConditionTrue
 }

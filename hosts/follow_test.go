@@ -397,7 +397,7 @@ func TestACAAThatForbidsIsKnownInMemory(t *testing.T) {
 }
 
 func TestConditions(t *testing.T) {
-	c := ConditionsOf([]metav1.Condition{
+	c := conditionsOf([]metav1.Condition{
 		{Type: v1alpha3.ConditionReady, Status: metav1.ConditionFalse},
 		{Type: v1alpha3.ConditionTLSReady, Status: "Odd"},
 		{Type: "Foreign", Status: metav1.ConditionTrue},

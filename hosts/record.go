@@ -11,7 +11,7 @@ import (
 // at revision. Strings that many records share, of targets, owners, labels and
 // annotations, are kept once in memory.
 func FromRecord(r *v1alpha3.DomainRecord, revision int64) *Host {
-	conditions := ConditionsOf(r.Status.Conditions)
+	conditions := conditionsOf(r.Status.Conditions)
 	h := &Host{
 		Owner:           intern(r.Owner()),
 		Revision:        revision,
@@ -19,9 +19,9 @@ func FromRecord(r *v1alpha3.DomainRecord, revision int64) *Host {
 		Phase:           phase(r.Status.Phase),
 		TLS:             r.WantsTLS(),
 		Verified:        r.Verified(),
-		TLSReady:        conditions.IsTrue(v1alpha3.ConditionTLSReady),
-		CNAMEConfigured: conditions.IsTrue(v1alpha3.ConditionCNAMEConfigured),
-		Ready:           conditions.IsTrue(v1alpha3.ConditionReady),
+		TLSReady:        conditions.isTrue(v1alpha3.ConditionTLSReady),
+		CNAMEConfigured: conditions.isTrue(v1alpha3.ConditionCNAMEConfigured),
+		Ready:           conditions.isTrue(v1alpha3.ConditionReady),
 		Conditions:      conditions,
 		CAAForbids:      caaForbids(r),
 		Labels:          internMap(r.Labels),

@@ -118,9 +118,6 @@ func (t *Table) Candidates(hostname string) (own, wild *Host) {
 	return own, wild
 }
 
-// MatchBytes is Match for a name that is borrowed for the call.
-func (t *Table) MatchBytes(hostname []byte) (*Host, bool) { return t.Match(borrow(hostname)) }
-
 // HasBelow reports whether any hostname lies below name; a wildcard lies below
 // what follows its "*.". It does not allocate.
 func (t *Table) HasBelow(name []byte) bool {

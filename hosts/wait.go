@@ -23,8 +23,8 @@ const (
 	maxFirstOfOne = 16
 )
 
-// ErrTooManyWaiters: as many wait already as may.
-var ErrTooManyWaiters = errors.New("too many are waiting for hostnames already")
+// errTooManyWaiters says that as many wait already as may.
+var errTooManyWaiters = errors.New("too many are waiting for hostnames already")
 
 // waiters are those who wait for one hostname: those of Wait, and those of
 // WaitFirst.
@@ -40,7 +40,7 @@ func (w *waiters) of(first bool) *[]chan struct{} {
 // Wait returns once done is true of the host of exactly this hostname, nil if
 // there is none. It asks at once and after every change of that host. If the
 // context ends first it returns the host as it stands with the context's
-// error. ErrTooManyWaiters if the table has no room for another.
+// error; if too many wait already it returns at once with an error.
 func (t *Table) Wait(ctx context.Context, hostname string, done func(*Host) bool) (*Host, error) {
 	h, _ := t.Get(hostname)
 	if done(h) {
@@ -48,16 +48,16 @@ func (t *Table) Wait(ctx context.Context, hostname string, done func(*Host) bool
 	}
 	changed := t.enter(hostname, false)
 	if changed == nil {
-		return h, fmt.Errorf("waiting for %q: %w", hostname, ErrTooManyWaiters)
+		return h, fmt.Errorf("waiting for %q: %w", hostname, errTooManyWaiters)
 	}
 	defer t.leave(hostname, changed, false)
 	return t.await(ctx, hostname, changed, done)
 }
 
 // WaitFirst is Wait for what may never come: a proof of a record that has none.
-// It waits for most at the longest, and then returns the host as it stands with
-// context.DeadlineExceeded. It lets in few: the others get ErrTooManyWaiters
-// itself, at once and without an allocation.
+// It waits for the duration most and then returns the host as it stands with
+// context.DeadlineExceeded. Few may wait so: the others get an error at once and
+// without an allocation.
 func (t *Table) WaitFirst(hostname string, most time.Duration, done func(*Host) bool) (*Host, error) {
 	h, _ := t.Get(hostname)
 	if done(h) {
@@ -65,7 +65,7 @@ func (t *Table) WaitFirst(hostname string, most time.Duration, done func(*Host) 
 	}
 	changed := t.enter(hostname, true)
 	if changed == nil {
-		return h, ErrTooManyWaiters
+		return h, errTooManyWaiters
 	}
 	defer t.leave(hostname, changed, true)
 	ctx, cancel := context.WithTimeout(context.Background(), most)

@@ -82,7 +82,7 @@ func TestWait(t *testing.T) {
 	t.Run("is refused when too many wait", func(t *testing.T) {
 		table := New()
 		table.waiting.Store(maxWaiters)
-		if _, err := table.Wait(t.Context(), "a.test", verified); !errors.Is(err, ErrTooManyWaiters) {
+		if _, err := table.Wait(t.Context(), "a.test", verified); !errors.Is(err, errTooManyWaiters) {
 			t.Errorf("got %v", err)
 		}
 		if n := table.waiting.Load(); n != maxWaiters {
@@ -102,7 +102,7 @@ func TestWait(t *testing.T) {
 				go wait("crowded.test")
 			}
 			synctest.Wait()
-			if _, err := table.Wait(ctx, "crowded.test", verified); !errors.Is(err, ErrTooManyWaiters) {
+			if _, err := table.Wait(ctx, "crowded.test", verified); !errors.Is(err, errTooManyWaiters) {
 				t.Errorf("got %v", err)
 			}
 			go wait("quiet.test")
@@ -152,7 +152,7 @@ func TestWaitFirst(t *testing.T) {
 						switch err := crowded(fmt.Sprintf("n%d.test", i)); {
 						case err == nil || errors.Is(err, context.DeadlineExceeded):
 							waited.Add(1)
-						case err == ErrTooManyWaiters:
+						case err == errTooManyWaiters:
 							refused.Add(1)
 						default:
 							t.Errorf("got %v", err)
@@ -199,7 +199,7 @@ func TestWaitFirst(t *testing.T) {
 				go table.WaitFirst("*.crowded.test", time.Hour, proven)
 			}
 			synctest.Wait()
-			if _, err := table.WaitFirst("*.crowded.test", time.Hour, proven); err != ErrTooManyWaiters {
+			if _, err := table.WaitFirst("*.crowded.test", time.Hour, proven); err != errTooManyWaiters {
 				t.Errorf("got %v", err)
 			}
 			if allocs := testing.AllocsPerRun(100, func() { table.WaitFirst("*.crowded.test", time.Hour, proven) }); allocs != 0 {

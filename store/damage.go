@@ -30,9 +30,9 @@ type Reporter interface {
 	Report(key string, revision int64, why error) bool
 }
 
-// Report tells s, if it is a Reporter, of a value that its reader cannot use,
-// which s may treat as damaged from then on; what wraps ErrDamaged it knows
-// already. Unless s has taken note, and so logs it, the reader must.
+// Report tells s, if it is a Reporter, of a value that its reader cannot use. s may
+// treat the value as damaged from then on. An error that wraps ErrDamaged came from s
+// and is not told. If Report returns false, nobody has logged the value: its reader must.
 func Report(s Store, key string, revision int64, why error) (noted bool) {
 	r, ok := s.(Reporter)
 	return ok && (errors.Is(why, ErrDamaged) || r.Report(key, revision, why))

@@ -75,8 +75,8 @@ func Follow(ctx context.Context, s Store, f Follower) error {
 	}
 }
 
-// read tells of all entries at one revision, which it returns; with an error,
-// that of before.
+// read tells of all entries at one revision and returns it. With an error it returns
+// before, the revision that was told last.
 func (f *Follower) read(ctx context.Context, s Store, before int64) (int64, error) {
 	if f.Begin != nil {
 		f.Begin()

@@ -2,6 +2,7 @@ package hostiletest
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -54,7 +55,10 @@ func backwards(format string) func(size int) string {
 	}
 }
 
-func objects() []object {
+func objects() []object { return slices.Concat(metadataObjects(), fieldObjects(), syntaxObjects()) }
+
+// metadataObjects are those whose metadata is too much.
+func metadataObjects() []object {
 	managed := `"managedFields":[{"manager":"m","operation":"Update","apiVersion":"core.apoxy.dev/v1alpha3","fieldsType":"FieldsV1","fieldsV1":{%s}}]`
 	return []object{
 		{name: "a plain record"},
@@ -81,6 +85,12 @@ func objects() []object {
 		{name: "managed fields of a wide key", metadata: member(managed, func(size int) string { return `"k:{` + list(`\"a#\":1`)(size) + `}":{}` })},
 		{name: "many managers", metadata: member(`"managedFields":[%s]`, list(`{"manager":"m#","operation":"Update","apiVersion":"core.apoxy.dev/v1alpha3","fieldsType":"FieldsV1","fieldsV1":{"f:spec":{}}}`))},
 		{name: "empty managers", metadata: member(`"managedFields":[%s]`, list(`{}`))},
+	}
+}
+
+// fieldObjects are those whose own fields are too much.
+func fieldObjects() []object {
+	return []object{
 		{name: "many conditions", beside: member(`"status":{"conditions":[%s]}`, list(`{"type":"T#","status":"True","reason":"R","message":"","lastTransitionTime":"2026-01-01T00:00:00Z"}`))},
 		{name: "the same condition again and again", beside: member(`"status":{"conditions":[%s]}`, list(`{"type":"T","status":"True","reason":"R","message":"","lastTransitionTime":"2026-01-01T00:00:00Z"}`))},
 		{name: "empty conditions", beside: member(`"status":{"conditions":[%s]}`, list(`{}`))},
@@ -91,6 +101,12 @@ func objects() []object {
 		{name: "a phase without end", beside: member(`"status":{"phase":"%s"}`, wide("x"))},
 		{name: "a hostname without end", beside: member(`"spec":{"name":"%s"}`, wide("x."))},
 		{name: "a kind without end", beside: member(`"kind":"%s"`, wide("x"))},
+	}
+}
+
+// syntaxObjects are those whose JSON is too much, whatever it says.
+func syntaxObjects() []object {
+	return []object{
 		{name: "many unknown fields", beside: list(`"u#":0`)},
 		{name: "unknown fields of long names", beside: func(size int) string {
 			return fill(size, ",", func(i int) string { return fmt.Sprintf(`"%s%d":0`, strings.Repeat("u", 30000), i) })

@@ -3,26 +3,31 @@ package hostiletest
 import (
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 )
 
-func yamls() []text {
-	record := "apiVersion: core.apoxy.dev/v1alpha3\nkind: DomainRecord\n"
+func yamls() []text { return slices.Concat(yamlStructures(), yamlTexts()) }
+
+const yamlRecord = "apiVersion: core.apoxy.dev/v1alpha3\nkind: DomainRecord\n"
+
+// yamlStructures are those of too many or too deep values.
+func yamlStructures() []text {
 	return []text{
-		{"YAML of many lines", func(size int) string { return record + "u:\n" + fill(size, "", same("- a\n")) }},
+		{"YAML of many lines", func(size int) string { return yamlRecord + "u:\n" + fill(size, "", same("- a\n")) }},
 		{"YAML of many keys", func(size int) string {
-			return record + fill(size, "", func(i int) string { return fmt.Sprintf("k%d: 1\n", i) })
+			return yamlRecord + fill(size, "", func(i int) string { return fmt.Sprintf("k%d: 1\n", i) })
 		}},
-		{"YAML of one key again", func(size int) string { return record + fill(size, "", same("k: 1\n")) }},
-		{"YAML flow sequences", func(size int) string { return record + "u: " + deep(size, "[", "", "]") }},
-		{"YAML flow without an end", func(size int) string { return record + "u: " + strings.Repeat("[", size) }},
-		{"YAML flow mappings", func(size int) string { return record + "u: " + deep(size, "{a: ", "1", "}") }},
-		{"YAML flow of commas", func(size int) string { return record + "u: [" + strings.Repeat("a,", size/2) + "]" }},
-		{"YAML sequences on one line", func(size int) string { return record + "u:\n  " + strings.Repeat("- ", size/2) + "a\n" }},
-		{"YAML explicit keys", func(size int) string { return record + strings.Repeat("? ", size/2) + "a\n" }},
+		{"YAML of one key again", func(size int) string { return yamlRecord + fill(size, "", same("k: 1\n")) }},
+		{"YAML flow sequences", func(size int) string { return yamlRecord + "u: " + deep(size, "[", "", "]") }},
+		{"YAML flow without an end", func(size int) string { return yamlRecord + "u: " + strings.Repeat("[", size) }},
+		{"YAML flow mappings", func(size int) string { return yamlRecord + "u: " + deep(size, "{a: ", "1", "}") }},
+		{"YAML flow of commas", func(size int) string { return yamlRecord + "u: [" + strings.Repeat("a,", size/2) + "]" }},
+		{"YAML sequences on one line", func(size int) string { return yamlRecord + "u:\n  " + strings.Repeat("- ", size/2) + "a\n" }},
+		{"YAML explicit keys", func(size int) string { return yamlRecord + strings.Repeat("? ", size/2) + "a\n" }},
 		{"YAML steps", func(size int) string {
 			var b strings.Builder
-			b.WriteString(record)
+			b.WriteString(yamlRecord)
 			for i := 0; b.Len() < size; i++ {
 				b.WriteString(strings.Repeat(" ", i) + "a:\n")
 			}
@@ -30,45 +35,51 @@ func yamls() []text {
 		}},
 		{"YAML aliases of aliases", func(int) string {
 			var b strings.Builder
-			b.WriteString(record + "a0: &a0 [x,x,x,x,x,x,x,x,x]\n")
+			b.WriteString(yamlRecord + "a0: &a0 [x,x,x,x,x,x,x,x,x]\n")
 			for i := 1; i < 30; i++ {
 				fmt.Fprintf(&b, "a%d: &a%d [%s]\n", i, i, fill(36, ",", same(fmt.Sprintf("*a%d", i-1))))
 			}
 			return b.String()
 		}},
 		{"YAML one long text and its aliases", func(size int) string {
-			return record + "a: &a \"" + strings.Repeat("x", size/8) + "\"\nu: [" + fill(200, ",", same("*a")) + "]\n"
+			return yamlRecord + "a: &a \"" + strings.Repeat("x", size/8) + "\"\nu: [" + fill(200, ",", same("*a")) + "]\n"
 		}},
-		{"YAML an alias of itself", func(int) string { return record + "a: &a [*a, *a]\n" }},
+		{"YAML an alias of itself", func(int) string { return yamlRecord + "a: &a [*a, *a]\n" }},
 		{"YAML merge keys", func(size int) string {
 			var b strings.Builder
-			b.WriteString(record + "a0: &a0 {x: 1}\n")
+			b.WriteString(yamlRecord + "a0: &a0 {x: 1}\n")
 			for i := 1; b.Len() < min(size, 1<<16); i++ {
 				fmt.Fprintf(&b, "a%d: &a%d\n  <<: [*a%d, *a%d]\n  k%d: 1\n", i, i, i-1, i/2, i)
 			}
 			return b.String()
 		}},
-		{"YAML tags", func(size int) string { return record + "u:\n" + fill(size, "", same("- !!binary eA==\n")) }},
-		{"YAML one long tag", func(size int) string { return record + "u: !" + strings.Repeat("%41", size/3) + " x\n" }},
-		{"YAML comments", func(size int) string { return record + fill(size, "", same("#\n")) }},
-		{"YAML one long comment", func(size int) string { return record + "#" + strings.Repeat("x", size) }},
+	}
+}
+
+// yamlTexts are those whose marks and texts are too much.
+func yamlTexts() []text {
+	return []text{
+		{"YAML tags", func(size int) string { return yamlRecord + "u:\n" + fill(size, "", same("- !!binary eA==\n")) }},
+		{"YAML one long tag", func(size int) string { return yamlRecord + "u: !" + strings.Repeat("%41", size/3) + " x\n" }},
+		{"YAML comments", func(size int) string { return yamlRecord + fill(size, "", same("#\n")) }},
+		{"YAML one long comment", func(size int) string { return yamlRecord + "#" + strings.Repeat("x", size) }},
 		{"YAML documents", func(size int) string { return fill(size, "", same("---\n")) }},
-		{"YAML documents with records", func(size int) string { return fill(size, "", same("---\n"+record)) }},
-		{"YAML directives", func(size int) string { return fill(size, "", same("%FOO\n")) + "---\n" + record }},
+		{"YAML documents with records", func(size int) string { return fill(size, "", same("---\n"+yamlRecord)) }},
+		{"YAML directives", func(size int) string { return fill(size, "", same("%FOO\n")) + "---\n" + yamlRecord }},
 		{"YAML anchors", func(size int) string {
-			return record + "u:\n" + fill(size, "", func(i int) string { return fmt.Sprintf("- &a%d x\n", i) })
+			return yamlRecord + "u:\n" + fill(size, "", func(i int) string { return fmt.Sprintf("- &a%d x\n", i) })
 		}},
-		{"YAML plain text of words", func(size int) string { return record + "u: " + strings.Repeat("x ", size/2) + "\n" }},
-		{"YAML plain text of lines", func(size int) string { return record + "u:\n" + strings.Repeat(" x\n", size/3) }},
-		{"YAML block text", func(size int) string { return record + "u: |\n" + strings.Repeat("  x\n", size/4) }},
-		{"YAML folded text", func(size int) string { return record + "u: >\n" + strings.Repeat("  x\n\n", size/5) }},
-		{"YAML quoted text", func(size int) string { return record + "u: \"" + strings.Repeat(`\x41`, size/4) + "\"\n" }},
-		{"YAML digits", func(size int) string { return record + "u: " + strings.Repeat("1", size) + "\n" }},
-		{"YAML digits with underscores", func(size int) string { return record + "u: " + strings.Repeat("1_", size/2) + "1.5\n" }},
-		{"YAML blanks", func(size int) string { return record + strings.Repeat(" ", size) }},
-		{"YAML lines", func(size int) string { return record + strings.Repeat("\n", size) }},
-		{"YAML colons", func(size int) string { return record + "u: " + strings.Repeat(":", size) }},
-		{"YAML quotes", func(size int) string { return record + "u: " + strings.Repeat("''", size/2) }},
+		{"YAML plain text of words", func(size int) string { return yamlRecord + "u: " + strings.Repeat("x ", size/2) + "\n" }},
+		{"YAML plain text of lines", func(size int) string { return yamlRecord + "u:\n" + strings.Repeat(" x\n", size/3) }},
+		{"YAML block text", func(size int) string { return yamlRecord + "u: |\n" + strings.Repeat("  x\n", size/4) }},
+		{"YAML folded text", func(size int) string { return yamlRecord + "u: >\n" + strings.Repeat("  x\n\n", size/5) }},
+		{"YAML quoted text", func(size int) string { return yamlRecord + "u: \"" + strings.Repeat(`\x41`, size/4) + "\"\n" }},
+		{"YAML digits", func(size int) string { return yamlRecord + "u: " + strings.Repeat("1", size) + "\n" }},
+		{"YAML digits with underscores", func(size int) string { return yamlRecord + "u: " + strings.Repeat("1_", size/2) + "1.5\n" }},
+		{"YAML blanks", func(size int) string { return yamlRecord + strings.Repeat(" ", size) }},
+		{"YAML lines", func(size int) string { return yamlRecord + strings.Repeat("\n", size) }},
+		{"YAML colons", func(size int) string { return yamlRecord + "u: " + strings.Repeat(":", size) }},
+		{"YAML quotes", func(size int) string { return yamlRecord + "u: " + strings.Repeat("''", size/2) }},
 		{"YAML in UTF-16", func(size int) string { return "\xff\xfe" + strings.Repeat("a\x00", size/2) }},
 		{"YAML of control characters", func(size int) string { return strings.Repeat("\x01", size) }},
 	}

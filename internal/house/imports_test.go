@@ -22,7 +22,7 @@ var rooms = []string{
 	"cmd/caddy", "caddyapoxy", "cli", "doctor", "controller", "issuance",
 	"issuance/acme", "issuance/edge", "issuance/certfiles", "issuance/revocation", "issuance/fairqueue", "apiserver", "apiserver/hostiletest", "dnsprovider",
 	"target", "hosts", "resolver", "ownership", "store/boltstore", "store/storetest", "store/damage", "store", "api/v1alpha3",
-	"internal/certtest", "internal/specialpurpose", "internal/lru", "internal/times", "internal/words",
+	"internal/certtest", "internal/specialpurpose", "internal/lru", "internal/jsonscan", "internal/times", "internal/words",
 }
 
 // allowed lists what each room may import of the house, with the reason.
@@ -36,10 +36,10 @@ var allowed = map[string]struct {
 	"doctor":          {[]string{"ownership", "api/v1alpha3"}, "the doctor looks from outside: it knows the configuration and the names, and would believe itself if it knew the insides; the core's pure judgements it shares, so that it says what conditions say"},
 	"controller":      {[]string{"issuance", "hosts", "resolver", "ownership", "store", "api/v1alpha3", "internal/lru"}, "the shell has DNS looked at, asks the core and writes; it serves nothing"},
 	"issuance":        {[]string{"issuance/acme", "issuance/edge", "issuance/certfiles", "issuance/revocation", "issuance/fairqueue", "ownership", "store", "api/v1alpha3", "internal/times", "internal/words"}, "certificates know no DNS server, no handler and no table"},
-	"apiserver":       {[]string{"ownership", "store", "api/v1alpha3"}, "the API must work over any store, without Caddy or a controller; who may replace whom is the core's to decide"},
+	"apiserver":       {[]string{"ownership", "store", "api/v1alpha3", "internal/jsonscan"}, "the API must work over any store, without Caddy or a controller; who may replace whom is the core's to decide"},
 	"dnsprovider":     {[]string{"store", "api/v1alpha3"}, "the zone reads records through its own small interface"},
 	"target":          {nil, "targets know no records"},
-	"hosts":           {[]string{"store", "api/v1alpha3"}, "the table is fed by the watch and feeds everyone"},
+	"hosts":           {[]string{"store", "api/v1alpha3", "internal/jsonscan"}, "the table is fed by the watch and feeds everyone"},
 	"resolver":        {[]string{"ownership", "api/v1alpha3", "internal/specialpurpose", "internal/lru"}, "who asks DNS tells what it saw in the core's words; it knows no records, no store and no certificates"},
 	"ownership":       {[]string{"api/v1alpha3"}, "the core is pure: facts in, conditions out"},
 	"store":           {nil, "the contract knows not what the bytes mean"},
@@ -58,6 +58,7 @@ var allowed = map[string]struct {
 	"internal/lru":            {nil, "a memory knows not what it holds"},
 	"internal/times":          {nil, "the standard library's times, and no more"},
 	"internal/words":          {nil, "the standard library's strings, and no more"},
+	"internal/jsonscan":       {nil, "JSON is walked by hand in this one place, which need not know what it says"},
 	"apiserver/hostiletest":   {nil, "a stranger knows the paths and nothing of the insides"},
 }
 

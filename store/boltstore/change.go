@@ -21,8 +21,8 @@ import (
 //	uvarint  revision of the value before, 0: there was none or, with
 //	         flagDamaged, it is only what the value before was known by
 //	uvarint  length of the key, and the key
-//	uvarint  how many bytes the value before begins with as the new one does
-//	uvarint  how many bytes it ends with as the new one does
+//	uvarint  how many bytes at the beginning of the value before are the new value's
+//	uvarint  how many bytes at its end are
 //	the bytes between them
 //
 // The new value is not there: it is the value before of the next change of the
@@ -197,8 +197,8 @@ func (c *change) complete(k, value []byte) (store.Event, error) {
 	return e, nil
 }
 
-// without returns what is left of the event, given that the value that it set is
-// damaged: the value before is told by that, unless there was none.
+// without returns what is left of the event if the value that it set is damaged. The
+// value before cannot be told either, because it is kept as its difference from that.
 func (c *change) without(damaged error) store.Event {
 	e := c.event
 	e.Err = damaged

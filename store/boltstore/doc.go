@@ -12,8 +12,7 @@
 // a checksum and the value (seal.go has the layout); the bucket's sequence is the
 // store's revision. A value whose checksum does not hold is marked where it is
 // read and keeps neither the store from opening nor anything else from its work.
-// "history" holds the recent changes,
-// each without its new value (change.go has the layout). A history that does not
-// fit the entries, for a program that keeps none has written to the file or for
-// any other reason, is dropped; it never keeps a store from opening.
+// "history" holds the recent changes, each without its new value (change.go has the
+// layout). A history that does not fit the entries, such as after a program without
+// one has written to the file, is dropped; it never keeps a store from opening.
 package boltstore

@@ -14,10 +14,10 @@ import (
 
 var (
 	bucketHistory = []byte("history")
-	// keyHistory, in bucketMeta: the span of the history, two big-endian
-	// uint64. It holds every change after the first revision up to the second;
-	// what it holds of earlier ones is waste. A program that knows nothing of
-	// it raises the store's revision and not the second: that shows.
+	// keyHistory, in bucketMeta, is the span of the history: two big-endian uint64.
+	// The history holds every change after the first revision up to the second;
+	// earlier changes in it are waste. After a program that knows nothing of it has
+	// written, the second revision is behind the store's, and the history is dropped.
 	keyHistory = []byte("history")
 )
 
@@ -33,7 +33,7 @@ const (
 
 // journal keeps the history in the file. It belongs to the committer.
 type journal struct {
-	// broken: what the file holds cannot be gone on from and must go.
+	// broken: the history in the file has a gap or a fault and must be dropped.
 	broken bool
 	// wasteEvents and wasteBytes are at most what has become waste since
 	// there was none.

@@ -81,13 +81,13 @@ func start(path string, db *bbolt.DB, file *os.File, o Options) (*Store, error) 
 	return s, nil
 }
 
-// resume takes the history up where the file left it. One that cannot be
-// relied on is let go: revisions before the present one have expired then.
+// resume goes on with the history in the file. If that cannot be relied on it is
+// dropped, and revisions before the present one have expired.
 func (s *Store) resume(b bucket, o Options) {
 	p, err := recall(b, o.History, o.HistoryBytes)
 	if err != nil {
 		s.journal.broken = true // the next write replaces it
-		s.log.Warn("history of store is not gone on from: watches from earlier revisions begin anew",
+		s.log.Warn("the history in the store's file cannot be used and is dropped: watches from earlier revisions begin anew",
 			zap.String("file", s.path), zap.Error(err))
 	}
 	if p.waste {

@@ -159,32 +159,12 @@ func (s *Store) commit(group []*request) {
 		return
 	}
 	var events []store.Event
-	applied, swept, sealed := false, false, s.sealed.Load()
+	applied, swept := false, false
 	err := guard(s.path, func() error {
-		return s.db.Update(func(tx *bbolt.Tx) error {
-			b := tx.Bucket(bucketEntries)
-			if b == nil {
-				return fmt.Errorf("writing %s: %w: bucket %q is missing", s.path, ErrCorrupt, bucketEntries)
-			}
-			for _, r := range group {
-				n := len(events)
-				if events, r.err = apply(bucket{b, sealed}, r.ops, rev+1, events); r.err != nil {
-					var conflict *store.ConflictError
-					if !errors.As(r.err, &conflict) {
-						return r.err
-					}
-				} else if len(events) > n {
-					rev++
-				}
-				r.rev = rev
-			}
-			if len(events) == 0 {
-				return errUnchanged
-			}
-			if err := b.SetSequence(uint64(rev)); err != nil {
+		return s.db.Update(func(tx *bbolt.Tx) (err error) {
+			if events, rev, err = s.applyGroup(tx, group, rev); err != nil {
 				return err
 			}
-			var err error
 			if swept, err = s.journal.add(tx, events, floor, rev); err != nil {
 				return err
 			}
@@ -202,6 +182,33 @@ func (s *Store) commit(group []*request) {
 		s.failed(err, applied)
 		fail(group, err)
 	}
+}
+
+// applyGroup applies a group's requests to the entries, which stand at revision rev,
+// and returns their changes and the revision after them; errUnchanged if there are
+// none. A conflict is the error of its request alone.
+func (s *Store) applyGroup(tx *bbolt.Tx, group []*request, rev int64) (events []store.Event, now int64, err error) {
+	b := tx.Bucket(bucketEntries)
+	if b == nil {
+		return nil, rev, fmt.Errorf("writing %s: %w: bucket %q is missing", s.path, ErrCorrupt, bucketEntries)
+	}
+	entries := bucket{b, s.sealed.Load()}
+	for _, r := range group {
+		n := len(events)
+		if events, r.err = apply(entries, r.ops, rev+1, events); r.err != nil {
+			var conflict *store.ConflictError
+			if !errors.As(r.err, &conflict) {
+				return nil, rev, r.err
+			}
+		} else if len(events) > n {
+			rev++
+		}
+		r.rev = rev
+	}
+	if len(events) == 0 {
+		return nil, rev, errUnchanged
+	}
+	return events, rev, b.SetSequence(uint64(rev))
 }
 
 // failed decides what a failed commit means. What failed before bbolt began to

@@ -71,8 +71,7 @@ func (s *Store) Damaged() int {
 	return len(s.known)
 }
 
-// Report implements store.Reporter. What has been replaced meanwhile is nobody's
-// trouble any more.
+// Report implements store.Reporter. It notes no value that was replaced meanwhile.
 func (s *Store) Report(key string, revision int64, why error) bool {
 	e, _, err := s.Store.Get(context.Background(), key)
 	if err != nil || e.Revision != revision {

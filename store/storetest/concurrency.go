@@ -64,6 +64,11 @@ func (u *suite) concurrency() map[string]func(*testing.T) {
 				t.Errorf("counted to %s, want %d", value, writers*each)
 			}
 		}),
+	}
+}
+
+func (u *suite) order() map[string]func(*testing.T) {
+	return map[string]func(*testing.T){
 		"revisions of concurrent Writes differ, and a watcher sees each once in order": u.test(func(t *testing.T, s store.Store) {
 			const writers, each = 16, 12 // fewer than History together
 			ctx := within(t)
@@ -110,6 +115,11 @@ func (u *suite) concurrency() map[string]func(*testing.T) {
 				t.Errorf("%d events, want %d", len(events), writers*each)
 			}
 		}),
+	}
+}
+
+func (u *suite) halves() map[string]func(*testing.T) {
+	return map[string]func(*testing.T){
 		"lists under way see no half of a Write": u.test(func(t *testing.T, s store.Store) {
 			ctx := within(t)
 			write(t, s, set("p/left", "0", store.Any), set("p/right", "0", store.Any))
@@ -142,6 +152,11 @@ func (u *suite) concurrency() map[string]func(*testing.T) {
 			close(stop)
 			wg.Wait()
 		}),
+	}
+}
+
+func (u *suite) closing() map[string]func(*testing.T) {
+	return map[string]func(*testing.T){
 		"closing ends watchers and refuses the rest": u.test(func(t *testing.T, s store.Store) {
 			put(t, s, "a", "1")
 			ctx := within(t)

@@ -18,19 +18,20 @@ func WithDamage(damage func(t *testing.T, s store.Store, key string) store.Store
 
 const secret = "a value of which no byte may be handed out"
 
+// over makes a test of a function over a store of a, b and c, of which b is damaged.
+func (u *suite) over(f func(t *testing.T, s store.Store, revs map[string]int64)) func(*testing.T) {
+	return u.test(func(t *testing.T, s store.Store) {
+		revs := map[string]int64{"a": put(t, s, "x/a", "1"), "b": put(t, s, "x/b", secret), "c": put(t, s, "x/c", "3")}
+		f(t, u.damage(t, s, "x/b"), revs)
+	})
+}
+
 func (u *suite) damages() map[string]func(*testing.T) {
 	if u.damage == nil {
 		return nil
 	}
-	// Each begins with a, b and c, of which b is damaged.
-	over := func(f func(t *testing.T, s store.Store, revs map[string]int64)) func(*testing.T) {
-		return u.test(func(t *testing.T, s store.Store) {
-			revs := map[string]int64{"a": put(t, s, "x/a", "1"), "b": put(t, s, "x/b", secret), "c": put(t, s, "x/c", "3")}
-			f(t, u.damage(t, s, "x/b"), revs)
-		})
-	}
 	return map[string]func(*testing.T){
-		"Get names the key and hands out no value": over(func(t *testing.T, s store.Store, revs map[string]int64) {
+		"Get names the key and hands out no value": u.over(func(t *testing.T, s store.Store, revs map[string]int64) {
 			e, rev, err := s.Get(within(t), "x/b")
 			damagedAt(t, "Get", err, "x/b")
 			if e.Key != "x/b" || e.Value != nil || !errors.Is(e.Err, store.ErrDamaged) || e.Revision <= 0 || rev != revs["c"] {
@@ -40,7 +41,7 @@ func (u *suite) damages() map[string]func(*testing.T) {
 				t.Errorf("its neighbour reads %q", got)
 			}
 		}),
-		"List goes on, whole and in pages": over(func(t *testing.T, s store.Store, revs map[string]int64) {
+		"List goes on, whole and in pages": u.over(func(t *testing.T, s store.Store, revs map[string]int64) {
 			for limit := range 4 {
 				var all []store.Entry
 				o := store.ListOptions{Limit: limit}
@@ -58,14 +59,22 @@ func (u *suite) damages() map[string]func(*testing.T) {
 				diff(t, fmt.Sprintf("entries with limit %d", limit), described(all), []string{"x/a=1", "x/b damaged", "x/c=3"})
 			}
 		}),
-		"a watch goes on": over(func(t *testing.T, s store.Store, revs map[string]int64) {
+		"a watch goes on": u.over(func(t *testing.T, s store.Store, revs map[string]int64) {
 			w := watch(t, s, "x/", revs["c"])
 			last := put(t, s, "x/c", "4")
 			if events := collect(t, w, last); len(events) != 1 || string(events[0].Previous) != "3" {
 				t.Errorf("events %+v, want the change of c", events)
 			}
 		}),
-		"it is deleted by name, and made again": over(func(t *testing.T, s store.Store, revs map[string]int64) {
+	}
+}
+
+func (u *suite) damagedWrites() map[string]func(*testing.T) {
+	if u.damage == nil {
+		return nil
+	}
+	return map[string]func(*testing.T){
+		"it is deleted by name, and made again": u.over(func(t *testing.T, s store.Store, revs map[string]int64) {
 			before := present(t, s)
 			w := watch(t, s, "x/", before)
 			at := write(t, s, del("x/b", store.Any))
@@ -96,7 +105,7 @@ func (u *suite) damages() map[string]func(*testing.T) {
 					[]string{"x/a=1", "x/b damaged", "x/c=3"})
 			}
 		}),
-		"it is overwritten, by the revision too that it is known by": over(func(t *testing.T, s store.Store, revs map[string]int64) {
+		"it is overwritten, by the revision too that it is known by": u.over(func(t *testing.T, s store.Store, revs map[string]int64) {
 			e, _, _ := s.Get(within(t), "x/b")
 			if _, err := s.Write(within(t), set("x/b", "2", store.Absent)); !conflicts(err, e.Revision) {
 				t.Errorf("writing where nothing may be: %v, want a conflict with revision %d", err, e.Revision)
@@ -106,7 +115,7 @@ func (u *suite) damages() map[string]func(*testing.T) {
 				t.Errorf("it reads %q", got)
 			}
 		}),
-		"it may be a condition": over(func(t *testing.T, s store.Store, revs map[string]int64) {
+		"it may be a condition": u.over(func(t *testing.T, s store.Store, revs map[string]int64) {
 			e, _, _ := s.Get(within(t), "x/b")
 			write(t, s, set("x/c", "4", store.Any), store.Op{Key: "x/b", If: e.Revision, Check: true})
 		}),

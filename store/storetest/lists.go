@@ -51,6 +51,11 @@ func (u *suite) lists() map[string]func(*testing.T) {
 				diff(t, fmt.Sprintf("after %q", after), keys(list(t, s, "a/", store.ListOptions{After: after}).Entries), want)
 			}
 		}),
+	}
+}
+
+func (u *suite) pages() map[string]func(*testing.T) {
+	return map[string]func(*testing.T){
 		"Limit cuts and tells how many are left": u.test(func(t *testing.T, s store.Store) {
 			fill(t, s, "a/", 10)
 			fill(t, s, "b/", 3)
@@ -132,6 +137,11 @@ func (u *suite) past() map[string]func(*testing.T) {
 				diff(t, fmt.Sprintf("pages at %d", rev), pairs(paged(t, s, "a/", 3, rev, nil)), want)
 			}
 		}),
+	}
+}
+
+func (u *suite) pastPages() map[string]func(*testing.T) {
+	return map[string]func(*testing.T){
 		"pages at one revision are consistent while writes go on": u.test(func(t *testing.T, s store.Store) {
 			fill(t, s, "a/", 60)
 			want := list(t, s, "a/", store.ListOptions{})

@@ -57,25 +57,30 @@ func Run(t *testing.T, open func(t *testing.T) store.Store, options ...Option) {
 	}
 	for _, group := range []struct {
 		name  string
-		tests map[string]func(*testing.T)
+		tests tests
 	}{
-		{"Write", u.writes()},
-		{"List", u.lists()},
-		{"ListInThePast", u.past()},
-		{"Watch", u.watches()},
-		{"Limits", u.limits()},
-		{"Concurrency", u.concurrency()},
-		{"Durability", u.durability()},
-		{"LastingHistory", u.lastingHistory()},
-		{"Damage", u.damages()},
+		{"Write", tests{u.writes(), u.conditions(), u.atomicity(), u.unchanged(), u.edges()}},
+		{"List", tests{u.lists(), u.pages()}},
+		{"ListInThePast", tests{u.past(), u.pastPages()}},
+		{"Watch", tests{u.watches(), u.batches(), u.watchers()}},
+		{"Limits", tests{u.limits()}},
+		{"Concurrency", tests{u.concurrency(), u.order(), u.halves(), u.closing()}},
+		{"Durability", tests{u.durability()}},
+		{"LastingHistory", tests{u.lastingHistory()}},
+		{"Damage", tests{u.damages(), u.damagedWrites()}},
 	} {
 		t.Run(group.name, func(t *testing.T) {
-			for name, test := range group.tests {
-				t.Run(name, test)
+			for _, some := range group.tests {
+				for name, test := range some {
+					t.Run(name, test)
+				}
 			}
 		})
 	}
 }
+
+// tests of one group, by their sentences.
+type tests []map[string]func(*testing.T)
 
 // test makes a test of a function over a fresh store.
 func (u *suite) test(f func(t *testing.T, s store.Store)) func(*testing.T) {

@@ -50,6 +50,11 @@ func (u *suite) watches() map[string]func(*testing.T) {
 				t.Errorf("events %+v, want one", events)
 			}
 		}),
+	}
+}
+
+func (u *suite) batches() map[string]func(*testing.T) {
+	return map[string]func(*testing.T){
 		"only keys under the prefix are seen": u.test(func(t *testing.T, s store.Store) {
 			begin := present(t, s)
 			for _, key := range []string{"a/1", "b/1", "a", "a/2", "aa/1"} {
@@ -104,6 +109,11 @@ func (u *suite) watches() map[string]func(*testing.T) {
 				t.Errorf("%d events, want %d", events, writes*each)
 			}
 		}),
+	}
+}
+
+func (u *suite) watchers() map[string]func(*testing.T) {
+	return map[string]func(*testing.T){
 		"two watchers see the same": u.test(func(t *testing.T, s store.Store) {
 			begin := present(t, s)
 			one, two := watch(t, s, "", begin), watch(t, s, "", begin)

@@ -42,6 +42,11 @@ func (u *suite) writes() map[string]func(*testing.T) {
 				t.Errorf("got %q, want %q", got, value)
 			}
 		}),
+	}
+}
+
+func (u *suite) conditions() map[string]func(*testing.T) {
+	return map[string]func(*testing.T){
 		"Absent holds only where there is no key": u.test(func(t *testing.T, s store.Store) {
 			rev := write(t, s, set("a", "1", store.Absent))
 			conflict(t, s, "a", rev, set("a", "2", store.Absent))
@@ -63,6 +68,11 @@ func (u *suite) writes() map[string]func(*testing.T) {
 			put(t, s, "a", "2")
 			write(t, s, del("a", store.Any))
 		}),
+	}
+}
+
+func (u *suite) atomicity() map[string]func(*testing.T) {
+	return map[string]func(*testing.T){
 		"one condition that fails stops every op": u.test(func(t *testing.T, s store.Store) {
 			rev := put(t, s, "a", "1")
 			conflict(t, s, "c", 0, set("a", "2", rev), set("b", "2", store.Absent), set("c", "2", rev))
@@ -100,6 +110,11 @@ func (u *suite) writes() map[string]func(*testing.T) {
 			conflict(t, s, "lease", taken, store.Op{Key: "lease", If: store.Absent, Check: true}, set("a", "2", store.Any))
 			write(t, s, store.Op{Key: "free", If: store.Absent, Check: true}, set("a", "3", store.Any))
 		}),
+	}
+}
+
+func (u *suite) unchanged() map[string]func(*testing.T) {
+	return map[string]func(*testing.T){
 		"deleting what does not exist changes nothing": u.test(func(t *testing.T, s store.Store) {
 			rev := put(t, s, "a", "1")
 			w := watch(t, s, "", rev)
@@ -128,6 +143,11 @@ func (u *suite) writes() map[string]func(*testing.T) {
 				t.Errorf("revision %d after %d", second, first)
 			}
 		}),
+	}
+}
+
+func (u *suite) edges() map[string]func(*testing.T) {
+	return map[string]func(*testing.T){
 		"a repeated or empty key is refused": u.test(func(t *testing.T, s store.Store) {
 			rev := present(t, s)
 			for name, ops := range map[string][]store.Op{

@@ -119,9 +119,9 @@ func (m *message) name(name []byte) bool {
 	return true
 }
 
-// record writes one record. It reports false, and writes nothing, if there is
+// rr writes one record. It reports false, and writes nothing, if there is
 // no room.
-func (m *message) record(owner []byte, typ uint16, ttl uint32, rdata []byte) bool {
+func (m *message) rr(owner []byte, typ uint16, ttl uint32, rdata []byte) bool {
 	start, known := len(m.b), m.nknown
 	if !m.name(owner) || len(m.b)+10 > m.limit {
 		m.b, m.nknown = m.b[:start], known
@@ -182,7 +182,7 @@ func (m *message) set(owner []byte, s *rrset, ttl uint32, now int64) (int, bool)
 		if s.expires != nil && s.expires[i] != 0 && s.expires[i] <= now {
 			continue
 		}
-		if !m.record(owner, s.typ, ttl, rdata) {
+		if !m.rr(owner, s.typ, ttl, rdata) {
 			return n, false
 		}
 		n++

@@ -88,26 +88,26 @@ func (q *query) parse(req []byte, name *wireName) (rcode int, ok bool) {
 	if an != 0 || ns > 1 || ns == 1 && q.qtype != dns.TypeIXFR || ar > 2 {
 		return dns.RcodeFormatError, true
 	}
-	return q.records(req, off, int(ns), int(ar)), true
+	return q.rrs(req, off, int(ns), int(ar)), true
 }
 
 // parseBare reads a request without a question, by which a client asks for a
 // server cookie or about the one it has (RFC 7873 section 5.4). Without a COOKIE
 // option it is malformed.
 func (q *query) parseBare(req []byte, ar int) (rcode int) {
-	if rcode := q.records(req, headerLen, 0, ar); rcode != dns.RcodeSuccess || q.cookie == 0 {
+	if rcode := q.rrs(req, headerLen, 0, ar); rcode != dns.RcodeSuccess || q.cookie == 0 {
 		return dns.RcodeFormatError
 	}
 	q.bare = true
 	return dns.RcodeSuccess
 }
 
-// records reads the authority and the additional section, which are to end with
+// rrs reads the authority and the additional section, which are to end with
 // the request.
-func (q *query) records(req []byte, off, ns, ar int) (rcode int) {
+func (q *query) rrs(req []byte, off, ns, ar int) (rcode int) {
 	for i := range ns + ar {
 		var fine bool
-		if off, fine = q.record(req, off, i >= ns); !fine {
+		if off, fine = q.rr(req, off, i >= ns); !fine {
 			return dns.RcodeFormatError
 		}
 	}
@@ -117,9 +117,9 @@ func (q *query) records(req []byte, off, ns, ar int) (rcode int) {
 	return dns.RcodeSuccess
 }
 
-// record reads the record at req[off:] and returns where it ends. An OPT record
+// rr reads the record at req[off:] and returns where it ends. An OPT record
 // (RFC 6891) is kept, every other passed over.
-func (q *query) record(req []byte, off int, additional bool) (int, bool) {
+func (q *query) rr(req []byte, off int, additional bool) (int, bool) {
 	root := off < len(req) && req[off] == 0
 	off, ok := skipName(req, off)
 	if !ok || off+10 > len(req) {

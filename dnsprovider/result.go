@@ -131,7 +131,7 @@ func (s *scratch) write(z *served) (rcode int, ok bool) {
 	if r.kind == nxdomain {
 		rcode = dns.RcodeNameError
 	}
-	if !m.record(s.name.suffix(z.labels), dns.TypeSOA, r.soa.ttl, r.soa.rdata[0]) {
+	if !m.rr(s.name.suffix(z.labels), dns.TypeSOA, r.soa.ttl, r.soa.rdata[0]) {
 		return rcode, false
 	}
 	if r.serial != 0 {

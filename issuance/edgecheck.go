@@ -32,7 +32,7 @@ func (ts *tools) reachable(ctx context.Context, c *ca, hostname string, methods 
 // reached takes over that a CA met us by a type of challenge, and has the hostnames
 // tried that waited to know whether one can.
 func (ts *tools) reached(ctx context.Context, method string) {
-	waited, err := ts.edgeCheck.Reached(ctx, method)
+	waited, err := ts.edgeCheck.Succeeded(ctx, method)
 	if err != nil {
 		ts.log.Error("a restart will have to learn anew that certificate authorities reach the edge", zap.Error(err))
 	}

@@ -33,8 +33,8 @@ func (r *Checker) trusts(hostname string, met encounter) bool {
 	return true
 }
 
-// Reached notes that a CA met us by a type of challenge, and returns the hostnames that waited to know.
-func (r *Checker) Reached(ctx context.Context, method string) ([]string, error) {
+// Succeeded notes that a CA met us by a type of challenge, and returns the hostnames that waited to know.
+func (r *Checker) Succeeded(ctx context.Context, method string) ([]string, error) {
 	r.mu.Lock()
 	if r.seen[method].why == "" { // it was known, or by DNS
 		r.mu.Unlock()

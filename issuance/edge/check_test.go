@@ -114,11 +114,11 @@ func TestACAsSuccessCountsForMoreThanWhatIsSeenFromHere(t *testing.T) {
 	trusts(r, 10*time.Minute, true) // one trial
 	trusts(r, 11*time.Minute, false)
 	trusts(r, 71*time.Minute, true) // one an hour
-	if w, err := r.Reached(t.Context(), "dns-01"); err != nil || len(w) > 0 {
+	if w, err := r.Succeeded(t.Context(), "dns-01"); err != nil || len(w) > 0 {
 		t.Errorf("DNS-01 says something of the edge: %v, %v", w, err)
 	}
 	trusts(r, 72*time.Minute, false)
-	if w, err := r.Reached(t.Context(), "http-01"); err != nil || len(w) != 1 {
+	if w, err := r.Succeeded(t.Context(), "http-01"); err != nil || len(w) != 1 {
 		t.Errorf("who waited is not told: %v, %v", w, err)
 	}
 	trusts(r, 73*time.Minute, true)

@@ -5,7 +5,9 @@ import (
 	"go/parser"
 	"go/token"
 	"io/fs"
+	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -60,5 +62,26 @@ func TestCommentsBeginWithTheirIdentifier(t *testing.T) {
 	}
 	if checked < 1000 {
 		t.Errorf("only %d comments were found", checked)
+	}
+}
+
+// goFile is a file's name in a package comment.
+var goFile = regexp.MustCompile(`\b[a-z0-9_*]+\.go\b`)
+
+// The maps in package comments name files that are there.
+func TestMapsNameFilesThatAreThere(t *testing.T) {
+	for _, f := range goFiles(t) {
+		if filepath.Base(f) != "doc.go" {
+			continue
+		}
+		raw, err := os.ReadFile(filepath.Join(root, f))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range goFile.FindAllString(string(raw), -1) {
+			if there, err := filepath.Glob(filepath.Join(root, filepath.Dir(f), name)); err != nil || len(there) == 0 {
+				t.Errorf("%s: its map names %s, which is not there", f, name)
+			}
+		}
 	}
 }

@@ -18,27 +18,27 @@ type certificate struct {
 	other    bool       // one is there that does not count, issued for another record
 	whose    Provenance // what the one there is to this record
 	notAfter time.Time  // of the one stored
+	// status is what status.certificate says of it, nil if there is none that counts.
+	status *v1alpha3.CertificateStatus
 }
 
-// lookAtCertificate brings status.certificate up to date. Only a certificate that
+// judgeCertificate brings status.certificate up to date. Only a certificate that
 // the rule on tenants gives the record counts.
-func (e *evaluation) lookAtCertificate() {
+func (e *evaluation) judgeCertificate() certificate {
 	if !e.tls {
-		e.cert.told = true
-		return
+		return certificate{told: true}
 	}
 	o := e.obs.Certificate
-	e.cert.whose = ProvenanceOf(o.RecordUID, o.RecordOwner, string(e.r.UID), e.r.Owner())
+	cert := certificate{told: o.Outcome != CouldNotTell, whose: ProvenanceOf(o.RecordUID, o.RecordOwner, string(e.r.UID), e.r.Owner())}
 	switch {
 	case o.Outcome == CouldNotTell:
-		e.out.Certificate = e.prev.Certificate
-	case o.Outcome == Seen && !e.counts():
-		e.cert.told, e.cert.other = true, o.Gone.IsZero()
+		cert.status = e.prev.Certificate
+	case o.Outcome == Seen && !e.counts(cert.whose):
+		cert.other = o.Gone.IsZero()
 	case o.Outcome == Seen && !o.Gone.IsZero():
-		e.cert.told, e.cert.gone = true, true
+		cert.gone = true
 	case o.Outcome == Seen:
-		e.cert.told = true
-		e.out.Certificate = &v1alpha3.CertificateStatus{
+		cert.status = &v1alpha3.CertificateStatus{
 			Issuer:       words(o.Issuer),
 			SerialNumber: words(o.SerialNumber),
 			NotBefore:    moment(o.NotBefore),
@@ -46,26 +46,25 @@ func (e *evaluation) lookAtCertificate() {
 			RenewalTime:  moment(o.RenewalTime),
 			Challenge:    words(o.Challenge),
 		}
-	default:
-		e.cert.told = true
 	}
-	if c := e.out.Certificate; c != nil && c.NotAfter != nil {
-		e.cert.stored = true
-		e.cert.notAfter = c.NotAfter.Time
-		e.cert.valid = c.NotAfter.After(e.now)
+	if c := cert.status; c != nil && c.NotAfter != nil {
+		cert.stored = true
+		cert.notAfter = c.NotAfter.Time
+		cert.valid = c.NotAfter.After(e.now)
 	}
+	return cert
 }
 
 // counts reports whether a stored certificate is of use to the record: one that
 // was issued for it, or for another of the same owner once this one is verified
 // or has a DNS proof of its own in place.
-func (e *evaluation) counts() bool {
-	switch e.cert.whose {
+func (e *evaluation) counts(whose Provenance) bool {
+	switch whose {
 	case OwnCertificate:
 		return true
 	case InheritedCertificate:
-		return e.known.Verified || e.stands(&e.challenge) ||
-			e.token == "" && (e.stands(&e.delegation) || e.stands(&e.traffic))
+		return e.known.Verified || e.stands(&e.found.challenge) ||
+			e.token == "" && (e.stands(&e.found.delegation) || e.stands(&e.found.traffic))
 	}
 	return false
 }
@@ -78,23 +77,21 @@ func moment(t time.Time) *metav1.Time {
 	return &m
 }
 
-// decideTLS sets TLSReady. HTTP-only records have none.
-func (e *evaluation) decideTLS() {
+// tlsReady gives TLSReady. HTTP-only records have none.
+func (e *evaluation) tlsReady() said {
 	if !e.tls {
-		return
+		return said{}
 	}
-	kind, o := v1alpha3.ConditionTLSReady, e.obs.Certificate
+	o := e.obs.Certificate
 	if !e.cert.told {
-		if p := e.prev.Condition(kind); p != nil {
+		if p := e.prev.Condition(v1alpha3.ConditionTLSReady); p != nil {
 			comes := ""
 			if p.Status != metav1.ConditionTrue {
 				comes = "What is known of the certificate is still being read, which comes by itself."
 			}
-			e.set(kind, p.Status, p.Reason, heldSentence(p.Status), e.certificateSentence(), comes)
-			return
+			return say(p.Status, p.Reason, heldSentence(p.Status), e.certificateSentence(), comes)
 		}
-		e.set(kind, metav1.ConditionFalse, v1alpha3.ReasonWaitingForDNS, e.waiting())
-		return
+		return say(metav1.ConditionFalse, v1alpha3.ReasonWaitingForDNS, e.waiting())
 	}
 	if e.cert.valid {
 		renewal := ""
@@ -106,17 +103,16 @@ func (e *evaluation) decideTLS() {
 		if e.caa != nil && renewal == "" {
 			caa = e.caa.Message
 		}
-		e.set(kind, metav1.ConditionTrue, v1alpha3.ReasonCertificateIssued, e.certificateSentence(), doubtSentence(o), revokedSentence(o), renewal, caa)
-		return
+		return say(metav1.ConditionTrue, v1alpha3.ReasonCertificateIssued, e.certificateSentence(), doubtSentence(o), revokedSentence(o), renewal, caa)
 	}
 	reason, message := e.tlsReason(o)
-	e.set(kind, metav1.ConditionFalse, reason, e.certificateSentence(), doubtSentence(o), message)
+	return say(metav1.ConditionFalse, reason, e.certificateSentence(), doubtSentence(o), message)
 }
 
 // tlsReason says why there is no valid certificate. What the certificate
 // authority said goes first only while there is a way to obtain one at all.
 func (e *evaluation) tlsReason(o CertificateObservation) (reason, message string) {
-	route, wait := e.verdict.DNS01 || e.verdict.HTTP01, e.waitsFor()
+	route, wait := e.dns01() || e.http01(), e.waitsFor()
 	switch {
 	case o.Work == WorkIssuing:
 		return v1alpha3.ReasonIssuing, workSentence(o)
@@ -153,7 +149,7 @@ func (e *evaluation) tlsReason(o CertificateObservation) (reason, message string
 
 // certificateSentence describes the certificate that there is.
 func (e *evaluation) certificateSentence() string {
-	c := e.out.Certificate
+	c := e.cert.status
 	switch {
 	case e.cert.gone:
 		return goneSentence(e.obs.Certificate)
@@ -208,29 +204,29 @@ func revokedSentence(o CertificateObservation) string {
 
 // waiting says what the customer creates so that a certificate can be obtained.
 func (e *evaluation) waiting() string {
-	if !e.tokenHolds {
+	if !e.routes.tokenHolds {
 		return "No certificate is ordered before the customer has proved ownership with this record's token: " +
-			sentence(*e.challenge.record)
+			sentence(*e.found.challenge.record)
 	}
-	for _, f := range []*finding{&e.delegation, &e.traffic} {
-		if f.ok() && (f.obs.Problem == ZoneBogus || f == &e.delegation && occupied(f.obs)) {
-			return f.state()
+	for _, f := range []*finding{&e.found.delegation, &e.found.traffic} {
+		if f.ok() && (f.obs.Problem == ZoneBogus || f == &e.found.delegation && occupied(f.obs)) {
+			return f.state(e.told.of(f.record.Purpose))
 		}
 	}
 	if strings.HasPrefix(e.r.Spec.Name, "*.") {
-		return "A wildcard's certificate is obtained through the delegation alone. Waiting for the customer to create: " + sentence(*e.delegation.record)
+		return "A wildcard's certificate is obtained through the delegation alone. Waiting for the customer to create: " + sentence(*e.found.delegation.record)
 	}
 	if behind := e.behind(); behind != "" {
 		return behind
 	}
 	nothing, early := "", " (before the cutover)"
-	if e.traffic.inFront(e.settings.Zone) != nil {
+	if e.found.traffic.inFront(e.settings.Zone) != nil {
 		early = " (before the cutover, or to stay behind a proxy or load balancer that answers there now)"
 	}
-	if e.covered && e.traffic.by == matchFlattened {
+	if e.covered && e.found.traffic.by == matchFlattened {
 		nothing = "The edge's addresses at " + e.r.Spec.Name + " prove nothing, because another tenant has a wildcard above it."
 	}
-	return join(nothing, "Waiting for the customer to create "+sentence(*e.delegation.record)+early+" or "+sentence(*e.traffic.record)+" (the cutover itself).")
+	return join(nothing, "Waiting for the customer to create "+sentence(*e.found.delegation.record)+early+" or "+sentence(*e.found.traffic.record)+" (the cutover itself).")
 }
 
 // workSentence says what issuance is doing, in its own words where it has some. The

@@ -29,28 +29,31 @@ type wait struct {
 	why   string // sentences that say what is waited for and until when
 }
 
+// waits is the wait of DNS-01 and that of HTTP-01.
+type waits struct{ dns, http wait }
+
 // decideWaits says from when on each challenge that is possible may be tried.
 // What is renewed while it is valid waits for nothing.
-func (e *evaluation) decideWaits() {
+func (e *evaluation) decideWaits() (w waits) {
 	if e.cert.valid {
-		return
+		return w
 	}
-	if e.verdict.DNS01 {
-		e.dnsWait = latest(e.waitForNewName(), e.waitForStale(&e.delegation))
+	if e.dns01() {
+		w.dns = latest(e.waitForNewName(), e.waitForStale(&e.found.delegation))
 	}
-	if e.verdict.HTTP01 {
-		e.httpWait = e.waitForStale(&e.traffic)
+	if e.http01() {
+		w.http = e.waitForStale(&e.found.traffic)
 	}
-	e.verdict.DNS01From, e.verdict.HTTP01From = e.dnsWait.until, e.httpWait.until
+	return w
 }
 
 // waitsFor is the wait of the challenge that may be tried first, without an until if
 // one may be tried now or none ever.
 func (e *evaluation) waitsFor() wait {
-	switch dns, http := e.dnsWait, e.httpWait; {
-	case !e.verdict.HTTP01:
+	switch dns, http := e.waits.dns, e.waits.http; {
+	case !e.http01():
 		return dns
-	case !e.verdict.DNS01, http.until.Before(dns.until):
+	case !e.dns01(), http.until.Before(dns.until):
 		return http
 	default:
 		return dns
@@ -76,12 +79,12 @@ func (e *evaluation) waitForStale(f *finding) wait {
 	const nobody = ". Nobody needs to do anything."
 	if !f.told {
 		switch {
-		case f.record.Problem == nil:
+		case f.problem == nil:
 			return wait{}
-		case f.record.Problem.Reason == ProblemFlattenedCNAME: // said in the place of an old answer
+		case f.problem.Reason == ProblemFlattenedCNAME: // said in the place of an old answer
 			return wait{end, f.record.Name + " has the edge's addresses, but whether a resolver still holds an old answer could not be told when it was last asked" +
 				at + stamp(end) + " at the latest" + nobody}
-		case f.record.Problem.Reason != ProblemStillCached:
+		case f.problem.Reason != ProblemStillCached:
 			return wait{}
 		}
 		return wait{end, sentence(*f.record) + " is in place, but a resolver held an old answer when it was last asked" + at + stamp(end) + " at the latest" + nobody}
@@ -130,7 +133,7 @@ func (e *evaluation) waitForNewName() wait {
 	if !until.After(e.now) {
 		return wait{}
 	}
-	w := wait{until, sentence(*e.delegation.record) + " is in place and may be older than the name that it leads to, so resolvers may still take that for absent. " +
+	w := wait{until, sentence(*e.found.delegation.record) + " is in place and may be older than the name that it leads to, so resolvers may still take that for absent. " +
 		"The certificate is ordered at " + stamp(until) + ". Nobody needs to do anything."}
 	switch p := e.prev.Condition(v1alpha3.ConditionACMEChallengeDelegationReady); {
 	case p == nil, p.Status == metav1.ConditionUnknown, strings.Contains(said, w.why): // not seen missing, or waited for already

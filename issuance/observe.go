@@ -32,7 +32,7 @@ func (s *Scheduler) observe(e *entry, now time.Time) ownership.CertificateObserv
 	}
 	o.Work, o.Message, o.Mend, o.Until = s.work(e, now)
 	if t := e.trouble(); o.Work == ownership.WorkCAAForbids && t != nil {
-		o.Mended = !strings.HasPrefix(t.Message, caSays) // what was found here comes with the line to add
+		o.FoundHere = !strings.HasPrefix(t.Message, caSays) // what was found here comes with the line to add
 	}
 	return o
 }

@@ -128,7 +128,7 @@ func (e *evaluation) tlsReason(o CertificateObservation) (reason, message string
 		return v1alpha3.ReasonWaitingForDNS, join(wait.why, workSentence(o))
 	case wait.why != "" && o.Work != WorkCAAForbids:
 		return v1alpha3.ReasonWaitingForDNS, wait.why
-	case o.Work == WorkCAAForbids && o.Mended:
+	case o.Work == WorkCAAForbids && o.FoundHere:
 		return v1alpha3.ReasonCAAForbidden, workSentence(o)
 	case o.Work == WorkCAAForbids:
 		return v1alpha3.ReasonCAAForbidden, join(workSentence(o), caaMend(e.r, e.settings.Issuers))

@@ -141,8 +141,10 @@ type CertificateObservation struct {
 	Work Work
 	// Message says more about Work: the CA's words, a place in the queue.
 	Message string
-	// Mended: Message says how to mend it, too.
-	Mended bool
+	// FoundHere: with WorkCAAForbids, issuance itself judged the CAA records before it
+	// asked the authority, and Message says which one to add. Otherwise the authority
+	// refused, in words of its own.
+	FoundHere bool
 	// Mend says in a sentence of ours who must act and how. Empty: nobody needs to.
 	Mend string
 	// Until is when a held or failed name is tried again; zero if unknown.

@@ -93,6 +93,22 @@ func TestARecordsLife(t *testing.T) {
 	}
 }
 
+// A challenge name that is new in the zone is waited for to the end, look after look.
+func TestANewNameIsWaitedForAcrossLooks(t *testing.T) {
+	const host = "api.example.com"
+	world := newCustomer(t)
+	world.zone.Set(rightChallenge)
+	now := time.Now()
+	b := newBench(t, newTestResolver(t, world.World), func(c *Config) { c.Now = func() time.Time { return now } }).start()
+	b.put(tlsRecord(host))
+	for look := range 3 {
+		b.expect(b.check(host), v1alpha3.PhaseIssuing, v1alpha3.ConditionTLSReady, "False WaitingForDNS")
+		if w, _ := b.ca.wanted(host); w.DNS01From <= now.Unix() {
+			t.Fatalf("after look %d DNS-01 is tried from %d on, which is not after %d", look, w.DNS01From, now.Unix())
+		}
+	}
+}
+
 func TestWhatCannotBeToldHolds(t *testing.T) {
 	world := newCustomer(t)
 	world.zone.Set(rightTraffic)

@@ -43,6 +43,7 @@ type entry struct {
 	hintStep       uint8
 	glances        uint8 // that found nothing new, one after the other
 	gone           bool
+	newName        bool // ownership.Verdict.NewName of the last one; only the work under way touches it
 }
 
 type state uint8

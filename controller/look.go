@@ -167,7 +167,7 @@ func (c *Controller) observeInTime(ctx context.Context, e *entry, r *v1alpha3.Do
 // before as well is no news: then the authority knows better, and its pause counts.
 func (c *Controller) caaMended(r *v1alpha3.DomainRecord, before, now *sighting) bool {
 	o := c.cfg.Issuance.Observe(r.Spec.Name)
-	stopped := o.Work == ownership.WorkCAAForbids || o.Work == ownership.WorkNone && o.Message != ""
+	stopped := o.Work == ownership.WorkCAAForbids || o.AwaitsDNS()
 	if !stopped || now.caa.Outcome == ownership.CouldNotTell ||
 		ownership.DiagnoseCAA(r, now.caa, c.cfg.Settings().Issuers,
 			isTrue(&r.Status, v1alpha3.ConditionACMEChallengeDelegationReady), isTrue(&r.Status, v1alpha3.ConditionCNAMEConfigured)) != nil {

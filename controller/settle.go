@@ -23,7 +23,7 @@ const maxConflicts = 20
 // wanted, and schedules the next look.
 func (c *Controller) settle(ctx context.Context, e *entry, v *version, s *sighting) (*v1alpha3.DomainRecordStatus, error) {
 	for range maxConflicts {
-		d, err := c.decide(ctx, v, s)
+		d, err := c.decide(ctx, e, v, s)
 		if err != nil {
 			return nil, err
 		}
@@ -58,7 +58,7 @@ func (c *Controller) settle(ctx context.Context, e *entry, v *version, s *sighti
 			return nil, err
 		}
 		before := v.record.Status
-		v.record.Status = d.verdict.Status
+		v.record.Status, e.newName = d.verdict.Status, d.verdict.NewName
 		if l := c.cfg.Logger.Check(zap.DebugLevel, "judged a record"); l != nil {
 			l.Write(zap.String("record", e.name), zap.Bool("looked", s.fresh), zap.Bool("changed", changed),
 				zap.String("phase", string(v.record.Status.Phase)), zap.Bool("wanted", d.verdict.WantCertificate))
@@ -81,7 +81,7 @@ type decision struct {
 	beside []store.Op
 }
 
-func (c *Controller) decide(ctx context.Context, v *version, s *sighting) (*decision, error) {
+func (c *Controller) decide(ctx context.Context, e *entry, v *version, s *sighting) (*decision, error) {
 	r, now, settings := v.record, c.cfg.Now(), c.cfg.Settings()
 	var k claim
 	var err error
@@ -91,7 +91,7 @@ func (c *Controller) decide(ctx context.Context, v *version, s *sighting) (*deci
 		}
 	}
 	in := ownership.Input{
-		Record: r, Settings: settings, Now: now, Contest: k.contest,
+		Record: r, Settings: settings, Now: now, Contest: k.contest, NewName: e.newName,
 		Observations: ownership.Observations{
 			Traffic: s.traffic, ACMEChallenge: s.challenge, Ownership: s.ownership, CAA: s.caa,
 			Target: ownership.TargetObservation{Unknown: true},

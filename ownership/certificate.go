@@ -140,8 +140,7 @@ func (e *evaluation) tlsReason(o CertificateObservation) (reason, message string
 		return v1alpha3.ReasonCertificateError, workSentence(o)
 	case o.Work == WorkNone && e.cert.stored:
 		return v1alpha3.ReasonCertificateExpired, workSentence(o)
-	case o.Work == WorkNone && o.Message != "":
-		// Issuance itself found that DNS is not ready, and waits for it.
+	case o.AwaitsDNS():
 		return v1alpha3.ReasonWaitingForDNS, workSentence(o)
 	}
 	return v1alpha3.ReasonIssuing, workSentence(o)

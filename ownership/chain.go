@@ -71,6 +71,7 @@ type facts struct {
 	obs        Observations
 	contest    Contest
 	covered    bool
+	newName    bool
 	hold       bool
 	tls        bool
 	// known is what was established before.
@@ -102,7 +103,7 @@ func factsOf(in Input) facts {
 		r: r, prev: r.Status.DeepCopy(), settings: in.Settings, tls: r.WantsTLS(), known: known,
 		now:   now.UTC().Truncate(time.Second),
 		stamp: now.UTC().Add(time.Second - time.Nanosecond).Truncate(time.Second),
-		obs:   in.Observations, contest: in.Contest, covered: in.Covered && !known.Verified,
+		obs:   in.Observations, contest: in.Contest, covered: in.Covered && !known.Verified, newName: in.NewName,
 		hold: in.HoldDetach, heldSince: in.HeldSince, heldUntil: in.HeldUntil,
 	}
 	asked := in.Contest.Reason != Uncontested || in.Settings.ProofToken

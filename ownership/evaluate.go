@@ -21,6 +21,9 @@ type Input struct {
 	// Covered: another owner is, or was, the last verified holder of a wildcard
 	// above the hostname; see Covering. It matters while the record is not verified.
 	Covered bool
+	// NewName is that of the last verdict on the record, false if there was none or it
+	// is not known any more.
+	NewName bool
 	// HoldDetach: the fleet brake holds, so ownership does not fall now.
 	HoldDetach bool
 	// HeldSince is since when it holds, HeldUntil until when at most.
@@ -42,6 +45,9 @@ type Verdict struct {
 	// DNS01From and HTTP01From are when they may be tried first, in whole seconds,
 	// because resolvers hold old answers until then; zero: now.
 	DNS01From, HTTP01From time.Time
+	// NewName: DNS-01 waits because the challenge name is new in the zone. The next
+	// Input repeats it.
+	NewName bool
 	// Opens: the record was not verified before, and is with this verdict.
 	Opens bool
 	// OpensByDNS: it opens by what was seen in DNS, so that must have been now.
@@ -85,7 +91,7 @@ func (e *evaluation) verdict() Verdict {
 		Status:          e.status(),
 		WantCertificate: e.routes.want,
 		DNS01:           e.dns01(), HTTP01: e.http01(),
-		DNS01From: e.waits.dns.until, HTTP01From: e.waits.http.until,
+		DNS01From: e.waits.dns.until, HTTP01From: e.waits.http.until, NewName: e.waits.newName,
 		Opens: e.ownership.opens, OpensByDNS: e.ownership.opensByDNS,
 		WithdrawnSince: e.ownership.withdrawnSince,
 		Withdrawing:    e.ownership.basis == basisWithdrawing || e.ownership.basis == basisBraked,

@@ -112,7 +112,7 @@ func newWorld(t *testing.T, host string, tls bool) *world {
 }
 
 func (w *world) input() Input {
-	in := Input{Record: w.r, Observations: w.obs, Settings: w.settings, Now: w.now, Covered: w.covered,
+	in := Input{Record: w.r, Observations: w.obs, Settings: w.settings, Now: w.now, Covered: w.covered, NewName: w.last.NewName,
 		HoldDetach: w.hold, HeldSince: testEpoch.Add(59 * time.Minute), HeldUntil: testEpoch.Add(119 * time.Minute)}
 	if w.token != "" {
 		in.Contest = Contest{HeldBefore, w.r.Spec.Name}

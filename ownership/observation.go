@@ -142,7 +142,7 @@ type CertificateObservation struct {
 	// Message says more about Work: the CA's words, a place in the queue.
 	Message string
 	// FoundHere: with WorkCAAForbids, issuance itself judged the CAA records before it
-	// asked the authority, and Message says which one to add. Otherwise the authority
+	// asked the authority, and Mend says which one to add. Otherwise the authority
 	// refused, in words of its own.
 	FoundHere bool
 	// Mend says in a sentence of ours who must act and how. Empty: nobody needs to.
@@ -150,6 +150,10 @@ type CertificateObservation struct {
 	// Until is when a held or failed name is tried again; zero if unknown.
 	Until time.Time
 }
+
+// AwaitsDNS reports whether issuance itself found that DNS is not ready, and waits for
+// it. It is the one case in which there is something to tell of no work.
+func (o *CertificateObservation) AwaitsDNS() bool { return o.Work == WorkNone && o.Message != "" }
 
 // Work is the state of a hostname in issuance.
 type Work uint8

@@ -1,8 +1,6 @@
 package ownership
 
 import (
-	"strings"
-
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/apoxy-dev/caddy-apoxy/api/v1alpha3"
@@ -29,6 +27,8 @@ type finding struct {
 	by match
 	// problem is what the record's own diagnosis says, nil if nothing is wrong.
 	problem *v1alpha3.DNSProblem
+	// clients: it may be a client's words, which stand in the status until more is told.
+	clients bool
 }
 
 func (f *finding) ok() bool { return f.by != matchNone }
@@ -132,7 +132,9 @@ func (e *evaluation) find(d *v1alpha3.DNSRecord, o DNSObservation) finding {
 		if d.Configured {
 			f.by = matchCNAME
 		}
+		before := f.problem
 		f.problem = e.heldProblem(&f)
+		f.clients = e.known.Overwritten && f.problem == before
 		return f
 	}
 	f.by = fulfils(*d, o, e.settings.Zone)
@@ -193,9 +195,10 @@ func (e *evaluation) decideProblems() problems {
 // state describes the record, with what is told of it, in a few sentences that hold
 // it in full.
 func (f *finding) state(told *v1alpha3.DNSProblem) string {
-	s, record := f.describe(told), sentence(*f.record)
+	s, whole := f.describe(told)
+	record := sentence(*f.record)
 	switch {
-	case strings.Contains(s, record):
+	case whole:
 		return s
 	case f.ok():
 		return join(record+" is in place.", s)
@@ -203,15 +206,18 @@ func (f *finding) state(told *v1alpha3.DNSProblem) string {
 	return join("The record that is wanted: "+record, s)
 }
 
-func (f *finding) describe(told *v1alpha3.DNSProblem) string {
+// describe is state, and whether that holds the record in full: the diagnosis of a
+// record does, but not one of CAA records or what a client wrote.
+func (f *finding) describe(told *v1alpha3.DNSProblem) (s string, whole bool) {
 	d := f.record
+	whole = told == nil || told.Reason != ProblemCAAForbids && !f.clients
 	switch {
 	case f.told && told != nil && told.Reason == ProblemDNSSECBogus:
-		return told.Message // it gives the look-up's words itself
+		return told.Message, whole // it gives the look-up's words itself
 	case f.told && told != nil:
-		return join(because(f.obs), told.Message)
+		return join(because(f.obs), told.Message), whole
 	case f.told:
-		return join(sentence(*d)+" is in place.", because(f.obs))
+		return join(sentence(*d)+" is in place.", because(f.obs)), whole
 	}
 	held := "Nothing was seen at " + d.Name + " so far."
 	switch {
@@ -222,11 +228,11 @@ func (f *finding) describe(told *v1alpha3.DNSProblem) string {
 	}
 	switch {
 	case told == nil && f.ok():
-		return held
+		return held, whole
 	case told == nil:
-		return join(held, "The customer creates: "+sentence(*d))
+		return join(held, "The customer creates: "+sentence(*d)), whole
 	case aboutLookup(told.Reason) || told.Reason == ProblemDomainNotRegistered:
-		return join(held, told.Message)
+		return join(held, told.Message), whole || f.ok()
 	}
-	return join(because(f.obs), "The last look could not tell more; what follows holds.", told.Message)
+	return join(because(f.obs), "The last look could not tell more; what follows holds.", told.Message), whole
 }

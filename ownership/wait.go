@@ -1,7 +1,6 @@
 package ownership
 
 import (
-	"strings"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -30,7 +29,10 @@ type wait struct {
 }
 
 // waits is the wait of DNS-01 and that of HTTP-01.
-type waits struct{ dns, http wait }
+type waits struct {
+	dns, http wait
+	newName   bool // Verdict.NewName
+}
 
 // decideWaits says from when on each challenge that is possible may be tried.
 // What is renewed while it is valid waits for nothing.
@@ -39,7 +41,8 @@ func (e *evaluation) decideWaits() (w waits) {
 		return w
 	}
 	if e.dns01() {
-		w.dns = latest(e.waitForNewName(), e.waitForStale(&e.found.delegation))
+		name := e.waitForNewName()
+		w.newName, w.dns = !name.until.IsZero(), latest(name, e.waitForStale(&e.found.delegation))
 	}
 	if e.http01() {
 		w.http = e.waitForStale(&e.found.traffic)
@@ -123,28 +126,30 @@ func longestStale(o DNSObservation, z Zone, after time.Time) (longest StaleAnswe
 // waitForNewName waits until nobody remembers that the challenge name was not in
 // our zone. Only a delegation that is older than the name has led anybody to ask
 // for it: one that was never seen missing since there is TLSReady, which comes to
-// be with the name.
+// be with the name. What the last verdict waited for is waited for to the end.
 func (e *evaluation) waitForNewName() wait {
-	since, said := e.now, ""
+	since := e.now
 	if p := e.prev.Condition(v1alpha3.ConditionTLSReady); p != nil && p.Status == metav1.ConditionFalse && !p.LastTransitionTime.After(e.now) {
-		since, said = p.LastTransitionTime.Time, p.Message
+		since = p.LastTransitionTime.Time
 	}
 	until := since.UTC().Add(newNameFor)
 	if !until.After(e.now) {
 		return wait{}
 	}
-	w := wait{until, sentence(*e.found.delegation.record) + " is in place and may be older than the name that it leads to, so resolvers may still take that for absent. " +
-		"The certificate is ordered at " + stamp(until) + ". Nobody needs to do anything."}
-	switch p := e.prev.Condition(v1alpha3.ConditionACMEChallengeDelegationReady); {
-	case p == nil, p.Status == metav1.ConditionUnknown, strings.Contains(said, w.why): // not seen missing, or waited for already
-		return w
+	p := e.prev.Condition(v1alpha3.ConditionACMEChallengeDelegationReady)
+	if seenMissing := p != nil && p.Status != metav1.ConditionUnknown; seenMissing && !e.newName {
+		return wait{}
 	}
-	return wait{}
+	return wait{until, sentence(*e.found.delegation.record) + " is in place and may be older than the name that it leads to, so resolvers may still take that for absent. " +
+		"The certificate is ordered at " + stamp(until) + ". Nobody needs to do anything."}
 }
 
 // Waits are the times before which DNS-01 and HTTP-01 are not tried, as far as a
-// status alone tells; zero: they are now. It is for a start, until the next look.
+// status alone tells, which may be a little long; zero: they are now. It is for a start,
+// until the next look.
 func Waits(r *v1alpha3.DomainRecord, s Settings, now time.Time) (dns01, http01 time.Time) {
-	v := Evaluate(Input{Record: r, Settings: s, Now: now, Observations: Observations{Target: TargetObservation{Unknown: true}}})
+	tls := r.Status.Condition(v1alpha3.ConditionTLSReady)
+	v := Evaluate(Input{Record: r, Settings: s, Now: now, Observations: Observations{Target: TargetObservation{Unknown: true}},
+		NewName: tls != nil && tls.Reason == v1alpha3.ReasonWaitingForDNS})
 	return v.DNS01From, v.HTTP01From
 }

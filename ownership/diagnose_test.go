@@ -92,7 +92,7 @@ func TestDiagnose(t *testing.T) {
 
 		{"a TXT record with the value", delegation, other(`TXT "_acme-challenge.api.example.com.cname.example.net"`), ProblemTXTInsteadOfCNAME, "the right value, but in a TXT record"},
 		{"an old challenge value", delegation, other(`TXT "` + strings.Repeat("A", 43) + `"`), ProblemTXTInsteadOfCNAME, "old challenge value"},
-		{"a CDN's hidden values", delegation, DNSObservation{Outcome: Seen, Other: []string{`TXT "` + strings.Repeat("b-_4", 10) + `abc"`}, Servers: []string{"192.0.2.53 (ada.ns.cloudflare.com.)"}},
+		{"a CDN's hidden values", delegation, DNSObservation{Outcome: Seen, Other: []string{`TXT "` + strings.Repeat("b-_4", 10) + `abc"`}, Servers: []NameServer{{"ada.ns.cloudflare.com.", addrs("192.0.2.53")[0]}}},
 			ProblemTXTInsteadOfCNAME, "Cloudflare, whose name servers serve the zone, answers with them"},
 		{"somebody's hidden values beside the CNAME", delegation, DNSObservation{Outcome: Seen, Chain: []string{delegation.Value}, Other: []string{`TXT "` + strings.Repeat("A", 43) + `"`}},
 			ProblemCNAMEBesideOthers, "a CDN or hosting provider answers with them"},

@@ -37,7 +37,7 @@ func (r *Resolver) consult(ctx context.Context, name string, types ...uint16) an
 		a.err = joined(a.err, b.err)
 		return a
 	}
-	if ctx.Err() == nil && a.barred == "" && types[0] != dns.TypeCAA { // there are servers that drop these alone
+	if ctx.Err() == nil && !a.barred && types[0] != dns.TypeCAA { // there are servers that drop these alone
 		r.mute.unheard(RegisteredDomain(name))
 	}
 	b.barred = a.barred
@@ -65,8 +65,7 @@ func (r *Resolver) authoritative(ctx context.Context, name string, types ...uint
 			return s.answer
 		}
 		if len(z.servers) == 0 && len(z.barred) > 0 {
-			barred := barredSentence(z.barred)
-			return answer{unheard: true, zone: z.apex, barred: barred, err: barred}
+			return answer{unheard: true, zone: z.apex, barred: true, err: barredSentence(z.barred)}
 		}
 		if len(z.servers) == 0 {
 			return answer{unheard: true, problem: ownership.ZoneLame, zone: z.apex,

@@ -99,7 +99,7 @@ func (r *Resolver) unanimous(ctx context.Context, name string, qtype uint16) (an
 		if first.err != nil {
 			return r.unlessHeard(ctx, z, ask[1:], name, qtype)
 		}
-		if view(first) == nothing && qtype != dns.TypeAAAA {
+		if first.view() == nothing && qtype != dns.TypeAAAA {
 			return answer{}, false
 		}
 		return r.seconded(ctx, z, first, ask[1:], name, qtype)
@@ -152,9 +152,9 @@ func (r *Resolver) insteadOfBarred(ctx context.Context, z *zone, name string, qt
 		return answer{}, false
 	}
 	a := r.viaResolvers(ctx, name, qtype)
-	a.barred = barredSentence(z.barred)
+	a.barred = true
 	if a.viaResolvers {
-		a.err = joined(a.barred, a.err)
+		a.err = joined(barredSentence(z.barred), a.err)
 	}
 	return a, a.affirmed && !a.empty()
 }

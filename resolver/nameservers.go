@@ -10,6 +10,8 @@ import (
 	"sync"
 
 	"github.com/miekg/dns"
+
+	"github.com/apoxy-dev/caddy-apoxy/ownership"
 )
 
 // server is one address of one name server.
@@ -20,6 +22,11 @@ type server struct {
 
 func (s server) String() string {
 	return fmt.Sprintf("%s (%s)", s.addr, strings.TrimSuffix(s.name, "."))
+}
+
+// observed is the server in the words of ownership.
+func (s server) observed() ownership.NameServer {
+	return ownership.NameServer{Name: s.name, Addr: s.addr}
 }
 
 // named is the server's name, cut, and its address.

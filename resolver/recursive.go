@@ -150,6 +150,7 @@ func (r *Resolver) viaResolvers(ctx context.Context, name string, types ...uint1
 	for i, s := range said {
 		if s.err == nil {
 			who = append(who, s.from.addr.String())
+			a.servers = append(a.servers, ownership.NameServer{Addr: s.from.addr})
 			direct = direct && s.direct
 		}
 		if bogus[i] {
@@ -159,12 +160,9 @@ func (r *Resolver) viaResolvers(ctx context.Context, name string, types ...uint1
 	switch {
 	case a.affirmed && direct:
 		// What is configured as a resolver serves the zone itself.
-		a.viaResolvers, a.err, a.servers = false, "", who
+		a.viaResolvers, a.err = false, ""
 	case a.affirmed:
 		a.err = fmt.Sprintf("what resolver %s says is used instead", strings.Join(who, ", "))
-		for _, w := range who {
-			a.servers = append(a.servers, w+" (resolver)")
-		}
 	case a.problem == ownership.ZoneBogus:
 		a.err = fmt.Sprintf("DNSSEC validation of %s fails", strings.TrimSuffix(name, "."))
 	case a.unheard:

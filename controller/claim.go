@@ -49,12 +49,10 @@ func (c *Controller) claim(ctx context.Context, r, replaced *v1alpha3.DomainReco
 	return k, nil
 }
 
-func releasedKey(hostname string) string { return "released/" + hostname }
-
 // remembered reads who last held a hostname beyond its record's end, nil for
 // nobody. What cannot be read is a holder whom nobody knows.
 func (c *Controller) remembered(ctx context.Context, k *claim, hostname string) (*ownership.Party, error) {
-	entry, err := c.fact(ctx, k, releasedKey(hostname))
+	entry, err := c.fact(ctx, k, ownership.ReleasedKey(hostname))
 	switch {
 	case errors.Is(err, store.ErrDamaged):
 		return &ownership.Party{Unknown: true}, nil
@@ -135,7 +133,7 @@ func (k claim) held(r *v1alpha3.DomainRecord, s *v1alpha3.DomainRecordStatus, no
 	if err != nil {
 		return nil, err
 	}
-	op := store.Op{Key: releasedKey(r.Spec.Name), Value: value, If: store.Any}
+	op := store.Op{Key: ownership.ReleasedKey(r.Spec.Name), Value: value, If: store.Any}
 	ops := []store.Op{op}
 	for _, fact := range k.facts {
 		if fact.Key == op.Key {

@@ -20,7 +20,7 @@ import (
 
 func (b *bench) released(host, owner string) {
 	raw, _ := json.Marshal(map[string]any{"owner": owner, "uid": "an-earlier-record", "time": metav1.Now()})
-	if _, err := b.store.Write(context.Background(), store.Op{Key: "released/" + host, Value: raw, If: store.Any}); err != nil {
+	if _, err := b.store.Write(context.Background(), store.Op{Key: ownership.ReleasedKey(host), Value: raw, If: store.Any}); err != nil {
 		b.t.Fatal(err)
 	}
 }
@@ -47,7 +47,7 @@ func TestAReleasedHostname(t *testing.T) {
 	b.expect(b.check(host), v1alpha3.PhaseActive, v1alpha3.ConditionOwnershipVerified, "True ApoxyChallengeConfigured")
 
 	// It stays this record's, by this token, and is remembered as such at once.
-	e, _, err := b.store.Get(t.Context(), "released/"+host)
+	e, _, err := b.store.Get(t.Context(), ownership.ReleasedKey(host))
 	if err != nil || !strings.Contains(string(e.Value), `"owner":"new-tenant"`) || !strings.Contains(string(e.Value), string(r.UID)) {
 		t.Errorf("the holder written down is %s, %v", e.Value, err)
 	}

@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"github.com/apoxy-dev/caddy-apoxy/api/v1alpha3"
+	"github.com/apoxy-dev/caddy-apoxy/ownership"
 	"github.com/apoxy-dev/caddy-apoxy/store"
 )
 
@@ -16,7 +17,7 @@ func TestAHolderWhoCannotBeReadMayBeAnybody(t *testing.T) {
 	b := newBench(t, newTestResolver(t, world.World)).start()
 	spoil := func() {
 		t.Helper()
-		if _, err := b.store.Write(t.Context(), store.Op{Key: "released/" + host, Value: []byte("{"), If: store.Any}); err != nil {
+		if _, err := b.store.Write(t.Context(), store.Op{Key: ownership.ReleasedKey(host), Value: []byte("{"), If: store.Any}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -61,9 +61,6 @@ type Config struct {
 	// a quarter as many have places that answer late, an eighth of which no
 	// look was finished yet, and an eighth that did not answer. Default: 256.
 	Concurrency int
-	// HintRate bounds the looks that hints cause, per second in all, and as many
-	// glances beside them. Default: 200.
-	HintRate float64
 	// Logger. Default: none.
 	Logger *zap.Logger
 	// Now is the clock. Default: time.Now.
@@ -110,9 +107,6 @@ func New(cfg Config) *Controller {
 	if cfg.Concurrency <= 0 {
 		cfg.Concurrency = 256
 	}
-	if cfg.HintRate <= 0 {
-		cfg.HintRate = 200
-	}
 	if cfg.Logger == nil {
 		cfg.Logger = zap.NewNop()
 	}
@@ -139,8 +133,8 @@ func New(cfg Config) *Controller {
 	c.brake.verified = c.verified
 	c.hints.waiting = make(map[string]struct{})
 	c.glances.waiting = make(map[string]struct{})
-	c.glances.limit = rate.NewLimiter(rate.Limit(cfg.HintRate), int(2*cfg.HintRate)+1)
-	c.hints.limit = rate.NewLimiter(rate.Limit(cfg.HintRate), int(2*cfg.HintRate)+1)
+	c.glances.limit = rate.NewLimiter(hintRate, 2*hintRate+1)
+	c.hints.limit = rate.NewLimiter(hintRate, 2*hintRate+1)
 	return c
 }
 

@@ -23,7 +23,7 @@ type glances struct {
 	taken   time.Time // when those that wait were gone through last
 }
 
-// glanceFor bounds a glance, so that HintRate of them a second fit into the
+// glanceFor bounds a glance, so that hintRate of them a second fit into the
 // places of laneGlance whatever the servers do.
 const glanceFor = 1200 * time.Millisecond
 

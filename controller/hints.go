@@ -15,11 +15,13 @@ type hints struct {
 	limit   *rate.Limiter
 }
 
-// MaxHints bounds the hints that wait to be looked into, hintGap the time between
+// HintRate bounds the looks that hints cause, per second in all, and as many glances
+// beside them. MaxHints bounds the hints that wait to be looked into, hintGap the time between
 // two looks at one record because of hints; it doubles with each that changed
 // nothing, up to hintGapMost: a visitor who comes with the cutover waits no
 // longer, however many came before it.
 const (
+	hintRate    = 200
 	maxHints    = 4096
 	hintGap     = time.Second
 	hintGapMost = 3 * time.Second

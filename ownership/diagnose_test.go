@@ -141,7 +141,7 @@ func TestDiagnose(t *testing.T) {
 		{"failed otherwise", main, unknown, ProblemLookupFailed, "timeout asking"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			p := Diagnose(c.want, c.o, testSettings.Zone)
+			p := diagnose(c.want, c.o, testSettings.Zone)
 			if c.reason == "" {
 				if p != nil {
 					t.Fatalf("found %+v where nothing is wrong", *p)
@@ -231,7 +231,7 @@ func FuzzDiagnose(f *testing.F) {
 		}
 		for _, p := range []v1alpha3.DNSPurpose{v1alpha3.PurposeTraffic, v1alpha3.PurposeACMEChallenge, v1alpha3.PurposeOwnership} {
 			want := wanted(testHost, p, "")
-			if d := Diagnose(want, o, testSettings.Zone); d != nil && (len(d.Message) > maxMessage || !strings.Contains(d.Message, sentence(want))) {
+			if d := diagnose(want, o, testSettings.Zone); d != nil && (len(d.Message) > maxMessage || !strings.Contains(d.Message, sentence(want))) {
 				t.Errorf("unfit message: %q", d.Message)
 			}
 		}

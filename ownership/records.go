@@ -142,14 +142,14 @@ func (e *evaluation) find(d *v1alpha3.DNSRecord, o DNSObservation) finding {
 		d.Configured, d.LastTransitionTime = f.ok(), &now
 	}
 	d.Observed = observed(*d, o)
-	f.problem = Diagnose(*d, o, e.settings.Zone)
+	f.problem = diagnose(*d, o, e.settings.Zone)
 	return f
 }
 
 // heldProblem is the diagnosis of what was last seen, unless there is none or
 // the look-up itself is now known to be in trouble.
 func (e *evaluation) heldProblem(f *finding) *v1alpha3.DNSProblem {
-	held, p := f.problem, Diagnose(*f.record, f.obs, e.settings.Zone)
+	held, p := f.problem, diagnose(*f.record, f.obs, e.settings.Zone)
 	switch {
 	case held == nil:
 		return p

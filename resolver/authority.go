@@ -60,7 +60,7 @@ func (r *Resolver) authoritative(ctx context.Context, name string, types ...uint
 		return answer{unheard: true, err: "finding the name servers of " + RegisteredDomain(name) + ": " + err.Error()}
 	}
 	var a answer
-	for range r.cfg.MaxReferrals {
+	for range maxReferrals {
 		if s := z.silent(types...); s != nil {
 			return s.answer
 		}
@@ -121,7 +121,7 @@ func (r *Resolver) probe(ctx context.Context, name string, qtype uint16) (said s
 	if err != nil {
 		return said, false
 	}
-	for range r.cfg.MaxReferrals {
+	for range maxReferrals {
 		if z.silent(qtype) != nil {
 			return said, false
 		}

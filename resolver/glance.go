@@ -28,7 +28,7 @@ func (r *Resolver) glance(ctx context.Context, l look) ownership.DNSObservation 
 		qtype = dns.TypeA
 	}
 	var obs ownership.DNSObservation
-	for at := l.name; len(obs.Chain) < r.cfg.MaxChain; {
+	for at := l.name; len(obs.Chain) < maxChain; {
 		a, ok := r.unanimous(ctx, at, qtype)
 		if !ok {
 			return unseen
@@ -80,7 +80,7 @@ func (r *Resolver) unanimous(ctx context.Context, name string, qtype uint16) (an
 		return a, a.affirmed && !a.empty()
 	}
 	z, err := r.locate(ctx, name)
-	for range r.cfg.MaxReferrals {
+	for range maxReferrals {
 		if err != nil || z.silent(qtype) != nil {
 			return answer{}, false
 		}

@@ -111,8 +111,8 @@ func (r *Resolver) follow(ctx context.Context, l look) ownership.DNSObservation 
 			obs.Err = joined(obs.Err, fmt.Sprintf("the CNAMEs from %s form a loop at %s", l.name, a.alias))
 			obs.Dangling = true
 			return obs
-		case len(obs.Chain) >= r.cfg.MaxChain:
-			obs.Err = joined(obs.Err, fmt.Sprintf("more than %d CNAMEs follow from %s", r.cfg.MaxChain, l.name))
+		case len(obs.Chain) >= maxChain:
+			obs.Err = joined(obs.Err, fmt.Sprintf("more than %d CNAMEs follow from %s", maxChain, l.name))
 			obs.Dangling = true
 			return obs
 		}

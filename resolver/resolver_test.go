@@ -242,12 +242,12 @@ func TestOnlyADomainsOwnServersAreHeard(t *testing.T) {
 
 func TestParseResolversRefusesWhatIsNoAddress(t *testing.T) {
 	for _, s := range []string{"dns.example", "192.0.2.1:", "192.0.2.1:0", "192.0.2.1:domain", ""} {
-		if _, err := ParseResolvers([]string{s}); err == nil || !strings.Contains(err.Error(), fmt.Sprintf("%q", s)) {
+		if _, err := parseResolvers([]string{s}); err == nil || !strings.Contains(err.Error(), fmt.Sprintf("%q", s)) {
 			t.Errorf("resolver %q: error %v", s, err)
 		}
 	}
 	for _, s := range []string{"192.0.2.1", "192.0.2.1:5353", "2001:db8::1", "[2001:db8::1]:53"} {
-		if _, err := ParseResolvers([]string{s}); err != nil {
+		if _, err := parseResolvers([]string{s}); err != nil {
 			t.Errorf("resolver %q: %v", s, err)
 		}
 	}

@@ -221,10 +221,10 @@ func TestASilentDomainIsLeftAloneUntilSomebodyAsks(t *testing.T) {
 // says, so that its looks wait in their own places and not before the living; a
 // status that a client wrote over says nothing, and one look that is answered ends it.
 func TestSilenceOutlivesARestart(t *testing.T) {
-	world := newCustomer(t)
-	world.zone.Set(rightChallenge)
+	world := dnstest.NewCustomer(t)
+	world.Domain.Set(dnstest.RightChallenge)
 	before := newBench(t, newTestResolver(t, world.World)).start()
-	world.behave(dnstest.Silent)
+	world.Behave(dnstest.Silent)
 	before.put(tlsRecord("api.example.com"))
 	before.until("the silence is told", func() bool { return unreachable(&before.get("api.example.com").Status) })
 	old := before.get("api.example.com")
@@ -236,7 +236,7 @@ func TestSilenceOutlivesARestart(t *testing.T) {
 	forged.Status.Ownership.Overwritten = true
 	living := tlsRecord("www.living.com")
 
-	world.behave(nil) // mended while the node was away
+	world.Behave(nil) // mended while the node was away
 	after := newBench(t, newTestResolver(t, world.World))
 	for _, r := range []*v1alpha3.DomainRecord{old, forged, living} {
 		after.Changed(hosts.Change{Name: r.Name, Record: r})

@@ -112,12 +112,7 @@ func (c *Controller) wakeNeighbour(hostname string) {
 	if h, ok := c.cfg.Table.Get(neighbour); !ok || h.Verified {
 		return
 	}
-	c.mu.Lock()
-	if e := c.ofHost(neighbour); e != nil {
-		c.queue.demand(e, workLook)
-	}
-	c.mu.Unlock()
-	c.poke()
+	c.demand(workLook, func() *entry { return c.ofHost(neighbour) })
 }
 
 // concernsNeighbour reports whether a change of a record is one to the rule on
@@ -148,10 +143,10 @@ func (c *Controller) ended(r *v1alpha3.DomainRecord) {
 	c.brake.forget(r.Name, c.cfg.Now())
 	c.seen.Drop(r.Name)
 	c.cfg.Issuance.Forget(r.Spec.Name)
-	t := Transition{Kind: RecordDeleted, Name: r.Name, Hostname: r.Spec.Name, From: string(r.Status.Phase)}
-	if ttl, expired := c.expired.take(r.Name, r.UID); expired {
+	t := Transition{Event: EventRecordDeleted, Name: r.Name, Hostname: r.Spec.Name, From: string(r.Status.Phase)}
+	if asked, ok := c.expired.LoadAndDelete(r.Name); ok && asked.(expiry).uid == r.UID {
 		t.Reason = ReasonUnproven
-		t.Message = "It was never verified in the " + ttl.String() + " that unproven_ttl gives a record."
+		t.Message = "It was never verified in the " + asked.(expiry).ttl.String() + " that unproven_ttl gives a record."
 	}
 	c.cfg.OnTransition(t)
 }
@@ -196,8 +191,6 @@ func (c *Controller) drop(e *entry) {
 	if c.aliases[e.hostname] == e.name {
 		delete(c.aliases, e.hostname)
 	}
-	for _, w := range e.waiters {
-		w <- errGone
-	}
+	answerAll(e.waiters, errGone)
 	e.waiters = nil
 }

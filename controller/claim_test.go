@@ -189,7 +189,7 @@ func TestUnprovenRecordsExpire(t *testing.T) {
 		b.mu.Lock()
 		defer b.mu.Unlock()
 		return slices.ContainsFunc(b.transitions, func(tr Transition) bool {
-			return tr.Kind == RecordDeleted && tr.Name == lost && tr.Reason == ReasonUnproven && strings.Contains(tr.Message, "1h0m0s")
+			return tr.Event == EventRecordDeleted && tr.Name == lost && tr.Reason == ReasonUnproven && strings.Contains(tr.Message, "1h0m0s")
 		})
 	})
 }

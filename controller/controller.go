@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"go.uber.org/zap"
-	"golang.org/x/time/rate"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/apoxy-dev/caddy-apoxy/api/v1alpha3"
@@ -79,8 +78,9 @@ type Controller struct {
 	glances glances
 	seen    *lru.Cache[*sighting]
 	kick    chan struct{}
-	// expired are the records whose deletion was asked for because of their age.
-	expired expiries
+	// expired holds the expiry of each record whose deletion was asked for and not yet
+	// heard of, by name.
+	expired sync.Map
 
 	mu      sync.Mutex
 	queue   queue
@@ -121,6 +121,8 @@ func New(cfg Config) *Controller {
 	}
 	c := &Controller{
 		cfg:         cfg,
+		hints:       newHints(),
+		glances:     glances{hints: newHints()},
 		seen:        lru.New[*sighting](seenLimit),
 		kick:        make(chan struct{}, 1),
 		byName:      make(map[string]*entry),
@@ -131,10 +133,6 @@ func New(cfg Config) *Controller {
 	c.brake.withdrawing = make(map[string]*withdrawal)
 	c.brake.settings, c.brake.logger = cfg.Settings, cfg.Logger
 	c.brake.verified = c.verified
-	c.hints.waiting = make(map[string]struct{})
-	c.glances.waiting = make(map[string]struct{})
-	c.glances.limit = rate.NewLimiter(hintRate, 2*hintRate+1)
-	c.hints.limit = rate.NewLimiter(hintRate, 2*hintRate+1)
 	return c
 }
 
@@ -210,20 +208,33 @@ func (c *Controller) NextLook(name string) time.Time {
 
 // Wake has the record looked at now.
 func (c *Controller) Wake(name string) {
-	c.mu.Lock()
-	if e := c.byName[name]; e != nil {
-		c.queue.demand(e, workLook)
-	}
-	c.mu.Unlock()
-	c.poke()
+	c.demand(workLook, func() *entry { return c.byName[name] })
 }
 
 // CertificateChanged has the record of hostname judged anew with what issuance
 // knows now, without asking DNS where its answers are still at hand.
 func (c *Controller) CertificateChanged(hostname string) {
+	c.demand(workJudge, func() *entry { return c.ofHost(hostname) })
+}
+
+// demand asks for work on the entry that find, which is called with c.mu held, finds
+// if there is one.
+func (c *Controller) demand(what work, find func() *entry) {
 	c.mu.Lock()
-	if e := c.ofHost(hostname); e != nil {
-		c.queue.demand(e, workJudge)
+	if e := find(); e != nil {
+		c.queue.demand(e, what)
+	}
+	c.mu.Unlock()
+	c.poke()
+}
+
+// demandAll asks for work on the records of these names that there are.
+func (c *Controller) demandAll(what work, names []string) {
+	c.mu.Lock()
+	for _, name := range names {
+		if e := c.byName[name]; e != nil {
+			c.queue.demand(e, what)
+		}
 	}
 	c.mu.Unlock()
 	c.poke()

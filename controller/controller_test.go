@@ -70,7 +70,7 @@ func TestARecordsLife(t *testing.T) {
 	b.until("the deletion is told", func() bool {
 		b.mu.Lock()
 		defer b.mu.Unlock()
-		return len(b.transitions) > 0 && b.transitions[len(b.transitions)-1].Kind == RecordDeleted
+		return len(b.transitions) > 0 && b.transitions[len(b.transitions)-1].Event == EventRecordDeleted
 	})
 	if _, ok := b.ca.wanted(host); ok {
 		t.Error("a certificate is wanted for a deleted record")
@@ -84,7 +84,7 @@ func TestARecordsLife(t *testing.T) {
 
 	var phases []string
 	for _, tr := range b.transitions {
-		if tr.Kind == PhaseChanged {
+		if tr.Event == EventPhaseChanged {
 			phases = append(phases, tr.From+">"+tr.To)
 		}
 	}

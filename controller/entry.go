@@ -70,29 +70,22 @@ func answerAll(waiters []chan error, err error) {
 
 // fifo is a queue of entries. One that was pushed again elsewhere stays in it
 // and is passed over when its turn comes.
-type fifo struct {
-	entries []*entry
-	head    int
-}
+type fifo []*entry
 
-func (f *fifo) push(e *entry) { f.entries = append(f.entries, e) }
+func (f *fifo) push(e *entry) { *f = append(*f, e) }
 
+// pop leaves what was popped to the next growth of the slice, which copies the rest.
 func (f *fifo) pop() *entry {
-	if f.empty() {
+	if len(*f) == 0 {
 		return nil
 	}
-	e := f.entries[f.head]
-	f.entries[f.head] = nil
-	if f.head++; f.head == len(f.entries) {
-		f.entries, f.head = nil, 0
-	} else if f.head > 1024 && f.head > len(f.entries)/2 {
-		f.entries, f.head = append([]*entry(nil), f.entries[f.head:]...), 0
+	e := (*f)[0]
+	(*f)[0] = nil
+	if *f = (*f)[1:]; len(*f) == 0 {
+		*f = nil
 	}
 	return e
 }
-
-func (f *fifo) len() int    { return len(f.entries) - f.head }
-func (f *fifo) empty() bool { return f.len() == 0 }
 
 // timers is a heap of entries by due.
 type timers []*entry

@@ -15,6 +15,22 @@ type hints struct {
 	limit   *rate.Limiter
 }
 
+func newHints() hints {
+	return hints{waiting: make(map[string]struct{}), limit: rate.NewLimiter(hintRate, 2*hintRate+1)}
+}
+
+// add has a hostname wait, if there is room. News: it did not; first: nothing did.
+func (h *hints) add(hostname string) (news, first bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	_, known := h.waiting[hostname]
+	if known || len(h.waiting) >= maxHints {
+		return false, false
+	}
+	h.waiting[hostname] = struct{}{}
+	return true, len(h.waiting) == 1
+}
+
 // HintRate bounds the looks that hints cause, per second in all, and as many glances
 // beside them. MaxHints bounds the hints that wait to be looked into, hintGap the time between
 // two looks at one record because of hints; it doubles with each that changed
@@ -35,14 +51,7 @@ func (c *Controller) Hint(hostname string) {
 	if !c.hintable(hostname) {
 		return
 	}
-	c.hints.mu.Lock()
-	_, known := c.hints.waiting[hostname]
-	first := len(c.hints.waiting) == 0
-	if !known && len(c.hints.waiting) < maxHints {
-		c.hints.waiting[hostname] = struct{}{}
-	}
-	c.hints.mu.Unlock()
-	if first {
+	if _, first := c.hints.add(hostname); first { // the others are taken with it
 		c.poke()
 	}
 }

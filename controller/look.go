@@ -197,17 +197,21 @@ func sumOfCAA(o ownership.CAAObservation) [sha256.Size]byte {
 	return sha256.Sum256(fmt.Appendf(nil, "%d %q %q", o.Outcome, o.Domain, o.Records))
 }
 
+// lastSeen is what DNS was last seen to hold for a record, as far as that is kept.
+func (c *Controller) lastSeen(r *v1alpha3.DomainRecord) *sighting {
+	if s, ok := c.seen.Get(r.Name); ok && s.uid == string(r.UID) {
+		return s
+	}
+	return &sighting{uid: string(r.UID), unlooked: true}
+}
+
 // judge evaluates anew what other rooms know, with what DNS was last seen to hold.
 func (c *Controller) judge(ctx context.Context, e *entry) error {
 	v, err := c.read(ctx, e.name)
 	if err != nil {
 		return err
 	}
-	s, ok := c.seen.Get(e.name)
-	if !ok || s.uid != string(v.record.UID) {
-		s = &sighting{uid: string(v.record.UID), unlooked: true}
-	}
-	if _, err = c.settle(ctx, e, v, s); err != nil {
+	if _, err = c.settle(ctx, e, v, c.lastSeen(v.record)); err != nil {
 		return err
 	}
 	if v.record.WantsTLS() && c.cfg.Issuance.Observe(v.record.Spec.Name).Work == ownership.WorkFailed {
@@ -235,7 +239,9 @@ func (c *Controller) observe(ctx context.Context, r *v1alpha3.DomainRecord) *sig
 		if !isTrue(&r.Status, v1alpha3.ConditionTLSReady) && (isTrue(&r.Status, v1alpha3.ConditionACMEChallengeDelegationReady) ||
 			isTrue(&r.Status, v1alpha3.ConditionCNAMEConfigured)) {
 			wg.Go(func() {
-				s.caa = c.lookAtCAA(ctx, host)
+				if set, err := c.cfg.Resolver.CAA(ctx, host); err == nil {
+					s.caa = set
+				}
 				s.caaSum = sumOfCAA(s.caa)
 				countCheck(checkCAA, s.caa.Outcome)
 			})
@@ -243,12 +249,4 @@ func (c *Controller) observe(ctx context.Context, r *v1alpha3.DomainRecord) *sig
 	}
 	wg.Wait()
 	return s
-}
-
-func (c *Controller) lookAtCAA(ctx context.Context, host string) ownership.CAAObservation {
-	set, err := c.cfg.Resolver.CAA(ctx, host)
-	if err != nil {
-		return ownership.CAAObservation{}
-	}
-	return set
 }

@@ -190,7 +190,7 @@ func (q *queue) unpark(d *domainState) {
 
 // leaveDomain forgets a domain of which nothing runs or is parked.
 func (q *queue) leaveDomain(domain string) {
-	if d := q.domains[domain]; d != nil && d.running == 0 && d.parked.empty() && len(d.behind) == 0 {
+	if d := q.domains[domain]; d != nil && d.running == 0 && len(d.parked) == 0 && len(d.behind) == 0 {
 		delete(q.domains, domain)
 	}
 }
@@ -314,10 +314,10 @@ func (q *queue) waiting() int {
 	n := 0
 	for i := range q.lanes {
 		l := &q.lanes[i]
-		n += l.urgent.len() + l.unparked.len() + l.demanded.len() + l.timed.len()
+		n += len(l.urgent) + len(l.unparked) + len(l.demanded) + len(l.timed)
 	}
 	for _, d := range q.domains {
-		n += d.parked.len()
+		n += len(d.parked)
 	}
 	return n
 }

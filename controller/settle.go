@@ -42,8 +42,10 @@ func (c *Controller) settle(ctx context.Context, e *entry, v *version, s *sighti
 		if changed {
 			err = c.write(ctx, v, d)
 		}
-		if conflict := (*store.ConflictError)(nil); errors.As(err, &conflict) {
+		if err != nil {
 			c.brake.undo(e.name, d.fell)
+		}
+		if conflict := (*store.ConflictError)(nil); errors.As(err, &conflict) {
 			uid := v.record.UID
 			if v, err = c.read(ctx, e.name); err != nil {
 				return nil, err
@@ -54,7 +56,6 @@ func (c *Controller) settle(ctx context.Context, e *entry, v *version, s *sighti
 			continue
 		}
 		if err != nil {
-			c.brake.undo(e.name, d.fell)
 			return nil, err
 		}
 		before := v.record.Status

@@ -18,8 +18,8 @@ import (
 // would hold the wrong answer for its TTL, when that has been mended. The CNAME is
 // asked for first, because a resolver does not follow it then, and the addresses
 // only of one that has it: they may be older, and are what CAs ask for.
-func (r *Resolver) compareResolvers(ctx context.Context, l look, obs *ownership.DNSObservation) {
-	if len(obs.Chain) == 0 && l.kind != KindTraffic {
+func (r *Resolver) compareResolvers(ctx context.Context, of subject, obs *ownership.DNSObservation) {
+	if len(obs.Chain) == 0 && of.kind != KindTraffic {
 		return
 	}
 	t, want := dns.TypeA, nothing
@@ -34,11 +34,11 @@ func (r *Resolver) compareResolvers(ctx context.Context, l look, obs *ownership.
 	var wg sync.WaitGroup
 	for i, to := range recursors {
 		wg.Go(func() {
-			said[i], bogus[i] = r.hearRecursor(ctx, to, l.name, []uint16{t})
-			if l.kind != KindTraffic || t != dns.TypeCNAME || said[i].err != nil || said[i].view() != want {
+			said[i], bogus[i] = r.hearRecursor(ctx, to, of.name, []uint16{t})
+			if of.kind != KindTraffic || t != dns.TypeCNAME || said[i].err != nil || said[i].view() != want {
 				return
 			}
-			if a, _ := r.hearRecursor(ctx, to, l.name, []uint16{dns.TypeA}); a.err == nil && a.alias == "" && len(a.addrs) > 0 {
+			if a, _ := r.hearRecursor(ctx, to, of.name, []uint16{dns.TypeA}); a.err == nil && a.alias == "" && len(a.addrs) > 0 {
 				said[i] = a
 			}
 		})

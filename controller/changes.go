@@ -75,7 +75,7 @@ func (c *Controller) recall(e *entry, r *v1alpha3.DomainRecord, now time.Time) {
 	}
 	if unreachable(s) {
 		c.mu.Lock()
-		c.queue.paces.recall(e.domain, now)
+		c.queue.memory.recall(e.domain, now)
 		c.mu.Unlock()
 	}
 	if !known.Verified { // it may be contested by now

@@ -62,7 +62,7 @@ func simulate(q *queue, all []simulated) map[string]time.Duration {
 					return
 				}
 				over = true
-				q.paced(e, s.takes, s.heard, start)
+				q.learn(e, s.takes, s.heard, start)
 				q.done(e)
 				if s.live {
 					done[e.name] = now
@@ -132,7 +132,7 @@ func TestALiveRecordsWaitIsBoundedByLiveWorkAlone(t *testing.T) {
 		// From now on all is known.
 		known := func(q *queue, all []simulated) map[string]time.Duration {
 			for _, s := range all {
-				q.paces.put(s.entry.domain, paced(laneNew, s.takes, s.heard), time.Unix(1_000_000, 0))
+				q.memory.put(s.entry.domain, laneAfter(laneNew, s.takes, s.heard), time.Unix(1_000_000, 0))
 			}
 			return simulate(q, all)
 		}

@@ -156,7 +156,7 @@ func (c *Controller) observeInTime(ctx context.Context, e *entry, r *v1alpha3.Do
 			return nil, errSpent // a hint is no reason to say that something could not be told
 		}
 	} else {
-		c.queue.paced(e, took, heard.Load() || s.answered(), c.cfg.Now())
+		c.queue.learn(e, took, heard.Load() || s.answered(), c.cfg.Now())
 	}
 	checkDuration.Observe(took.Seconds())
 	return s, nil

@@ -12,7 +12,7 @@ const perDomain = 4
 
 // queue decides what is worked on next. It has no lock of its own.
 type queue struct {
-	paces   paces
+	memory  memory
 	timer   timers
 	lanes   [lanes]laneState
 	domains map[string]*domainState
@@ -31,11 +31,11 @@ type laneState struct {
 type domainState struct {
 	running int
 	parked  fifo
-	behind  map[*entry]struct{} // queued where slower ones are; see paced
+	behind  map[*entry]struct{} // queued where slower ones are; see learn
 }
 
 func newQueue(concurrency int) queue {
-	q := queue{domains: make(map[string]*domainState), paces: newPaces()}
+	q := queue{domains: make(map[string]*domainState), memory: newMemory()}
 	for i := range q.lanes {
 		q.lanes[i].limit = places(lane(i), concurrency)
 	}
@@ -59,7 +59,7 @@ func (q *queue) demand(e *entry, what work) {
 		return
 	}
 	if what&workLook != 0 {
-		q.paces.stir(e.domain)
+		q.memory.stir(e.domain)
 		if what&workHinted == 0 {
 			what |= workOwed
 		}
@@ -99,7 +99,7 @@ func (q *queue) enqueue(e *entry, timed bool) {
 func (q *queue) join(e *entry) *laneState {
 	switch e.lane = laneJudge; {
 	case e.pending&workLook != 0:
-		e.lane = q.paces.of(e.domain)
+		e.lane = q.memory.of(e.domain)
 	case e.pending&workGlance != 0:
 		e.lane = laneGlance
 	}
@@ -163,7 +163,7 @@ func (q *queue) pop(l *laneState, which lane) *entry {
 				q.unpark(q.domains[e.domain]) // it may have been its domain's turn
 				q.leaveDomain(e.domain)
 			case e.state != queued || e.lane != which:
-			case which < laneJudge && which != q.paces.of(e.domain): // so it has turned out meanwhile
+			case which < laneJudge && which != q.memory.of(e.domain): // so it has turned out meanwhile
 				q.enqueue(e, false)
 				q.moved = true
 			default:
@@ -215,18 +215,18 @@ func (q *queue) ahead(e *entry) {
 
 // limit is how many names of a domain may be looked at together.
 func (q *queue) limit(domain string) int {
-	if q.paces.of(domain) == laneFast {
+	if q.memory.of(domain) == laneFast {
 		return perDomain
 	}
 	return 1
 }
 
-// paced records how a look at e went. If its domain is better than was held of
+// learn records how a look at e went. If its domain is better than was held of
 // it, its other names no longer wait among those that are as it was.
-func (q *queue) paced(e *entry, took time.Duration, heard bool, now time.Time) {
-	before := q.paces.of(e.domain)
-	after := paced(before, took, heard)
-	q.paces.put(e.domain, after, now)
+func (q *queue) learn(e *entry, took time.Duration, heard bool, now time.Time) {
+	before := q.memory.of(e.domain)
+	after := laneAfter(before, took, heard)
+	q.memory.put(e.domain, after, now)
 	if d := q.domains[e.domain]; d != nil && after < before {
 		for e := range d.behind {
 			q.enqueue(e, false)
@@ -261,7 +261,7 @@ func (q *queue) outlasts(e *entry, heard bool, now time.Time) bool {
 		return true
 	}
 	if q.lanes[to].running >= q.lanes[to].limit {
-		q.paces.put(e.domain, to, now)
+		q.memory.put(e.domain, to, now)
 		return false
 	}
 	q.lanes[e.lane].running--

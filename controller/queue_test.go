@@ -76,7 +76,7 @@ func TestQueue(t *testing.T) {
 		{
 			what: "a registered domain has its fill, and others pass it",
 			do: func(q *queue) []string {
-				q.paces.put("big", laneFast, now)
+				q.memory.put("big", laneFast, now)
 				for i := range perDomain + 2 {
 					q.demand(newEntry(fmt.Sprint("big", i), "big"), workLook)
 				}
@@ -108,7 +108,7 @@ func TestQueue(t *testing.T) {
 				q.lanes[laneNew].limit = 0
 				q.demand(newEntry("e", "d"), workLook)
 				take(q, now)
-				q.paces.put("d", laneSlow, now)
+				q.memory.put("d", laneSlow, now)
 				q.lanes[laneNew].limit = 1
 				names, entries := take(q, now)
 				if q.lanes[laneNew].running != 0 || entries[0].lane != laneSlow {
@@ -121,7 +121,7 @@ func TestQueue(t *testing.T) {
 		{
 			what: "a domain whose waiting records were deleted is not stuck",
 			do: func(q *queue) []string {
-				q.paces.put("d", laneFast, now)
+				q.memory.put("d", laneFast, now)
 				var all []*entry
 				for i := range 3 * perDomain {
 					e := newEntry(fmt.Sprint("r", i), "d")
@@ -145,7 +145,7 @@ func TestQueue(t *testing.T) {
 			do: func(q *queue) []string {
 				for i := range 20 {
 					e := newEntry(fmt.Sprint("dead", i), fmt.Sprint("dead", i))
-					q.paces.put(e.domain, laneSlow, now)
+					q.memory.put(e.domain, laneSlow, now)
 					q.demand(e, workLook)
 				}
 				q.demand(newEntry("healthy", "healthy"), workLook)

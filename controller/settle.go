@@ -229,7 +229,7 @@ func (c *Controller) plan(e *entry, r *v1alpha3.DomainRecord, until time.Time, l
 	defer c.mu.Unlock()
 	now, jitter := c.cfg.Now(), c.cfg.Rand()
 	next := ownership.NextLook(r, e.activity(), c.cfg.Settings(), now, jitter)
-	next = rested(r, next, now, c.queue.paces.rest(e.domain, now), jitter)
+	next = rested(r, next, now, c.queue.memory.rest(e.domain, now), jitter)
 	if !until.IsZero() {
 		next = earlier(next, now.Add(until.Sub(now))) // so by the same reading of the clock as the brake
 	}

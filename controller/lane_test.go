@@ -59,7 +59,7 @@ func TestWhatIsHeldOfADomain(t *testing.T) {
 		{"it does not exist, as a resolver says at once", laneNew, time.Millisecond, false, laneFast},
 	} {
 		t.Run(c.what, func(t *testing.T) {
-			if got := paced(c.before, c.took, c.heard); got != c.want {
+			if got := laneAfter(c.before, c.took, c.heard); got != c.want {
 				t.Errorf("lane %d, want %d", got, c.want)
 			}
 		})
@@ -69,7 +69,7 @@ func TestWhatIsHeldOfADomain(t *testing.T) {
 func TestRestOfSilentDomains(t *testing.T) {
 	now := time.Unix(1_000_000, 0)
 	const domain = "example.com"
-	p := newPaces()
+	p := newMemory()
 	if got := p.rest(domain, now); got != 0 {
 		t.Errorf("a domain of which nothing is known rests %v", got)
 	}
@@ -134,19 +134,19 @@ func TestRestEndsBeforeACertificate(t *testing.T) {
 	}
 }
 
-func TestPacesAreBoundedAndTheLivingDoNotEvictTheSilent(t *testing.T) {
-	p, now := newPaces(), time.Now()
+func TestTheMemoryIsBoundedAndTheLivingDoNotEvictTheSilent(t *testing.T) {
+	p, now := newMemory(), time.Now()
 	p.put("dead", laneDead, now)
-	for i := range 2 * paceLimit {
+	for i := range 2 * memoryLimit {
 		p.put(fmt.Sprint(i), laneFast, now)
 	}
 	n := 0
-	for i := range 2 * paceLimit {
+	for i := range 2 * memoryLimit {
 		if p.of(fmt.Sprint(i)) == laneFast {
 			n++
 		}
 	}
-	if n != paceLimit {
+	if n != memoryLimit {
 		t.Errorf("%d domains are remembered", n)
 	}
 	if p.of("dead") != laneDead {
@@ -157,17 +157,17 @@ func TestPacesAreBoundedAndTheLivingDoNotEvictTheSilent(t *testing.T) {
 func TestRecordsOfADomainThatAnswersAgainLeaveTheSilent(t *testing.T) {
 	now := time.Unix(1_000_000, 0)
 	q := newQueue(8)
-	q.paces.put("revived", laneDead, now)
+	q.memory.put("revived", laneDead, now)
 	first, second := newEntry("first", "revived"), newEntry("second", "revived")
 	q.demand(first, workLook)
 	take(&q, now)
 	for i := range 100 {
 		domain := fmt.Sprint("dead", i)
-		q.paces.put(domain, laneDead, now)
+		q.memory.put(domain, laneDead, now)
 		q.demand(newEntry(domain, domain), workLook)
 	}
 	q.demand(second, workLook) // behind them all
-	q.paced(first, time.Millisecond, true, now)
+	q.learn(first, time.Millisecond, true, now)
 	names, _ := take(&q, now)
 	if len(names) != 1 || names[0] != "second" {
 		t.Errorf("taken: %v", names)
@@ -244,7 +244,7 @@ func TestSilenceOutlivesARestart(t *testing.T) {
 	lanes := func(domain string) lane {
 		after.Controller.mu.Lock()
 		defer after.Controller.mu.Unlock()
-		return after.queue.paces.of(domain)
+		return after.queue.memory.of(domain)
 	}
 	for domain, want := range map[string]lane{"example.com": laneDead, "forged.com": laneNew, "living.com": laneNew} {
 		if got := lanes(domain); got != want {

@@ -84,7 +84,7 @@ type Controller struct {
 
 	mu      sync.Mutex
 	queue   queue
-	byName  map[string]*entry
+	byName  map[string]*item
 	aliases map[string]string // hostname to name, where they differ
 	running bool
 	heeded  time.Time // when the clock was last looked at
@@ -125,7 +125,7 @@ func New(cfg Config) *Controller {
 		glances:     glances{hints: newHints()},
 		seen:        lru.New[*sighting](seenLimit),
 		kick:        make(chan struct{}, 1),
-		byName:      make(map[string]*entry),
+		byName:      make(map[string]*item),
 		aliases:     make(map[string]string),
 		targetsKick: make(chan struct{}, 1),
 	}
@@ -208,18 +208,18 @@ func (c *Controller) NextLook(name string) time.Time {
 
 // Wake has the record looked at now.
 func (c *Controller) Wake(name string) {
-	c.demand(workLook, func() *entry { return c.byName[name] })
+	c.demand(workLook, func() *item { return c.byName[name] })
 }
 
 // CertificateChanged has the record of hostname judged anew with what issuance
 // knows now, without asking DNS where its answers are still at hand.
 func (c *Controller) CertificateChanged(hostname string) {
-	c.demand(workJudge, func() *entry { return c.ofHost(hostname) })
+	c.demand(workJudge, func() *item { return c.ofHost(hostname) })
 }
 
-// demand asks for work on the entry that find, which is called with c.mu held, finds
+// demand asks for work on the item that find, which is called with c.mu held, finds
 // if there is one.
-func (c *Controller) demand(what work, find func() *entry) {
+func (c *Controller) demand(what work, find func() *item) {
 	c.mu.Lock()
 	if e := find(); e != nil {
 		c.queue.demand(e, what)
@@ -240,8 +240,8 @@ func (c *Controller) demandAll(what work, names []string) {
 	c.poke()
 }
 
-// ofHost returns the entry of a hostname; c.mu is held.
-func (c *Controller) ofHost(hostname string) *entry {
+// ofHost returns the item of a hostname; c.mu is held.
+func (c *Controller) ofHost(hostname string) *item {
 	if name, ok := c.aliases[hostname]; ok {
 		return c.byName[name]
 	}

@@ -202,11 +202,11 @@ func (d *idleDNS) seen(hostname string) int {
 func TestAHintOvertakesABulkImport(t *testing.T) {
 	q := newQueue(1)
 	for i := range 100 {
-		q.demand(newEntry(fmt.Sprint("imported", i), fmt.Sprint(i)), workLook)
+		q.demand(newItem(fmt.Sprint("imported", i), fmt.Sprint(i)), workLook)
 	}
 	c := &Controller{queue: q}
 	c.hints.limit = rate.NewLimiter(rate.Inf, 1)
-	c.hinted(newEntry("hinted", "h"), time.Now())
+	c.hinted(newItem("hinted", "h"), time.Now())
 	if e := c.queue.next(time.Now()); e.name != "hinted" {
 		t.Errorf("%s comes first", e.name)
 	}

@@ -85,7 +85,7 @@ func rationed(ctx context.Context, what work) context.Context {
 
 // postpone leaves a look that a hint caused, and that had its share before it was
 // done, to the timer.
-func (c *Controller) postpone(e *entry) {
+func (c *Controller) postpone(e *item) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if now := c.cfg.Now(); e.due <= now.UnixNano() {
@@ -95,7 +95,7 @@ func (c *Controller) postpone(e *entry) {
 
 // glance looks whether what e still lacks in DNS is there now. If it is, that
 // counts as seen; nothing else counts. Judge: it is to be judged in any case.
-func (c *Controller) glance(ctx context.Context, e *entry, judge bool) error {
+func (c *Controller) glance(ctx context.Context, e *item, judge bool) error {
 	v, err := c.read(ctx, e.name)
 	if err != nil {
 		return err

@@ -84,7 +84,7 @@ func (c *Controller) takeHints() {
 
 // hinted has e looked at, now or, if that was done a moment ago, as soon as its
 // gap is over. c.mu is held.
-func (c *Controller) hinted(e *entry, now time.Time) {
+func (c *Controller) hinted(e *item, now time.Time) {
 	e.lastHint = now.Unix()
 	at := time.Unix(0, e.hintFrom)
 	if e.hintFrom == 0 || !now.Before(at) {

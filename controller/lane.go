@@ -7,7 +7,7 @@ import (
 	"github.com/apoxy-dev/caddy-apoxy/ownership"
 )
 
-// lane is where an entry waits and whose places it takes. Every lane has places
+// lane is where an item waits and whose places it takes. Every lane has places
 // of its own, so that none waits for what is slower. Those before laneJudge say
 // how a registered domain has answered lately, and are what is remembered of it.
 type lane uint8

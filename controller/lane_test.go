@@ -158,13 +158,13 @@ func TestRecordsOfADomainThatAnswersAgainLeaveTheSilent(t *testing.T) {
 	now := time.Unix(1_000_000, 0)
 	q := newQueue(8)
 	q.memory.put("revived", laneDead, now)
-	first, second := newEntry("first", "revived"), newEntry("second", "revived")
+	first, second := newItem("first", "revived"), newItem("second", "revived")
 	q.demand(first, workLook)
 	take(&q, now)
 	for i := range 100 {
 		domain := fmt.Sprint("dead", i)
 		q.memory.put(domain, laneDead, now)
-		q.demand(newEntry(domain, domain), workLook)
+		q.demand(newItem(domain, domain), workLook)
 	}
 	q.demand(second, workLook) // behind them all
 	q.learn(first, time.Millisecond, true, now)

@@ -31,7 +31,7 @@ const retryAfter = 5 * time.Second
 const damagedAfter = 10 * time.Minute
 
 // work does what was demanded of e, then gives its place back.
-func (c *Controller) work(ctx context.Context, e *entry, what work, waiters []chan error) {
+func (c *Controller) work(ctx context.Context, e *item, what work, waiters []chan error) {
 	var err error
 	switch {
 	case what&workLook != 0:
@@ -82,7 +82,7 @@ type sighting struct {
 }
 
 // look observes, and brings the status to what that means.
-func (c *Controller) look(ctx context.Context, e *entry) error {
+func (c *Controller) look(ctx context.Context, e *item) error {
 	v, err := c.read(ctx, e.name)
 	if err != nil {
 		return err
@@ -122,7 +122,7 @@ func (c *Controller) look(ctx context.Context, e *entry) error {
 
 // observeInTime observes for as long as the look has a place, and notes how
 // soon the domain answers. It returns errTooSlow if there is no place any more.
-func (c *Controller) observeInTime(ctx context.Context, e *entry, r *v1alpha3.DomainRecord) (*sighting, error) {
+func (c *Controller) observeInTime(ctx context.Context, e *item, r *v1alpha3.DomainRecord) (*sighting, error) {
 	lookCtx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var heard atomic.Bool
@@ -206,7 +206,7 @@ func (c *Controller) lastSeen(r *v1alpha3.DomainRecord) *sighting {
 }
 
 // judge evaluates anew what other rooms know, with what DNS was last seen to hold.
-func (c *Controller) judge(ctx context.Context, e *entry) error {
+func (c *Controller) judge(ctx context.Context, e *item) error {
 	v, err := c.read(ctx, e.name)
 	if err != nil {
 		return err

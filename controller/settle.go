@@ -21,7 +21,7 @@ const maxConflicts = 20
 
 // settle evaluates, writes the status if it is different, tells issuance what is
 // wanted, and schedules the next look.
-func (c *Controller) settle(ctx context.Context, e *entry, v *version, s *sighting) (*v1alpha3.DomainRecordStatus, error) {
+func (c *Controller) settle(ctx context.Context, e *item, v *version, s *sighting) (*v1alpha3.DomainRecordStatus, error) {
 	for range maxConflicts {
 		d, err := c.decide(ctx, e, v, s)
 		if err != nil {
@@ -82,7 +82,7 @@ type decision struct {
 	beside []store.Op
 }
 
-func (c *Controller) decide(ctx context.Context, e *entry, v *version, s *sighting) (*decision, error) {
+func (c *Controller) decide(ctx context.Context, e *item, v *version, s *sighting) (*decision, error) {
 	r, now, settings := v.record, c.cfg.Now(), c.cfg.Settings()
 	var k claim
 	var err error
@@ -175,7 +175,7 @@ func holdMessages(before, now *v1alpha3.DomainRecordStatus) {
 }
 
 // want tells issuance what the verdict asks for.
-func (c *Controller) want(e *entry, r *v1alpha3.DomainRecord, v ownership.Verdict) {
+func (c *Controller) want(e *item, r *v1alpha3.DomainRecord, v ownership.Verdict) {
 	host := r.Spec.Name
 	if !v.WantCertificate {
 		c.cfg.Issuance.Forget(host)
@@ -204,7 +204,7 @@ func seconds(t time.Time) int64 {
 }
 
 // wantOf is what a record wants.
-func wantOf(e *entry, r *v1alpha3.DomainRecord, dns01, http01 bool) issuance.Want {
+func wantOf(e *item, r *v1alpha3.DomainRecord, dns01, http01 bool) issuance.Want {
 	host := r.Spec.Name
 	if host == e.hostname {
 		host = e.hostname // one copy in memory
@@ -224,7 +224,7 @@ func wantOf(e *entry, r *v1alpha3.DomainRecord, dns01, http01 bool) issuance.Wan
 
 // plan schedules the next look. What the fleet brake keeps from falling is looked
 // at when its time is over, at until.
-func (c *Controller) plan(e *entry, r *v1alpha3.DomainRecord, until time.Time, looked, changed bool) {
+func (c *Controller) plan(e *item, r *v1alpha3.DomainRecord, until time.Time, looked, changed bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	now, jitter := c.cfg.Now(), c.cfg.Rand()
@@ -258,7 +258,7 @@ func rested(r *v1alpha3.DomainRecord, next, now time.Time, rest time.Duration, j
 	return later
 }
 
-func (e *entry) activity() ownership.Activity {
+func (e *item) activity() ownership.Activity {
 	var a ownership.Activity
 	if e.lastWrite != 0 {
 		a.LastWrite = time.Unix(e.lastWrite, 0)

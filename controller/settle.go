@@ -84,10 +84,10 @@ type decision struct {
 
 func (c *Controller) decide(ctx context.Context, e *item, v *version, s *sighting) (*decision, error) {
 	r, now, settings := v.record, c.cfg.Now(), c.cfg.Settings()
-	var k claim
+	var k grounds
 	var err error
 	if known := r.Established(); !known.Verified || known.Token { // no contest matters to the others
-		if k, err = c.claim(ctx, r, nil); err != nil {
+		if k, err = c.grounds(ctx, r, nil); err != nil {
 			return nil, err
 		}
 	}

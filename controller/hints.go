@@ -32,9 +32,9 @@ func (h *hints) add(hostname string) (news, first bool) {
 }
 
 // HintRate bounds the looks that hints cause, per second in all, and as many glances
-// beside them. MaxHints bounds the hints that wait to be looked into, hintGap the time between
-// two looks at one record because of hints; it doubles with each that changed
-// nothing, up to hintGapMost: a visitor who comes with the cutover waits no
+// beside them. MaxHints bounds the hints that wait to be looked into, hintGap the
+// time between two looks at one record because of hints; it doubles with each that
+// changed nothing, up to hintGapMost: a visitor who comes with the cutover waits no
 // longer, however many came before it.
 const (
 	hintRate    = 200

@@ -137,8 +137,8 @@ func (e *evaluation) waitForNewName() wait {
 		return wait{}
 	}
 	p := e.prev.Condition(v1alpha3.ConditionACMEChallengeDelegationReady)
-	if seenMissing := p != nil && p.Status != metav1.ConditionUnknown; seenMissing && !e.newName {
-		return wait{}
+	if told := p != nil && p.Status != metav1.ConditionUnknown; told && !e.newName {
+		return wait{} // it was seen missing, or not waited for although in place
 	}
 	return wait{until, sentence(*e.found.delegation.record) + " is in place and may be older than the name that it leads to, so resolvers may still take that for absent. " +
 		"The certificate is ordered at " + stamp(until) + ". Nobody needs to do anything."}

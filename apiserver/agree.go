@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/apoxy-dev/caddy-apoxy/ownership"
 	"github.com/apoxy-dev/caddy-apoxy/store"
 )
 
@@ -16,13 +15,6 @@ func CheckHostname(_ string, value []byte) error {
 		return errors.New("it names no record")
 	}
 	return nil
-}
-
-// CheckReleased says why the value at a key below ReleasedPrefix is none; nil:
-// it is one.
-func CheckReleased(_ string, value []byte) error {
-	_, err := ownership.DecodeHolder(value)
-	return err
 }
 
 // RecordAgrees compares a record's entry with the entry of its hostname, which must

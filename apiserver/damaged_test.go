@@ -214,7 +214,7 @@ func TestWhoHeldALostRecordIsNotForgotten(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.raw(releasedKey("orphan.example.com"), string(holder))
+	w.raw(ownership.ReleasedKey("orphan.example.com"), string(holder))
 	w.raw(hostnameKey("orphan.example.com"), "nobody")
 	w.raw(hostnameKey("spoilt.example.com"), "spoilt below")
 	w.spoil("spoilt below")
@@ -231,10 +231,10 @@ func TestWhoHeldALostRecordIsNotForgotten(t *testing.T) {
 func TestADamagedHolderHindersNoDeletion(t *testing.T) {
 	w := newWorld(t)
 	w.create("a.example.com", `"labels":{"core.apoxy.dev/owner":"acme"}`)
-	w.raw(releasedKey("a.example.com"), "spoilt below")
+	w.raw(ownership.ReleasedKey("a.example.com"), "spoilt below")
 	w.spoil("spoilt below")
 	w.call("DELETE", base+"/a.example.com", "").want(200)
-	if _, _, err := w.store.Get(t.Context(), releasedKey("a.example.com")); !errors.Is(err, store.ErrDamaged) {
+	if _, _, err := w.store.Get(t.Context(), ownership.ReleasedKey("a.example.com")); !errors.Is(err, store.ErrDamaged) {
 		t.Errorf("an unproven record took the place of a holder who cannot be read: %v", err)
 	}
 }

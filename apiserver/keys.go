@@ -9,21 +9,19 @@ import (
 	"github.com/apoxy-dev/caddy-apoxy/api/v1alpha3"
 )
 
-// Prefixes of the keys in the store that this package writes. The controller
-// writes below recordPrefix too, but only the status of records that exist.
+// Prefixes of the keys in the store that this package writes, beside
+// ownership.ReleasedPrefix. The controller writes below recordPrefix too, but only the
+// status of records that exist.
 const (
 	// recordPrefix, followed by metadata.name, keeps the record as JSON.
 	recordPrefix = v1alpha3.Resource + "/"
 	// HostnamePrefix, followed by spec.name, keeps the metadata.name of the
 	// record that holds the hostname.
 	HostnamePrefix = "hostnames/"
-	// ReleasedPrefix, followed by spec.name, keeps an ownership.Holder.
-	ReleasedPrefix = "released/"
 )
 
 func recordKey(name string) string   { return recordPrefix + name }
 func hostnameKey(host string) string { return HostnamePrefix + host }
-func releasedKey(host string) string { return ReleasedPrefix + host }
 
 func formatRevision(rev int64) string { return strconv.FormatInt(rev, 10) }
 

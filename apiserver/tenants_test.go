@@ -60,7 +60,7 @@ func (w *world) verify(name string) {
 
 // holder is who is remembered to have held a hostname, "-" for nobody.
 func (w *world) holder(hostname string) string {
-	e, _, err := w.store.Get(context.Background(), releasedKey(hostname))
+	e, _, err := w.store.Get(context.Background(), ownership.ReleasedKey(hostname))
 	if err != nil {
 		return "-"
 	}

@@ -114,7 +114,7 @@ func (s *Server) remember(ops []store.Op, r *v1alpha3.DomainRecord) ([]store.Op,
 	if err != nil {
 		return nil, err
 	}
-	return append(ops, store.Op{Key: releasedKey(r.Spec.Name), Value: data, If: store.Any}), nil
+	return append(ops, store.Op{Key: ownership.ReleasedKey(r.Spec.Name), Value: data, If: store.Any}), nil
 }
 
 // commit writes ops and puts the revision into r. A dry run checks the same

@@ -42,7 +42,7 @@ func (rt *runtime) raise(t controller.Transition) {
 	if a == nil || a.events == nil {
 		return
 	}
-	a.events.Emit(a.ctx, t.Event(), map[string]any{
+	a.events.Emit(a.ctx, t.Event, map[string]any{
 		"name": t.Name, "hostname": t.Hostname, "type": t.Type,
 		"from": t.From, "to": t.To, "reason": t.Reason, "message": t.Message,
 	})

@@ -26,7 +26,7 @@ func TestANewRecordIsAnsweredWithItsToken(t *testing.T) {
 	} {
 		t.Run(c.what, func(t *testing.T) {
 			if c.holder != "" {
-				op := store.Op{Key: "released/" + host, Value: []byte(`{"owner":"` + c.holder + `","uid":"u-0"}`), If: store.Any}
+				op := store.Op{Key: ownership.ReleasedKey(host), Value: []byte(`{"owner":"` + c.holder + `","uid":"u-0"}`), If: store.Any}
 				if _, err := rt.store.Write(t.Context(), op); err != nil {
 					t.Fatal(err)
 				}

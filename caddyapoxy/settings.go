@@ -47,10 +47,10 @@ func (a *App) provisionSettings(repl *caddy.Replacer) error {
 		return err
 	}
 	if a.CheckInterval == 0 {
-		a.CheckInterval = caddy.Duration(30 * time.Second)
+		a.CheckInterval = caddy.Duration(ownership.DefaultCheckInterval)
 	}
 	if a.DetachAfter == 0 {
-		a.DetachAfter = caddy.Duration(10 * time.Minute)
+		a.DetachAfter = caddy.Duration(ownership.DefaultDetachAfter)
 	}
 	if a.FleetBrakeHold == 0 {
 		a.FleetBrakeHold = caddy.Duration(ownership.DefaultFleetBrakeHold)

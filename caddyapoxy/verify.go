@@ -15,6 +15,7 @@ import (
 	"github.com/apoxy-dev/caddy-apoxy/dnsprovider"
 	"github.com/apoxy-dev/caddy-apoxy/hosts"
 	"github.com/apoxy-dev/caddy-apoxy/issuance"
+	"github.com/apoxy-dev/caddy-apoxy/ownership"
 	"github.com/apoxy-dev/caddy-apoxy/store/damage"
 )
 
@@ -30,7 +31,7 @@ func storeRooms() []damage.Room {
 			Mend: "delete the record by its name (`caddy apoxy domainrecord delete NAME`) and create it again, or restore a backup"},
 		{Prefix: apiserver.HostnamePrefix, Check: apiserver.CheckHostname, Agree: apiserver.HostnameAgrees,
 			Mend: "delete the record of this hostname by its name and create it again; if there is none, create one"},
-		{Prefix: apiserver.ReleasedPrefix, Check: apiserver.CheckReleased,
+		{Prefix: ownership.ReleasedPrefix, Check: ownership.CheckReleased,
 			Mend: "nothing needs to be done: the hostname's next record is verified only by its own token, which takes the place; or restore a backup"},
 		{Prefix: dnsprovider.RRSetsPrefix, Check: dnsprovider.CheckRRSet,
 			Mend: "put the records into the zone again; a challenge's are put there with the next order"},
@@ -47,7 +48,7 @@ const (
 
 // patrol reads what no room has read at the start, and all there is once a day.
 func (rt *runtime) patrol(ctx context.Context) error {
-	wait, prefixes := firstPatrol, []string{apiserver.HostnamePrefix, apiserver.ReleasedPrefix}
+	wait, prefixes := firstPatrol, []string{apiserver.HostnamePrefix, ownership.ReleasedPrefix}
 	for {
 		select {
 		case <-ctx.Done():

@@ -215,7 +215,7 @@ func (b *bench) end(name string) {
 		if err != nil {
 			b.t.Fatal(err)
 		}
-		ops = append(ops, store.Op{Key: "released/" + r.Spec.Name, Value: raw, If: store.Any})
+		ops = append(ops, store.Op{Key: ownership.ReleasedKey(r.Spec.Name), Value: raw, If: store.Any})
 	}
 	if _, err := b.store.Write(context.Background(), ops...); err != nil {
 		b.t.Fatal(err)

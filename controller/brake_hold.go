@@ -201,14 +201,7 @@ func (c *Controller) ReleaseBrake() *BrakeRelease {
 	if !ok {
 		return nil
 	}
-	c.mu.Lock()
-	for _, name := range due {
-		if e := c.byName[name]; e != nil {
-			c.queue.demand(e, workLook)
-		}
-	}
-	c.mu.Unlock()
-	c.poke()
+	c.demandAll(workLook, due)
 	return &BrakeRelease{Since: since, Gone: gone, Due: len(due)}
 }
 

@@ -11,19 +11,20 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/apoxy-dev/caddy-apoxy/api/v1alpha3"
+	"github.com/apoxy-dev/caddy-apoxy/internal/dnstest"
 )
 
 // fleetBench is a bench with verified records of several owners, whose proofs
 // are taken away and put back.
 type fleetBench struct {
 	*bench
-	world *customer
+	world *dnstest.Customer
 	logs  *observer.ObservedLogs
 	made  int
 }
 
 func newFleetBench(t *testing.T) *fleetBench {
-	world := newCustomer(t)
+	world := dnstest.NewCustomer(t)
 	core, logs := observer.New(zap.WarnLevel)
 	b := newBench(t, newTestResolver(t, world.World), func(c *Config) { c.Logger = zap.New(core) })
 	return &fleetBench{bench: b, world: world, logs: logs}
@@ -34,7 +35,7 @@ func label(host string) string { return strings.TrimSuffix(host, ".example.com")
 
 func (f *fleetBench) prove(hosts ...string) {
 	for _, host := range hosts {
-		f.world.zone.Set(label(host) + " IN CNAME " + host + ".cname.example.net.")
+		f.world.Domain.Set(label(host) + " IN CNAME " + host + ".cname.example.net.")
 	}
 }
 
@@ -71,7 +72,7 @@ func (f *fleetBench) add(n int, owner string) (hosts []string) {
 // withdraw takes the proofs away and has that seen.
 func (f *fleetBench) withdraw(hosts ...string) {
 	for _, host := range hosts {
-		f.world.zone.Remove(label(host))
+		f.world.Domain.Remove(label(host))
 	}
 	f.look(hosts...)
 }
@@ -305,7 +306,7 @@ func (f *fleetBench) before(n int, gone time.Duration) (hosts []string) {
 		if gone != 0 {
 			since := metav1.NewTime(time.Now().Add(-gone).UTC().Truncate(time.Second))
 			r.Status.Ownership.WithdrawnTime = &since
-			f.world.zone.Remove(label(r.Name))
+			f.world.Domain.Remove(label(r.Name))
 		}
 		f.put(r)
 		hosts = append(hosts, r.Name)

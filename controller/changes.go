@@ -59,7 +59,7 @@ func touched(r, before *v1alpha3.DomainRecord) bool {
 }
 
 // recall takes up from its status what was known of a record before the start.
-func (c *Controller) recall(e *entry, r *v1alpha3.DomainRecord, now time.Time) {
+func (c *Controller) recall(e *item, r *v1alpha3.DomainRecord, now time.Time) {
 	s := &r.Status
 	window := c.cfg.Settings().DetachAfter
 	owned, known := s.Condition(v1alpha3.ConditionOwnershipVerified), r.Established()
@@ -75,7 +75,7 @@ func (c *Controller) recall(e *entry, r *v1alpha3.DomainRecord, now time.Time) {
 	}
 	if unreachable(s) {
 		c.mu.Lock()
-		c.queue.paces.recall(e.domain, now)
+		c.queue.memory.recall(e.domain, now)
 		c.mu.Unlock()
 	}
 	if !known.Verified { // it may be contested by now
@@ -112,12 +112,7 @@ func (c *Controller) wakeNeighbour(hostname string) {
 	if h, ok := c.cfg.Table.Get(neighbour); !ok || h.Verified {
 		return
 	}
-	c.mu.Lock()
-	if e := c.ofHost(neighbour); e != nil {
-		c.queue.demand(e, workLook)
-	}
-	c.mu.Unlock()
-	c.poke()
+	c.demand(workLook, func() *item { return c.ofHost(neighbour) })
 }
 
 // concernsNeighbour reports whether a change of a record is one to the rule on
@@ -148,16 +143,16 @@ func (c *Controller) ended(r *v1alpha3.DomainRecord) {
 	c.brake.forget(r.Name, c.cfg.Now())
 	c.seen.Drop(r.Name)
 	c.cfg.Issuance.Forget(r.Spec.Name)
-	t := Transition{Kind: RecordDeleted, Name: r.Name, Hostname: r.Spec.Name, From: string(r.Status.Phase)}
-	if ttl, expired := c.expired.take(r.Name, r.UID); expired {
+	t := Transition{Event: EventRecordDeleted, Name: r.Name, Hostname: r.Spec.Name, From: string(r.Status.Phase)}
+	if asked, ok := c.expired.LoadAndDelete(r.Name); ok && asked.(expiry).uid == r.UID {
 		t.Reason = ReasonUnproven
-		t.Message = "It was never verified in the " + ttl.String() + " that unproven_ttl gives a record."
+		t.Message = "It was never verified in the " + asked.(expiry).ttl.String() + " that unproven_ttl gives a record."
 	}
 	c.cfg.OnTransition(t)
 }
 
 // forgetGone takes back what a look that outlasted its record has noted of it.
-func (c *Controller) forgetGone(e *entry) {
+func (c *Controller) forgetGone(e *item) {
 	c.mu.Lock()
 	gone := e.gone && c.byName[e.name] == nil
 	c.mu.Unlock()
@@ -167,15 +162,15 @@ func (c *Controller) forgetGone(e *entry) {
 	}
 }
 
-// add makes the entry of a record; c.mu is held.
-func (c *Controller) add(name, hostname string) *entry {
+// add makes the item of a record; c.mu is held.
+func (c *Controller) add(name, hostname string) *item {
 	if old := c.byName[name]; old != nil {
 		c.drop(old)
 	}
 	if name == hostname {
 		hostname = name // one copy in memory
 	}
-	e := &entry{name: name, hostname: hostname, place: -1}
+	e := &item{name: name, hostname: hostname, place: -1}
 	if hostname != "" {
 		e.domain = resolver.RegisteredDomain(hostname)
 		if strings.HasSuffix(hostname, e.domain) {
@@ -189,15 +184,13 @@ func (c *Controller) add(name, hostname string) *entry {
 	return e
 }
 
-// drop forgets an entry; c.mu is held.
-func (c *Controller) drop(e *entry) {
+// drop forgets an item; c.mu is held.
+func (c *Controller) drop(e *item) {
 	c.queue.remove(e)
 	delete(c.byName, e.name)
 	if c.aliases[e.hostname] == e.name {
 		delete(c.aliases, e.hostname)
 	}
-	for _, w := range e.waiters {
-		w <- errGone
-	}
+	answerAll(e.waiters, errGone)
 	e.waiters = nil
 }

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"go.uber.org/zap"
-	"golang.org/x/time/rate"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/apoxy-dev/caddy-apoxy/api/v1alpha3"
@@ -61,9 +60,6 @@ type Config struct {
 	// a quarter as many have places that answer late, an eighth of which no
 	// look was finished yet, and an eighth that did not answer. Default: 256.
 	Concurrency int
-	// HintRate bounds the looks that hints cause, per second in all, and as many
-	// glances beside them. Default: 200.
-	HintRate float64
 	// Logger. Default: none.
 	Logger *zap.Logger
 	// Now is the clock. Default: time.Now.
@@ -82,12 +78,13 @@ type Controller struct {
 	glances glances
 	seen    *lru.Cache[*sighting]
 	kick    chan struct{}
-	// expired are the records whose deletion was asked for because of their age.
-	expired expiries
+	// expired holds the expiry of each record whose deletion was asked for and not yet
+	// heard of, by name.
+	expired sync.Map
 
 	mu      sync.Mutex
 	queue   queue
-	byName  map[string]*entry
+	byName  map[string]*item
 	aliases map[string]string // hostname to name, where they differ
 	running bool
 	heeded  time.Time // when the clock was last looked at
@@ -110,9 +107,6 @@ func New(cfg Config) *Controller {
 	if cfg.Concurrency <= 0 {
 		cfg.Concurrency = 256
 	}
-	if cfg.HintRate <= 0 {
-		cfg.HintRate = 200
-	}
 	if cfg.Logger == nil {
 		cfg.Logger = zap.NewNop()
 	}
@@ -127,9 +121,11 @@ func New(cfg Config) *Controller {
 	}
 	c := &Controller{
 		cfg:         cfg,
+		hints:       newHints(),
+		glances:     glances{hints: newHints()},
 		seen:        lru.New[*sighting](seenLimit),
 		kick:        make(chan struct{}, 1),
-		byName:      make(map[string]*entry),
+		byName:      make(map[string]*item),
 		aliases:     make(map[string]string),
 		targetsKick: make(chan struct{}, 1),
 	}
@@ -137,10 +133,6 @@ func New(cfg Config) *Controller {
 	c.brake.withdrawing = make(map[string]*withdrawal)
 	c.brake.settings, c.brake.logger = cfg.Settings, cfg.Logger
 	c.brake.verified = c.verified
-	c.hints.waiting = make(map[string]struct{})
-	c.glances.waiting = make(map[string]struct{})
-	c.glances.limit = rate.NewLimiter(rate.Limit(cfg.HintRate), int(2*cfg.HintRate)+1)
-	c.hints.limit = rate.NewLimiter(rate.Limit(cfg.HintRate), int(2*cfg.HintRate)+1)
 	return c
 }
 
@@ -216,27 +208,40 @@ func (c *Controller) NextLook(name string) time.Time {
 
 // Wake has the record looked at now.
 func (c *Controller) Wake(name string) {
-	c.mu.Lock()
-	if e := c.byName[name]; e != nil {
-		c.queue.demand(e, workLook)
-	}
-	c.mu.Unlock()
-	c.poke()
+	c.demand(workLook, func() *item { return c.byName[name] })
 }
 
 // CertificateChanged has the record of hostname judged anew with what issuance
 // knows now, without asking DNS where its answers are still at hand.
 func (c *Controller) CertificateChanged(hostname string) {
+	c.demand(workJudge, func() *item { return c.ofHost(hostname) })
+}
+
+// demand asks for work on the item that find, which is called with c.mu held, finds
+// if there is one.
+func (c *Controller) demand(what work, find func() *item) {
 	c.mu.Lock()
-	if e := c.ofHost(hostname); e != nil {
-		c.queue.demand(e, workJudge)
+	if e := find(); e != nil {
+		c.queue.demand(e, what)
 	}
 	c.mu.Unlock()
 	c.poke()
 }
 
-// ofHost returns the entry of a hostname; c.mu is held.
-func (c *Controller) ofHost(hostname string) *entry {
+// demandAll asks for work on the records of these names that there are.
+func (c *Controller) demandAll(what work, names []string) {
+	c.mu.Lock()
+	for _, name := range names {
+		if e := c.byName[name]; e != nil {
+			c.queue.demand(e, what)
+		}
+	}
+	c.mu.Unlock()
+	c.poke()
+}
+
+// ofHost returns the item of a hostname; c.mu is held.
+func (c *Controller) ofHost(hostname string) *item {
 	if name, ok := c.aliases[hostname]; ok {
 		return c.byName[name]
 	}

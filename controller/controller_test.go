@@ -14,7 +14,7 @@ import (
 )
 
 func TestARecordsLife(t *testing.T) {
-	world := newCustomer(t)
+	world := dnstest.NewCustomer(t)
 	b := newBench(t, newTestResolver(t, world.World)).start()
 	const host = "api.example.com"
 
@@ -28,7 +28,7 @@ func TestARecordsLife(t *testing.T) {
 		t.Error("a certificate is wanted before anything is in place")
 	}
 
-	world.zone.Set(rightChallenge)
+	world.Domain.Set(dnstest.RightChallenge)
 	b.expect(b.check(host), v1alpha3.PhaseIssuing,
 		v1alpha3.ConditionACMEChallengeDelegationReady, "True ACMEChallengeDelegationConfigured")
 	if w, _ := b.ca.wanted(host); w.Since != b.get(host).Status.Condition(v1alpha3.ConditionACMEChallengeDelegationReady).LastTransitionTime.Unix() {
@@ -42,7 +42,7 @@ func TestARecordsLife(t *testing.T) {
 		Outcome: ownership.Seen, RecordUID: "uid-of-" + host, Issuer: "Test CA", Challenge: "dns-01",
 		NotBefore: b.clock.now().Add(-time.Hour), NotAfter: b.clock.now().Add(time.Hour),
 	}
-	asked := world.ns1.Queries()
+	asked := world.NS1.Queries()
 	b.ca.set(host, cert)
 	b.CertificateChanged(host)
 	b.until("the certificate is in the status", func() bool { return b.get(host).Status.Phase == v1alpha3.PhaseActive })
@@ -50,15 +50,15 @@ func TestARecordsLife(t *testing.T) {
 		v1alpha3.ConditionOwnershipVerified, "True TLSCertificateIssued",
 		v1alpha3.ConditionTLSReady, "True CertificateIssued",
 		v1alpha3.ConditionCNAMEConfigured, "False CNAMENotConfigured")
-	if n := world.ns1.Queries() - asked; n != 0 {
+	if n := world.NS1.Queries() - asked; n != 0 {
 		t.Errorf("news of a certificate cost %d DNS queries", n)
 	}
 
-	world.zone.Set(rightTraffic)
+	world.Domain.Set(dnstest.RightTraffic)
 	b.expect(b.check(host), v1alpha3.PhaseActive, v1alpha3.ConditionReady, "True Ready")
 
-	world.zone.Remove("api")
-	world.zone.Remove("_acme-challenge.api")
+	world.Domain.Remove("api")
+	world.Domain.Remove("_acme-challenge.api")
 	b.clock.advance(2 * time.Hour)
 	b.expect(b.check(host), v1alpha3.PhaseIssuing, v1alpha3.ConditionTLSReady, "False CertificateExpired")
 	b.clock.advance(11 * time.Minute)
@@ -70,7 +70,7 @@ func TestARecordsLife(t *testing.T) {
 	b.until("the deletion is told", func() bool {
 		b.mu.Lock()
 		defer b.mu.Unlock()
-		return len(b.transitions) > 0 && b.transitions[len(b.transitions)-1].Kind == RecordDeleted
+		return len(b.transitions) > 0 && b.transitions[len(b.transitions)-1].Event == EventRecordDeleted
 	})
 	if _, ok := b.ca.wanted(host); ok {
 		t.Error("a certificate is wanted for a deleted record")
@@ -84,7 +84,7 @@ func TestARecordsLife(t *testing.T) {
 
 	var phases []string
 	for _, tr := range b.transitions {
-		if tr.Kind == PhaseChanged {
+		if tr.Event == EventPhaseChanged {
 			phases = append(phases, tr.From+">"+tr.To)
 		}
 	}
@@ -93,27 +93,43 @@ func TestARecordsLife(t *testing.T) {
 	}
 }
 
+// A challenge name that is new in the zone is waited for to the end, look after look.
+func TestANewNameIsWaitedForAcrossLooks(t *testing.T) {
+	const host = "api.example.com"
+	world := dnstest.NewCustomer(t)
+	world.Domain.Set(dnstest.RightChallenge)
+	now := time.Now()
+	b := newBench(t, newTestResolver(t, world.World), func(c *Config) { c.Now = func() time.Time { return now } }).start()
+	b.put(tlsRecord(host))
+	for look := range 3 {
+		b.expect(b.check(host), v1alpha3.PhaseIssuing, v1alpha3.ConditionTLSReady, "False WaitingForDNS")
+		if w, _ := b.ca.wanted(host); w.DNS01From <= now.Unix() {
+			t.Fatalf("after look %d DNS-01 is tried from %d on, which is not after %d", look, w.DNS01From, now.Unix())
+		}
+	}
+}
+
 func TestWhatCannotBeToldHolds(t *testing.T) {
-	world := newCustomer(t)
-	world.zone.Set(rightTraffic)
+	world := dnstest.NewCustomer(t)
+	world.Domain.Set(dnstest.RightTraffic)
 	b := newBench(t, newTestResolver(t, world.World)).start()
 	const host = "api.example.com"
 	b.put(plainRecord(host))
 	b.until("it is verified", func() bool { return b.get(host).Status.Phase == v1alpha3.PhaseActive })
-	world.behave(dnstest.Silent)
+	world.Behave(dnstest.Silent)
 	for range 3 {
 		b.clock.advance(time.Hour)
 		b.expect(b.check(host), v1alpha3.PhaseActive, v1alpha3.ConditionOwnershipVerified, "True CNAMEConfigured",
 			v1alpha3.ConditionCNAMEConfigured, "True CNAMEConfigured")
 	}
-	world.behave(nil)
-	world.zone.Remove("api")
+	world.Behave(nil)
+	world.Domain.Remove("api")
 	b.expect(b.check(host), v1alpha3.PhaseActive, v1alpha3.ConditionCNAMEConfigured, "False CNAMENotConfigured",
 		v1alpha3.ConditionOwnershipVerified, "True CNAMEConfigured")
 }
 
 func TestTheTimerSeesWhatNobodyHints(t *testing.T) {
-	world := newCustomer(t)
+	world := dnstest.NewCustomer(t)
 	b := newBench(t, newTestResolver(t, world.World))
 	b.settings.CheckInterval, b.settings.DetachAfter = 200*time.Millisecond, time.Second
 	b.start()
@@ -123,14 +139,14 @@ func TestTheTimerSeesWhatNobodyHints(t *testing.T) {
 	if at := b.NextLook(host); time.Until(at) > time.Second {
 		t.Errorf("the next look is at %v", at)
 	}
-	world.zone.Set(rightTraffic)
+	world.Domain.Set(dnstest.RightTraffic)
 	b.until("it is verified", func() bool { return b.get(host).Status.Phase == v1alpha3.PhaseActive })
-	world.zone.Remove("api")
+	world.Domain.Remove("api")
 	b.until("it is detached", func() bool { return b.get(host).Status.Phase == v1alpha3.PhaseDetached })
 }
 
 func TestAHintLeadsToALook(t *testing.T) {
-	world := newCustomer(t)
+	world := dnstest.NewCustomer(t)
 	b := newBench(t, newTestResolver(t, world.World), func(c *Config) { c.Rand = func() float64 { return 0 } }).start()
 	const host = "api.example.com"
 	b.put(plainRecord(host))
@@ -138,7 +154,7 @@ func TestAHintLeadsToALook(t *testing.T) {
 		h, ok := b.table.Get(host)
 		return ok && b.get(host).Status.Phase == v1alpha3.PhasePending && h.Phase == v1alpha3.PhasePending
 	})
-	world.zone.Set(rightTraffic)
+	world.Domain.Set(dnstest.RightTraffic)
 	began := time.Now()
 	b.Hint(host)
 	b.until("it is verified", func() bool { return b.get(host).Status.Phase == v1alpha3.PhaseActive })
@@ -148,8 +164,8 @@ func TestAHintLeadsToALook(t *testing.T) {
 }
 
 func TestOtherWritersAreNotOverwritten(t *testing.T) {
-	world := newCustomer(t)
-	world.zone.Set(rightTraffic)
+	world := dnstest.NewCustomer(t)
+	world.Domain.Set(dnstest.RightTraffic)
 	b := newBench(t, newTestResolver(t, world.World)).start()
 	const host = "api.example.com"
 	raw := fmt.Sprintf(`{"apiVersion":"core.apoxy.dev/v1alpha3","kind":"DomainRecord","metadata":{"name":%q,"uid":"u1","generation":1,
@@ -199,14 +215,14 @@ func TestOtherWritersAreNotOverwritten(t *testing.T) {
 }
 
 func TestTargetHealthIsJudgedWithoutDNS(t *testing.T) {
-	world := newCustomer(t)
-	world.zone.Set(rightTraffic)
+	world := dnstest.NewCustomer(t)
+	world.Domain.Set(dnstest.RightTraffic)
 	b := newBench(t, newTestResolver(t, world.World)).start()
 	const host = "api.example.com"
 	b.put(plainRecord(host))
 	b.until("it is ready", func() bool { return status(b.get(host), v1alpha3.ConditionReady) == "True Ready" })
 	before := b.get(host)
-	asked := world.ns1.Queries()
+	asked := world.NS1.Queries()
 	set := func(healthy bool) {
 		b.mu.Lock()
 		b.healthy = healthy
@@ -224,14 +240,14 @@ func TestTargetHealthIsJudgedWithoutDNS(t *testing.T) {
 	}
 	set(true)
 	b.until("it is ready again", func() bool { return status(b.get(host), v1alpha3.ConditionReady) == "True Ready" })
-	if n := world.ns1.Queries() - asked; n != 0 {
+	if n := world.NS1.Queries() - asked; n != 0 {
 		t.Errorf("the target's health cost %d DNS queries", n)
 	}
 }
 
 func TestAnotherZoneIsLookedForAtOnce(t *testing.T) {
-	world := newCustomer(t)
-	world.zone.Set(rightTraffic)
+	world := dnstest.NewCustomer(t)
+	world.Domain.Set(dnstest.RightTraffic)
 	b := newBench(t, newTestResolver(t, world.World)).start()
 	const host = "api.example.com"
 	b.put(plainRecord(host))

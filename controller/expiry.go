@@ -3,7 +3,6 @@ package controller
 import (
 	"context"
 	"fmt"
-	"sync"
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -16,34 +15,11 @@ import (
 // verified in the time that unproven_ttl gives it.
 const ReasonUnproven = "Unproven"
 
-// expiries are the deletions that the controller itself has asked for and not
-// yet heard of.
-type expiries struct {
-	mu sync.Mutex
-	of map[string]expiry // by record name
-}
-
+// expiry is a deletion that the controller itself asked for because the record
+// outlived a limit.
 type expiry struct {
 	uid types.UID
 	ttl time.Duration
-}
-
-func (x *expiries) put(name string, e expiry) {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	if x.of == nil {
-		x.of = make(map[string]expiry)
-	}
-	x.of[name] = e
-}
-
-// take returns the limit that a record outlived, if that is why it was deleted.
-func (x *expiries) take(name string, uid types.UID) (time.Duration, bool) {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	e, ok := x.of[name]
-	delete(x.of, name)
-	return e.ttl, ok && e.uid == uid
 }
 
 // expire deletes a record that was never verified for longer than unproven_ttl.
@@ -55,9 +31,9 @@ func (c *Controller) expire(ctx context.Context, r *v1alpha3.DomainRecord) error
 	if at.IsZero() || c.cfg.Now().Before(at) || c.cfg.Delete == nil {
 		return nil
 	}
-	c.expired.put(r.Name, expiry{r.UID, s.UnprovenTTL})
+	c.expired.Store(r.Name, expiry{r.UID, s.UnprovenTTL})
 	if err := c.cfg.Delete(ctx, r.Name, r.UID); err != nil {
-		c.expired.take(r.Name, r.UID)
+		c.expired.Delete(r.Name)
 		return fmt.Errorf("deleting record %q, which was never verified: %w", r.Name, err)
 	}
 	return nil

@@ -48,17 +48,17 @@ func TestTheFleetBrake(t *testing.T) {
 		{"more than a tenth, and ten, may not", 60, 20, true},
 	} {
 		t.Run(c.what, func(t *testing.T) {
-			world := newCustomer(t)
+			world := dnstest.NewCustomer(t)
 			host := func(i int) string { return fmt.Sprintf("h%d.example.com", i) }
 			b := newBench(t, newTestResolver(t, world.World), func(c *Config) { c.Logger = zap.NewNop() }).start()
 			for i := range c.records {
-				world.zone.Set(fmt.Sprintf("h%d IN CNAME %s.cname.example.net.", i, host(i)))
+				world.Domain.Set(fmt.Sprintf("h%d IN CNAME %s.cname.example.net.", i, host(i)))
 				b.put(plainRecord(host(i)))
 			}
 			b.until("all are verified", func() bool { return b.inPhase(v1alpha3.PhaseActive) == c.records })
 			brakes := counted(t, fleetBrakes)
 			for i := range c.leave {
-				world.zone.Remove(fmt.Sprint("h", i))
+				world.Domain.Remove(fmt.Sprint("h", i))
 				b.check(host(i))
 			}
 			b.clock.advance(11 * time.Minute)
@@ -86,7 +86,7 @@ func TestTheFleetBrake(t *testing.T) {
 			}
 			// Those that come back are well, and then the others may go.
 			for i := range c.leave - 5 {
-				world.zone.Set(fmt.Sprintf("h%d IN CNAME %s.cname.example.net.", i, host(i)))
+				world.Domain.Set(fmt.Sprintf("h%d IN CNAME %s.cname.example.net.", i, host(i)))
 				b.check(host(i))
 			}
 			last := host(c.leave - 1)
@@ -98,7 +98,7 @@ func TestTheFleetBrake(t *testing.T) {
 }
 
 func TestBrakeRemembersOverARestart(t *testing.T) {
-	world := newCustomer(t)
+	world := dnstest.NewCustomer(t)
 	b := newBench(t, newTestResolver(t, world.World), func(c *Config) { c.Logger = zap.NewNop() })
 	// All were verified, and found withdrawn long before the start.
 	long := metav1.NewTime(time.Now().Add(-time.Hour).UTC().Truncate(time.Second))
@@ -117,7 +117,7 @@ func TestBrakeRemembersOverARestart(t *testing.T) {
 }
 
 func TestADeadZoneDelaysNobodyElse(t *testing.T) {
-	world := newCustomer(t)
+	world := dnstest.NewCustomer(t)
 	var dead []*dnstest.Server
 	b := newBench(t, newTestResolver(t, world.World, func(c *resolver.Config) {
 		c.QueryTimeout = time.Second
@@ -132,7 +132,7 @@ func TestADeadZoneDelaysNobodyElse(t *testing.T) {
 		}
 	}
 	b.until("dead zones are being asked", func() bool { return dead[0].Queries() > 0 })
-	world.zone.Set(rightTraffic)
+	world.Domain.Set(dnstest.RightTraffic)
 	began := time.Now()
 	b.put(plainRecord("api.example.com"))
 	b.until("the healthy one is verified", func() bool { return b.get("api.example.com").Status.Phase == v1alpha3.PhaseActive })
@@ -151,8 +151,8 @@ func TestNoSingleResolversWordDetaches(t *testing.T) {
 		{"two that agree are", 2, v1alpha3.PhaseDetached},
 	} {
 		t.Run(c.what, func(t *testing.T) {
-			world := newCustomer(t)
-			world.zone.Set(rightTraffic)
+			world := dnstest.NewCustomer(t)
+			world.Domain.Set(dnstest.RightTraffic)
 			r := newTestResolver(t, world.World, func(cfg *resolver.Config) {
 				cfg.Port = 9 // closed to the outside
 				for range c.resolvers - 1 {
@@ -163,7 +163,7 @@ func TestNoSingleResolversWordDetaches(t *testing.T) {
 			const host = "api.example.com"
 			b.put(plainRecord(host))
 			b.until("it is verified", func() bool { return b.get(host).Status.Phase == v1alpha3.PhaseActive })
-			world.zone.Remove("api")
+			world.Domain.Remove("api")
 			b.expect(b.check(host), v1alpha3.PhaseActive, v1alpha3.ConditionCNAMEConfigured, "False CNAMENotConfigured")
 			b.clock.advance(11 * time.Minute)
 			b.expect(b.check(host), c.want)
@@ -202,11 +202,11 @@ func (d *idleDNS) seen(hostname string) int {
 func TestAHintOvertakesABulkImport(t *testing.T) {
 	q := newQueue(1)
 	for i := range 100 {
-		q.demand(newEntry(fmt.Sprint("imported", i), fmt.Sprint(i)), workLook)
+		q.demand(newItem(fmt.Sprint("imported", i), fmt.Sprint(i)), workLook)
 	}
 	c := &Controller{queue: q}
 	c.hints.limit = rate.NewLimiter(rate.Inf, 1)
-	c.hinted(newEntry("hinted", "h"), time.Now())
+	c.hinted(newItem("hinted", "h"), time.Now())
 	if e := c.queue.next(time.Now()); e.name != "hinted" {
 		t.Errorf("%s comes first", e.name)
 	}
@@ -266,14 +266,14 @@ func TestRecordsFromBeforeTheStartAreSpreadOut(t *testing.T) {
 func TestRunLeavesNothingBehind(t *testing.T) {
 	before := runtime.NumGoroutine()
 	t.Run("a controller amid slow looks", func(t *testing.T) {
-		world := newCustomer(t)
-		world.behave(dnstest.Silent)
+		world := dnstest.NewCustomer(t)
+		world.Behave(dnstest.Silent)
 		b := newBench(t, newTestResolver(t, world.World, func(c *resolver.Config) { c.QueryTimeout = time.Minute }),
 			func(c *Config) { c.Logger = zap.NewNop() }).start()
 		for i := range 10 {
 			b.put(tlsRecord(fmt.Sprintf("h%d.example.com", i)))
 		}
-		b.until("looks are under way", func() bool { return world.ns1.Queries() > 0 })
+		b.until("looks are under way", func() bool { return world.NS1.Queries() > 0 })
 	})
 	deadline := time.Now().Add(10 * time.Second)
 	for runtime.NumGoroutine() > before {

@@ -3,10 +3,7 @@ package controller
 import (
 	"context"
 	"slices"
-	"sync"
 	"time"
-
-	"golang.org/x/time/rate"
 
 	"github.com/apoxy-dev/caddy-apoxy/api/v1alpha3"
 	"github.com/apoxy-dev/caddy-apoxy/ownership"
@@ -17,13 +14,11 @@ import (
 // in anyone's name. They have places and a rate of their own, so that a flood of
 // such hints delays no proven one.
 type glances struct {
-	mu      sync.Mutex
-	waiting map[string]struct{}
-	limit   *rate.Limiter
-	taken   time.Time // when those that wait were gone through last
+	hints
+	taken time.Time // when those that wait were gone through last
 }
 
-// glanceFor bounds a glance, so that HintRate of them a second fit into the
+// glanceFor bounds a glance, so that hintRate of them a second fit into the
 // places of laneGlance whatever the servers do.
 const glanceFor = 1200 * time.Millisecond
 
@@ -36,14 +31,7 @@ func (c *Controller) HintUnproven(hostname string) {
 	if !c.hintable(hostname) {
 		return
 	}
-	c.glances.mu.Lock()
-	_, known := c.glances.waiting[hostname]
-	news := !known && len(c.glances.waiting) < maxHints
-	if news {
-		c.glances.waiting[hostname] = struct{}{}
-	}
-	c.glances.mu.Unlock()
-	if news {
+	if news, _ := c.glances.add(hostname); news {
 		c.poke()
 	}
 }
@@ -97,7 +85,7 @@ func rationed(ctx context.Context, what work) context.Context {
 
 // postpone leaves a look that a hint caused, and that had its share before it was
 // done, to the timer.
-func (c *Controller) postpone(e *entry) {
+func (c *Controller) postpone(e *item) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if now := c.cfg.Now(); e.due <= now.UnixNano() {
@@ -107,7 +95,7 @@ func (c *Controller) postpone(e *entry) {
 
 // glance looks whether what e still lacks in DNS is there now. If it is, that
 // counts as seen; nothing else counts. Judge: it is to be judged in any case.
-func (c *Controller) glance(ctx context.Context, e *entry, judge bool) error {
+func (c *Controller) glance(ctx context.Context, e *item, judge bool) error {
 	v, err := c.read(ctx, e.name)
 	if err != nil {
 		return err
@@ -116,11 +104,7 @@ func (c *Controller) glance(ctx context.Context, e *entry, judge bool) error {
 	turn := e.glances
 	e.glances++
 	c.mu.Unlock()
-	s, ok := c.seen.Get(e.name)
-	if !ok || s.uid != string(v.record.UID) {
-		s = &sighting{uid: string(v.record.UID), unlooked: true}
-	}
-	s, found := c.spot(ctx, v.record, *s, turn)
+	s, found := c.spot(ctx, v.record, *c.lastSeen(v.record), turn)
 	switch {
 	case !found && judge:
 		return c.judge(ctx, e)

@@ -38,7 +38,7 @@ func packets(w *dnstest.World) int {
 func TestQuestionsOfAGlance(t *testing.T) {
 	all := func(b dnstest.Behaviour) func(*dnstest.World, []*dnstest.Server, *dnstest.Zone) {
 		return func(_ *dnstest.World, ns []*dnstest.Server, z *dnstest.Zone) {
-			z.Set(rightTraffic, rightChallenge)
+			z.Set(dnstest.RightTraffic, dnstest.RightChallenge)
 			for _, s := range ns {
 				s.Behave(b)
 			}
@@ -58,13 +58,13 @@ func TestQuestionsOfAGlance(t *testing.T) {
 		{"both in place on four", 4, all(nil), "", 4, []resolver.Kind{resolver.KindTraffic}},
 		{"both in place on eight", 8, all(nil), "", 5, []resolver.Kind{resolver.KindTraffic}},
 		{"nothing in place", 2, nil, "", 2, nil},
-		{"the delegation alone", 4, func(_ *dnstest.World, _ []*dnstest.Server, z *dnstest.Zone) { z.Set(rightChallenge) }, "", 5, []resolver.Kind{resolver.KindACMEChallenge}},
+		{"the delegation alone", 4, func(_ *dnstest.World, _ []*dnstest.Server, z *dnstest.Zone) { z.Set(dnstest.RightChallenge) }, "", 5, []resolver.Kind{resolver.KindACMEChallenge}},
 		{"servers that disagree", 2, func(_ *dnstest.World, ns []*dnstest.Server, z *dnstest.Zone) {
 			ns[1].Fork(z)
-			z.Set(rightTraffic)
+			z.Set(dnstest.RightTraffic)
 		}, "", 3, nil},
 		{"one server that is silent", 2, func(_ *dnstest.World, ns []*dnstest.Server, z *dnstest.Zone) {
-			z.Set(rightTraffic)
+			z.Set(dnstest.RightTraffic)
 			ns[1].Behave(dnstest.Silent)
 		}, "", 3, nil},
 		// The resolver cannot tell the zone's servers then, and those above refer there.
@@ -125,7 +125,7 @@ func TestQuestionsOfAGlance(t *testing.T) {
 
 // A resolver that follows a fresh CNAME asks our zone, by UDP.
 func TestAnUnprovenHintShowsAFreshRecordAtOnce(t *testing.T) {
-	world := newCustomer(t)
+	world := dnstest.NewCustomer(t)
 	b := newBench(t, newTestResolver(t, world.World), func(c *Config) { c.Rand = func() float64 { return 0 } }).start()
 	const host = "api.example.com"
 	b.put(tlsRecord(host))
@@ -136,10 +136,10 @@ func TestAnUnprovenHintShowsAFreshRecordAtOnce(t *testing.T) {
 	b.until("it is pending", pending)
 	asked, next := packets(world.World), b.NextLook(host)
 	for i, c := range []struct{ record, condition, want string }{
-		{rightChallenge, v1alpha3.ConditionACMEChallengeDelegationReady, "True ACMEChallengeDelegationConfigured"},
-		{rightTraffic, v1alpha3.ConditionCNAMEConfigured, "True CNAMEConfigured"},
+		{dnstest.RightChallenge, v1alpha3.ConditionACMEChallengeDelegationReady, "True ACMEChallengeDelegationConfigured"},
+		{dnstest.RightTraffic, v1alpha3.ConditionCNAMEConfigured, "True CNAMEConfigured"},
 	} {
-		world.zone.Set(c.record)
+		world.Domain.Set(c.record)
 		began := time.Now()
 		b.HintUnproven(host)
 		b.until(c.condition, func() bool { return status(b.get(host), c.condition) == c.want })
@@ -169,7 +169,7 @@ func (b *bench) idle(host string) bool {
 // What anyone may send costs others no more than five questions, then or later,
 // and changes nothing where nothing is in place.
 func TestAFloodOfUnprovenHintsIsAFewGlances(t *testing.T) {
-	world := newCustomer(t)
+	world := dnstest.NewCustomer(t)
 	b := newBench(t, newTestResolver(t, world.World)).start()
 	const host = "api.example.com"
 	b.put(plainRecord(host))
@@ -201,13 +201,13 @@ func TestAFloodOfUnprovenHintsIsAFewGlances(t *testing.T) {
 }
 
 func TestSpoofedHintsCannotHaveARecordThatIsAboutToFallLookedAt(t *testing.T) {
-	world := newCustomer(t)
-	world.zone.Set(rightTraffic)
+	world := dnstest.NewCustomer(t)
+	world.Domain.Set(dnstest.RightTraffic)
 	b := newBench(t, newTestResolver(t, world.World)).start()
 	const host = "api.example.com"
 	b.put(plainRecord(host))
 	b.until("it is verified", func() bool { return b.get(host).Status.Phase == v1alpha3.PhaseActive })
-	world.zone.Remove("api")
+	world.Domain.Remove("api")
 	b.expect(b.check(host), v1alpha3.PhaseActive, v1alpha3.ConditionCNAMEConfigured, "False CNAMENotConfigured")
 	b.until("the look is over and told", func() bool {
 		h, ok := b.table.Get(host)
@@ -226,7 +226,7 @@ func TestSpoofedHintsCannotHaveARecordThatIsAboutToFallLookedAt(t *testing.T) {
 }
 
 func TestSilenceInAGlanceMarksNoDomain(t *testing.T) {
-	world := newCustomer(t)
+	world := dnstest.NewCustomer(t)
 	b := newBench(t, newTestResolver(t, world.World)).start()
 	const host = "api.example.com"
 	b.put(plainRecord(host))
@@ -234,13 +234,13 @@ func TestSilenceInAGlanceMarksNoDomain(t *testing.T) {
 		h, ok := b.table.Get(host)
 		return ok && h.Phase == v1alpha3.PhasePending && b.idle(host)
 	})
-	world.behave(dnstest.Silent)
+	world.Behave(dnstest.Silent)
 	asked := packets(world.World)
 	b.HintUnproven(host)
 	b.until("the glance is over", func() bool { return packets(world.World) > asked && b.idle(host) })
 	b.Controller.mu.Lock()
 	defer b.Controller.mu.Unlock()
-	if l := b.queue.paces.of("example.com"); l != laneFast {
+	if l := b.queue.memory.of("example.com"); l != laneFast {
 		t.Errorf("the domain is in lane %d", l)
 	}
 }
@@ -251,7 +251,7 @@ func BenchmarkSpoofedQuery(b *testing.B) {
 	for _, c := range []struct {
 		what    string
 		records []string
-	}{{"nothing", nil}, {"traffic", []string{rightTraffic}}, {"both", []string{rightTraffic, rightChallenge}}} {
+	}{{"nothing", nil}, {"traffic", []string{dnstest.RightTraffic}}, {"both", []string{dnstest.RightTraffic, dnstest.RightChallenge}}} {
 		b.Run("inplace="+c.what, func(b *testing.B) {
 			w, _, z := provider(b, 2)
 			z.Set(append(c.records, "unrelated IN A 192.0.2.1")...)

@@ -15,11 +15,29 @@ type hints struct {
 	limit   *rate.Limiter
 }
 
-// MaxHints bounds the hints that wait to be looked into, hintGap the time between
-// two looks at one record because of hints; it doubles with each that changed
-// nothing, up to hintGapMost: a visitor who comes with the cutover waits no
+func newHints() hints {
+	return hints{waiting: make(map[string]struct{}), limit: rate.NewLimiter(hintRate, 2*hintRate+1)}
+}
+
+// add has a hostname wait, if there is room. News: it did not; first: nothing did.
+func (h *hints) add(hostname string) (news, first bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	_, known := h.waiting[hostname]
+	if known || len(h.waiting) >= maxHints {
+		return false, false
+	}
+	h.waiting[hostname] = struct{}{}
+	return true, len(h.waiting) == 1
+}
+
+// HintRate bounds the looks that hints cause, per second in all, and as many glances
+// beside them. MaxHints bounds the hints that wait to be looked into, hintGap the
+// time between two looks at one record because of hints; it doubles with each that
+// changed nothing, up to hintGapMost: a visitor who comes with the cutover waits no
 // longer, however many came before it.
 const (
+	hintRate    = 200
 	maxHints    = 4096
 	hintGap     = time.Second
 	hintGapMost = 3 * time.Second
@@ -33,14 +51,7 @@ func (c *Controller) Hint(hostname string) {
 	if !c.hintable(hostname) {
 		return
 	}
-	c.hints.mu.Lock()
-	_, known := c.hints.waiting[hostname]
-	first := len(c.hints.waiting) == 0
-	if !known && len(c.hints.waiting) < maxHints {
-		c.hints.waiting[hostname] = struct{}{}
-	}
-	c.hints.mu.Unlock()
-	if first {
+	if _, first := c.hints.add(hostname); first { // the others are taken with it
 		c.poke()
 	}
 }
@@ -73,7 +84,7 @@ func (c *Controller) takeHints() {
 
 // hinted has e looked at, now or, if that was done a moment ago, as soon as its
 // gap is over. c.mu is held.
-func (c *Controller) hinted(e *entry, now time.Time) {
+func (c *Controller) hinted(e *item, now time.Time) {
 	e.lastHint = now.Unix()
 	at := time.Unix(0, e.hintFrom)
 	if e.hintFrom == 0 || !now.Before(at) {

@@ -10,7 +10,7 @@ import (
 
 // simulated is a record in the simulation below.
 type simulated struct {
-	entry *entry
+	item  *item
 	takes time.Duration
 	heard bool
 	live  bool
@@ -40,10 +40,10 @@ func (e *events) Pop() any {
 // simulate has all looked at, all at once, and returns when each live one was.
 func simulate(q *queue, all []simulated) map[string]time.Duration {
 	start := time.Unix(1_000_000, 0)
-	of := make(map[*entry]simulated)
+	of := make(map[*item]simulated)
 	for _, s := range all {
-		of[s.entry] = s
-		q.demand(s.entry, workLook)
+		of[s.item] = s
+		q.demand(s.item, workLook)
 	}
 	done := make(map[string]time.Duration)
 	var agenda events
@@ -62,7 +62,7 @@ func simulate(q *queue, all []simulated) map[string]time.Duration {
 					return
 				}
 				over = true
-				q.paced(e, s.takes, s.heard, start)
+				q.learn(e, s.takes, s.heard, start)
 				q.done(e)
 				if s.live {
 					done[e.name] = now
@@ -102,12 +102,12 @@ func TestALiveRecordsWaitIsBoundedByLiveWorkAlone(t *testing.T) {
 					takes += 2 * time.Second
 				}
 				for k := range 1 + rnd.IntN(2*perDomain) {
-					e := newEntry(fmt.Sprint("live", i, ".", k), fmt.Sprint("live", i))
-					all = append(all, simulated{takes: takes, heard: true, live: true, entry: e})
+					e := newItem(fmt.Sprint("live", i, ".", k), fmt.Sprint("live", i))
+					all = append(all, simulated{takes: takes, heard: true, live: true, item: e})
 				}
 			}
 			for i := range dead {
-				s := simulated{takes: 5 * time.Second, entry: newEntry(fmt.Sprint("dead", i), fmt.Sprint("dead", i))}
+				s := simulated{takes: 5 * time.Second, item: newItem(fmt.Sprint("dead", i), fmt.Sprint("dead", i))}
 				at := rnd.IntN(len(all) + 1)
 				all = append(all[:at], append([]simulated{s}, all[at:]...)...)
 			}
@@ -132,7 +132,7 @@ func TestALiveRecordsWaitIsBoundedByLiveWorkAlone(t *testing.T) {
 		// From now on all is known.
 		known := func(q *queue, all []simulated) map[string]time.Duration {
 			for _, s := range all {
-				q.paces.put(s.entry.domain, paced(laneNew, s.takes, s.heard), time.Unix(1_000_000, 0))
+				q.memory.put(s.item.domain, laneAfter(laneNew, s.takes, s.heard), time.Unix(1_000_000, 0))
 			}
 			return simulate(q, all)
 		}

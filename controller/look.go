@@ -31,7 +31,7 @@ const retryAfter = 5 * time.Second
 const damagedAfter = 10 * time.Minute
 
 // work does what was demanded of e, then gives its place back.
-func (c *Controller) work(ctx context.Context, e *entry, what work, waiters []chan error) {
+func (c *Controller) work(ctx context.Context, e *item, what work, waiters []chan error) {
 	var err error
 	switch {
 	case what&workLook != 0:
@@ -82,7 +82,7 @@ type sighting struct {
 }
 
 // look observes, and brings the status to what that means.
-func (c *Controller) look(ctx context.Context, e *entry) error {
+func (c *Controller) look(ctx context.Context, e *item) error {
 	v, err := c.read(ctx, e.name)
 	if err != nil {
 		return err
@@ -122,7 +122,7 @@ func (c *Controller) look(ctx context.Context, e *entry) error {
 
 // observeInTime observes for as long as the look has a place, and notes how
 // soon the domain answers. It returns errTooSlow if there is no place any more.
-func (c *Controller) observeInTime(ctx context.Context, e *entry, r *v1alpha3.DomainRecord) (*sighting, error) {
+func (c *Controller) observeInTime(ctx context.Context, e *item, r *v1alpha3.DomainRecord) (*sighting, error) {
 	lookCtx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var heard atomic.Bool
@@ -156,7 +156,7 @@ func (c *Controller) observeInTime(ctx context.Context, e *entry, r *v1alpha3.Do
 			return nil, errSpent // a hint is no reason to say that something could not be told
 		}
 	} else {
-		c.queue.paced(e, took, heard.Load() || s.answered(), c.cfg.Now())
+		c.queue.learn(e, took, heard.Load() || s.answered(), c.cfg.Now())
 	}
 	checkDuration.Observe(took.Seconds())
 	return s, nil
@@ -167,7 +167,7 @@ func (c *Controller) observeInTime(ctx context.Context, e *entry, r *v1alpha3.Do
 // before as well is no news: then the authority knows better, and its pause counts.
 func (c *Controller) caaMended(r *v1alpha3.DomainRecord, before, now *sighting) bool {
 	o := c.cfg.Issuance.Observe(r.Spec.Name)
-	stopped := o.Work == ownership.WorkCAAForbids || o.Work == ownership.WorkNone && o.Message != ""
+	stopped := o.Work == ownership.WorkCAAForbids || o.AwaitsDNS()
 	if !stopped || now.caa.Outcome == ownership.CouldNotTell ||
 		ownership.DiagnoseCAA(r, now.caa, c.cfg.Settings().Issuers,
 			isTrue(&r.Status, v1alpha3.ConditionACMEChallengeDelegationReady), isTrue(&r.Status, v1alpha3.ConditionCNAMEConfigured)) != nil {
@@ -197,17 +197,21 @@ func sumOfCAA(o ownership.CAAObservation) [sha256.Size]byte {
 	return sha256.Sum256(fmt.Appendf(nil, "%d %q %q", o.Outcome, o.Domain, o.Records))
 }
 
+// lastSeen is what DNS was last seen to hold for a record, as far as that is kept.
+func (c *Controller) lastSeen(r *v1alpha3.DomainRecord) *sighting {
+	if s, ok := c.seen.Get(r.Name); ok && s.uid == string(r.UID) {
+		return s
+	}
+	return &sighting{uid: string(r.UID), unlooked: true}
+}
+
 // judge evaluates anew what other rooms know, with what DNS was last seen to hold.
-func (c *Controller) judge(ctx context.Context, e *entry) error {
+func (c *Controller) judge(ctx context.Context, e *item) error {
 	v, err := c.read(ctx, e.name)
 	if err != nil {
 		return err
 	}
-	s, ok := c.seen.Get(e.name)
-	if !ok || s.uid != string(v.record.UID) {
-		s = &sighting{uid: string(v.record.UID), unlooked: true}
-	}
-	if _, err = c.settle(ctx, e, v, s); err != nil {
+	if _, err = c.settle(ctx, e, v, c.lastSeen(v.record)); err != nil {
 		return err
 	}
 	if v.record.WantsTLS() && c.cfg.Issuance.Observe(v.record.Spec.Name).Work == ownership.WorkFailed {
@@ -235,7 +239,9 @@ func (c *Controller) observe(ctx context.Context, r *v1alpha3.DomainRecord) *sig
 		if !isTrue(&r.Status, v1alpha3.ConditionTLSReady) && (isTrue(&r.Status, v1alpha3.ConditionACMEChallengeDelegationReady) ||
 			isTrue(&r.Status, v1alpha3.ConditionCNAMEConfigured)) {
 			wg.Go(func() {
-				s.caa = c.lookAtCAA(ctx, host)
+				if set, err := c.cfg.Resolver.CAA(ctx, host); err == nil {
+					s.caa = set
+				}
 				s.caaSum = sumOfCAA(s.caa)
 				countCheck(checkCAA, s.caa.Outcome)
 			})
@@ -243,12 +249,4 @@ func (c *Controller) observe(ctx context.Context, r *v1alpha3.DomainRecord) *sig
 	}
 	wg.Wait()
 	return s
-}
-
-func (c *Controller) lookAtCAA(ctx context.Context, host string) ownership.CAAObservation {
-	set, err := c.cfg.Resolver.CAA(ctx, host)
-	if err != nil {
-		return ownership.CAAObservation{}
-	}
-	return set
 }

@@ -18,7 +18,7 @@ import (
 // Without the option a world of private addresses works through its resolvers,
 // from the first record to the withdrawal of the last proof.
 func TestARecordsLifeThroughResolversAlone(t *testing.T) {
-	world := newCustomer(t)
+	world := dnstest.NewCustomer(t)
 	b := newBench(t, newTestResolver(t, world.World, func(c *resolver.Config) { c.PrivateNetworks = nil })).start()
 	const host = "api.example.com"
 	b.put(plainRecord(host))
@@ -26,24 +26,24 @@ func TestARecordsLifeThroughResolversAlone(t *testing.T) {
 	r := b.check(host)
 	b.expect(r, v1alpha3.PhasePending, v1alpha3.ConditionCNAMEConfigured, "False CNAMENotConfigured")
 	if m := r.Status.Condition(v1alpha3.ConditionCNAMEConfigured).Message; !strings.Contains(m, "`private_networks`") ||
-		!strings.Contains(m, world.ns1.Addr.String()) {
+		!strings.Contains(m, world.NS1.Addr.String()) {
 		t.Errorf("the message does not name the server and the option: %s", m)
 	}
-	world.zone.Set("api.example.com IN CNAME api.example.com.cname.example.net.")
+	world.Domain.Set("api.example.com IN CNAME api.example.com.cname.example.net.")
 	if p := b.check(host).Status.DNSRecord(v1alpha3.PurposeTraffic).Problem; p == nil || p.Reason != ownership.ProblemZoneAppendedToName {
 		t.Errorf("the mistake is not recognised: %+v", p)
 	}
-	world.zone.Set(rightTraffic)
+	world.Domain.Set(dnstest.RightTraffic)
 	r = b.check(host)
 	b.expect(r, v1alpha3.PhaseActive, v1alpha3.ConditionReady, "True Ready")
 	if m := r.Status.Condition(v1alpha3.ConditionCNAMEConfigured).Message; !strings.Contains(m, "`private_networks`") {
 		t.Errorf("the message does not name the option: %s", m)
 	}
-	world.zone.Remove("api")
+	world.Domain.Remove("api")
 	b.expect(b.check(host), v1alpha3.PhaseActive, v1alpha3.ConditionCNAMEConfigured, "False CNAMENotConfigured")
 	b.clock.advance(11 * time.Minute)
 	b.expect(b.check(host), v1alpha3.PhaseDetached, v1alpha3.ConditionOwnershipVerified, "False ProofWithdrawn")
-	if n := world.ns1.Asked() + world.ns2.Asked(); n > 0 {
+	if n := world.NS1.Asked() + world.NS2.Asked(); n > 0 {
 		t.Errorf("the servers were asked %d times", n)
 	}
 }
@@ -52,8 +52,8 @@ func TestARecordsLifeThroughResolversAlone(t *testing.T) {
 // can, issuance that waits for it is told at once.
 func TestTheMendOfCAAIsFollowedByATry(t *testing.T) {
 	const host = "api.example.com"
-	world := newCustomer(t)
-	world.zone.Set(rightChallenge)
+	world := dnstest.NewCustomer(t)
+	world.Domain.Set(dnstest.RightChallenge)
 	b := newBench(t, newTestResolver(t, world.World))
 	b.settings.Issuers = []ownership.Issuer{{Identities: []string{"ca.example"}, Methods: []string{"dns-01"}}}
 	b.start()
@@ -61,7 +61,7 @@ func TestTheMendOfCAAIsFollowedByATry(t *testing.T) {
 	b.until("the delegation is seen", func() bool {
 		return status(b.get(host), v1alpha3.ConditionACMEChallengeDelegationReady) == "True ACMEChallengeDelegationConfigured"
 	})
-	world.behave(dnstest.ForType(dns.TypeCAA, dnstest.Fail(dns.RcodeNotImplemented)))
+	world.Behave(dnstest.ForType(dns.TypeCAA, dnstest.Fail(dns.RcodeNotImplemented)))
 	b.ca.set(host, ownership.CertificateObservation{Outcome: ownership.Absent, Message: "CAA cannot be looked up"})
 	retries := func() int {
 		b.ca.mu.Lock()
@@ -82,7 +82,7 @@ func TestTheMendOfCAAIsFollowedByATry(t *testing.T) {
 	if n := retries(); n != retried {
 		t.Errorf("tried again %d times while CAA cannot be looked up", n-retried)
 	}
-	world.behave(nil)
+	world.Behave(nil)
 	for range 3 {
 		b.check(host)
 	}
@@ -106,8 +106,8 @@ func (d *sparingDNS) Observe(ctx context.Context, hostname string, kind resolver
 }
 
 func TestAHintedLookThatHadItsShareChangesNothing(t *testing.T) {
-	world := newCustomer(t)
-	world.zone.Set(rightTraffic)
+	world := dnstest.NewCustomer(t)
+	world.Domain.Set(dnstest.RightTraffic)
 	dns := &sparingDNS{Resolver: newTestResolver(t, world.World)}
 	b := newBench(t, dns).start()
 	const host = "api.example.com"
@@ -118,7 +118,7 @@ func TestAHintedLookThatHadItsShareChangesNothing(t *testing.T) {
 	})
 	before := b.get(host)
 	dns.spare.Store(true)
-	world.zone.Set("api IN CNAME app.old.org.")
+	world.Domain.Set("api IN CNAME app.old.org.")
 	b.Hint(host)
 	b.until("the look is over", func() bool {
 		b.Controller.mu.Lock()

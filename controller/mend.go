@@ -21,7 +21,7 @@ const (
 // to be put right. What the controller writes before it could tell everything says
 // so, too; its look is under way then as a rule, or has ended a moment ago, and a
 // look more finds nothing to write.
-func overwritten(e *entry, ch hosts.Change) bool {
+func overwritten(e *item, ch hosts.Change) bool {
 	if !ch.Record.Established().Overwritten {
 		return false
 	}
@@ -32,7 +32,7 @@ func wasOverwritten(r *v1alpha3.DomainRecord) bool { return r != nil && r.Establ
 
 // mend has a record looked at soon whose status a client has written to, however
 // late its next look is. c.mu is held.
-func (c *Controller) mend(e *entry, now time.Time) {
+func (c *Controller) mend(e *item, now time.Time) {
 	last := time.Unix(0, e.mended)
 	if last.After(now) && last.Sub(now) <= mendDelay+mendGap {
 		return // that look is yet to come; else the clock was set back
@@ -49,7 +49,7 @@ func (c *Controller) mend(e *entry, now time.Time) {
 
 // mending is when a record is looked at next because of a write to its status, if
 // that is before next.
-func (e *entry) mending(now, next time.Time) time.Time {
+func (e *item) mending(now, next time.Time) time.Time {
 	if at := time.Unix(0, e.mended); at.After(now) && at.Before(next) {
 		return at
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/apoxy-dev/caddy-apoxy/api/v1alpha3"
 	"github.com/apoxy-dev/caddy-apoxy/hosts"
+	"github.com/apoxy-dev/caddy-apoxy/internal/dnstest"
 	"github.com/apoxy-dev/caddy-apoxy/ownership"
 	"github.com/apoxy-dev/caddy-apoxy/resolver"
 	"github.com/apoxy-dev/caddy-apoxy/store"
@@ -46,8 +47,8 @@ func (b *bench) forge(host string, change func(s *v1alpha3.DomainRecordStatus)) 
 // A settled record, whose next look is far away, is put right soon after a client
 // wrote to its status, and is settled again.
 func TestAStatusThatAClientWroteIsMendedSoon(t *testing.T) {
-	world := newCustomer(t)
-	world.zone.Set(rightTraffic)
+	world := dnstest.NewCustomer(t)
+	world.Domain.Set(dnstest.RightTraffic)
 	b := newBench(t, newTestResolver(t, world.World)).start()
 	const host = "api.example.com"
 	b.put(plainRecord(host))

@@ -40,13 +40,7 @@ func Collectors() []prometheus.Collector {
 	return []prometheus.Collector{checks, checkDuration, queueDepth, fleetBrakes}
 }
 
-func countCheck(check string, o ownership.Outcome) {
-	outcome := "unknown"
-	switch o {
-	case ownership.Seen:
-		outcome = "seen"
-	case ownership.Absent:
-		outcome = "absent"
-	}
-	checks.WithLabelValues(check, outcome).Inc()
-}
+// outcomes are the values of the label outcome.
+var outcomes = [...]string{ownership.CouldNotTell: "unknown", ownership.Seen: "seen", ownership.Absent: "absent"}
+
+func countCheck(check string, o ownership.Outcome) { checks.WithLabelValues(check, outcomes[o]).Inc() }

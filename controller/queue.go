@@ -12,11 +12,11 @@ const perDomain = 4
 
 // queue decides what is worked on next. It has no lock of its own.
 type queue struct {
-	paces   paces
+	memory  memory
 	timer   timers
 	lanes   [lanes]laneState
 	domains map[string]*domainState
-	moved   bool // an entry has been found in a lane that is not its own any more
+	moved   bool // an item has been found in a lane that is not its own any more
 }
 
 type laneState struct {
@@ -31,11 +31,11 @@ type laneState struct {
 type domainState struct {
 	running int
 	parked  fifo
-	behind  map[*entry]struct{} // queued where slower ones are; see paced
+	behind  map[*item]struct{} // queued where slower ones are; see learn
 }
 
 func newQueue(concurrency int) queue {
-	q := queue{domains: make(map[string]*domainState), paces: newPaces()}
+	q := queue{domains: make(map[string]*domainState), memory: newMemory()}
 	for i := range q.lanes {
 		q.lanes[i].limit = places(lane(i), concurrency)
 	}
@@ -43,7 +43,7 @@ func newQueue(concurrency int) queue {
 }
 
 // schedule sets the timer of e.
-func (q *queue) schedule(e *entry, at time.Time) {
+func (q *queue) schedule(e *item, at time.Time) {
 	e.due = at.UnixNano()
 	switch {
 	case e.place >= 0:
@@ -54,12 +54,12 @@ func (q *queue) schedule(e *entry, at time.Time) {
 }
 
 // demand asks for work on e as soon as may be.
-func (q *queue) demand(e *entry, what work) {
+func (q *queue) demand(e *item, what work) {
 	if e.gone {
 		return
 	}
 	if what&workLook != 0 {
-		q.paces.stir(e.domain)
+		q.memory.stir(e.domain)
 		if what&workHinted == 0 {
 			what |= workOwed
 		}
@@ -79,7 +79,7 @@ func (q *queue) demand(e *entry, what work) {
 }
 
 // enqueue puts e where its pending work belongs.
-func (q *queue) enqueue(e *entry, timed bool) {
+func (q *queue) enqueue(e *item, timed bool) {
 	if e.place >= 0 {
 		heap.Remove(&q.timer, int(e.place))
 	}
@@ -96,10 +96,10 @@ func (q *queue) enqueue(e *entry, timed bool) {
 }
 
 // join finds the lane of e.
-func (q *queue) join(e *entry) *laneState {
+func (q *queue) join(e *item) *laneState {
 	switch e.lane = laneJudge; {
 	case e.pending&workLook != 0:
-		e.lane = q.paces.of(e.domain)
+		e.lane = q.memory.of(e.domain)
 	case e.pending&workGlance != 0:
 		e.lane = laneGlance
 	}
@@ -107,7 +107,7 @@ func (q *queue) join(e *entry) *laneState {
 	case laneSlow, laneDoubt, laneDead:
 		d := q.domain(e.domain)
 		if d.behind == nil {
-			d.behind = make(map[*entry]struct{})
+			d.behind = make(map[*item]struct{})
 		}
 		d.behind[e] = struct{}{}
 	default:
@@ -116,8 +116,8 @@ func (q *queue) join(e *entry) *laneState {
 	return &q.lanes[e.lane]
 }
 
-// next returns an entry to be worked on now, its place taken, or nil.
-func (q *queue) next(now time.Time) *entry {
+// next returns an item to be worked on now, its place taken, or nil.
+func (q *queue) next(now time.Time) *item {
 	for len(q.timer) > 0 && q.timer[0].due <= now.UnixNano() {
 		e := q.timer[0]
 		e.pending |= workLook
@@ -151,7 +151,7 @@ func (q *queue) next(now time.Time) *entry {
 
 // pop takes from a lane: what is urgent first; then one by the timer
 // after three that were demanded, so that neither starves.
-func (q *queue) pop(l *laneState, which lane) *entry {
+func (q *queue) pop(l *laneState, which lane) *item {
 	order := [...]*fifo{&l.urgent, &l.unparked, &l.demanded, &l.timed}
 	if l.turn++; l.turn%4 == 0 {
 		order[2], order[3] = order[3], order[2]
@@ -163,7 +163,7 @@ func (q *queue) pop(l *laneState, which lane) *entry {
 				q.unpark(q.domains[e.domain]) // it may have been its domain's turn
 				q.leaveDomain(e.domain)
 			case e.state != queued || e.lane != which:
-			case which < laneJudge && which != q.paces.of(e.domain): // so it has turned out meanwhile
+			case which < laneJudge && which != q.memory.of(e.domain): // so it has turned out meanwhile
 				q.enqueue(e, false)
 				q.moved = true
 			default:
@@ -174,7 +174,7 @@ func (q *queue) pop(l *laneState, which lane) *entry {
 	return nil
 }
 
-// unpark lets the next of a domain's parked entries try again.
+// unpark lets the next of a domain's parked items try again.
 func (q *queue) unpark(d *domainState) {
 	for d != nil {
 		e := d.parked.pop()
@@ -190,7 +190,7 @@ func (q *queue) unpark(d *domainState) {
 
 // leaveDomain forgets a domain of which nothing runs or is parked.
 func (q *queue) leaveDomain(domain string) {
-	if d := q.domains[domain]; d != nil && d.running == 0 && d.parked.empty() && len(d.behind) == 0 {
+	if d := q.domains[domain]; d != nil && d.running == 0 && len(d.parked) == 0 && len(d.behind) == 0 {
 		delete(q.domains, domain)
 	}
 }
@@ -206,7 +206,7 @@ func (q *queue) domain(name string) *domainState {
 }
 
 // ahead says that e does not wait where slower ones are.
-func (q *queue) ahead(e *entry) {
+func (q *queue) ahead(e *item) {
 	if d := q.domains[e.domain]; d != nil {
 		delete(d.behind, e)
 		q.leaveDomain(e.domain)
@@ -215,18 +215,18 @@ func (q *queue) ahead(e *entry) {
 
 // limit is how many names of a domain may be looked at together.
 func (q *queue) limit(domain string) int {
-	if q.paces.of(domain) == laneFast {
+	if q.memory.of(domain) == laneFast {
 		return perDomain
 	}
 	return 1
 }
 
-// paced records how a look at e went. If its domain is better than was held of
+// learn records how a look at e went. If its domain is better than was held of
 // it, its other names no longer wait among those that are as it was.
-func (q *queue) paced(e *entry, took time.Duration, heard bool, now time.Time) {
-	before := q.paces.of(e.domain)
-	after := paced(before, took, heard)
-	q.paces.put(e.domain, after, now)
+func (q *queue) learn(e *item, took time.Duration, heard bool, now time.Time) {
+	before := q.memory.of(e.domain)
+	after := laneAfter(before, took, heard)
+	q.memory.put(e.domain, after, now)
 	if d := q.domains[e.domain]; d != nil && after < before {
 		for e := range d.behind {
 			q.enqueue(e, false)
@@ -235,7 +235,7 @@ func (q *queue) paced(e *entry, took time.Duration, heard bool, now time.Time) {
 }
 
 // admit counts e in its domain, or parks it there if the domain has its fill.
-func (q *queue) admit(e *entry) bool {
+func (q *queue) admit(e *item) bool {
 	if e.lane >= laneJudge {
 		return true
 	}
@@ -252,7 +252,7 @@ func (q *queue) admit(e *entry) bool {
 // outlasts moves a running look whose lane's patience is over to the places of
 // those that are like it. False: there is none left; the look is to be given up,
 // and begins again among them.
-func (q *queue) outlasts(e *entry, heard bool, now time.Time) bool {
+func (q *queue) outlasts(e *item, heard bool, now time.Time) bool {
 	if e.state != running {
 		return true
 	}
@@ -261,7 +261,7 @@ func (q *queue) outlasts(e *entry, heard bool, now time.Time) bool {
 		return true
 	}
 	if q.lanes[to].running >= q.lanes[to].limit {
-		q.paces.put(e.domain, to, now)
+		q.memory.put(e.domain, to, now)
 		return false
 	}
 	q.lanes[e.lane].running--
@@ -271,7 +271,7 @@ func (q *queue) outlasts(e *entry, heard bool, now time.Time) bool {
 }
 
 // done gives back what e held, and queues it again if more was demanded.
-func (q *queue) done(e *entry) {
+func (q *queue) done(e *item) {
 	q.lanes[e.lane].running--
 	if e.lane < laneJudge {
 		d := q.domains[e.domain]
@@ -292,7 +292,7 @@ func (q *queue) done(e *entry) {
 }
 
 // remove takes e out for good. A look under way ends by itself.
-func (q *queue) remove(e *entry) {
+func (q *queue) remove(e *item) {
 	e.gone = true
 	q.ahead(e)
 	if e.place >= 0 {
@@ -309,15 +309,15 @@ func (q *queue) wait(now time.Time) time.Duration {
 	return min(max(time.Duration(q.timer[0].due-now.UnixNano()), 0), most)
 }
 
-// waiting is how many entries are due and not yet worked on.
+// waiting is how many items are due and not yet worked on.
 func (q *queue) waiting() int {
 	n := 0
 	for i := range q.lanes {
 		l := &q.lanes[i]
-		n += l.urgent.len() + l.unparked.len() + l.demanded.len() + l.timed.len()
+		n += len(l.urgent) + len(l.unparked) + len(l.demanded) + len(l.timed)
 	}
 	for _, d := range q.domains {
-		n += d.parked.len()
+		n += len(d.parked)
 	}
 	return n
 }

@@ -7,18 +7,18 @@ import (
 	"time"
 )
 
-func newEntry(name, domain string) *entry {
-	return &entry{name: name, hostname: name, domain: domain, place: -1}
+func newItem(name, domain string) *item {
+	return &item{name: name, hostname: name, domain: domain, place: -1}
 }
 
 // take pops until nothing more may run, and returns the names.
-func take(q *queue, now time.Time) (names []string, entries []*entry) {
+func take(q *queue, now time.Time) (names []string, items []*item) {
 	for e := q.next(now); e != nil; e = q.next(now) {
 		e.begin()
 		names = append(names, e.name)
-		entries = append(entries, e)
+		items = append(items, e)
 	}
-	return names, entries
+	return names, items
 }
 
 func TestQueue(t *testing.T) {
@@ -31,18 +31,18 @@ func TestQueue(t *testing.T) {
 		{
 			what: "the timer's earliest comes first, and nothing before it is due",
 			do: func(q *queue) []string {
-				q.schedule(newEntry("later", "l"), now.Add(time.Second))
-				q.schedule(newEntry("second", "s"), now.Add(-time.Second))
-				q.schedule(newEntry("first", "f"), now.Add(-2*time.Second))
+				q.schedule(newItem("later", "l"), now.Add(time.Second))
+				q.schedule(newItem("second", "s"), now.Add(-time.Second))
+				q.schedule(newItem("first", "f"), now.Add(-2*time.Second))
 				names, _ := take(q, now)
 				return names
 			},
 			want: []string{"first", "second"},
 		},
 		{
-			what: "an entry that was scheduled anew comes at its new time",
+			what: "an item that was scheduled anew comes at its new time",
 			do: func(q *queue) []string {
-				e := newEntry("moved", "m")
+				e := newItem("moved", "m")
 				q.schedule(e, now)
 				q.schedule(e, now.Add(time.Hour))
 				names, _ := take(q, now)
@@ -53,19 +53,19 @@ func TestQueue(t *testing.T) {
 			what: "what somebody waits for overtakes",
 			do: func(q *queue) []string {
 				for i := range 4 {
-					q.demand(newEntry(fmt.Sprint("demanded", i), fmt.Sprint(i)), workLook)
+					q.demand(newItem(fmt.Sprint("demanded", i), fmt.Sprint(i)), workLook)
 				}
-				q.demand(newEntry("checked", "c"), workLook|workUrgent)
+				q.demand(newItem("checked", "c"), workLook|workUrgent)
 				names, _ := take(q, now)
 				return names[:1]
 			},
 			want: []string{"checked"},
 		},
 		{
-			what: "a queued entry that somebody comes to wait for overtakes, once",
+			what: "a queued item that somebody comes to wait for overtakes, once",
 			do: func(q *queue) []string {
-				e := newEntry("e", "e")
-				q.demand(newEntry("other", "o"), workLook)
+				e := newItem("e", "e")
+				q.demand(newItem("other", "o"), workLook)
 				q.demand(e, workLook)
 				q.demand(e, workLook|workUrgent)
 				names, _ := take(q, now)
@@ -76,16 +76,16 @@ func TestQueue(t *testing.T) {
 		{
 			what: "a registered domain has its fill, and others pass it",
 			do: func(q *queue) []string {
-				q.paces.put("big", laneFast, now)
+				q.memory.put("big", laneFast, now)
 				for i := range perDomain + 2 {
-					q.demand(newEntry(fmt.Sprint("big", i), "big"), workLook)
+					q.demand(newItem(fmt.Sprint("big", i), "big"), workLook)
 				}
-				q.demand(newEntry("small", "small"), workLook)
-				names, entries := take(q, now)
+				q.demand(newItem("small", "small"), workLook)
+				names, items := take(q, now)
 				if slices.Contains(names, "big4") || !slices.Contains(names, "small") {
 					return names
 				}
-				q.done(entries[0])
+				q.done(items[0])
 				more, _ := take(q, now)
 				return more
 			},
@@ -95,7 +95,7 @@ func TestQueue(t *testing.T) {
 			what: "a domain of which nothing is known yet tries one name first",
 			do: func(q *queue) []string {
 				for i := range 3 {
-					q.demand(newEntry(fmt.Sprint("new", i), "new"), workLook)
+					q.demand(newItem(fmt.Sprint("new", i), "new"), workLook)
 				}
 				names, _ := take(q, now)
 				return names
@@ -106,12 +106,12 @@ func TestQueue(t *testing.T) {
 			what: "names that wait leave the fast lane when their domain turns out slow",
 			do: func(q *queue) []string {
 				q.lanes[laneNew].limit = 0
-				q.demand(newEntry("e", "d"), workLook)
+				q.demand(newItem("e", "d"), workLook)
 				take(q, now)
-				q.paces.put("d", laneSlow, now)
+				q.memory.put("d", laneSlow, now)
 				q.lanes[laneNew].limit = 1
-				names, entries := take(q, now)
-				if q.lanes[laneNew].running != 0 || entries[0].lane != laneSlow {
+				names, items := take(q, now)
+				if q.lanes[laneNew].running != 0 || items[0].lane != laneSlow {
 					return nil
 				}
 				return names
@@ -121,10 +121,10 @@ func TestQueue(t *testing.T) {
 		{
 			what: "a domain whose waiting records were deleted is not stuck",
 			do: func(q *queue) []string {
-				q.paces.put("d", laneFast, now)
-				var all []*entry
+				q.memory.put("d", laneFast, now)
+				var all []*item
 				for i := range 3 * perDomain {
-					e := newEntry(fmt.Sprint("r", i), "d")
+					e := newItem(fmt.Sprint("r", i), "d")
 					all = append(all, e)
 					q.demand(e, workLook)
 				}
@@ -144,11 +144,11 @@ func TestQueue(t *testing.T) {
 			what: "slow ones never take the others' places",
 			do: func(q *queue) []string {
 				for i := range 20 {
-					e := newEntry(fmt.Sprint("dead", i), fmt.Sprint("dead", i))
-					q.paces.put(e.domain, laneSlow, now)
+					e := newItem(fmt.Sprint("dead", i), fmt.Sprint("dead", i))
+					q.memory.put(e.domain, laneSlow, now)
 					q.demand(e, workLook)
 				}
-				q.demand(newEntry("healthy", "healthy"), workLook)
+				q.demand(newItem("healthy", "healthy"), workLook)
 				names, _ := take(q, now)
 				return []string{fmt.Sprint(len(names)), fmt.Sprint(slices.Contains(names, "healthy"))}
 			},
@@ -159,10 +159,10 @@ func TestQueue(t *testing.T) {
 			do: func(q *queue) []string {
 				var out []string
 				for i := range 8 {
-					q.demand(newEntry(fmt.Sprint(i), fmt.Sprint(i)), workLook)
+					q.demand(newItem(fmt.Sprint(i), fmt.Sprint(i)), workLook)
 				}
-				_, entries := take(q, now)
-				for _, e := range entries {
+				_, items := take(q, now)
+				for _, e := range items {
 					out = append(out, fmt.Sprint(q.outlasts(e, true, now)))
 				}
 				return out
@@ -172,7 +172,7 @@ func TestQueue(t *testing.T) {
 		{
 			what: "what is demanded while it runs is done after",
 			do: func(q *queue) []string {
-				e := newEntry("e", "e")
+				e := newItem("e", "e")
 				q.demand(e, workJudge)
 				take(q, now)
 				q.demand(e, workLook)
@@ -184,9 +184,9 @@ func TestQueue(t *testing.T) {
 			want: []string{"e"},
 		},
 		{
-			what: "a removed entry is never worked on",
+			what: "a removed item is never worked on",
 			do: func(q *queue) []string {
-				a, b := newEntry("a", "a"), newEntry("b", "b")
+				a, b := newItem("a", "a"), newItem("b", "b")
 				q.schedule(a, now)
 				q.demand(b, workLook)
 				q.remove(a)
@@ -210,8 +210,8 @@ func TestQueueServesTimedAndDemandedAlike(t *testing.T) {
 	now := time.Unix(1_000_000, 0)
 	q := newQueue(1)
 	for i := range 12 {
-		q.demand(newEntry(fmt.Sprint("demanded", i), fmt.Sprint("d", i)), workLook)
-		q.schedule(newEntry(fmt.Sprint("timed", i), fmt.Sprint("t", i)), now)
+		q.demand(newItem(fmt.Sprint("demanded", i), fmt.Sprint("d", i)), workLook)
+		q.schedule(newItem(fmt.Sprint("timed", i), fmt.Sprint("t", i)), now)
 	}
 	timed := 0
 	for range 12 {
@@ -230,14 +230,14 @@ func TestQueueServesTimedAndDemandedAlike(t *testing.T) {
 func TestQueueForgetsADomainWhoseEntriesAreGone(t *testing.T) {
 	now := time.Unix(1_000_000, 0)
 	q := newQueue(8)
-	entries := make([]*entry, 4)
-	for i := range entries {
-		entries[i] = newEntry(fmt.Sprint(i), "example.com")
-		q.demand(entries[i], workLook)
+	items := make([]*item, 4)
+	for i := range items {
+		items[i] = newItem(fmt.Sprint(i), "example.com")
+		q.demand(items[i], workLook)
 	}
 	take(&q, now)
-	q.done(entries[0]) // the next one's turn
-	for _, e := range entries[1:] {
+	q.done(items[0]) // the next one's turn
+	for _, e := range items[1:] {
 		q.remove(e)
 	}
 	if names, _ := take(&q, now); len(names) != 0 {

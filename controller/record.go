@@ -8,6 +8,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/apoxy-dev/caddy-apoxy/api/v1alpha3"
+	"github.com/apoxy-dev/caddy-apoxy/hosts"
 	"github.com/apoxy-dev/caddy-apoxy/store"
 )
 
@@ -18,7 +19,7 @@ type version struct {
 	revision int64
 }
 
-func recordKey(name string) string { return v1alpha3.Resource + "/" + name }
+func recordKey(name string) string { return hosts.Prefix + name }
 
 // read returns the record as it is now. Errors: store.ErrNotFound among others.
 func (c *Controller) read(ctx context.Context, name string) (*version, error) {

@@ -21,9 +21,9 @@ const maxConflicts = 20
 
 // settle evaluates, writes the status if it is different, tells issuance what is
 // wanted, and schedules the next look.
-func (c *Controller) settle(ctx context.Context, e *entry, v *version, s *sighting) (*v1alpha3.DomainRecordStatus, error) {
+func (c *Controller) settle(ctx context.Context, e *item, v *version, s *sighting) (*v1alpha3.DomainRecordStatus, error) {
 	for range maxConflicts {
-		d, err := c.decide(ctx, v, s)
+		d, err := c.decide(ctx, e, v, s)
 		if err != nil {
 			return nil, err
 		}
@@ -42,8 +42,10 @@ func (c *Controller) settle(ctx context.Context, e *entry, v *version, s *sighti
 		if changed {
 			err = c.write(ctx, v, d)
 		}
-		if conflict := (*store.ConflictError)(nil); errors.As(err, &conflict) {
+		if err != nil {
 			c.brake.undo(e.name, d.fell)
+		}
+		if conflict := (*store.ConflictError)(nil); errors.As(err, &conflict) {
 			uid := v.record.UID
 			if v, err = c.read(ctx, e.name); err != nil {
 				return nil, err
@@ -54,11 +56,10 @@ func (c *Controller) settle(ctx context.Context, e *entry, v *version, s *sighti
 			continue
 		}
 		if err != nil {
-			c.brake.undo(e.name, d.fell)
 			return nil, err
 		}
 		before := v.record.Status
-		v.record.Status = d.verdict.Status
+		v.record.Status, e.newName = d.verdict.Status, d.verdict.NewName
 		if l := c.cfg.Logger.Check(zap.DebugLevel, "judged a record"); l != nil {
 			l.Write(zap.String("record", e.name), zap.Bool("looked", s.fresh), zap.Bool("changed", changed),
 				zap.String("phase", string(v.record.Status.Phase)), zap.Bool("wanted", d.verdict.WantCertificate))
@@ -81,17 +82,17 @@ type decision struct {
 	beside []store.Op
 }
 
-func (c *Controller) decide(ctx context.Context, v *version, s *sighting) (*decision, error) {
+func (c *Controller) decide(ctx context.Context, e *item, v *version, s *sighting) (*decision, error) {
 	r, now, settings := v.record, c.cfg.Now(), c.cfg.Settings()
-	var k claim
+	var k grounds
 	var err error
 	if known := r.Established(); !known.Verified || known.Token { // no contest matters to the others
-		if k, err = c.claim(ctx, r, nil); err != nil {
+		if k, err = c.grounds(ctx, r, nil); err != nil {
 			return nil, err
 		}
 	}
 	in := ownership.Input{
-		Record: r, Settings: settings, Now: now, Contest: k.contest,
+		Record: r, Settings: settings, Now: now, Contest: k.contest, NewName: e.newName,
 		Observations: ownership.Observations{
 			Traffic: s.traffic, ACMEChallenge: s.challenge, Ownership: s.ownership, CAA: s.caa,
 			Target: ownership.TargetObservation{Unknown: true},
@@ -174,7 +175,7 @@ func holdMessages(before, now *v1alpha3.DomainRecordStatus) {
 }
 
 // want tells issuance what the verdict asks for.
-func (c *Controller) want(e *entry, r *v1alpha3.DomainRecord, v ownership.Verdict) {
+func (c *Controller) want(e *item, r *v1alpha3.DomainRecord, v ownership.Verdict) {
 	host := r.Spec.Name
 	if !v.WantCertificate {
 		c.cfg.Issuance.Forget(host)
@@ -203,7 +204,7 @@ func seconds(t time.Time) int64 {
 }
 
 // wantOf is what a record wants.
-func wantOf(e *entry, r *v1alpha3.DomainRecord, dns01, http01 bool) issuance.Want {
+func wantOf(e *item, r *v1alpha3.DomainRecord, dns01, http01 bool) issuance.Want {
 	host := r.Spec.Name
 	if host == e.hostname {
 		host = e.hostname // one copy in memory
@@ -223,12 +224,12 @@ func wantOf(e *entry, r *v1alpha3.DomainRecord, dns01, http01 bool) issuance.Wan
 
 // plan schedules the next look. What the fleet brake keeps from falling is looked
 // at when its time is over, at until.
-func (c *Controller) plan(e *entry, r *v1alpha3.DomainRecord, until time.Time, looked, changed bool) {
+func (c *Controller) plan(e *item, r *v1alpha3.DomainRecord, until time.Time, looked, changed bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	now, jitter := c.cfg.Now(), c.cfg.Rand()
 	next := ownership.NextLook(r, e.activity(), c.cfg.Settings(), now, jitter)
-	next = rested(r, next, now, c.queue.paces.rest(e.domain, now), jitter)
+	next = rested(r, next, now, c.queue.memory.rest(e.domain, now), jitter)
 	if !until.IsZero() {
 		next = earlier(next, now.Add(until.Sub(now))) // so by the same reading of the clock as the brake
 	}
@@ -257,7 +258,7 @@ func rested(r *v1alpha3.DomainRecord, next, now time.Time, rest time.Duration, j
 	return later
 }
 
-func (e *entry) activity() ownership.Activity {
+func (e *item) activity() ownership.Activity {
 	var a ownership.Activity
 	if e.lastWrite != 0 {
 		a.LastWrite = time.Unix(e.lastWrite, 0)

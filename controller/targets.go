@@ -129,15 +129,8 @@ func (c *Controller) compareTargets(changed map[v1alpha3.TargetKey]bool) {
 	seen := make(map[v1alpha3.TargetKey]ownership.TargetObservation)
 	var batch []string
 	flush := func() {
-		c.mu.Lock()
-		for _, name := range batch {
-			if e := c.byName[name]; e != nil {
-				c.queue.demand(e, workJudge)
-			}
-		}
-		c.mu.Unlock()
+		c.demandAll(workJudge, batch)
 		batch = batch[:0]
-		c.poke()
 	}
 	for h := range c.cfg.Table.All() {
 		if changed == nil {

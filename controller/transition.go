@@ -7,15 +7,6 @@ import (
 	"github.com/apoxy-dev/caddy-apoxy/store"
 )
 
-// TransitionKind says what a Transition is a change of.
-type TransitionKind uint8
-
-const (
-	ConditionChanged TransitionKind = iota
-	PhaseChanged
-	RecordDeleted
-)
-
 // Names of the events that tell of transitions.
 const (
 	EventConditionChanged = "apoxy.condition_changed"
@@ -25,7 +16,8 @@ const (
 
 // Transition is one change of a record that others may want to hear of.
 type Transition struct {
-	Kind TransitionKind
+	// Event is the name of the event that tells of it: what it is a change of.
+	Event string
 	// Name and Hostname are those of the record.
 	Name, Hostname string
 	// Type is the condition's, Phase for a phase, empty for a deletion.
@@ -36,17 +28,6 @@ type Transition struct {
 	// Reason and Message are the condition's; for a phase those of
 	// OwnershipVerified.
 	Reason, Message string
-}
-
-// Event is the name of the event that tells of the transition.
-func (t Transition) Event() string {
-	switch t.Kind {
-	case PhaseChanged:
-		return EventPhaseChanged
-	case RecordDeleted:
-		return EventRecordDeleted
-	}
-	return EventConditionChanged
 }
 
 // errGone: the record was deleted.
@@ -61,7 +42,7 @@ func (c *Controller) tell(r *v1alpha3.DomainRecord, before *v1alpha3.DomainRecor
 
 func transitions(r *v1alpha3.DomainRecord, before *v1alpha3.DomainRecordStatus) []Transition {
 	now := &r.Status
-	t := Transition{Name: r.Name, Hostname: r.Spec.Name}
+	t := Transition{Event: EventConditionChanged, Name: r.Name, Hostname: r.Spec.Name}
 	var out []Transition
 	for _, n := range now.Conditions {
 		from := ""
@@ -80,7 +61,7 @@ func transitions(r *v1alpha3.DomainRecord, before *v1alpha3.DomainRecordStatus) 
 		}
 	}
 	if before.Phase != now.Phase {
-		t.Kind, t.Type, t.From, t.To = PhaseChanged, "Phase", string(before.Phase), string(now.Phase)
+		t.Event, t.Type, t.From, t.To = EventPhaseChanged, "Phase", string(before.Phase), string(now.Phase)
 		t.Reason, t.Message = "", ""
 		if o := now.Condition(v1alpha3.ConditionOwnershipVerified); o != nil {
 			t.Reason, t.Message = o.Reason, o.Message

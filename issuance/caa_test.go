@@ -24,7 +24,7 @@ func TestCAAOfAnotherAccountCausesNoOrder(t *testing.T) {
 		w.dns.mu.Unlock()
 		w.s.Want(Want{Hostname: host, UID: host, DNS01: true})
 		o := w.until(host, "forbidden", worked(ownership.WorkCAAForbids))
-		if !o.Mended {
+		if !o.FoundHere {
 			t.Error("the mend is told, and not said to be")
 		}
 		if want := `add: example.com. CAA 0 issue "ca.test; accounturi=` + w.ca.srv.URL + "/account/"; !strings.Contains(o.Mend, want) {

@@ -52,7 +52,7 @@ func (es *entries) observe(hostname string) (o ownership.CertificateObservation)
 		o.Outcome = ownership.Absent
 	}
 	o.Work, o.Message, o.Mend, o.Until = es.work(e, now)
-	o.Mended = o.Work == ownership.WorkCAAForbids && o.Mend != "" // what was found here comes with the line to add
+	o.FoundHere = o.Work == ownership.WorkCAAForbids && o.Mend != "" // what was found here comes with the line to add
 	return o
 }
 

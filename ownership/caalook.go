@@ -60,37 +60,29 @@ func usable(r *v1alpha3.DomainRecord, issuers []Issuer, dns01, http01 bool) []Is
 	return out
 }
 
-// lookAtCAA notes a CAA record set that forbids our authorities, beside the
-// record that it keeps from being of use, unless that has a fault of its own.
-func (e *evaluation) lookAtCAA() {
-	if !e.tls {
-		return
+// judgeCAA finds a CAA record set that forbids our authorities. Then no challenge
+// can succeed, and issuance begins anew once the records allow it, without waiting for
+// the pause after its last refusal.
+func (e *evaluation) judgeCAA() *v1alpha3.DNSProblem {
+	switch {
+	case !e.tls:
+		return nil
+	case e.obs.CAA.Outcome == CouldNotTell:
+		return e.heldCAA()
 	}
 	set := e.obs.CAA
 	set.Own = set.Own || strings.EqualFold(strings.TrimSuffix(set.Domain, "."), e.settings.Zone.EdgeHost) // the edge is the operator's, wherever it lies
-	e.caa = DiagnoseCAA(e.r, set, e.settings.Issuers, e.verdict.DNS01, e.verdict.HTTP01)
-	if e.obs.CAA.Outcome == CouldNotTell {
-		e.caa = e.heldCAA()
-	}
-	if e.caa == nil {
-		return
-	}
-	if d := e.delegation.record; d != nil && d.Problem == nil {
-		d.Problem = e.caa
-	}
-	// No challenge can succeed, and issuance begins anew once the records allow
-	// it, without waiting for the pause after its last refusal.
-	e.verdict.DNS01, e.verdict.HTTP01 = false, false
+	return DiagnoseCAA(e.r, set, e.settings.Issuers, e.routes.dns01, e.routes.http01)
 }
 
 // heldCAA is what was last found of the CAA records, as far as the status still
 // says it.
 func (e *evaluation) heldCAA() *v1alpha3.DNSProblem {
-	d, before := e.delegation.record, e.prev.DNSRecord(v1alpha3.PurposeACMEChallenge)
+	p, before := e.found.delegation.problem, e.prev.DNSRecord(v1alpha3.PurposeACMEChallenge)
 	if before == nil || before.Problem == nil || before.Problem.Reason != ProblemCAAForbids {
 		return nil
 	}
-	if d.Problem != nil && d.Problem.Reason != ProblemCAAForbids {
+	if p != nil && p.Reason != ProblemCAAForbids {
 		return nil
 	}
 	return before.Problem

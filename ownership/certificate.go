@@ -1,7 +1,6 @@
 package ownership
 
 import (
-	"strings"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -18,27 +17,27 @@ type certificate struct {
 	other    bool       // one is there that does not count, issued for another record
 	whose    Provenance // what the one there is to this record
 	notAfter time.Time  // of the one stored
+	// status is what status.certificate says of it, nil if there is none that counts.
+	status *v1alpha3.CertificateStatus
 }
 
-// lookAtCertificate brings status.certificate up to date. Only a certificate that
+// judgeCertificate brings status.certificate up to date. Only a certificate that
 // the rule on tenants gives the record counts.
-func (e *evaluation) lookAtCertificate() {
+func (e *evaluation) judgeCertificate() certificate {
 	if !e.tls {
-		e.cert.told = true
-		return
+		return certificate{told: true}
 	}
 	o := e.obs.Certificate
-	e.cert.whose = ProvenanceOf(o.RecordUID, o.RecordOwner, string(e.r.UID), e.r.Owner())
+	cert := certificate{told: o.Outcome != CouldNotTell, whose: ProvenanceOf(o.RecordUID, o.RecordOwner, string(e.r.UID), e.r.Owner())}
 	switch {
 	case o.Outcome == CouldNotTell:
-		e.out.Certificate = e.prev.Certificate
-	case o.Outcome == Seen && !e.counts():
-		e.cert.told, e.cert.other = true, o.Gone.IsZero()
+		cert.status = e.prev.Certificate
+	case o.Outcome == Seen && !e.counts(cert.whose):
+		cert.other = o.Gone.IsZero()
 	case o.Outcome == Seen && !o.Gone.IsZero():
-		e.cert.told, e.cert.gone = true, true
+		cert.gone = true
 	case o.Outcome == Seen:
-		e.cert.told = true
-		e.out.Certificate = &v1alpha3.CertificateStatus{
+		cert.status = &v1alpha3.CertificateStatus{
 			Issuer:       words(o.Issuer),
 			SerialNumber: words(o.SerialNumber),
 			NotBefore:    moment(o.NotBefore),
@@ -46,26 +45,25 @@ func (e *evaluation) lookAtCertificate() {
 			RenewalTime:  moment(o.RenewalTime),
 			Challenge:    words(o.Challenge),
 		}
-	default:
-		e.cert.told = true
 	}
-	if c := e.out.Certificate; c != nil && c.NotAfter != nil {
-		e.cert.stored = true
-		e.cert.notAfter = c.NotAfter.Time
-		e.cert.valid = c.NotAfter.After(e.now)
+	if c := cert.status; c != nil && c.NotAfter != nil {
+		cert.stored = true
+		cert.notAfter = c.NotAfter.Time
+		cert.valid = c.NotAfter.After(e.now)
 	}
+	return cert
 }
 
 // counts reports whether a stored certificate is of use to the record: one that
 // was issued for it, or for another of the same owner once this one is verified
 // or has a DNS proof of its own in place.
-func (e *evaluation) counts() bool {
-	switch e.cert.whose {
+func (e *evaluation) counts(whose Provenance) bool {
+	switch whose {
 	case OwnCertificate:
 		return true
 	case InheritedCertificate:
-		return e.known.Verified || e.stands(&e.challenge) ||
-			e.token == "" && (e.stands(&e.delegation) || e.stands(&e.traffic))
+		return e.known.Verified || e.stands(&e.found.challenge) ||
+			e.token == "" && (e.stands(&e.found.delegation) || e.stands(&e.found.traffic))
 	}
 	return false
 }
@@ -76,209 +74,4 @@ func moment(t time.Time) *metav1.Time {
 	}
 	m := metav1.NewTime(t.UTC().Truncate(time.Second))
 	return &m
-}
-
-// decideTLS sets TLSReady. HTTP-only records have none.
-func (e *evaluation) decideTLS() {
-	if !e.tls {
-		return
-	}
-	kind, o := v1alpha3.ConditionTLSReady, e.obs.Certificate
-	if !e.cert.told {
-		if p := e.prev.Condition(kind); p != nil {
-			comes := ""
-			if p.Status != metav1.ConditionTrue {
-				comes = "What is known of the certificate is still being read, which comes by itself."
-			}
-			e.set(kind, p.Status, p.Reason, heldSentence(p.Status), e.certificateSentence(), comes)
-			return
-		}
-		e.set(kind, metav1.ConditionFalse, v1alpha3.ReasonWaitingForDNS, e.waiting())
-		return
-	}
-	if e.cert.valid {
-		renewal := ""
-		switch o.Work {
-		case WorkFailed, WorkRateLimited, WorkCAAForbids:
-			renewal = "Its renewal is in trouble: " + workSentence(o)
-		}
-		caa := ""
-		if e.caa != nil && renewal == "" {
-			caa = e.caa.Message
-		}
-		e.set(kind, metav1.ConditionTrue, v1alpha3.ReasonCertificateIssued, e.certificateSentence(), doubtSentence(o), revokedSentence(o), renewal, caa)
-		return
-	}
-	reason, message := e.tlsReason(o)
-	e.set(kind, metav1.ConditionFalse, reason, e.certificateSentence(), doubtSentence(o), message)
-}
-
-// tlsReason says why there is no valid certificate. What the certificate
-// authority said goes first only while there is a way to obtain one at all.
-func (e *evaluation) tlsReason(o CertificateObservation) (reason, message string) {
-	route, wait := e.verdict.DNS01 || e.verdict.HTTP01, e.waitsFor()
-	switch {
-	case o.Work == WorkIssuing:
-		return v1alpha3.ReasonIssuing, workSentence(o)
-	case e.caa != nil:
-		return v1alpha3.ReasonCAAForbidden, e.caa.Message
-	case !route && e.cert.gone:
-		return v1alpha3.ReasonCertificateError, e.waiting()
-	case !route && e.cert.stored:
-		return v1alpha3.ReasonCertificateExpired, e.waiting()
-	case !route:
-		return v1alpha3.ReasonWaitingForDNS, e.waiting()
-	case wait.why != "" && (o.Work == WorkFailed || o.Work == WorkRateLimited):
-		return v1alpha3.ReasonWaitingForDNS, join(wait.why, workSentence(o))
-	case wait.why != "" && o.Work != WorkCAAForbids:
-		return v1alpha3.ReasonWaitingForDNS, wait.why
-	case o.Work == WorkCAAForbids && o.Mended:
-		return v1alpha3.ReasonCAAForbidden, workSentence(o)
-	case o.Work == WorkCAAForbids:
-		return v1alpha3.ReasonCAAForbidden, join(workSentence(o), caaMend(e.r, e.settings.Issuers))
-	case o.Work == WorkRateLimited:
-		return v1alpha3.ReasonRateLimited, workSentence(o)
-	case o.Work == WorkFailed:
-		return v1alpha3.ReasonCertificateError, workSentence(o)
-	case o.Work == WorkNone && e.cert.gone:
-		return v1alpha3.ReasonCertificateError, workSentence(o)
-	case o.Work == WorkNone && e.cert.stored:
-		return v1alpha3.ReasonCertificateExpired, workSentence(o)
-	case o.Work == WorkNone && o.Message != "":
-		// Issuance itself found that DNS is not ready, and waits for it.
-		return v1alpha3.ReasonWaitingForDNS, workSentence(o)
-	}
-	return v1alpha3.ReasonIssuing, workSentence(o)
-}
-
-// certificateSentence describes the certificate that there is.
-func (e *evaluation) certificateSentence() string {
-	c := e.out.Certificate
-	switch {
-	case e.cert.gone:
-		return goneSentence(e.obs.Certificate)
-	case e.cert.other && e.cert.whose == InheritedCertificate:
-		return "The certificate that is stored was issued for an earlier record of the same owner; it is used once one of this record's own DNS records is in place."
-	case e.cert.other:
-		return "The certificate that is stored was issued for an earlier record of this hostname, whose owner is another."
-	case c == nil || c.NotAfter == nil:
-		return ""
-	case !e.cert.valid:
-		return "The certificate expired at " + stamp(c.NotAfter.Time) + "."
-	}
-	issuer := ""
-	if c.Issuer != "" {
-		issuer = " by " + c.Issuer
-	}
-	return "A certificate" + issuer + " is ready, valid until " + stamp(c.NotAfter.Time) + "."
-}
-
-// goneSentence says which certificate is missed, where it was expected, and who
-// must act.
-func goneSentence(o CertificateObservation) string {
-	serial := ""
-	if o.SerialNumber != "" {
-		serial = " with the serial number " + words(o.SerialNumber)
-	}
-	return "The certificate" + serial + ", valid until " + stamp(o.NotAfter) + ", is gone since " + stamp(o.Gone) + " at the latest: " +
-		words(o.GoneFrom) + ". The operator looks whether the configuration names the storage that it was stored in, and whether that is mounted; " +
-		"it counts again once it is found there, and another is ordered in its place."
-}
-
-// doubtSentence says that storage could not be looked into.
-func doubtSentence(o CertificateObservation) string {
-	if o.Doubt == "" {
-		return ""
-	}
-	return "Whether storage has it now could not be told (" + words(o.Doubt) + "); what was known before holds."
-}
-
-// revokedSentence says that the certificate authority has taken a certificate
-// back. Clients may refuse it, but until another is there it is all there is.
-func revokedSentence(o CertificateObservation) string {
-	if o.Revoked.IsZero() {
-		return ""
-	}
-	reason := ""
-	if o.RevocationReason != "" {
-		reason = " (" + words(o.RevocationReason) + ")"
-	}
-	return "The certificate authority revoked it at " + stamp(o.Revoked) + reason + ", and it is being replaced."
-}
-
-// waiting says what the customer creates so that a certificate can be obtained.
-func (e *evaluation) waiting() string {
-	if !e.tokenHolds {
-		return "No certificate is ordered before the customer has proved ownership with this record's token: " +
-			sentence(*e.challenge.record)
-	}
-	for _, f := range []*finding{&e.delegation, &e.traffic} {
-		if f.ok() && (f.obs.Problem == ZoneBogus || f == &e.delegation && occupied(f.obs)) {
-			return f.state()
-		}
-	}
-	if strings.HasPrefix(e.r.Spec.Name, "*.") {
-		return "A wildcard's certificate is obtained through the delegation alone. Waiting for the customer to create: " + sentence(*e.delegation.record)
-	}
-	if behind := e.behind(); behind != "" {
-		return behind
-	}
-	nothing, early := "", " (before the cutover)"
-	if e.traffic.inFront(e.settings.Zone) != nil {
-		early = " (before the cutover, or to stay behind a proxy or load balancer that answers there now)"
-	}
-	if e.covered && e.traffic.by == matchFlattened {
-		nothing = "The edge's addresses at " + e.r.Spec.Name + " prove nothing, because another tenant has a wildcard above it."
-	}
-	return join(nothing, "Waiting for the customer to create "+sentence(*e.delegation.record)+early+" or "+sentence(*e.traffic.record)+" (the cutover itself).")
-}
-
-// workSentence says what issuance is doing, in its own words where it has some. The
-// words may be foreign and are cut; who must act, and how, is ours and ends the text
-// of every failure.
-func workSentence(o CertificateObservation) string {
-	said, again := words(o.Message), ""
-	if !o.Until.IsZero() {
-		again = "It is tried again at " + stamp(o.Until)
-	}
-	var end string
-	switch mend := mendSentence(o.Mend); {
-	case mend != "":
-		end = join(suffixed(again, "."), mend)
-	case again != "":
-		end = again + "; nobody needs to do anything before."
-	}
-	switch o.Work {
-	case WorkQueued:
-		return join("The certificate is to be ordered"+after(": ", said)+".", or(mendSentence(o.Mend), nobody))
-	case WorkIssuing:
-		return join(or(capital(said), "A certificate is being obtained")+".", or(mendSentence(o.Mend), nobody))
-	case WorkFailed:
-		return join("The last try to obtain a certificate failed"+after(": ", said)+".", end)
-	case WorkRateLimited:
-		return join(or(capital(said), "The certificate authority asked to wait")+".", or(end, "It is tried again by itself."))
-	case WorkCAAForbids:
-		return join("CAA records forbid the certificate authority"+after(": ", said)+".", mendSentence(o.Mend))
-	}
-	if said == "" {
-		return join("The certificate is about to be ordered.", or(mendSentence(o.Mend), nobody))
-	}
-	return join(capital(said)+".", or(end, "It is tried again by itself."))
-}
-
-// nobody ends what takes its course.
-const nobody = "Nobody needs to do anything."
-
-// mendSentence writes the advice of issuance, which is ours but names foreign things.
-func mendSentence(mend string) string {
-	mend = strings.TrimRight(printable(strings.Join(strings.Fields(mend), " ")), ". ")
-	return suffixed(cut(mend, maxMend), ".")
-}
-
-// suffixed puts an end to s, unless there is no s.
-func suffixed(s, end string) string {
-	if s == "" {
-		return ""
-	}
-	return s + end
 }

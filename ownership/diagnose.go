@@ -7,12 +7,12 @@ import (
 	"github.com/apoxy-dev/caddy-apoxy/api/v1alpha3"
 )
 
-// Diagnose names what is wrong with a DNS record as it was seen: which mistake
+// diagnose names what is wrong with a DNS record as it was seen: which mistake
 // was made, and who mends it how. It returns nil where nothing is wrong and
 // where nothing was looked at. The message holds want in full; foreign values
 // in it are quoted and cut, and no part of it changes while the facts do not.
 // want.LastTransitionTime, where set, dates what is missing.
-func Diagnose(want v1alpha3.DNSRecord, o DNSObservation, z Zone) *v1alpha3.DNSProblem {
+func diagnose(want v1alpha3.DNSRecord, o DNSObservation, z Zone) *v1alpha3.DNSProblem {
 	by := fulfils(want, o, z)
 	o = bounded(o)
 	switch {

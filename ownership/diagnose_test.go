@@ -92,7 +92,7 @@ func TestDiagnose(t *testing.T) {
 
 		{"a TXT record with the value", delegation, other(`TXT "_acme-challenge.api.example.com.cname.example.net"`), ProblemTXTInsteadOfCNAME, "the right value, but in a TXT record"},
 		{"an old challenge value", delegation, other(`TXT "` + strings.Repeat("A", 43) + `"`), ProblemTXTInsteadOfCNAME, "old challenge value"},
-		{"a CDN's hidden values", delegation, DNSObservation{Outcome: Seen, Other: []string{`TXT "` + strings.Repeat("b-_4", 10) + `abc"`}, Servers: []string{"192.0.2.53 (ada.ns.cloudflare.com.)"}},
+		{"a CDN's hidden values", delegation, DNSObservation{Outcome: Seen, Other: []string{`TXT "` + strings.Repeat("b-_4", 10) + `abc"`}, Servers: []NameServer{{"ada.ns.cloudflare.com.", addrs("192.0.2.53")[0]}}},
 			ProblemTXTInsteadOfCNAME, "Cloudflare, whose name servers serve the zone, answers with them"},
 		{"somebody's hidden values beside the CNAME", delegation, DNSObservation{Outcome: Seen, Chain: []string{delegation.Value}, Other: []string{`TXT "` + strings.Repeat("A", 43) + `"`}},
 			ProblemCNAMEBesideOthers, "a CDN or hosting provider answers with them"},
@@ -141,7 +141,7 @@ func TestDiagnose(t *testing.T) {
 		{"failed otherwise", main, unknown, ProblemLookupFailed, "timeout asking"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			p := Diagnose(c.want, c.o, testSettings.Zone)
+			p := diagnose(c.want, c.o, testSettings.Zone)
 			if c.reason == "" {
 				if p != nil {
 					t.Fatalf("found %+v where nothing is wrong", *p)
@@ -231,7 +231,7 @@ func FuzzDiagnose(f *testing.F) {
 		}
 		for _, p := range []v1alpha3.DNSPurpose{v1alpha3.PurposeTraffic, v1alpha3.PurposeACMEChallenge, v1alpha3.PurposeOwnership} {
 			want := wanted(testHost, p, "")
-			if d := Diagnose(want, o, testSettings.Zone); d != nil && (len(d.Message) > maxMessage || !strings.Contains(d.Message, sentence(want))) {
+			if d := diagnose(want, o, testSettings.Zone); d != nil && (len(d.Message) > maxMessage || !strings.Contains(d.Message, sentence(want))) {
 				t.Errorf("unfit message: %q", d.Message)
 			}
 		}

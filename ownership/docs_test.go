@@ -61,12 +61,3 @@ func TestDocsListEveryReason(t *testing.T) {
 		}
 	}
 }
-
-func TestProblemsListsEveryConstant(t *testing.T) {
-	listed, declared := Problems(), constants(t, "problems.go", "Problem")
-	slices.Sort(listed)
-	slices.Sort(declared)
-	if !slices.Equal(listed, declared) {
-		t.Errorf("Problems gives %v, declared are %v", listed, declared)
-	}
-}

@@ -3,10 +3,8 @@ package ownership
 import (
 	"time"
 
-	"k8s.io/apimachinery/pkg/api/equality"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-
 	"github.com/apoxy-dev/caddy-apoxy/api/v1alpha3"
+	"k8s.io/apimachinery/pkg/api/equality"
 )
 
 // Input is everything that a decision depends on.
@@ -23,6 +21,9 @@ type Input struct {
 	// Covered: another owner is, or was, the last verified holder of a wildcard
 	// above the hostname; see Covering. It matters while the record is not verified.
 	Covered bool
+	// NewName is that of the last verdict on the record, false if there was none or it
+	// is not known any more.
+	NewName bool
 	// HoldDetach: the fleet brake holds, so ownership does not fall now.
 	HoldDetach bool
 	// HeldSince is since when it holds, HeldUntil until when at most.
@@ -44,6 +45,9 @@ type Verdict struct {
 	// DNS01From and HTTP01From are when they may be tried first, in whole seconds,
 	// because resolvers hold old answers until then; zero: now.
 	DNS01From, HTTP01From time.Time
+	// NewName: DNS-01 waits because the challenge name is new in the zone. The next
+	// Input repeats it.
+	NewName bool
 	// Opens: the record was not verified before, and is with this verdict.
 	Opens bool
 	// OpensByDNS: it opens by what was seen in DNS, so that must have been now.
@@ -58,26 +62,15 @@ type Verdict struct {
 	Held bool
 }
 
-// Evaluate decides what the observations of a look mean for a record. It is
-// pure, and evaluating its own result with the same observations changes nothing.
+// Evaluate decides what the observations of a look mean for a record, step by step
+// as chain lists them. It is pure, and evaluating its own result with the same
+// observations changes nothing.
 func Evaluate(in Input) Verdict {
-	e := newEvaluation(in)
-	e.lookAtRecords()
-	e.lookAtCertificate()
-	e.decideOwnership()
-	e.decideRoutes()
-	e.judgeFront()
-	e.lookAtCAA()
-	e.decideWaits()
-	e.decideTLS()
-	e.decideDelegation()
-	e.decideCNAME()
-	e.decideTarget()
-	e.out.Phase = e.phase()
-	e.decideReady()
-	e.keepForeignConditions()
-	e.verdict.Status = e.out
-	return e.verdict
+	e := &evaluation{facts: factsOf(in)}
+	for _, s := range chain {
+		e.run(s)
+	}
+	return e.verdict()
 }
 
 // Initial is the status of a record before the first look: phase Pending, every
@@ -92,92 +85,40 @@ func Initial(r *v1alpha3.DomainRecord, c Contest, s Settings, now time.Time) v1a
 // Equal reports whether two statuses say the same, so that none needs writing.
 func Equal(a, b v1alpha3.DomainRecordStatus) bool { return equality.Semantic.DeepEqual(a, b) }
 
-// evaluation is one Evaluate in the making.
-type evaluation struct {
-	r        *v1alpha3.DomainRecord
-	prev     *v1alpha3.DomainRecordStatus
-	settings Settings
-	// now is in whole seconds, as the status keeps times. stamp is the same
-	// rounded up: a proof counts as gone from then on, so that ownership never
-	// falls a fraction of a second before DetachAfter is over.
-	now, stamp time.Time
-	obs        Observations
-	contest    Contest
-	covered    bool
-	hold       bool
-	tls        bool
-	// known is what was established before, own what is from now on.
-	known, own v1alpha3.OwnershipStatus
-	// token, when not empty, is what the ownership record must lead to.
-	token string
-
-	heldSince, heldUntil time.Time
-
-	traffic, delegation, challenge finding
-	cert                           certificate
-	caa                            *v1alpha3.DNSProblem
-	routed, tokenHolds             bool
-	dnsWait, httpWait              wait
-
-	out     v1alpha3.DomainRecordStatus
-	verdict Verdict
-}
-
-func newEvaluation(in Input) *evaluation {
-	r, now := in.Record, in.Now
-	e := &evaluation{r: r, prev: r.Status.DeepCopy(), settings: in.Settings, tls: r.WantsTLS(),
-		obs: in.Observations, contest: in.Contest, covered: in.Covered && !established(in.Record).Verified, hold: in.HoldDetach, heldSince: in.HeldSince, heldUntil: in.HeldUntil,
-		known: established(r),
-		now:   now.UTC().Truncate(time.Second),
-		stamp: now.UTC().Add(time.Second - time.Nanosecond).Truncate(time.Second)}
-	e.out.ObservedGeneration = r.Generation
-	e.out.Type = v1alpha3.StatusTypeRef
-	asked := in.Contest.Reason != Uncontested || in.Settings.ProofToken
-	if asked && (!e.known.Verified || e.known.Token) { // what was verified without a token stays so without
-		e.token = v1alpha3.VerifyToken(r.UID)
+// verdict sums up what was decided.
+func (e *evaluation) verdict() Verdict {
+	return Verdict{
+		Status:          e.status(),
+		WantCertificate: e.routes.want,
+		DNS01:           e.dns01(), HTTP01: e.http01(),
+		DNS01From: e.waits.dns.until, HTTP01From: e.waits.http.until, NewName: e.waits.newName,
+		Opens: e.ownership.opens, OpensByDNS: e.ownership.opensByDNS,
+		WithdrawnSince: e.ownership.withdrawnSince,
+		Withdrawing:    e.ownership.basis == basisWithdrawing || e.ownership.basis == basisBraked,
+		Falls:          e.ownership.basis == basisFallen,
+		Held:           e.ownership.basis == basisBraked,
 	}
-	return e
 }
 
-// established is a copy of what was established about a record before.
-func established(r *v1alpha3.DomainRecord) v1alpha3.OwnershipStatus {
-	known := r.Established()
-	return *known.DeepCopy()
-}
-
-// set adds a condition. Its transition time is the previous one's unless the
-// status differs from it.
-func (e *evaluation) set(kind string, status metav1.ConditionStatus, reason string, sentences ...string) {
-	c := metav1.Condition{
-		Type: kind, Status: status, Reason: reason, Message: fit(bound(kind), sentences...),
-		ObservedGeneration: e.r.Generation, LastTransitionTime: metav1.NewTime(e.now),
+// status is the whole status, with the conditions that others have put there.
+func (e *evaluation) status() v1alpha3.DomainRecordStatus {
+	s := v1alpha3.DomainRecordStatus{
+		ObservedGeneration: e.r.Generation,
+		Type:               v1alpha3.StatusTypeRef,
+		Phase:              e.phase,
+		ResolvedValues:     []string{v1alpha3.TrafficName(e.r.Spec.Name, e.settings.Zone.Name)},
+		DNSRecords:         e.found.records,
+		Certificate:        e.cert.status,
+		Conditions:         e.conditions,
+		Ownership:          &e.ownership.established,
 	}
-	if p := e.prev.Condition(kind); p != nil && p.Status == status && !p.LastTransitionTime.IsZero() && !p.LastTransitionTime.After(e.now) {
-		c.LastTransitionTime = p.LastTransitionTime
+	for i := range s.DNSRecords {
+		s.DNSRecords[i].Problem = e.told.of(s.DNSRecords[i].Purpose)
 	}
-	e.out.Conditions = append(e.out.Conditions, c)
-}
-
-// bound is how long a condition's message may be: Ready repeats one of the others
-// whole and says which.
-func bound(kind string) int {
-	if kind == v1alpha3.ConditionReady {
-		return maxMessage
-	}
-	return maxMessage - maxKind
-}
-
-// is reports whether a condition is True after it.
-func (e *evaluation) is(kind string) bool {
-	c := e.out.Condition(kind)
-	return c != nil && c.Status == metav1.ConditionTrue
-}
-
-// keepForeignConditions carries over conditions that others have put there.
-func (e *evaluation) keepForeignConditions() {
 	for _, c := range e.prev.Conditions {
 		if !v1alpha3.IsConditionType(c.Type) {
-			e.out.Conditions = append(e.out.Conditions, c)
+			s.Conditions = append(s.Conditions, c)
 		}
 	}
+	return s
 }

@@ -189,7 +189,7 @@ func TestACAARefusalIsMendedOnce(t *testing.T) {
 	for mended, want := range map[bool]string{true: "the line to add", false: testHost + ". CAA 0 issue"} {
 		w := newWorld(t, testHost, true)
 		w.obs.Traffic = right(w.r, v1alpha3.PurposeTraffic, w.token)
-		w.obs.Certificate.Work, w.obs.Certificate.Message, w.obs.Certificate.Mended = WorkCAAForbids, "the line to add", mended
+		w.obs.Certificate.Work, w.obs.Certificate.Message, w.obs.Certificate.FoundHere = WorkCAAForbids, "the line to add", mended
 		w.look()
 		w.is(tlsr, fls, v1alpha3.ReasonCAAForbidden)
 		msg := w.r.Status.Condition(v1alpha3.ConditionTLSReady).Message

@@ -22,13 +22,13 @@ type front struct {
 // is there can only be a mistake.
 func (f *finding) inFront(z Zone) *front {
 	o := bounded(f.obs)
-	if !f.told || f.ok() || f.record.Problem == nil || o.Dangling {
+	if !f.told || f.ok() || f.problem == nil || o.Dangling {
 		return nil
 	}
 	if _, foreign := split(o.Addresses, z); len(foreign) == 0 && len(o.Addresses) > 0 {
 		return nil // it is us
 	}
-	switch f.record.Problem.Reason {
+	switch f.problem.Reason {
 	case ProblemProxiedByCDN, ProblemAddressInsteadOfCNAME, ProblemApexNeedsAddress, ProblemOldTarget:
 	default:
 		return nil
@@ -49,10 +49,10 @@ func (f *finding) inFront(z Zone) *front {
 // without is the record by which a customer does without the main one: for a
 // certificate the delegation, for ownership alone the challenge.
 func (e *evaluation) without() *finding {
-	if e.tls && (e.token == "" || e.challenge.ok() || e.is(v1alpha3.ConditionOwnershipVerified)) {
-		return &e.delegation
+	if e.tls && (e.token == "" || e.found.challenge.ok() || e.is(v1alpha3.ConditionOwnershipVerified)) {
+		return &e.found.delegation
 	}
-	return &e.challenge
+	return &e.found.challenge
 }
 
 // awaited is what to wait for behind a front, in place of Ready.
@@ -65,12 +65,12 @@ func (e *evaluation) awaited() string {
 
 // judgeFront says of a main record in whose place something else answers what that
 // comes to beside the other records. What the record's diagnosis alone says is right
-// for those who want to leave it.
-func (e *evaluation) judgeFront() {
-	f := &e.traffic
+// for those who want to leave it. It returns nil where there is nothing to say.
+func (e *evaluation) judgeFront() *v1alpha3.DNSProblem {
+	f := &e.found.traffic
 	d, at := f.record, f.inFront(e.settings.Zone)
 	if at == nil {
-		return
+		return nil
 	}
 	way := e.without()
 	origin := strings.TrimSuffix(d.Value, ".")
@@ -80,31 +80,33 @@ func (e *evaluation) judgeFront() {
 	leave := ` the customer switches the proxy off for this name ("DNS only") and creates: `
 	enough := "nothing is missing: ownership and certificate do without the main record. Wait for " + e.awaited() + ", not for Ready, which stays False."
 	hint := apexHint(*d, f.obs, e.settings.Zone)
-	in := way.ok() && (!e.tls || way == &e.delegation)
+	in := way.ok() && (!e.tls || way == &e.found.delegation)
+	var p *v1alpha3.DNSProblem
 	switch {
 	case at.cdn != "" && in:
-		d.Problem = problem(d.Problem.Reason, "%s %s: %s proxies the name. With %s in place, and as far as %s passes requests on to %s, %s To leave %s,%s%s%s",
+		p = problem(f.problem.Reason, "%s %s: %s proxies the name. With %s in place, and as far as %s passes requests on to %s, %s To leave %s,%s%s%s",
 			d.Name, at.what, at.cdn, sentence(*way.record), at.cdn, origin, enough, at.cdn, leave, sentence(*d), hint)
 	case at.cdn != "":
-		d.Problem = problem(d.Problem.Reason, "%s %s: %s proxies the name. To stay behind it, the customer creates %s and has %s pass requests on to %s. To leave it,%s%s%s",
+		p = problem(f.problem.Reason, "%s %s: %s proxies the name. To stay behind it, the customer creates %s and has %s pass requests on to %s. To leave it,%s%s%s",
 			d.Name, at.what, at.cdn, sentence(*way.record), at.cdn, origin, leave, sentence(*d), hint)
 	case in && e.is(v1alpha3.ConditionOwnershipVerified):
-		d.Problem = problem(d.Problem.Reason, "%s %s. Where that is a proxy or load balancer of the customer's that passes requests on to %s, %s Where it is an earlier provider's, the customer creates: %s%s",
+		p = problem(f.problem.Reason, "%s %s. Where that is a proxy or load balancer of the customer's that passes requests on to %s, %s Where it is an earlier provider's, the customer creates: %s%s",
 			d.Name, at.what, origin, enough, sentence(*d), hint)
 	default:
-		return
+		return nil
 	}
-	d.Problem.Message = join(cachedNote(f.obs), d.Problem.Message)
+	p.Message = join(cachedNote(f.obs), p.Message)
+	return p
 }
 
 // behind says how a certificate is obtained behind what answers in our place, "" if
 // nothing that is known does.
 func (e *evaluation) behind() string {
-	at := e.traffic.inFront(e.settings.Zone)
+	at := e.found.traffic.inFront(e.settings.Zone)
 	if at == nil || at.cdn == "" {
 		return ""
 	}
-	return e.r.Spec.Name + " is behind " + at.cdn + ". To stay behind it, the customer creates " + sentence(*e.delegation.record) +
+	return e.r.Spec.Name + " is behind " + at.cdn + ". To stay behind it, the customer creates " + sentence(*e.found.delegation.record) +
 		": the certificate is then obtained and renewed without the main record. To leave it, the customer switches the proxy off and creates " +
-		sentence(*e.traffic.record)
+		sentence(*e.found.traffic.record)
 }

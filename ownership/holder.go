@@ -12,8 +12,15 @@ import (
 	"github.com/apoxy-dev/caddy-apoxy/api/v1alpha3"
 )
 
+// ReleasedPrefix is that of the keys below which the store keeps holders.
+const ReleasedPrefix = "released/"
+
+// ReleasedKey is the store's key for the holder of a hostname.
+func ReleasedKey(hostname string) string { return ReleasedPrefix + hostname }
+
 // Holder is what is remembered of the last verified holder of a hostname, beyond
-// the end of its record and whatever becomes of what is stored of that.
+// the end of its record and whatever becomes of what is stored of that. API and
+// controller write it, under ReleasedKey.
 type Holder struct {
 	// Owner is the owner that the record was last verified for.
 	Owner string `json:"owner"`
@@ -53,4 +60,11 @@ func DecodeHolder(data []byte) (*Party, error) {
 		return &Party{Unknown: true}, fmt.Errorf("decoding who held a hostname: %w", err)
 	}
 	return &Party{Owner: h.Owner}, nil
+}
+
+// CheckReleased says why the value at a key below ReleasedPrefix is none; nil: it
+// is one.
+func CheckReleased(_ string, value []byte) error {
+	_, err := DecodeHolder(value)
+	return err
 }

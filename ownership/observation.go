@@ -42,8 +42,8 @@ type DNSObservation struct {
 	// Err says why nothing could be told, or who disagrees; a sentence without
 	// a final full stop. Also set beside an affirmative answer that has a caveat.
 	Err string
-	// Servers says who was asked, such as "192.0.2.1 (ns1.example.com)".
-	Servers []string
+	// Servers are those that were asked.
+	Servers []NameServer
 	// Elsewhere holds names beside the expected one at which the expected
 	// value was found (a registrar that appended its own zone to the owner name).
 	Elsewhere []string
@@ -69,6 +69,14 @@ type DNSObservation struct {
 	Apex bool
 	// At is when this was seen.
 	At time.Time
+}
+
+// NameServer is one address of a name server.
+type NameServer struct {
+	// Name is the server's, absolute with the final dot; empty for a recursive
+	// resolver, which is known by its address alone.
+	Name string
+	Addr netip.Addr
 }
 
 // Sibling is what was seen at a name beside another one that nobody can have
@@ -141,13 +149,19 @@ type CertificateObservation struct {
 	Work Work
 	// Message says more about Work: the CA's words, a place in the queue.
 	Message string
-	// Mended: Message says how to mend it, too.
-	Mended bool
+	// FoundHere: with WorkCAAForbids, issuance itself judged the CAA records before it
+	// asked the authority, and Mend says which one to add. Otherwise the authority
+	// refused, in words of its own.
+	FoundHere bool
 	// Mend says in a sentence of ours who must act and how. Empty: nobody needs to.
 	Mend string
 	// Until is when a held or failed name is tried again; zero if unknown.
 	Until time.Time
 }
+
+// AwaitsDNS reports whether issuance itself found that DNS is not ready, and waits for
+// it. It is the one case in which there is something to tell of no work.
+func (o *CertificateObservation) AwaitsDNS() bool { return o.Work == WorkNone && o.Message != "" }
 
 // Work is the state of a hostname in issuance.
 type Work uint8

@@ -1,6 +1,7 @@
 package ownership
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/apoxy-dev/caddy-apoxy/api/v1alpha3"
@@ -52,7 +53,7 @@ func hiddenTXT(want v1alpha3.DNSRecord, o DNSObservation) string {
 	switch {
 	case !found:
 		return ""
-	case servedBy(o, ".ns.cloudflare.com"):
+	case servedBy(o, ".ns.cloudflare.com."):
 		return "If the panel does not show them, Cloudflare, whose name servers serve the zone, answers with them for a certificate of its own: " +
 			"the customer disables Universal SSL there (SSL/TLS, Edge Certificates), or deletes the certificate that they are for."
 	}
@@ -62,10 +63,5 @@ func hiddenTXT(want v1alpha3.DNSRecord, o DNSObservation) string {
 
 // servedBy reports whether a name server whose name ends so was asked.
 func servedBy(o DNSObservation, suffix string) bool {
-	for _, s := range o.Servers {
-		if _, name, ok := strings.Cut(s, "("); ok && strings.HasSuffix(strings.ToLower(strings.TrimRight(name, ".)")), suffix) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(o.Servers, func(s NameServer) bool { return strings.HasSuffix(absolute(s.Name), suffix) })
 }

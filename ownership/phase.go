@@ -35,15 +35,14 @@ var phases = []phaseRow{
 	{no, either, either, either, no, v1alpha3.PhasePending},
 }
 
-// phase reads the table.
-func (e *evaluation) phase() v1alpha3.Phase {
-	ownership := e.out.Condition(v1alpha3.ConditionOwnershipVerified)
+// decidePhase reads the table.
+func (e *evaluation) decidePhase() v1alpha3.Phase {
 	return phaseOf(
 		e.is(v1alpha3.ConditionOwnershipVerified),
 		e.tls,
 		e.is(v1alpha3.ConditionTLSReady),
-		e.routed,
-		ownership.Reason == v1alpha3.ReasonProofWithdrawn,
+		e.routes.routed,
+		e.condition(v1alpha3.ConditionOwnershipVerified).Reason == v1alpha3.ReasonProofWithdrawn,
 	)
 }
 

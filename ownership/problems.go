@@ -1,6 +1,6 @@
 package ownership
 
-// Reasons of dnsRecords[].problem: the mistakes that Diagnose tells apart.
+// Reasons of dnsRecords[].problem: the mistakes that diagnose tells apart.
 const (
 	// ProblemNotFound: there is nothing at the name yet.
 	ProblemNotFound = "NotFound"
@@ -84,24 +84,6 @@ const (
 	// ProblemLookupFailed: the look-up failed in another way.
 	ProblemLookupFailed = "LookupFailed"
 )
-
-// Problems lists every reason that dnsRecords[].problem may have.
-func Problems() []string {
-	return []string{
-		ProblemNotFound, ProblemRecordAtWrongName, ProblemZoneAppendedToName,
-		ProblemZoneAppendedToTarget, ProblemLabelDropped, ProblemTLDDropped,
-		ProblemMisspelt, ProblemSwappedTarget, ProblemAnotherRecordsTarget,
-		ProblemTokenMissing, ProblemWrongZone, ProblemOldTarget,
-		ProblemTXTInsteadOfCNAME, ProblemAddressInsteadOfCNAME,
-		ProblemRedirectInsteadOfCNAME, ProblemOtherTypeInsteadOfCNAME,
-		ProblemCNAMEBesideOthers, ProblemApexNeedsAddress, ProblemStrayAddress,
-		ProblemProxiedByCDN, ProblemFlattenedCNAME, ProblemWildcardAnswers, ProblemStillCached,
-		ProblemCAAForbids, ProblemDomainNotRegistered, ProblemZoneLame,
-		ProblemPortIntercepted, ProblemResolverAnswers,
-		ProblemServFail, ProblemDNSSECBogus, ProblemServersUnreachable,
-		ProblemServersDisagree, ProblemLookupFailed,
-	}
-}
 
 // aboutLookup reports whether a problem is about the look-up itself, not about
 // what was found.

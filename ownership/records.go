@@ -1,16 +1,23 @@
 package ownership
 
 import (
-	"strings"
-
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/apoxy-dev/caddy-apoxy/api/v1alpha3"
 )
 
+// findings is what all DNS records come to after a look.
+type findings struct {
+	// records are those of the status, but for their problems: these are told when
+	// more is decided.
+	records []v1alpha3.DNSRecord
+	// An HTTP-only record has no delegation: then that is the zero value.
+	traffic, delegation, challenge finding
+}
+
 // finding is what one DNS record comes to after a look.
 type finding struct {
-	// record is the record in the status, nil if this kind of record has none.
+	// record is the record among findings.records, nil if there is none.
 	record *v1alpha3.DNSRecord
 	obs    DNSObservation
 	// told: this look gave an affirmative answer.
@@ -18,34 +25,36 @@ type finding struct {
 	// by is how the record is fulfilled, by what was seen now or, where nothing
 	// could be told, by what was seen before.
 	by match
+	// problem is what the record's own diagnosis says, nil if nothing is wrong.
+	problem *v1alpha3.DNSProblem
+	// clients: it may be a client's words, which stand in the status until more is told.
+	clients bool
 }
 
 func (f *finding) ok() bool { return f.by != matchNone }
 
-// lookAtRecords brings status.dnsRecords up to date.
-func (e *evaluation) lookAtRecords() {
-	records := v1alpha3.ExpectedDNSRecords(e.r, e.settings.Zone.Name, e.shownToken())
-	e.out.DNSRecords = records
-	e.out.ResolvedValues = []string{v1alpha3.TrafficName(e.r.Spec.Name, e.settings.Zone.Name)}
-	for i := range records {
-		switch d := &records[i]; d.Purpose {
+// findRecords brings status.dnsRecords up to date.
+func (e *evaluation) findRecords() findings {
+	all := findings{records: v1alpha3.ExpectedDNSRecords(e.r, e.settings.Zone.Name, e.shownToken())}
+	for i := range all.records {
+		switch d := &all.records[i]; d.Purpose {
 		case v1alpha3.PurposeTraffic:
-			e.lookAtTraffic(d)
+			all.traffic = e.findTraffic(d)
 		case v1alpha3.PurposeACMEChallenge:
-			e.delegation = e.find(d, e.obs.ACMEChallenge)
+			all.delegation = e.find(d, e.obs.ACMEChallenge)
 		case v1alpha3.PurposeOwnership:
 			d.Required = e.token != ""
-			e.challenge = e.find(d, e.obs.Ownership)
+			all.challenge = e.find(d, e.obs.Ownership)
 		}
 	}
+	return all
 }
 
-// lookAtTraffic looks at the main record. What was known of addresses holds where
+// findTraffic is find for the main record. What was known of addresses holds where
 // nothing could be told of them, or not whether a wildcard makes them up.
-func (e *evaluation) lookAtTraffic(d *v1alpha3.DNSRecord) {
+func (e *evaluation) findTraffic(d *v1alpha3.DNSRecord) finding {
 	before := e.prev.DNSRecord(d.Purpose)
-	e.traffic = e.find(d, comparableEdge(e.obs.Traffic, e.settings.Zone))
-	f := &e.traffic
+	f := e.find(d, comparableEdge(e.obs.Traffic, e.settings.Zone))
 	byAddress := before != nil && before.Configured && e.heldReason(v1alpha3.ConditionCNAMEConfigured) == v1alpha3.ReasonAddressConfigured
 	held := matchMadeUp // the least that it may have been
 	switch {
@@ -62,10 +71,11 @@ func (e *evaluation) lookAtTraffic(d *v1alpha3.DNSRecord) {
 	}
 	switch {
 	case f.by == matchUnsure && held != matchMadeUp:
-		f.by, d.Problem = held, before.Problem
+		f.by, f.problem = held, before.Problem
 	case !f.told && f.ok() && byAddress:
 		f.by = held
 	}
+	return f
 }
 
 // shownToken is the token in the ownership record that is asked for, "" for the
@@ -110,7 +120,7 @@ func (e *evaluation) find(d *v1alpha3.DNSRecord, o DNSObservation) finding {
 	now := metav1.NewTime(e.stamp)
 	d.LastTransitionTime = &now
 	if p := e.prev.DNSRecord(d.Purpose); p != nil && p.Name == d.Name && p.Value == d.Value && p.Type == d.Type {
-		d.Configured, d.Problem = p.Configured, p.Problem
+		d.Configured, f.problem = p.Configured, p.Problem
 		if p.Observed != nil {
 			d.Observed = p.Observed
 		}
@@ -122,7 +132,9 @@ func (e *evaluation) find(d *v1alpha3.DNSRecord, o DNSObservation) finding {
 		if d.Configured {
 			f.by = matchCNAME
 		}
-		e.holdProblem(d, o)
+		before := f.problem
+		f.problem = e.heldProblem(&f)
+		f.clients = e.known.Overwritten && f.problem == before
 		return f
 	}
 	f.by = fulfils(*d, o, e.settings.Zone)
@@ -130,62 +142,21 @@ func (e *evaluation) find(d *v1alpha3.DNSRecord, o DNSObservation) finding {
 		d.Configured, d.LastTransitionTime = f.ok(), &now
 	}
 	d.Observed = observed(*d, o)
-	d.Problem = Diagnose(*d, o, e.settings.Zone)
+	f.problem = diagnose(*d, o, e.settings.Zone)
 	return f
 }
 
-// holdProblem keeps the diagnosis of what was last seen, unless there is none or
+// heldProblem is the diagnosis of what was last seen, unless there is none or
 // the look-up itself is now known to be in trouble.
-func (e *evaluation) holdProblem(d *v1alpha3.DNSRecord, o DNSObservation) {
-	p := Diagnose(*d, o, e.settings.Zone)
-	if p == nil {
-		return
-	}
-	if p.Reason == ProblemLookupFailed && d.Problem != nil && !aboutLookup(d.Problem.Reason) {
-		return
-	}
-	if d.Configured && d.Problem != nil && (d.Problem.Reason == ProblemFlattenedCNAME || d.Problem.Reason == ProblemWildcardAnswers) {
-		return // nothing else keeps in mind what the addresses there are worth
-	}
-	d.Problem = p
-}
-
-// state describes the record in a few sentences that hold it in full.
-func (f *finding) state() string {
-	s, record := f.describe(), sentence(*f.record)
+func (e *evaluation) heldProblem(f *finding) *v1alpha3.DNSProblem {
+	held, p := f.problem, diagnose(*f.record, f.obs, e.settings.Zone)
 	switch {
-	case strings.Contains(s, record):
-		return s
-	case f.ok():
-		return join(record+" is in place.", s)
-	}
-	return join("The record that is wanted: "+record, s)
-}
-
-func (f *finding) describe() string {
-	d := f.record
-	switch {
-	case f.told && d.Problem != nil && d.Problem.Reason == ProblemDNSSECBogus:
-		return d.Problem.Message // it gives the look-up's words itself
-	case f.told && d.Problem != nil:
-		return join(because(f.obs), d.Problem.Message)
-	case f.told:
-		return join(sentence(*d)+" is in place.", because(f.obs))
-	}
-	held := "Nothing was seen at " + d.Name + " so far."
-	switch {
-	case f.ok():
-		held = sentence(*d) + " was in place when last seen, and that holds."
-	case len(d.Observed) > 0:
-		held = "Last seen at " + d.Name + ": " + quoteAll(d.Observed) + ", and that holds."
-	}
-	switch {
-	case d.Problem == nil && f.ok():
+	case held == nil:
+		return p
+	case p == nil, p.Reason == ProblemLookupFailed && !aboutLookup(held.Reason):
 		return held
-	case d.Problem == nil:
-		return join(held, "The customer creates: "+sentence(*d))
-	case aboutLookup(d.Problem.Reason) || d.Problem.Reason == ProblemDomainNotRegistered:
-		return join(held, d.Problem.Message)
+	case f.record.Configured && (held.Reason == ProblemFlattenedCNAME || held.Reason == ProblemWildcardAnswers):
+		return held // nothing else keeps in mind what the addresses there are worth
 	}
-	return join(because(f.obs), "The last look could not tell more; what follows holds.", d.Problem.Message)
+	return p
 }

@@ -1,7 +1,6 @@
 package ownership
 
 import (
-	"strings"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -29,28 +28,35 @@ type wait struct {
 	why   string // sentences that say what is waited for and until when
 }
 
+// waits is the wait of DNS-01 and that of HTTP-01.
+type waits struct {
+	dns, http wait
+	newName   bool // Verdict.NewName
+}
+
 // decideWaits says from when on each challenge that is possible may be tried.
 // What is renewed while it is valid waits for nothing.
-func (e *evaluation) decideWaits() {
+func (e *evaluation) decideWaits() (w waits) {
 	if e.cert.valid {
-		return
+		return w
 	}
-	if e.verdict.DNS01 {
-		e.dnsWait = latest(e.waitForNewName(), e.waitForStale(&e.delegation))
+	if e.dns01() {
+		name := e.waitForNewName()
+		w.newName, w.dns = !name.until.IsZero(), latest(name, e.waitForStale(&e.found.delegation))
 	}
-	if e.verdict.HTTP01 {
-		e.httpWait = e.waitForStale(&e.traffic)
+	if e.http01() {
+		w.http = e.waitForStale(&e.found.traffic)
 	}
-	e.verdict.DNS01From, e.verdict.HTTP01From = e.dnsWait.until, e.httpWait.until
+	return w
 }
 
 // waitsFor is the wait of the challenge that may be tried first, without an until if
 // one may be tried now or none ever.
 func (e *evaluation) waitsFor() wait {
-	switch dns, http := e.dnsWait, e.httpWait; {
-	case !e.verdict.HTTP01:
+	switch dns, http := e.waits.dns, e.waits.http; {
+	case !e.http01():
 		return dns
-	case !e.verdict.DNS01, http.until.Before(dns.until):
+	case !e.dns01(), http.until.Before(dns.until):
 		return http
 	default:
 		return dns
@@ -76,12 +82,12 @@ func (e *evaluation) waitForStale(f *finding) wait {
 	const nobody = ". Nobody needs to do anything."
 	if !f.told {
 		switch {
-		case f.record.Problem == nil:
+		case f.problem == nil:
 			return wait{}
-		case f.record.Problem.Reason == ProblemFlattenedCNAME: // said in the place of an old answer
+		case f.problem.Reason == ProblemFlattenedCNAME: // said in the place of an old answer
 			return wait{end, f.record.Name + " has the edge's addresses, but whether a resolver still holds an old answer could not be told when it was last asked" +
 				at + stamp(end) + " at the latest" + nobody}
-		case f.record.Problem.Reason != ProblemStillCached:
+		case f.problem.Reason != ProblemStillCached:
 			return wait{}
 		}
 		return wait{end, sentence(*f.record) + " is in place, but a resolver held an old answer when it was last asked" + at + stamp(end) + " at the latest" + nobody}
@@ -120,28 +126,30 @@ func longestStale(o DNSObservation, z Zone, after time.Time) (longest StaleAnswe
 // waitForNewName waits until nobody remembers that the challenge name was not in
 // our zone. Only a delegation that is older than the name has led anybody to ask
 // for it: one that was never seen missing since there is TLSReady, which comes to
-// be with the name.
+// be with the name. What the last verdict waited for is waited for to the end.
 func (e *evaluation) waitForNewName() wait {
-	since, said := e.now, ""
+	since := e.now
 	if p := e.prev.Condition(v1alpha3.ConditionTLSReady); p != nil && p.Status == metav1.ConditionFalse && !p.LastTransitionTime.After(e.now) {
-		since, said = p.LastTransitionTime.Time, p.Message
+		since = p.LastTransitionTime.Time
 	}
 	until := since.UTC().Add(newNameFor)
 	if !until.After(e.now) {
 		return wait{}
 	}
-	w := wait{until, sentence(*e.delegation.record) + " is in place and may be older than the name that it leads to, so resolvers may still take that for absent. " +
-		"The certificate is ordered at " + stamp(until) + ". Nobody needs to do anything."}
-	switch p := e.prev.Condition(v1alpha3.ConditionACMEChallengeDelegationReady); {
-	case p == nil, p.Status == metav1.ConditionUnknown, strings.Contains(said, w.why): // not seen missing, or waited for already
-		return w
+	p := e.prev.Condition(v1alpha3.ConditionACMEChallengeDelegationReady)
+	if told := p != nil && p.Status != metav1.ConditionUnknown; told && !e.newName {
+		return wait{} // it was seen missing, or not waited for although in place
 	}
-	return wait{}
+	return wait{until, sentence(*e.found.delegation.record) + " is in place and may be older than the name that it leads to, so resolvers may still take that for absent. " +
+		"The certificate is ordered at " + stamp(until) + ". Nobody needs to do anything."}
 }
 
 // Waits are the times before which DNS-01 and HTTP-01 are not tried, as far as a
-// status alone tells; zero: they are now. It is for a start, until the next look.
+// status alone tells, which may be a little long; zero: they are now. It is for a start,
+// until the next look.
 func Waits(r *v1alpha3.DomainRecord, s Settings, now time.Time) (dns01, http01 time.Time) {
-	v := Evaluate(Input{Record: r, Settings: s, Now: now, Observations: Observations{Target: TargetObservation{Unknown: true}}})
+	tls := r.Status.Condition(v1alpha3.ConditionTLSReady)
+	v := Evaluate(Input{Record: r, Settings: s, Now: now, Observations: Observations{Target: TargetObservation{Unknown: true}},
+		NewName: tls != nil && tls.Reason == v1alpha3.ReasonWaitingForDNS})
 	return v.DNS01From, v.HTTP01From
 }

@@ -26,7 +26,7 @@ func agree(zone string, who party, said []saying) answer {
 			return answer{zone: zone, spent: true, err: fmt.Sprintf("%s %v", s.from, errSpent)}
 		}
 		asked++
-		a.servers = append(a.servers, s.from.String())
+		a.servers = append(a.servers, s.from.observed())
 		if s.err != nil || s.referral != nil {
 			failed = append(failed, s)
 		} else {
@@ -45,7 +45,7 @@ func agree(zone string, who party, said []saying) answer {
 		a.problem, a.err = ownership.ZoneDisagrees, dissent(who, label, views, asked)
 		return a
 	}
-	if view(first) == nothing && len(answered)*2 < asked {
+	if first.view() == nothing && len(answered)*2 < asked {
 		a.problem, a.err = blame(label, failed)
 		a.err = fmt.Sprintf("only %d of %d name servers answered: %s", len(answered), asked, a.err)
 		return a
@@ -78,14 +78,14 @@ func union[T comparable](a, b []T) []T {
 }
 
 type sharedView struct {
-	view string
+	view view
 	by   []string
 }
 
 func grouped(said []saying) []sharedView {
 	var views []sharedView
 	for _, s := range said {
-		v := view(s)
+		v := s.view()
 		i := slices.IndexFunc(views, func(g sharedView) bool { return g.view == v })
 		if i < 0 {
 			i = len(views)

@@ -50,7 +50,7 @@ func (r *Resolver) askTop(ctx context.Context, name string, a answer) (bool, ans
 // most, and returns what the last one said.
 func (r *Resolver) askOne(ctx context.Context, name string, qtype uint16) (saying, error) {
 	z, err := r.locate(ctx, name)
-	for range r.cfg.MaxReferrals {
+	for range maxReferrals {
 		if err != nil || len(z.servers) == 0 {
 			return saying{}, errTimeout
 		}

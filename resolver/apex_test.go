@@ -30,13 +30,13 @@ func TestAnApexOnItsParentsServers(t *testing.T) {
 	} {
 		t.Run(c.what, func(t *testing.T) {
 			t.Parallel()
-			world := newCustomer(t)
-			world.zone.Set("other A 203.0.113.10", "other AAAA 2001:db8::10")
-			child := world.Zone("shop.example.com", world.ns1, world.ns2)
+			world := dnstest.NewCustomer(t)
+			world.Domain.Set("other A 203.0.113.10", "other AAAA 2001:db8::10")
+			child := world.Zone("shop.example.com", world.NS1, world.NS2)
 			for _, r := range c.records {
 				child.Set(r)
 			}
-			world.zone.Remove("shop.example.com.") // not even a delegation
+			world.Domain.Remove("shop.example.com.") // not even a delegation
 			for _, closed := range []bool{false, true} {
 				r := newTestResolver(t, world.World, func(cfg *Config) {
 					if closed { // then the recursive resolver is asked
@@ -61,26 +61,26 @@ func TestAnApexOnItsParentsServers(t *testing.T) {
 // Whether addresses stand at an apex decides what they mean, so where that cannot
 // be asked nothing was found out.
 func TestAnApexThatCannotBeAskedAbout(t *testing.T) {
-	world := newCustomer(t)
-	world.zone.Set("shop A 203.0.113.10", "shop AAAA 2001:db8::10")
+	world := dnstest.NewCustomer(t)
+	world.Domain.Set("shop A 203.0.113.10", "shop AAAA 2001:db8::10")
 	r := newTestResolver(t, world.World)
-	world.behave(dnstest.ForType(dns.TypeSOA, dnstest.Silent))
+	world.Behave(dnstest.ForType(dns.TypeSOA, dnstest.Silent))
 	if obs := r.Observe(t.Context(), "shop.example.com", KindTraffic); obs.Outcome != ownership.CouldNotTell || obs.Err == "" {
 		t.Errorf("%+v", obs)
 	}
-	world.behave(dnstest.ForType(dns.TypeSOA, dnstest.Fail(dns.RcodeRefused)))
+	world.Behave(dnstest.ForType(dns.TypeSOA, dnstest.Fail(dns.RcodeRefused)))
 	if obs := r.Observe(t.Context(), "shop.example.com", KindTraffic); obs.Outcome != ownership.Seen || obs.Apex {
 		t.Errorf("%+v", obs)
 	}
 	// Of addresses that are not the edge's nothing depends on it: the customer has left.
-	world.behave(dnstest.ForType(dns.TypeSOA, dnstest.Silent))
-	world.zone.Set("old A 198.51.100.7", "old AAAA 2001:db8::99")
+	world.Behave(dnstest.ForType(dns.TypeSOA, dnstest.Silent))
+	world.Domain.Set("old A 198.51.100.7", "old AAAA 2001:db8::99")
 	if obs := r.Observe(t.Context(), "old.example.com", KindTraffic); obs.Outcome != ownership.Seen || len(obs.Addresses) != 2 {
 		t.Errorf("%+v", obs)
 	}
 	// What the registered domain is, is known.
-	world.behave(dnstest.ForType(dns.TypeSOA, dnstest.Silent))
-	world.zone.Set("@ A 203.0.113.10", "@ AAAA 2001:db8::10")
+	world.Behave(dnstest.ForType(dns.TypeSOA, dnstest.Silent))
+	world.Domain.Set("@ A 203.0.113.10", "@ AAAA 2001:db8::10")
 	if obs := r.Observe(t.Context(), "example.com", KindTraffic); obs.Outcome != ownership.Seen {
 		t.Errorf("%+v", obs)
 	}

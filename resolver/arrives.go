@@ -18,21 +18,21 @@ import (
 func (r *Resolver) Delegated(ctx context.Context, hostname string) (bool, error) {
 	ctx, cancel := context.WithTimeout(ctx, r.cfg.Timeout)
 	defer cancel()
-	l := look{strings.ToLower(hostname), KindACMEChallenge, KindACMEChallenge.name(hostname)}
-	obs := r.follow(ctx, l)
+	of := subject{strings.ToLower(hostname), KindACMEChallenge, KindACMEChallenge.name(hostname)}
+	obs := r.follow(ctx, of)
 	switch {
 	case obs.Outcome == ownership.CouldNotTell:
 		return false, fmt.Errorf("looking for the delegation of %s: %s", hostname, obs.Err)
 	case obs.Outcome == ownership.Absent || len(obs.Chain) == 0:
 		return false, nil
 	}
-	if !r.expected(l, obs.Chain[len(obs.Chain)-1]) {
+	if !r.expected(of, obs.Chain[len(obs.Chain)-1]) {
 		return false, nil
 	}
 	if obs.Problem == ownership.ZoneBogus {
 		return false, fmt.Errorf("looking for the delegation of %s: %w", hostname, ownership.ErrBogus)
 	}
-	if said, ok := r.probe(ctx, l.name, dns.TypeTXT); ok && len(said.texts) > 0 {
+	if said, ok := r.probe(ctx, of.name, dns.TypeTXT); ok && len(said.texts) > 0 {
 		return false, nil // CAs would see these in its place
 	}
 	return true, nil
@@ -45,14 +45,14 @@ func (r *Resolver) Arrives(ctx context.Context, hostname string, zone ownership.
 	ctx, cancel := context.WithTimeout(ctx, r.cfg.Timeout)
 	defer cancel()
 	hostname = strings.ToLower(hostname)
-	obs := r.follow(ctx, look{hostname, KindTraffic, KindTraffic.name(hostname)})
+	obs := r.follow(ctx, subject{hostname, KindTraffic, KindTraffic.name(hostname)})
 	switch {
 	case obs.Outcome == ownership.CouldNotTell:
 		return false, fmt.Errorf("looking where %s leads: %s", hostname, obs.Err)
 	case obs.Problem == ownership.ZoneBogus:
 		return false, fmt.Errorf("looking where %s leads: %w", hostname, ownership.ErrBogus)
 	}
-	r.lookBeside(ctx, look{hostname, KindTraffic, KindTraffic.name(hostname)}, &obs, zone.EdgeAddresses)
+	r.lookBeside(ctx, subject{hostname, KindTraffic, KindTraffic.name(hostname)}, &obs, zone.EdgeAddresses)
 	return ownership.Arrives(hostname, obs, zone), nil
 }
 
@@ -61,7 +61,7 @@ func (r *Resolver) Arrives(ctx context.Context, hostname string, zone ownership.
 func (r *Resolver) Addresses(ctx context.Context, host string) ([]netip.Addr, error) {
 	ctx, cancel := context.WithTimeout(ctx, r.cfg.Timeout)
 	defer cancel()
-	obs := r.follow(ctx, look{host, KindTraffic, absolute(host)})
+	obs := r.follow(ctx, subject{host, KindTraffic, absolute(host)})
 	switch {
 	case obs.Outcome == ownership.CouldNotTell:
 		return nil, fmt.Errorf("looking for the addresses of %s: %s", host, obs.Err)

@@ -37,7 +37,7 @@ func (r *Resolver) consult(ctx context.Context, name string, types ...uint16) an
 		a.err = joined(a.err, b.err)
 		return a
 	}
-	if ctx.Err() == nil && a.barred == "" && types[0] != dns.TypeCAA { // there are servers that drop these alone
+	if ctx.Err() == nil && !a.barred && types[0] != dns.TypeCAA { // there are servers that drop these alone
 		r.mute.unheard(RegisteredDomain(name))
 	}
 	b.barred = a.barred
@@ -60,13 +60,12 @@ func (r *Resolver) authoritative(ctx context.Context, name string, types ...uint
 		return answer{unheard: true, err: "finding the name servers of " + RegisteredDomain(name) + ": " + err.Error()}
 	}
 	var a answer
-	for range r.cfg.MaxReferrals {
+	for range maxReferrals {
 		if s := z.silent(types...); s != nil {
 			return s.answer
 		}
 		if len(z.servers) == 0 && len(z.barred) > 0 {
-			barred := barredSentence(z.barred)
-			return answer{unheard: true, zone: z.apex, barred: barred, err: barred}
+			return answer{unheard: true, zone: z.apex, barred: true, err: barredSentence(z.barred)}
 		}
 		if len(z.servers) == 0 {
 			return answer{unheard: true, problem: ownership.ZoneLame, zone: z.apex,
@@ -122,7 +121,7 @@ func (r *Resolver) probe(ctx context.Context, name string, qtype uint16) (said s
 	if err != nil {
 		return said, false
 	}
-	for range r.cfg.MaxReferrals {
+	for range maxReferrals {
 		if z.silent(qtype) != nil {
 			return said, false
 		}

@@ -59,7 +59,7 @@ func barredSentence(barred []barredServer) string {
 // barred only if all that resolvers gave do.
 func noteCached(obs *ownership.DNSObservation, a answer) {
 	if a.viaResolvers {
-		obs.Barred = a.barred != "" && (obs.Barred || !obs.Cached)
+		obs.Barred = a.barred && (obs.Barred || !obs.Cached)
 		obs.Cached = true
 	}
 }

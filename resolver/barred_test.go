@@ -27,8 +27,8 @@ func only(addrs ...netip.Addr) func(*Config) {
 }
 
 func TestServersOnSpecialAddressesAreNotContacted(t *testing.T) {
-	world := newCustomer(t)
-	world.zone.Set(rightTraffic, rightChallenge)
+	world := dnstest.NewCustomer(t)
+	world.Domain.Set(dnstest.RightTraffic, dnstest.RightChallenge)
 	r := newTestResolver(t, world.World, nowhere)
 	for _, kind := range []Kind{KindTraffic, KindACMEChallenge} {
 		got := r.Observe(t.Context(), "api.example.com", kind)
@@ -36,7 +36,7 @@ func TestServersOnSpecialAddressesAreNotContacted(t *testing.T) {
 			t.Errorf("kind %d: %+v", kind, got)
 		}
 		for _, want := range []string{
-			"ns1.provider.test (" + world.ns1.Addr.String() + ")", "127.0.0.0/8, loopback (RFC 1122)", "`private_networks`",
+			"ns1.provider.test (" + world.NS1.Addr.String() + ")", "127.0.0.0/8, loopback (RFC 1122)", "`private_networks`",
 			"what resolver 127.0.0.1 says is used instead",
 		} {
 			if !strings.Contains(got.Err, want) {
@@ -51,7 +51,7 @@ func TestServersOnSpecialAddressesAreNotContacted(t *testing.T) {
 	r.Delegated(t.Context(), "api.example.com")
 	r.Addresses(t.Context(), "www.example.com")
 	r.Observe(t.Context(), "absent.example.com", KindOwnership)
-	for _, s := range []*dnstest.Server{world.ns1, world.ns2} {
+	for _, s := range []*dnstest.Server{world.NS1, world.NS2} {
 		if n := s.Asked(); n > 0 {
 			t.Errorf("%s was asked %d times", s.Name, n)
 		}
@@ -59,13 +59,13 @@ func TestServersOnSpecialAddressesAreNotContacted(t *testing.T) {
 }
 
 func TestCustomersWithForbiddenServersSilenceNobodyElse(t *testing.T) {
-	world := newCustomer(t)
-	world.zone.Set(rightTraffic)
+	world := dnstest.NewCustomer(t)
+	world.Domain.Set(dnstest.RightTraffic)
 	for i := range mutedAfter + 1 {
 		origin := fmt.Sprintf("insider%d.com", i)
 		world.Zone(origin, world.Server("ns1.insider.test"))
 	}
-	r := newTestResolver(t, world.World, only(world.ns1.Addr, world.ns2.Addr))
+	r := newTestResolver(t, world.World, only(world.NS1.Addr, world.NS2.Addr))
 	for i := range mutedAfter + 1 {
 		r.Observe(t.Context(), fmt.Sprintf("www.insider%d.com", i), KindTraffic)
 	}
@@ -75,35 +75,35 @@ func TestCustomersWithForbiddenServersSilenceNobodyElse(t *testing.T) {
 }
 
 func TestAZoneWithSomeForbiddenServers(t *testing.T) {
-	world := newCustomer(t)
-	world.zone.Set(rightTraffic)
+	world := dnstest.NewCustomer(t)
+	world.Domain.Set(dnstest.RightTraffic)
 	// What may not be asked has no say: it would disagree for ever.
-	world.ns2.Fork(world.zone).Set("api IN CNAME app.old.org.")
-	r := newTestResolver(t, world.World, only(world.ns1.Addr))
+	world.NS2.Fork(world.Domain).Set("api IN CNAME app.old.org.")
+	r := newTestResolver(t, world.World, only(world.NS1.Addr))
 	got := r.Observe(t.Context(), "api.example.com", KindTraffic)
 	if got.Outcome != ownership.Seen || got.Cached || got.Barred || got.Problem != "" || len(got.Chain) != 1 {
 		t.Errorf("got %+v", got)
 	}
-	if !strings.Contains(got.Err, "ns2.provider.test ("+world.ns2.Addr.String()+")") || strings.Contains(got.Err, "ns1.") {
+	if !strings.Contains(got.Err, "ns2.provider.test ("+world.NS2.Addr.String()+")") || strings.Contains(got.Err, "ns1.") {
 		t.Errorf("Err is %q", got.Err)
 	}
-	if n := world.ns2.Asked(); n > 0 {
+	if n := world.NS2.Asked(); n > 0 {
 		t.Errorf("the forbidden server was asked %d times", n)
 	}
 	// That the other is out of order is no reason to believe a lone resolver.
-	world.ns1.Behave(dnstest.Fail(dns.RcodeRefused))
+	world.NS1.Behave(dnstest.Fail(dns.RcodeRefused))
 	if got := r.Observe(t.Context(), "api.example.com", KindTraffic); !got.Cached || got.Barred {
 		t.Errorf("with the other out of order: %+v", got)
 	}
 }
 
 func TestGlueOnSpecialAddressesIsNotContacted(t *testing.T) {
-	world := newCustomer(t)
+	world := dnstest.NewCustomer(t)
 	insider := world.Server("ns.insider.test")
-	world.behave(dnstest.ReferTo("api.example.com", []string{"ns.api.example.com"},
+	world.Behave(dnstest.ReferTo("api.example.com", []string{"ns.api.example.com"},
 		fmt.Sprintf("ns.api.example.com. 60 IN A %s", insider.Addr), "ns.api.example.com. 60 IN A 10.0.0.1",
 		"ns.api.example.com. 60 IN AAAA ::ffff:192.168.0.1", "ns.api.example.com. 60 IN AAAA 64:ff9b::a9fe:a9fe"))
-	r := newTestResolver(t, world.World, only(world.ns1.Addr, world.ns2.Addr, world.Server("a.root-servers.test").Addr))
+	r := newTestResolver(t, world.World, only(world.NS1.Addr, world.NS2.Addr, world.Server("a.root-servers.test").Addr))
 	got := r.Observe(t.Context(), "api.example.com", KindTraffic)
 	if insider.Asked() > 0 || !strings.Contains(got.Err, "name server ns.api.example.com ("+insider.Addr.String()+") (and 3 others) is not asked") {
 		t.Errorf("the insider was asked %d times; observed %+v", insider.Asked(), got)

@@ -4,12 +4,14 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/apoxy-dev/caddy-apoxy/internal/dnstest"
 )
 
 // BenchmarkLook asks everything about one pending hostname of a zone with two
 // name servers, over loopback sockets, the servers' own work included.
 func BenchmarkLook(b *testing.B) {
-	world := newCustomer(b)
+	world := dnstest.NewCustomer(b)
 	r := newTestResolver(b, world.World, func(c *Config) {
 		c.CacheTTL, c.QueryTimeout = 15*time.Second, time.Second
 	})
@@ -21,5 +23,5 @@ func BenchmarkLook(b *testing.B) {
 		}
 		wg.Wait()
 	}
-	b.ReportMetric(float64(world.ns1.Queries()+world.ns2.Queries())/float64(b.N), "queries/op")
+	b.ReportMetric(float64(world.NS1.Queries()+world.NS2.Queries())/float64(b.N), "queries/op")
 }

@@ -30,7 +30,7 @@ const (
 func dissent(who party, zone string, views []sharedView, asked int) string {
 	parts := make([]string, len(views))
 	for i, v := range views {
-		parts[i] = fmt.Sprintf("%d of %d answer %s (%s)", len(v.by), asked, cut(v.view), strings.Join(v.by, ", "))
+		parts[i] = fmt.Sprintf("%d of %d answer %s (%s)", len(v.by), asked, cut(v.view.String()), strings.Join(v.by, ", "))
 	}
 	return fmt.Sprintf("the %s %s do not agree: %s", who, zone, strings.Join(parts, "; "))
 }

@@ -68,8 +68,8 @@ func (r *Resolver) caaAt(ctx context.Context, name string) (set ownership.CAAObs
 			return ownership.CAAObservation{Outcome: ownership.Seen, Domain: strings.TrimSuffix(at, "."), Own: r.own(at), Records: a.caa}, nil
 		case slices.Contains(visited, a.alias):
 			return set, fmt.Errorf("the CNAMEs from %s form a loop at %s", name, a.alias)
-		case len(visited) > r.cfg.MaxChain:
-			return set, fmt.Errorf("more than %d CNAMEs follow from %s", r.cfg.MaxChain, name)
+		case len(visited) > maxChain:
+			return set, fmt.Errorf("more than %d CNAMEs follow from %s", maxChain, name)
 		}
 		at = a.alias
 		visited = append(visited, at)

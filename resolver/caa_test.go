@@ -23,7 +23,7 @@ func TestCAA(t *testing.T) {
 	absent := ownership.CAAObservation{Outcome: ownership.Absent}
 	for _, c := range []struct {
 		what     string
-		set      func(c *customer)
+		set      func(c *dnstest.Customer)
 		hostname string
 		want     ownership.CAAObservation
 		fails    bool
@@ -31,58 +31,58 @@ func TestCAA(t *testing.T) {
 		{what: "no CAA anywhere", want: absent},
 		{
 			what: "at the hostname itself",
-			set:  func(c *customer) { c.zone.Set(`api IN CAA 0 issue "a.test"`, `@ IN CAA 0 issue "b.test"`) },
+			set:  func(c *dnstest.Customer) { c.Domain.Set(`api IN CAA 0 issue "a.test"`, `@ IN CAA 0 issue "b.test"`) },
 			want: issue("api.example.com", "a.test"),
 		},
 		{
 			what: "climbing to the registered domain",
-			set:  func(c *customer) { c.zone.Set(`@ IN CAA 0 issue "b.test"`) },
+			set:  func(c *dnstest.Customer) { c.Domain.Set(`@ IN CAA 0 issue "b.test"`) },
 			want: issue("example.com", "b.test"),
 		},
 		{
 			what: "climbing to the top-level domain",
-			set:  func(c *customer) { c.Zone("com").Set(`@ IN CAA 0 issue "c.test"`) },
+			set:  func(c *dnstest.Customer) { c.Zone("com").Set(`@ IN CAA 0 issue "c.test"`) },
 			want: issue("com", "c.test"),
 		},
 		{
 			what: "at the target of a CNAME",
-			set: func(c *customer) {
-				c.zone.Set("api IN CNAME x.other.org.", `@ IN CAA 0 issue "b.test"`)
+			set: func(c *dnstest.Customer) {
+				c.Domain.Set("api IN CNAME x.other.org.", `@ IN CAA 0 issue "b.test"`)
 				c.Zone("other.org", c.Server("ns.other.org")).Set(`x IN CAA 0 issue "d.test"`)
 			},
 			want: issue("x.other.org", "d.test"),
 		},
 		{
 			what: "in our own zone after the cutover",
-			set: func(c *customer) {
-				c.zone.Set(rightTraffic)
+			set: func(c *dnstest.Customer) {
+				c.Domain.Set(dnstest.RightTraffic)
 				c.Zone("example.net").Set(`api.example.com.cname IN CAA 0 issue "e.test"`)
 			},
 			want: issue("api.example.com.cname.example.net", "e.test"),
 		},
 		{
 			what: "not above the target of a CNAME",
-			set: func(c *customer) {
-				c.zone.Set("api IN CNAME x.other.org.", `@ IN CAA 0 issue "b.test"`)
+			set: func(c *dnstest.Customer) {
+				c.Domain.Set("api IN CNAME x.other.org.", `@ IN CAA 0 issue "b.test"`)
 				c.Zone("other.org", c.Server("ns.other.org")).Set("x IN A 192.0.2.1", `@ IN CAA 0 issue "d.test"`)
 			},
 			want: issue("example.com", "b.test"),
 		},
 		{
 			what: "for a wildcard at its base", hostname: "*.example.com",
-			set:  func(c *customer) { c.zone.Set(`@ IN CAA 128 issuewild "b.test"`) },
+			set:  func(c *dnstest.Customer) { c.Domain.Set(`@ IN CAA 128 issuewild "b.test"`) },
 			want: set("example.com", ownership.CAARecord{Flag: 128, Tag: "issuewild", Value: "b.test"}),
 		},
 		{
 			what: "whole, however long",
-			set:  func(c *customer) { c.zone.Set(`@ IN CAA 0 issue "` + long + `"`) },
+			set:  func(c *dnstest.Customer) { c.Domain.Set(`@ IN CAA 0 issue "` + long + `"`) },
 			want: issue("example.com", long),
 		},
 		{
 			what: "in whatever order each server gives them",
-			set: func(c *customer) {
-				c.zone.Set(`@ IN CAA 0 issue "a.test"`, `@ IN CAA 0 issue "b.test"`)
-				c.ns2.Behave(func(x dnstest.Exchange) {
+			set: func(c *dnstest.Customer) {
+				c.Domain.Set(`@ IN CAA 0 issue "a.test"`, `@ IN CAA 0 issue "b.test"`)
+				c.NS2.Behave(func(x dnstest.Exchange) {
 					slices.Reverse(x.Honest.Answer)
 					x.Writer.WriteMsg(x.Honest)
 				})
@@ -91,19 +91,19 @@ func TestCAA(t *testing.T) {
 		},
 		{
 			what: "servers that are dead cannot tell",
-			set:  func(c *customer) { c.behave(dnstest.Silent) }, fails: true,
+			set:  func(c *dnstest.Customer) { c.Behave(dnstest.Silent) }, fails: true,
 		},
 		{
 			what: "servers that disagree cannot tell",
-			set: func(c *customer) {
-				c.ns1.Fork(c.zone)
-				c.zone.Set(`api IN CAA 0 issue "a.test"`)
+			set: func(c *dnstest.Customer) {
+				c.NS1.Fork(c.Domain)
+				c.Domain.Set(`api IN CAA 0 issue "a.test"`)
 			}, fails: true,
 		},
 	} {
 		t.Run(c.what, func(t *testing.T) {
 			t.Parallel()
-			world := newCustomer(t)
+			world := dnstest.NewCustomer(t)
 			if c.set != nil {
 				c.set(world)
 			}
@@ -125,30 +125,30 @@ func TestArrives(t *testing.T) {
 	edge := ownership.Zone{Name: "cname.example.net", EdgeAddresses: addrs("203.0.113.10")}
 	for _, c := range []struct {
 		what, hostname string
-		set            func(c *customer)
+		set            func(c *dnstest.Customer)
 		want           bool
 		fails          bool
 	}{
 		{what: "nothing there", hostname: "api.example.com"},
-		{what: "the CNAME", hostname: "api.example.com", set: func(c *customer) { c.zone.Set(rightTraffic) }, want: true},
-		{what: "an apex with the edge's address", hostname: "example.com", set: func(c *customer) { c.zone.Set("@ IN A 203.0.113.10") }, want: true},
-		{what: "another name with it", hostname: "api.example.com", set: func(c *customer) { c.zone.Set("api IN A 203.0.113.10") }, want: true},
-		{what: "another name with it, beside a wildcard that leads elsewhere", hostname: "api.example.com", set: func(c *customer) {
-			c.zone.Set("api IN A 203.0.113.10")
-			c.zone.Set("* IN A 203.0.113.99")
+		{what: "the CNAME", hostname: "api.example.com", set: func(c *dnstest.Customer) { c.Domain.Set(dnstest.RightTraffic) }, want: true},
+		{what: "an apex with the edge's address", hostname: "example.com", set: func(c *dnstest.Customer) { c.Domain.Set("@ IN A 203.0.113.10") }, want: true},
+		{what: "another name with it", hostname: "api.example.com", set: func(c *dnstest.Customer) { c.Domain.Set("api IN A 203.0.113.10") }, want: true},
+		{what: "another name with it, beside a wildcard that leads elsewhere", hostname: "api.example.com", set: func(c *dnstest.Customer) {
+			c.Domain.Set("api IN A 203.0.113.10")
+			c.Domain.Set("* IN A 203.0.113.99")
 		}, want: true},
-		{what: "a name that a wildcard leads here", hostname: "api.example.com", set: func(c *customer) { c.zone.Set("* IN A 203.0.113.10") }},
-		{what: "a name two below such a wildcard", hostname: "a.b.example.com", set: func(c *customer) { c.zone.Set("* IN A 203.0.113.10") }},
-		{what: "and a stray AAAA beside it", hostname: "example.com", set: func(c *customer) {
-			c.zone.Set("@ IN A 203.0.113.10")
-			c.zone.Set("@ IN AAAA 2001:db8:bad::1")
+		{what: "a name that a wildcard leads here", hostname: "api.example.com", set: func(c *dnstest.Customer) { c.Domain.Set("* IN A 203.0.113.10") }},
+		{what: "a name two below such a wildcard", hostname: "a.b.example.com", set: func(c *dnstest.Customer) { c.Domain.Set("* IN A 203.0.113.10") }},
+		{what: "and a stray AAAA beside it", hostname: "example.com", set: func(c *dnstest.Customer) {
+			c.Domain.Set("@ IN A 203.0.113.10")
+			c.Domain.Set("@ IN AAAA 2001:db8:bad::1")
 		}},
-		{what: "another address", hostname: "example.com", set: func(c *customer) { c.zone.Set("@ IN A 203.0.113.99") }},
-		{what: "servers that fail", hostname: "api.example.com", set: func(c *customer) { c.behave(dnstest.Silent) }, fails: true},
+		{what: "another address", hostname: "example.com", set: func(c *dnstest.Customer) { c.Domain.Set("@ IN A 203.0.113.99") }},
+		{what: "servers that fail", hostname: "api.example.com", set: func(c *dnstest.Customer) { c.Behave(dnstest.Silent) }, fails: true},
 	} {
 		t.Run(c.what, func(t *testing.T) {
 			t.Parallel()
-			world := newCustomer(t)
+			world := dnstest.NewCustomer(t)
 			if c.set != nil {
 				c.set(world)
 			}
@@ -163,25 +163,25 @@ func TestArrives(t *testing.T) {
 func TestDelegated(t *testing.T) {
 	for _, c := range []struct {
 		what  string
-		set   func(c *customer)
+		set   func(c *dnstest.Customer)
 		want  bool
 		bogus bool
 		fails bool
 	}{
 		{what: "nothing there"},
-		{what: "exactly right", set: func(c *customer) { c.zone.Set(rightChallenge) }, want: true},
-		{what: "another record's name", set: func(c *customer) {
-			c.zone.Set("_acme-challenge.api IN CNAME _acme-challenge.www.example.com.cname.example.net.")
+		{what: "exactly right", set: func(c *dnstest.Customer) { c.Domain.Set(dnstest.RightChallenge) }, want: true},
+		{what: "another record's name", set: func(c *dnstest.Customer) {
+			c.Domain.Set("_acme-challenge.api IN CNAME _acme-challenge.www.example.com.cname.example.net.")
 		}},
-		{what: "a bogus zone, which the CA refuses", set: func(c *customer) {
-			c.zone.Set(rightChallenge)
-			c.zone.SetBogus(true)
+		{what: "a bogus zone, which the CA refuses", set: func(c *dnstest.Customer) {
+			c.Domain.Set(dnstest.RightChallenge)
+			c.Domain.SetBogus(true)
 		}, fails: true, bogus: true},
-		{what: "servers that fail", set: func(c *customer) { c.behave(dnstest.Silent) }, fails: true},
+		{what: "servers that fail", set: func(c *dnstest.Customer) { c.Behave(dnstest.Silent) }, fails: true},
 	} {
 		t.Run(c.what, func(t *testing.T) {
 			t.Parallel()
-			world := newCustomer(t)
+			world := dnstest.NewCustomer(t)
 			if c.set != nil {
 				c.set(world)
 			}

@@ -35,9 +35,9 @@ func TestServersThatFailForCAAAlone(t *testing.T) {
 	for name, f := range failures {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			c := newCustomer(t)
-			c.zone.Set(rightChallenge, rightTraffic)
-			c.behave(dnstest.ForType(dns.TypeCAA, f.behave))
+			c := dnstest.NewCustomer(t)
+			c.Domain.Set(dnstest.RightChallenge, dnstest.RightTraffic)
+			c.Behave(dnstest.ForType(dns.TypeCAA, f.behave))
 			r := newTestResolver(t, c.World, keeping)
 			if _, err := r.caaAt(t.Context(), "example.com."); err == nil || !strings.Contains(err.Error(), f.says) {
 				t.Errorf("CAA: %v, want %q", err, f.says)
@@ -66,8 +66,8 @@ func TestCodesAreCalledByTheirNames(t *testing.T) {
 	for name, f := range failures {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			c := newCustomer(t)
-			c.behave(dnstest.ForType(dns.TypeCNAME, f.behave))
+			c := dnstest.NewCustomer(t)
+			c.Behave(dnstest.ForType(dns.TypeCNAME, f.behave))
 			obs := newTestResolver(t, c.World).Observe(t.Context(), "api.example.com", KindACMEChallenge)
 			want := map[string]ownership.ZoneProblem{"drops": ownership.ZoneUnreachable, "SERVFAIL": ownership.ZoneServFail, "REFUSED": ownership.ZoneLame}[name]
 			if obs.Outcome != ownership.CouldNotTell || obs.Problem != want && !(want == "" && obs.Problem == ownership.ZoneServFail) || !strings.Contains(obs.Err, f.says) {
@@ -79,15 +79,15 @@ func TestCodesAreCalledByTheirNames(t *testing.T) {
 
 // A dead zone still costs one wait for a type, and the memory of it ends.
 func TestSilenceIsRememberedByType(t *testing.T) {
-	c := newCustomer(t)
-	c.behave(dnstest.ForType(dns.TypeCAA, dnstest.Silent))
+	c := dnstest.NewCustomer(t)
+	c.Behave(dnstest.ForType(dns.TypeCAA, dnstest.Silent))
 	r := newTestResolver(t, c.World, keeping)
 	for i := range 3 {
-		before := c.ns1.Asked()
+		before := c.NS1.Asked()
 		if _, err := r.caaAt(t.Context(), fmt.Sprintf("n%d.example.com.", i)); err == nil {
 			t.Fatal("told")
 		}
-		if asked := c.ns1.Asked() - before; i > 0 && asked != 0 {
+		if asked := c.NS1.Asked() - before; i > 0 && asked != 0 {
 			t.Errorf("asked %d times again", asked)
 		}
 	}

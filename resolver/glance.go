@@ -21,20 +21,20 @@ const glanceFewest = 3
 // once, and all must answer the same; anything else is "could not tell", because
 // it is no finding. Zone cuts and servers are asked of the recursive resolvers, and
 // so is all else where the servers may not or cannot be contacted.
-func (r *Resolver) glance(ctx context.Context, l look) ownership.DNSObservation {
+func (r *Resolver) glance(ctx context.Context, of subject) ownership.DNSObservation {
 	unseen := ownership.DNSObservation{At: time.Now()}
 	qtype := dns.TypeCNAME
-	if l.kind == KindTraffic {
+	if of.kind == KindTraffic {
 		qtype = dns.TypeA
 	}
 	var obs ownership.DNSObservation
-	for at := l.name; len(obs.Chain) < r.cfg.MaxChain; {
+	for at := of.name; len(obs.Chain) < maxChain; {
 		a, ok := r.unanimous(ctx, at, qtype)
 		if !ok {
 			return unseen
 		}
 		obs.Outcome, obs.At = ownership.Seen, time.Now()
-		if at == l.name {
+		if at == of.name {
 			obs.Servers, obs.TTL, obs.Apex = a.servers, a.ttl, a.top(at)
 		}
 		noteCached(&obs, a)
@@ -45,14 +45,14 @@ func (r *Resolver) glance(ctx context.Context, l look) ownership.DNSObservation 
 		switch {
 		case a.alias != "" && r.own(a.alias):
 			obs.Chain = append(obs.Chain, a.alias)
-			if !obs.Cached && r.expected(l, a.alias) {
-				r.compareResolvers(ctx, l, &obs) // what an order must wait for
+			if !obs.Cached && r.expected(of, a.alias) {
+				r.compareResolvers(ctx, of, &obs) // what an order must wait for
 			}
 			return obs
-		case a.alias != "" && !slices.Contains(obs.Chain, a.alias) && a.alias != l.name:
+		case a.alias != "" && !slices.Contains(obs.Chain, a.alias) && a.alias != of.name:
 			obs.Chain = append(obs.Chain, a.alias)
 			at = a.alias
-		case a.alias == "" && len(obs.Chain) == 0 && l.kind == KindTraffic:
+		case a.alias == "" && len(obs.Chain) == 0 && of.kind == KindTraffic:
 			six, ok := r.unanimous(ctx, at, dns.TypeAAAA)
 			if !ok && !six.affirmed { // that there is none of these is an answer, too
 				return unseen
@@ -80,7 +80,7 @@ func (r *Resolver) unanimous(ctx context.Context, name string, qtype uint16) (an
 		return a, a.affirmed && !a.empty()
 	}
 	z, err := r.locate(ctx, name)
-	for range r.cfg.MaxReferrals {
+	for range maxReferrals {
 		if err != nil || z.silent(qtype) != nil {
 			return answer{}, false
 		}
@@ -99,7 +99,7 @@ func (r *Resolver) unanimous(ctx context.Context, name string, qtype uint16) (an
 		if first.err != nil {
 			return r.unlessHeard(ctx, z, ask[1:], name, qtype)
 		}
-		if view(first) == nothing && qtype != dns.TypeAAAA {
+		if first.view() == nothing && qtype != dns.TypeAAAA {
 			return answer{}, false
 		}
 		return r.seconded(ctx, z, first, ask[1:], name, qtype)
@@ -152,9 +152,9 @@ func (r *Resolver) insteadOfBarred(ctx context.Context, z *zone, name string, qt
 		return answer{}, false
 	}
 	a := r.viaResolvers(ctx, name, qtype)
-	a.barred = barredSentence(z.barred)
+	a.barred = true
 	if a.viaResolvers {
-		a.err = joined(a.barred, a.err)
+		a.err = joined(barredSentence(z.barred), a.err)
 	}
 	return a, a.affirmed && !a.empty()
 }

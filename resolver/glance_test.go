@@ -5,6 +5,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/apoxy-dev/caddy-apoxy/internal/dnstest"
 	"github.com/apoxy-dev/caddy-apoxy/ownership"
 )
 
@@ -15,8 +16,8 @@ func asUnproven(ctx context.Context) context.Context {
 
 // What is seen of a customer in a glance is as sure as what is seen in a look.
 func TestAGlanceSeesWhatALookSees(t *testing.T) {
-	world := newCustomer(t)
-	world.zone.Set(rightTraffic, rightChallenge)
+	world := dnstest.NewCustomer(t)
+	world.Domain.Set(dnstest.RightTraffic, dnstest.RightChallenge)
 	r := newTestResolver(t, world.World)
 	for _, kind := range []Kind{KindTraffic, KindACMEChallenge} {
 		full, few := r.Observe(t.Context(), "api.example.com", kind), r.Observe(asUnproven(t.Context()), "api.example.com", kind)
@@ -27,8 +28,8 @@ func TestAGlanceSeesWhatALookSees(t *testing.T) {
 }
 
 func TestGlancesWherePort53IsClosedAskResolvers(t *testing.T) {
-	world := newCustomer(t)
-	world.zone.Set(rightTraffic)
+	world := dnstest.NewCustomer(t)
+	world.Domain.Set(dnstest.RightTraffic)
 	r := newTestResolver(t, world.World, func(c *Config) { c.Port = 9 })
 	got := r.Observe(asUnproven(t.Context()), "api.example.com", KindTraffic)
 	if got.Outcome != ownership.Seen || !got.Cached || got.Barred {
@@ -37,8 +38,8 @@ func TestGlancesWherePort53IsClosedAskResolvers(t *testing.T) {
 }
 
 func TestGlancesWhereServersMayNotBeContactedAskResolvers(t *testing.T) {
-	world := newCustomer(t)
-	world.zone.Set(rightTraffic)
+	world := dnstest.NewCustomer(t)
+	world.Domain.Set(dnstest.RightTraffic)
 	r := newTestResolver(t, world.World, nowhere)
 	got := r.Observe(asUnproven(t.Context()), "api.example.com", KindTraffic)
 	if got.Outcome != ownership.Seen || !got.Cached || !got.Barred || packets(world) > 0 {

@@ -12,7 +12,7 @@ import (
 
 // silentRecursor fails every question about customers' names, so that what the
 // authoritative servers said is all there is.
-func silentRecursor(c *customer) {
+func silentRecursor(c *dnstest.Customer) {
 	c.Recursor.Behave(func(rw dns.ResponseWriter, req *dns.Msg) bool {
 		q := req.Question[0]
 		if q.Qtype == dns.TypeNS || q.Qtype == dns.TypeA && !strings.HasSuffix(q.Name, "example.com.") {
@@ -45,30 +45,30 @@ func TestInterceptors(t *testing.T) {
 	}
 	for _, c := range []struct {
 		what    string
-		set     func(c *customer)
+		set     func(c *dnstest.Customer)
 		want    ownership.ZoneProblem
 		says    string
 		unknown bool
 	}{
-		{"every server is a resolver", func(c *customer) {
+		{"every server is a resolver", func(c *dnstest.Customer) {
 			for _, s := range c.Servers() {
 				s.Behave(outside(dnstest.AsResolver))
 			}
 		}, ownership.ZoneIntercepted, "the operator has it let through", true},
-		{"every server is one that refuses strangers", func(c *customer) {
+		{"every server is one that refuses strangers", func(c *dnstest.Customer) {
 			for _, s := range c.Servers() {
 				s.Behave(outside(refusing))
 			}
 		}, ownership.ZoneIntercepted, "the operator has it let through", true},
-		{"the zone's servers are resolvers", func(c *customer) { c.behave(dnstest.AsResolver) }, ownership.ZoneResolver, "as a resolver does", true},
-		{"one of them is", func(c *customer) { c.ns2.Behave(dnstest.AsResolver) }, "", "1 of 2 name servers of example.com do not serve it", false},
-		{"the zone's servers do not know it", func(c *customer) { c.behave(dnstest.NotAuthoritative) }, ownership.ZoneLame, "does not know the zone", true},
-		{"the zone's servers refuse", func(c *customer) { c.behave(dnstest.Fail(dns.RcodeRefused)) }, ownership.ZoneLame, "refuses", true},
+		{"the zone's servers are resolvers", func(c *dnstest.Customer) { c.Behave(dnstest.AsResolver) }, ownership.ZoneResolver, "as a resolver does", true},
+		{"one of them is", func(c *dnstest.Customer) { c.NS2.Behave(dnstest.AsResolver) }, "", "1 of 2 name servers of example.com do not serve it", false},
+		{"the zone's servers do not know it", func(c *dnstest.Customer) { c.Behave(dnstest.NotAuthoritative) }, ownership.ZoneLame, "does not know the zone", true},
+		{"the zone's servers refuse", func(c *dnstest.Customer) { c.Behave(dnstest.Fail(dns.RcodeRefused)) }, ownership.ZoneLame, "refuses", true},
 	} {
 		t.Run(c.what, func(t *testing.T) {
 			t.Parallel()
-			world := newCustomer(t)
-			world.zone.Set(rightTraffic)
+			world := dnstest.NewCustomer(t)
+			world.Domain.Set(dnstest.RightTraffic)
 			silentRecursor(world)
 			c.set(world)
 			obs := newTestResolver(t, world.World).Observe(t.Context(), "api.example.com", KindTraffic)
@@ -82,8 +82,8 @@ func TestInterceptors(t *testing.T) {
 // Where resolvers are configured that are reached, what they say is used, and
 // the reason is told beside it.
 func TestInterceptedLooksGoOnThroughTheResolvers(t *testing.T) {
-	world := newCustomer(t)
-	world.zone.Set(rightTraffic)
+	world := dnstest.NewCustomer(t)
+	world.Domain.Set(dnstest.RightTraffic)
 	r := newTestResolver(t, world.World)
 	for _, s := range world.Servers() {
 		s.Behave(outside(dnstest.AsResolver))

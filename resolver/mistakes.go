@@ -11,13 +11,13 @@ import (
 
 // elsewhere tries the names that registrars' forms make of the right one, for
 // the value that is expected there.
-func (r *Resolver) elsewhere(ctx context.Context, l look) []string {
-	apex := RegisteredDomain(l.name) + "."
-	if r.cfg.OwnZone() == "" || apex == "." || v1alpha3.IsWildcard(l.name) {
+func (r *Resolver) elsewhere(ctx context.Context, of subject) []string {
+	apex := RegisteredDomain(of.name) + "."
+	if r.cfg.OwnZone() == "" || apex == "." || v1alpha3.IsWildcard(of.name) {
 		return nil
 	}
-	candidates := []string{l.name + apex}
-	if label, rest, ok := strings.Cut(l.name, "."); ok && l.kind != KindTraffic && rest != apex {
+	candidates := []string{of.name + apex}
+	if label, rest, ok := strings.Cut(of.name, "."); ok && of.kind != KindTraffic && rest != apex {
 		candidates = append(candidates, label+"."+apex)
 	}
 	var found []string
@@ -25,7 +25,7 @@ func (r *Resolver) elsewhere(ctx context.Context, l look) []string {
 		if len(c) > maxName {
 			continue
 		}
-		if said, ok := r.probe(ctx, c, dns.TypeCNAME); ok && said.alias != "" && r.expected(l, said.alias) {
+		if said, ok := r.probe(ctx, c, dns.TypeCNAME); ok && said.alias != "" && r.expected(of, said.alias) {
 			found = append(found, c)
 		}
 	}
@@ -34,11 +34,11 @@ func (r *Resolver) elsewhere(ctx context.Context, l look) []string {
 
 // wildcard reports whether a sibling that nobody created has the same CNAME, so
 // that it is a wildcard's.
-func (r *Resolver) wildcard(ctx context.Context, l look, alias string) bool {
-	if v1alpha3.IsWildcard(l.name) {
+func (r *Resolver) wildcard(ctx context.Context, of subject, alias string) bool {
+	if v1alpha3.IsWildcard(of.name) {
 		return false
 	}
-	sibling := "_apoxy-nobody-created-this." + parentOf(l.name)
+	sibling := "_apoxy-nobody-created-this." + parentOf(of.name)
 	if len(sibling) > maxName {
 		return false
 	}

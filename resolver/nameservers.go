@@ -10,6 +10,8 @@ import (
 	"sync"
 
 	"github.com/miekg/dns"
+
+	"github.com/apoxy-dev/caddy-apoxy/ownership"
 )
 
 // server is one address of one name server.
@@ -22,6 +24,11 @@ func (s server) String() string {
 	return fmt.Sprintf("%s (%s)", s.addr, strings.TrimSuffix(s.name, "."))
 }
 
+// observed is the server in the words of ownership.
+func (s server) observed() ownership.NameServer {
+	return ownership.NameServer{Name: s.name, Addr: s.addr}
+}
+
 // named is the server's name, cut, and its address.
 func (s server) named() string {
 	name := strings.TrimSuffix(s.name, ".")
@@ -29,13 +36,13 @@ func (s server) named() string {
 }
 
 // resolveServers looks up the addresses of name servers and picks at most
-// MaxServers of those that may be contacted: the first IPv4 of each, then the
+// maxServers of those that may be contacted: the first IPv4 of each, then the
 // first IPv6, then the rest. It returns those that may not beside them.
 func (r *Resolver) resolveServers(ctx context.Context, gate string, names []string, glue map[string][]netip.Addr) ([]server, []barredServer) {
 	slices.Sort(names)
 	names = slices.Compact(names)
-	if len(names) > r.cfg.MaxServers {
-		names = names[:r.cfg.MaxServers]
+	if len(names) > maxServers {
+		names = names[:maxServers]
 	}
 	// The zone's own servers may be dead; what is left must suffice to ask them.
 	ctx, cancel := context.WithTimeout(ctx, r.cfg.QueryTimeout*3/2)
@@ -72,7 +79,7 @@ func (r *Resolver) resolveServers(ctx context.Context, gate string, names []stri
 	for i := range found {
 		take(i, netip.Addr.IsValid, true)
 	}
-	return out[:min(len(out), r.cfg.MaxServers)], barred
+	return out[:min(len(out), maxServers)], barred
 }
 
 // serverAddresses returns a copy of its own of a name server's addresses.

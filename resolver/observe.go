@@ -26,8 +26,8 @@ func (k Kind) name(hostname string) string {
 	return v1alpha3.OwnerTrafficName(hostname)
 }
 
-// look is one observation in the making.
-type look struct {
+// subject is what one observation is of.
+type subject struct {
 	hostname string
 	kind     Kind
 	name     string // where the records stand, absolute
@@ -40,48 +40,48 @@ type look struct {
 func (r *Resolver) Observe(ctx context.Context, hostname string, kind Kind) ownership.DNSObservation {
 	ctx, cancel := context.WithTimeout(ctx, r.cfg.Timeout)
 	defer cancel()
-	l := look{hostname, kind, kind.name(hostname)}
+	of := subject{hostname, kind, kind.name(hostname)}
 	if RationOf(ctx).few() {
-		return r.glance(ctx, l)
+		return r.glance(ctx, of)
 	}
-	obs := r.follow(ctx, l)
+	obs := r.follow(ctx, of)
 	edge := r.cfg.EdgeAddresses()
-	r.lookBeside(ctx, l, &obs, edge)
-	right := len(obs.Chain) > 0 && r.expected(l, obs.Chain[len(obs.Chain)-1])
+	r.lookBeside(ctx, of, &obs, edge)
+	right := len(obs.Chain) > 0 && r.expected(of, obs.Chain[len(obs.Chain)-1])
 	switch {
 	case obs.Outcome == ownership.CouldNotTell:
 	case obs.Cached && !obs.Barred:
 	case right && kind == KindACMEChallenge:
 		// Some servers allow TXT records beside the CNAME. The CA would see these.
-		if said, ok := r.probe(ctx, l.name, dns.TypeTXT); ok && len(said.texts) > 0 {
+		if said, ok := r.probe(ctx, of.name, dns.TypeTXT); ok && len(said.texts) > 0 {
 			obs.Other = said.texts
 		}
 	case right:
 	case len(obs.Chain) > 0:
-		obs.Wildcard = r.wildcard(ctx, l, obs.Chain[0])
+		obs.Wildcard = r.wildcard(ctx, of, obs.Chain[0])
 	default:
-		obs.Elsewhere = r.elsewhere(ctx, l)
+		obs.Elsewhere = r.elsewhere(ctx, of)
 	}
 	if obs.Outcome == ownership.Seen && !obs.Cached && (right || len(obs.Chain) == 0 && slices.ContainsFunc(obs.Addresses, func(a netip.Addr) bool { return slices.Contains(edge, a.Unmap()) })) {
-		r.compareResolvers(ctx, l, &obs)
+		r.compareResolvers(ctx, of, &obs)
 	}
 	obs.At = time.Now()
 	return obs
 }
 
 // follow looks at the name and at each CNAME's target in turn.
-func (r *Resolver) follow(ctx context.Context, l look) ownership.DNSObservation {
+func (r *Resolver) follow(ctx context.Context, of subject) ownership.DNSObservation {
 	types := []uint16{dns.TypeCNAME}
-	if l.kind == KindTraffic {
+	if of.kind == KindTraffic {
 		types = []uint16{dns.TypeA, dns.TypeAAAA}
 	}
 	var obs ownership.DNSObservation
-	visited := map[string]bool{l.name: true}
-	for at := l.name; ; {
+	visited := map[string]bool{of.name: true}
+	for at := of.name; ; {
 		a := r.consult(ctx, at, types...)
-		if at == l.name {
+		if at == of.name {
 			obs.Servers, obs.TTL = a.servers, a.ttl
-			if obs.Apex = a.top(at); l.kind == KindTraffic && !obs.Apex && a.soa == "" && len(a.addrs) > 0 {
+			if obs.Apex = a.top(at); of.kind == KindTraffic && !obs.Apex && a.soa == "" && len(a.addrs) > 0 {
 				obs.Apex, a = r.askTop(ctx, at, a)
 			}
 		}
@@ -92,14 +92,14 @@ func (r *Resolver) follow(ctx context.Context, l look) ownership.DNSObservation 
 		if !a.affirmed {
 			obs.Outcome = ownership.CouldNotTell
 			obs.Err = joined(obs.Err, a.err)
-			if at != l.name {
-				obs.Err = fmt.Sprintf("%s is an alias of %s, which could not be looked up: %s", l.name, at, a.err)
+			if at != of.name {
+				obs.Err = fmt.Sprintf("%s is an alias of %s, which could not be looked up: %s", of.name, at, a.err)
 			}
 			return obs
 		}
 		obs.Err = joined(obs.Err, a.err)
 		if a.alias == "" {
-			r.finish(ctx, &obs, at, a, l.kind)
+			r.finish(ctx, &obs, at, a, of.kind)
 			return obs
 		}
 		obs.Outcome = ownership.Seen
@@ -108,11 +108,11 @@ func (r *Resolver) follow(ctx context.Context, l look) ownership.DNSObservation 
 		case r.own(a.alias):
 			return obs
 		case visited[a.alias]:
-			obs.Err = joined(obs.Err, fmt.Sprintf("the CNAMEs from %s form a loop at %s", l.name, a.alias))
+			obs.Err = joined(obs.Err, fmt.Sprintf("the CNAMEs from %s form a loop at %s", of.name, a.alias))
 			obs.Dangling = true
 			return obs
-		case len(obs.Chain) >= r.cfg.MaxChain:
-			obs.Err = joined(obs.Err, fmt.Sprintf("more than %d CNAMEs follow from %s", r.cfg.MaxChain, l.name))
+		case len(obs.Chain) >= maxChain:
+			obs.Err = joined(obs.Err, fmt.Sprintf("more than %d CNAMEs follow from %s", maxChain, of.name))
 			obs.Dangling = true
 			return obs
 		}
@@ -146,16 +146,16 @@ func (r *Resolver) finish(ctx context.Context, obs *ownership.DNSObservation, at
 }
 
 // expected reports whether an absolute CNAME target is what belongs there.
-func (r *Resolver) expected(l look, target string) bool {
+func (r *Resolver) expected(of subject, target string) bool {
 	zone := strings.ToLower(r.cfg.OwnZone())
-	switch l.kind {
+	switch of.kind {
 	case KindACMEChallenge:
-		return target == v1alpha3.ChallengeName(l.hostname, zone)
+		return target == v1alpha3.ChallengeName(of.hostname, zone)
 	case KindOwnership:
 		verify := v1alpha3.VerifyName(zone)
 		return target == verify || strings.HasSuffix(target, "."+verify)
 	}
-	return target == v1alpha3.TrafficName(l.hostname, zone)
+	return target == v1alpha3.TrafficName(of.hostname, zone)
 }
 
 // own reports whether an absolute name lies in the operator's zone.

@@ -5,26 +5,27 @@ import (
 	"testing"
 	"time"
 
+	"github.com/apoxy-dev/caddy-apoxy/internal/dnstest"
 	"github.com/apoxy-dev/caddy-apoxy/ownership"
 )
 
 // An address has its share of the looks that hints cause, proven or not; what is
 // owed goes on.
 func TestHintsAreBoundedPerAddress(t *testing.T) {
-	world := newCustomer(t)
-	world.zone.Set(rightTraffic)
+	world := dnstest.NewCustomer(t)
+	world.Domain.Set(dnstest.RightTraffic)
 	r := newTestResolver(t, world.World, func(c *Config) { c.CacheTTL = time.Minute })
 	const most = 10
 	for _, c := range []Cause{Proven, Unproven} {
 		r.shares[c] = newShare(1, most)
 		r.shares[c].every = time.Hour
 		ctx, ration := WithRation(t.Context(), c)
-		before := world.ns1.Asked()
+		before := world.NS1.Asked()
 		for range 2 * most {
 			ration.left.Store(GlanceQuestions)
 			r.Observe(ctx, "api.example.com", KindTraffic)
 		}
-		if n := world.ns1.Asked() - before; n != most || !ration.spent.Load() {
+		if n := world.NS1.Asked() - before; n != most || !ration.spent.Load() {
 			t.Errorf("cause %d: %d questions to one server, want %d; spent: %v", c, n, most, ration.spent.Load())
 		}
 	}

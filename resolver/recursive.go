@@ -15,10 +15,10 @@ import (
 	"github.com/apoxy-dev/caddy-apoxy/ownership"
 )
 
-// ParseResolvers reads recursive resolvers, as host or host:port with the host an
+// parseResolvers reads recursive resolvers, as host or host:port with the host an
 // IP address; without any those of /etc/resolv.conf. Errors: one that is no
 // address, or a file that cannot be read or names none.
-func ParseResolvers(configured []string) ([]netip.AddrPort, error) {
+func parseResolvers(configured []string) ([]netip.AddrPort, error) {
 	if len(configured) == 0 {
 		const path = "/etc/resolv.conf"
 		conf, err := dns.ClientConfigFromFile(path)
@@ -69,7 +69,7 @@ type recursed struct {
 func (r *Resolver) recurseWith(ctx context.Context, gate, name string, qtype uint16, flags queryFlags) (*dns.Msg, netip.AddrPort, error) {
 	ctx, cancel := context.WithTimeout(ctx, r.cfg.QueryTimeout*3/2)
 	defer cancel()
-	recursors := r.resolvers()
+	recursors := r.recursors
 	results := make(chan recursed, len(recursors))
 	next, flying := 0, 0
 	start := func() {
@@ -122,8 +122,7 @@ func (r *Resolver) askRecursor(ctx context.Context, gate string, to netip.AddrPo
 const maxResolvers = 4
 
 func (r *Resolver) compared() []netip.AddrPort {
-	all := r.resolvers()
-	return all[:min(len(all), maxResolvers)]
+	return r.recursors[:min(len(r.recursors), maxResolvers)]
 }
 
 // viaResolvers asks the recursive resolvers about a name, all that there are:
@@ -150,6 +149,7 @@ func (r *Resolver) viaResolvers(ctx context.Context, name string, types ...uint1
 	for i, s := range said {
 		if s.err == nil {
 			who = append(who, s.from.addr.String())
+			a.servers = append(a.servers, ownership.NameServer{Addr: s.from.addr})
 			direct = direct && s.direct
 		}
 		if bogus[i] {
@@ -159,12 +159,9 @@ func (r *Resolver) viaResolvers(ctx context.Context, name string, types ...uint1
 	switch {
 	case a.affirmed && direct:
 		// What is configured as a resolver serves the zone itself.
-		a.viaResolvers, a.err, a.servers = false, "", who
+		a.viaResolvers, a.err = false, ""
 	case a.affirmed:
 		a.err = fmt.Sprintf("what resolver %s says is used instead", strings.Join(who, ", "))
-		for _, w := range who {
-			a.servers = append(a.servers, w+" (resolver)")
-		}
 	case a.problem == ownership.ZoneBogus:
 		a.err = fmt.Sprintf("DNSSEC validation of %s fails", strings.TrimSuffix(name, "."))
 	case a.unheard:

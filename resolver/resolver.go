@@ -2,7 +2,6 @@ package resolver
 
 import (
 	"net/netip"
-	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -45,18 +44,6 @@ type Config struct {
 	// Grace is how long the other servers of a zone are waited for once one
 	// has answered. Default: 700 ms.
 	Grace time.Duration
-	// MaxServers bounds the addresses asked of one zone. Default: 8.
-	MaxServers int
-	// MaxChain bounds the CNAMEs followed. Default: 10.
-	MaxChain int
-	// MaxReferrals bounds the delegations followed down from the registered
-	// domain. Default: 6.
-	MaxReferrals int
-	// Concurrency bounds the questions in flight in all. Default: 2048.
-	Concurrency int
-	// ZoneConcurrency bounds the questions in flight about names of one
-	// registered domain. Default: 16.
-	ZoneConcurrency int
 	// CacheTTL is how long a zone's servers and their addresses are
 	// remembered. Default: 15 s.
 	CacheTTL time.Duration
@@ -67,13 +54,22 @@ type Config struct {
 	Logger *zap.Logger
 }
 
+// Bounds of what is asked.
+const (
+	maxServers   = 8    // addresses of one zone
+	maxChain     = 10   // CNAMEs that are followed
+	maxReferrals = 6    // delegations that are followed down from the registered domain
+	maxQuestions = 2048 // in flight in all
+	maxOfDomain  = 16   // in flight about names of one registered domain
+)
+
 // Resolver sees DNS as the world's certificate authorities see it: it asks the
 // authoritative name servers of a name directly, all of them, and falls back to
 // recursive resolvers where it cannot. It is safe for concurrent use and bounded
 // in time, memory and questions whatever the servers do.
 type Resolver struct {
 	cfg       Config
-	recursors atomic.Pointer[[]netip.AddrPort]
+	recursors []netip.AddrPort
 	flights   singleflight.Group
 	cuts      *lru.Cache[*zone]        // by the name that the search began at
 	deeper    *lru.Cache[*zone]        // by apex, for zones that a referral led to
@@ -86,8 +82,7 @@ type Resolver struct {
 	began     time.Time
 }
 
-// New returns a Resolver. Recursive resolvers that cannot be used are
-// logged; ParseResolvers tells beforehand.
+// New returns a Resolver. Recursive resolvers that cannot be used are logged.
 func New(cfg Config) *Resolver {
 	or := func(v *time.Duration, d time.Duration) {
 		if *v <= 0 {
@@ -98,16 +93,6 @@ func New(cfg Config) *Resolver {
 	or(&cfg.QueryTimeout, time.Second)
 	or(&cfg.Grace, 700*time.Millisecond)
 	or(&cfg.CacheTTL, 15*time.Second)
-	orInt := func(v *int, d int) {
-		if *v <= 0 {
-			*v = d
-		}
-	}
-	orInt(&cfg.MaxServers, 8)
-	orInt(&cfg.MaxChain, 10)
-	orInt(&cfg.MaxReferrals, 6)
-	orInt(&cfg.Concurrency, 2048)
-	orInt(&cfg.ZoneConcurrency, 16)
 	if cfg.Port == 0 {
 		cfg.Port = 53
 	}
@@ -125,33 +110,15 @@ func New(cfg Config) *Resolver {
 		cuts:      lru.New[*zone](4096),
 		deeper:    lru.New[*zone](4096),
 		addresses: lru.New[[]netip.Addr](4096),
-		slots:     make(chan struct{}, cfg.Concurrency),
-		gates:     gates{limit: cfg.ZoneConcurrency, open: make(map[string]*gate)},
+		slots:     make(chan struct{}, maxQuestions),
+		gates:     gates{limit: maxOfDomain, open: make(map[string]*gate)},
 		shares: [causes]*share{Owed: newShare(owedRate, owedBurst),
 			Proven: newShare(provenRate, provenBurst), Unproven: newShare(unprovenRate, unprovenBurst)},
 		began: time.Now(),
 	}
-	if err := r.SetResolvers(cfg.Resolvers); err != nil {
+	var err error
+	if r.recursors, err = parseResolvers(cfg.Resolvers); err != nil {
 		cfg.Logger.Error("no recursive resolver can be asked", zap.Error(err))
 	}
 	return r
-}
-
-// SetResolvers replaces the recursive resolvers, as ParseResolvers reads them. On
-// an error those in use stay.
-func (r *Resolver) SetResolvers(resolvers []string) error {
-	recursors, err := ParseResolvers(resolvers)
-	if err != nil {
-		return err
-	}
-	r.recursors.Store(&recursors)
-	return nil
-}
-
-// resolvers are the recursive resolvers in use.
-func (r *Resolver) resolvers() []netip.AddrPort {
-	if p := r.recursors.Load(); p != nil {
-		return *p
-	}
-	return nil
 }

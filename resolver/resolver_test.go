@@ -31,9 +31,9 @@ func TestHostileServersCostTimeAndNothingElse(t *testing.T) {
 	} {
 		t.Run(c.what, func(t *testing.T) {
 			t.Parallel()
-			world := newCustomer(t)
-			world.zone.Set(rightTraffic)
-			world.behave(c.b)
+			world := dnstest.NewCustomer(t)
+			world.Domain.Set(dnstest.RightTraffic)
+			world.Behave(c.b)
 			r := newTestResolver(t, world.World)
 			began := time.Now()
 			got := r.Observe(t.Context(), "api.example.com", KindTraffic)
@@ -51,8 +51,8 @@ func TestHostileServersCostTimeAndNothingElse(t *testing.T) {
 }
 
 func TestGiantAnswersAreCut(t *testing.T) {
-	world := newCustomer(t)
-	world.behave(dnstest.Giant)
+	world := dnstest.NewCustomer(t)
+	world.Behave(dnstest.Giant)
 	got := newTestResolver(t, world.World).Observe(t.Context(), "api.example.com", KindTraffic)
 	if got.Outcome != ownership.Seen || len(got.Addresses) == 0 || len(got.Addresses) > maxAddresses {
 		t.Errorf("got %v with %d addresses: %s", got.Outcome, len(got.Addresses), got.Err)
@@ -60,14 +60,14 @@ func TestGiantAnswersAreCut(t *testing.T) {
 }
 
 func TestGlueIsBelievedOnlyInsideTheZone(t *testing.T) {
-	world := newCustomer(t)
+	world := dnstest.NewCustomer(t)
 	liar := world.Server("ns.liar.test")
 	world.Zone("liar.test", liar)
 	fake := liar.Fork(world.Zone("example.org", world.Server("ns1.example.org")))
 	fake.Set("www IN CNAME www.example.org.cname.example.net.")
 	// The servers of example.com refer a part of it to example.org's server, and
 	// say that this has the liar's address.
-	world.behave(dnstest.ReferTo("api.example.com", []string{"ns1.example.org"},
+	world.Behave(dnstest.ReferTo("api.example.com", []string{"ns1.example.org"},
 		fmt.Sprintf("ns1.example.org. 60 IN A %s", liar.Addr)))
 	got := newTestResolver(t, world.World).Observe(t.Context(), "api.example.com", KindTraffic)
 	if liar.Queries() > 0 {
@@ -76,8 +76,8 @@ func TestGlueIsBelievedOnlyInsideTheZone(t *testing.T) {
 }
 
 func TestWhereAuthoritativeServersCannotBeReachedTheResolversAnswer(t *testing.T) {
-	world := newCustomer(t)
-	world.zone.Set(rightTraffic, rightChallenge)
+	world := dnstest.NewCustomer(t)
+	world.Domain.Set(dnstest.RightTraffic, dnstest.RightChallenge)
 	r := newTestResolver(t, world.World, func(c *Config) { c.Port = 9 })
 	for _, kind := range []Kind{KindTraffic, KindACMEChallenge} {
 		got := r.Observe(t.Context(), "api.example.com", kind)
@@ -106,25 +106,25 @@ func TestWhereAuthoritativeServersCannotBeReachedTheResolversAnswer(t *testing.T
 }
 
 func TestALookThatWasCalledOffLeavesNoTrace(t *testing.T) {
-	world := newCustomer(t)
-	world.zone.Set(rightTraffic)
+	world := dnstest.NewCustomer(t)
+	world.Domain.Set(dnstest.RightTraffic)
 	r := newTestResolver(t, world.World)
-	for _, s := range []*dnstest.Server{world.ns1, world.ns2} {
+	for _, s := range []*dnstest.Server{world.NS1, world.NS2} {
 		s.Behave(dnstest.Silent)
 	}
-	asked := world.ns1.Queries()
+	asked := world.NS1.Queries()
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		r.Observe(ctx, "api.example.com", KindTraffic)
 	}()
-	for world.ns1.Queries() == asked {
+	for world.NS1.Queries() == asked {
 		runtime.Gosched()
 	}
 	cancel()
 	<-done
-	for _, s := range []*dnstest.Server{world.ns1, world.ns2} {
+	for _, s := range []*dnstest.Server{world.NS1, world.NS2} {
 		s.Behave(nil)
 	}
 	got := r.Observe(t.Context(), "api.example.com", KindTraffic)
@@ -134,10 +134,10 @@ func TestALookThatWasCalledOffLeavesNoTrace(t *testing.T) {
 }
 
 func TestAResolverThatServesTheZoneItselfIsItsSource(t *testing.T) {
-	world := newCustomer(t)
-	world.zone.Set(rightTraffic)
+	world := dnstest.NewCustomer(t)
+	world.Domain.Set(dnstest.RightTraffic)
 	r := newTestResolver(t, world.World, func(c *Config) {
-		c.Port, c.Resolvers = 9, []string{fmt.Sprintf("%s:%d", world.ns1.Addr, world.Port())}
+		c.Port, c.Resolvers = 9, []string{fmt.Sprintf("%s:%d", world.NS1.Addr, world.Port())}
 	})
 	got := r.Observe(t.Context(), "api.example.com", KindTraffic)
 	if got.Outcome != ownership.Seen || got.Cached || got.Apex || got.Err != "" {
@@ -150,14 +150,14 @@ func TestAResolverThatServesTheZoneItselfIsItsSource(t *testing.T) {
 }
 
 func TestResolversThatHoldAnOldAnswerAreNamed(t *testing.T) {
-	world := newCustomer(t)
+	world := dnstest.NewCustomer(t)
 	world.Recursor.SetCaching(true)
-	world.zone.Set("api 300 IN CNAME app.old.org.")
+	world.Domain.Set("api 300 IN CNAME app.old.org.")
 	r := newTestResolver(t, world.World)
 	if _, _, err := r.recurse(t.Context(), "example.com", "api.example.com.", dns.TypeCNAME); err != nil {
 		t.Fatal(err)
 	}
-	world.zone.Set(rightTraffic)
+	world.Domain.Set(dnstest.RightTraffic)
 	got := r.Observe(t.Context(), "api.example.com", KindTraffic)
 	if got.Outcome != ownership.Seen || len(got.Stale) != 1 {
 		t.Fatalf("got %+v", got)
@@ -171,17 +171,17 @@ func TestResolversThatHoldAnOldAnswerAreNamed(t *testing.T) {
 // Resolvers of different age that disagree are called resolvers, and it is no fault
 // of the zone's.
 func TestResolversThatDisagreeAreCalledSo(t *testing.T) {
-	world := newCustomer(t)
+	world := dnstest.NewCustomer(t)
 	world.Recursor.SetCaching(true)
-	world.zone.Set("api 300 IN CNAME app.old.org.")
+	world.Domain.Set("api 300 IN CNAME app.old.org.")
 	r := newTestResolver(t, world.World, func(c *Config) {
 		c.Port = 9
-		c.Resolvers = append(c.Resolvers, fmt.Sprintf("%s:%d", world.ns1.Addr, world.Port()))
+		c.Resolvers = append(c.Resolvers, fmt.Sprintf("%s:%d", world.NS1.Addr, world.Port()))
 	})
 	if _, _, err := r.recurse(t.Context(), "example.com", "api.example.com.", dns.TypeCNAME); err != nil {
 		t.Fatal(err)
 	}
-	world.zone.Set(rightTraffic)
+	world.Domain.Set(dnstest.RightTraffic)
 	got := r.Observe(t.Context(), "api.example.com", KindTraffic)
 	want := "the resolvers asked for api.example.com do not agree: 1 of 2 answer CNAME app.old.org. (127.0.0.1"
 	if got.Outcome != ownership.CouldNotTell || got.Problem == ownership.ZoneDisagrees || !strings.Contains(got.Err, want) {
@@ -190,22 +190,22 @@ func TestResolversThatDisagreeAreCalledSo(t *testing.T) {
 }
 
 func TestADeadZoneIsWaitedForOnce(t *testing.T) {
-	world := newCustomer(t)
-	world.behave(dnstest.Silent)
+	world := dnstest.NewCustomer(t)
+	world.Behave(dnstest.Silent)
 	r := newTestResolver(t, world.World, func(c *Config) { c.CacheTTL = time.Minute })
 	r.Observe(t.Context(), "one.example.com", KindTraffic)
-	asked := world.ns1.Queries()
+	asked := world.NS1.Queries()
 	if got := r.Observe(t.Context(), "two.example.com", KindTraffic); got.Problem != ownership.ZoneUnreachable {
 		t.Errorf("got %+v", got)
 	}
-	if n := world.ns1.Queries() - asked; n > 4 { // the recursive resolver's own
+	if n := world.NS1.Queries() - asked; n > 4 { // the recursive resolver's own
 		t.Errorf("the dead server was asked %d more times", n)
 	}
 }
 
 func TestACancelledLookEndsAtOnce(t *testing.T) {
-	world := newCustomer(t)
-	world.behave(dnstest.Silent)
+	world := dnstest.NewCustomer(t)
+	world.Behave(dnstest.Silent)
 	r := newTestResolver(t, world.World, func(c *Config) { c.Timeout, c.QueryTimeout = time.Minute, time.Minute })
 	ctx, cancel := context.WithCancel(t.Context())
 	time.AfterFunc(50*time.Millisecond, cancel)
@@ -226,9 +226,9 @@ func TestOnlyADomainsOwnServersAreHeard(t *testing.T) {
 		{"servers that are silent", true, false},
 	} {
 		t.Run(c.what, func(t *testing.T) {
-			world := newCustomer(t)
+			world := dnstest.NewCustomer(t)
 			if c.behave {
-				world.behave(dnstest.Silent)
+				world.Behave(dnstest.Silent)
 			}
 			r := newTestResolver(t, world.World)
 			var heard atomic.Bool
@@ -242,12 +242,12 @@ func TestOnlyADomainsOwnServersAreHeard(t *testing.T) {
 
 func TestParseResolversRefusesWhatIsNoAddress(t *testing.T) {
 	for _, s := range []string{"dns.example", "192.0.2.1:", "192.0.2.1:0", "192.0.2.1:domain", ""} {
-		if _, err := ParseResolvers([]string{s}); err == nil || !strings.Contains(err.Error(), fmt.Sprintf("%q", s)) {
+		if _, err := parseResolvers([]string{s}); err == nil || !strings.Contains(err.Error(), fmt.Sprintf("%q", s)) {
 			t.Errorf("resolver %q: error %v", s, err)
 		}
 	}
 	for _, s := range []string{"192.0.2.1", "192.0.2.1:5353", "2001:db8::1", "[2001:db8::1]:53"} {
-		if _, err := ParseResolvers([]string{s}); err != nil {
+		if _, err := parseResolvers([]string{s}); err != nil {
 			t.Errorf("resolver %q: %v", s, err)
 		}
 	}

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/miekg/dns"
+
 	"github.com/apoxy-dev/caddy-apoxy/ownership"
 )
 
@@ -55,11 +57,11 @@ type answer struct {
 	// Err says why nothing could be told, or a caveat; see DNSObservation.Err.
 	err     string
 	problem ownership.ZoneProblem
-	servers []string
+	servers []ownership.NameServer
 	// Unheard: no server said anything at all.
 	unheard bool
-	// Barred says that none of the servers may be contacted; see barredSentence.
-	barred string
+	// Barred: none of the servers may be contacted, as barredSentence says.
+	barred bool
 	// Spent: a server was not asked, because it or the look has had its share.
 	spent bool
 	// ViaResolvers: recursive resolvers said it.
@@ -88,25 +90,47 @@ func (a answer) presentation() []string {
 	return out
 }
 
-// nothing is the view of who said that there is nothing.
-const nothing = "nothing"
-
 // view is what a server's saying is compared by.
-func view(s saying) string {
+type view struct {
+	// rtype is the type of the records that are there, 0 if there are none. Servers
+	// may differ in their addresses and texts.
+	rtype uint16
+	// value is the target of a CNAME, or a whole CAA record set.
+	value string
+}
+
+// nothing is the view of who said that there is nothing.
+var nothing view
+
+func (s *saying) view() view {
 	switch {
 	case s.alias != "":
-		return "CNAME " + s.alias
+		return view{dns.TypeCNAME, s.alias}
 	case len(s.addrs) > 0:
-		return "addresses"
+		return view{rtype: dns.TypeA}
 	case len(s.texts) > 0:
-		return "TXT records"
+		return view{rtype: dns.TypeTXT}
 	case len(s.caa) > 0:
 		var b strings.Builder
-		b.WriteString("CAA")
 		for _, p := range s.caa {
 			fmt.Fprintf(&b, " %d %s %q", p.Flag, p.Tag, p.Value)
 		}
-		return b.String()
+		return view{dns.TypeCAA, b.String()[1:]}
 	}
 	return nothing
+}
+
+// String is the view in words.
+func (v view) String() string {
+	switch v.rtype {
+	case dns.TypeCNAME:
+		return "CNAME " + v.value
+	case dns.TypeA:
+		return "addresses"
+	case dns.TypeTXT:
+		return "TXT records"
+	case dns.TypeCAA:
+		return "CAA " + v.value
+	}
+	return "nothing"
 }

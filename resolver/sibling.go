@@ -15,8 +15,8 @@ import (
 
 // lookBeside notes what a wildcard makes up beside a name that has addresses of
 // the edge and no others, unless it is the top of its zone, which none makes up.
-func (r *Resolver) lookBeside(ctx context.Context, l look, obs *ownership.DNSObservation, edge []netip.Addr) {
-	if l.kind != KindTraffic || obs.Outcome != ownership.Seen || len(obs.Chain) > 0 || len(obs.Addresses) == 0 || obs.Apex || v1alpha3.IsWildcard(l.name) {
+func (r *Resolver) lookBeside(ctx context.Context, of subject, obs *ownership.DNSObservation, edge []netip.Addr) {
+	if of.kind != KindTraffic || obs.Outcome != ownership.Seen || len(obs.Chain) > 0 || len(obs.Addresses) == 0 || obs.Apex || v1alpha3.IsWildcard(of.name) {
 		return
 	}
 	for _, a := range obs.Addresses {
@@ -24,7 +24,7 @@ func (r *Resolver) lookBeside(ctx context.Context, l look, obs *ownership.DNSObs
 			return
 		}
 	}
-	obs.Sibling = r.sibling(ctx, l.name)
+	obs.Sibling = r.sibling(ctx, of.name)
 }
 
 // sibling looks at a name beside another one. Its label is drawn anew each time, so

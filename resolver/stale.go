@@ -18,15 +18,13 @@ import (
 // would hold the wrong answer for its TTL, when that has been mended. The CNAME is
 // asked for first, because a resolver does not follow it then, and the addresses
 // only of one that has it: they may be older, and are what CAs ask for.
-func (r *Resolver) compareResolvers(ctx context.Context, l look, obs *ownership.DNSObservation) {
-	if len(obs.Chain) == 0 && l.kind != KindTraffic {
+func (r *Resolver) compareResolvers(ctx context.Context, of subject, obs *ownership.DNSObservation) {
+	if len(obs.Chain) == 0 && of.kind != KindTraffic {
 		return
 	}
-	t, want := dns.TypeCNAME, ""
+	t, want := dns.TypeA, nothing
 	if len(obs.Chain) > 0 {
-		want = "CNAME " + obs.Chain[0]
-	} else {
-		t = dns.TypeA
+		t, want = dns.TypeCNAME, view{dns.TypeCNAME, obs.Chain[0]}
 	}
 	recursors := r.compared()
 	said := make([]saying, len(recursors))
@@ -36,11 +34,11 @@ func (r *Resolver) compareResolvers(ctx context.Context, l look, obs *ownership.
 	var wg sync.WaitGroup
 	for i, to := range recursors {
 		wg.Go(func() {
-			said[i], bogus[i] = r.hearRecursor(ctx, to, l.name, []uint16{t})
-			if l.kind != KindTraffic || t != dns.TypeCNAME || said[i].err != nil || view(said[i]) != want {
+			said[i], bogus[i] = r.hearRecursor(ctx, to, of.name, []uint16{t})
+			if of.kind != KindTraffic || t != dns.TypeCNAME || said[i].err != nil || said[i].view() != want {
 				return
 			}
-			if a, _ := r.hearRecursor(ctx, to, l.name, []uint16{dns.TypeA}); a.err == nil && a.alias == "" && len(a.addrs) > 0 {
+			if a, _ := r.hearRecursor(ctx, to, of.name, []uint16{dns.TypeA}); a.err == nil && a.alias == "" && len(a.addrs) > 0 {
 				said[i] = a
 			}
 		})
@@ -55,11 +53,11 @@ func (r *Resolver) compareResolvers(ctx context.Context, l look, obs *ownership.
 			continue
 		}
 		s.ttl = max(s.ttl, time.Second) // what has 0 left is given out for the rest of the second
-		value := view(s)
+		value := s.view()
 		other := func(a netip.Addr) bool { return !slices.Contains(obs.Addresses, a) }
-		if (want != "" && value != want) || (want == "" && (value == nothing || s.alias != "" || slices.ContainsFunc(s.addrs, other))) {
+		if (want != nothing && value != want) || (want == nothing && (value == nothing || s.alias != "" || slices.ContainsFunc(s.addrs, other))) {
 			obs.Stale = append(obs.Stale, ownership.StaleAnswer{
-				Resolver: s.from.addr.String(), Value: value, Until: now.Add(s.ttl), Addresses: s.addrs,
+				Resolver: s.from.addr.String(), Value: value.String(), Until: now.Add(s.ttl), Addresses: s.addrs,
 			})
 		}
 	}

@@ -31,31 +31,6 @@ func newTestResolver(t testing.TB, w *dnstest.World, change ...func(*Config)) *R
 	return New(cfg)
 }
 
-// customer is a world with the zone example.com on two servers.
-type customer struct {
-	*dnstest.World
-	ns1, ns2 *dnstest.Server
-	zone     *dnstest.Zone
-}
-
-func newCustomer(t testing.TB) *customer {
-	w := dnstest.New(t)
-	c := &customer{World: w, ns1: w.Server("ns1.provider.test"), ns2: w.Server("ns2.provider.test")}
-	c.zone = w.Zone("example.com", c.ns1, c.ns2)
-	w.Zone("example.net", w.Server("ns1.example.net"))
-	return c
-}
-
-func (c *customer) behave(b dnstest.Behaviour) {
-	c.ns1.Behave(b)
-	c.ns2.Behave(b)
-}
-
-const (
-	rightTraffic   = "api 300 IN CNAME api.example.com.cname.example.net."
-	rightChallenge = "_acme-challenge.api 300 IN CNAME _acme-challenge.api.example.com.cname.example.net."
-)
-
 func addrs(s ...string) []netip.Addr {
 	var out []netip.Addr
 	for _, a := range s {
@@ -65,7 +40,7 @@ func addrs(s ...string) []netip.Addr {
 }
 
 // packets counts what has reached any server but the resolver, by UDP and TCP.
-func packets(c *customer) int {
+func packets(c *dnstest.Customer) int {
 	n := 0
 	for _, s := range c.Servers() {
 		n += s.Asked()

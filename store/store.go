@@ -9,7 +9,7 @@
 //
 //	domainrecords/NAME    the record as JSON (apiserver, controller)
 //	hostnames/HOST        the name of the record that holds a hostname (apiserver)
-//	released/HOST         the last verified holder of a hostname (controller, apiserver)
+//	released/HOST         the last verified holder of a hostname (ownership; written by apiserver and controller)
 //	rrsets/ZONE/…         RRsets put into a zone through libdns or by a challenge (dnsprovider)
 //	certificates/HOST     what is known of a stored certificate (issuance)
 //	ledger/…              until when a CA, account or name must be left alone (issuance)

@@ -14,21 +14,22 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/apoxy-dev/caddy-apoxy/api/v1alpha3"
+	"github.com/apoxy-dev/caddy-apoxy/internal/dnstest"
 	"github.com/apoxy-dev/caddy-apoxy/ownership"
 	"github.com/apoxy-dev/caddy-apoxy/store"
 )
 
 func (b *bench) released(host, owner string) {
 	raw, _ := json.Marshal(map[string]any{"owner": owner, "uid": "an-earlier-record", "time": metav1.Now()})
-	if _, err := b.store.Write(context.Background(), store.Op{Key: "released/" + host, Value: raw, If: store.Any}); err != nil {
+	if _, err := b.store.Write(context.Background(), store.Op{Key: ownership.ReleasedKey(host), Value: raw, If: store.Any}); err != nil {
 		b.t.Fatal(err)
 	}
 }
 
 func TestAReleasedHostname(t *testing.T) {
 	const host = "api.example.com"
-	world := newCustomer(t)
-	world.zone.Set(rightTraffic, rightChallenge) // left behind
+	world := dnstest.NewCustomer(t)
+	world.Domain.Set(dnstest.RightTraffic, dnstest.RightChallenge) // left behind
 	b := newBench(t, newTestResolver(t, world.World)).start()
 	b.released(host, "old-tenant")
 
@@ -41,13 +42,13 @@ func TestAReleasedHostname(t *testing.T) {
 		v1alpha3.ConditionOwnershipVerified, "False OwnershipNotVerified")
 
 	token := v1alpha3.VerifyToken(r.UID)
-	world.zone.Set("_apoxy-challenge.api IN CNAME _apoxy-verify.cname.example.net.")
+	world.Domain.Set("_apoxy-challenge.api IN CNAME _apoxy-verify.cname.example.net.")
 	b.expect(b.check(host), v1alpha3.PhasePending)
-	world.zone.Set("_apoxy-challenge.api IN CNAME " + token + "._apoxy-verify.cname.example.net.")
+	world.Domain.Set("_apoxy-challenge.api IN CNAME " + token + "._apoxy-verify.cname.example.net.")
 	b.expect(b.check(host), v1alpha3.PhaseActive, v1alpha3.ConditionOwnershipVerified, "True ApoxyChallengeConfigured")
 
 	// It stays this record's, by this token, and is remembered as such at once.
-	e, _, err := b.store.Get(t.Context(), "released/"+host)
+	e, _, err := b.store.Get(t.Context(), ownership.ReleasedKey(host))
 	if err != nil || !strings.Contains(string(e.Value), `"owner":"new-tenant"`) || !strings.Contains(string(e.Value), string(r.UID)) {
 		t.Errorf("the holder written down is %s, %v", e.Value, err)
 	}
@@ -68,8 +69,8 @@ func TestAReleasedHostname(t *testing.T) {
 }
 
 func TestATenantsDelegationProvesNoOtherTenantsWildcard(t *testing.T) {
-	world := newCustomer(t)
-	world.zone.Set("_acme-challenge IN CNAME _acme-challenge.example.com.cname.example.net.",
+	world := dnstest.NewCustomer(t)
+	world.Domain.Set("_acme-challenge IN CNAME _acme-challenge.example.com.cname.example.net.",
 		"_apoxy-challenge IN CNAME _apoxy-verify.cname.example.net.")
 	b := newBench(t, newTestResolver(t, world.World)).start()
 	owned := func(hostname, owner string, at time.Time) *v1alpha3.DomainRecord {
@@ -105,15 +106,15 @@ func TestATenantsDelegationProvesNoOtherTenantsWildcard(t *testing.T) {
 	if d := b.check(mine.Name).Status.DNSRecord(v1alpha3.PurposeOwnership); d.Required {
 		t.Errorf("a token is asked of a hostname that shares nothing: %+v", d)
 	}
-	world.zone.Set("_apoxy-challenge IN CNAME " + v1alpha3.VerifyToken(wild.UID) + "._apoxy-verify.cname.example.net.")
+	world.Domain.Set("_apoxy-challenge IN CNAME " + v1alpha3.VerifyToken(wild.UID) + "._apoxy-verify.cname.example.net.")
 	b.expect(b.check(wild.Name), v1alpha3.PhaseIssuing, v1alpha3.ConditionOwnershipVerified, "True ApoxyChallengeConfigured")
 }
 
 // A verdict that opens the gate is void if what it rests on has changed by the
 // time that it is written.
 func TestARecordThatBecomesContestedInThatMoment(t *testing.T) {
-	world := newCustomer(t)
-	world.zone.Set("@ IN A 203.0.113.10", "_apoxy-challenge IN CNAME _apoxy-verify.cname.example.net.")
+	world := dnstest.NewCustomer(t)
+	world.Domain.Set("@ IN A 203.0.113.10", "_apoxy-challenge IN CNAME _apoxy-verify.cname.example.net.")
 	var meddler *meddlingStore
 	b := newBench(t, newTestResolver(t, world.World), func(c *Config) {
 		meddler = &meddlingStore{Store: c.Store}
@@ -154,7 +155,7 @@ func (m *meddlingStore) Write(ctx context.Context, ops ...store.Op) (int64, erro
 }
 
 func TestUnprovenRecordsExpire(t *testing.T) {
-	world := newCustomer(t)
+	world := dnstest.NewCustomer(t)
 	var b *bench
 	b = newBench(t, newTestResolver(t, world.World), func(c *Config) {
 		c.Delete = func(_ context.Context, name string, uid types.UID) error {
@@ -167,11 +168,11 @@ func TestUnprovenRecordsExpire(t *testing.T) {
 	b.settings.UnprovenTTL = time.Hour
 	b.start()
 	const lost, kept = "api.example.com", "www.example.com"
-	world.zone.Set("www IN CNAME www.example.com.cname.example.net.")
+	world.Domain.Set("www IN CNAME www.example.com.cname.example.net.")
 	b.put(plainRecord(lost))
 	b.put(plainRecord(kept))
 	b.until("one is verified", func() bool { return b.get(kept).Verified() })
-	world.zone.Remove("www")
+	world.Domain.Remove("www")
 	b.clock.advance(30 * time.Minute)
 	b.check(lost)
 	b.check(kept)
@@ -188,15 +189,15 @@ func TestUnprovenRecordsExpire(t *testing.T) {
 		b.mu.Lock()
 		defer b.mu.Unlock()
 		return slices.ContainsFunc(b.transitions, func(tr Transition) bool {
-			return tr.Kind == RecordDeleted && tr.Name == lost && tr.Reason == ReasonUnproven && strings.Contains(tr.Message, "1h0m0s")
+			return tr.Event == EventRecordDeleted && tr.Name == lost && tr.Reason == ReasonUnproven && strings.Contains(tr.Message, "1h0m0s")
 		})
 	})
 }
 
 func TestCAAThatWasMendedIsTriedAtOnce(t *testing.T) {
 	const host = "api.example.com"
-	world := newCustomer(t)
-	world.zone.Set(rightChallenge, `@ IN CAA 0 issue "other.example"`)
+	world := dnstest.NewCustomer(t)
+	world.Domain.Set(dnstest.RightChallenge, `@ IN CAA 0 issue "other.example"`)
 	b := newBench(t, newTestResolver(t, world.World))
 	b.settings.Issuers = []ownership.Issuer{{Identities: []string{"ca.example"}, Methods: []string{"dns-01", "http-01"}}}
 	b.start()
@@ -214,7 +215,7 @@ func TestCAAThatWasMendedIsTriedAtOnce(t *testing.T) {
 	if n := retries(); n != 0 {
 		t.Errorf("tried again %d times while CAA forbids it", n)
 	}
-	world.zone.Set(`@ IN CAA 0 issue "ca.example"`)
+	world.Domain.Set(`@ IN CAA 0 issue "ca.example"`)
 	for range 3 {
 		b.check(host)
 	}

@@ -5,7 +5,7 @@ import "errors"
 // errStopped: the controller does not run.
 var errStopped = errors.New("the controller is not running")
 
-// work is what is demanded of an entry.
+// work is what is demanded of an item.
 type work uint8
 
 const (
@@ -24,8 +24,8 @@ const (
 	workHinted
 )
 
-// entry is what is kept of every record: little, because there may be a million.
-type entry struct {
+// item is what is kept of every record: little, because there may be a million.
+type item struct {
 	name, hostname string
 	domain         string // registered domain of hostname; what fairness goes by
 	due            int64  // next look by the timer, Unix nanoseconds; 0: none
@@ -43,6 +43,7 @@ type entry struct {
 	hintStep       uint8
 	glances        uint8 // that found nothing new, one after the other
 	gone           bool
+	newName        bool // ownership.Verdict.NewName of the last one; only the work under way touches it
 }
 
 type state uint8
@@ -55,7 +56,7 @@ const (
 
 // begin takes what is demanded of e and who waits for it, for work that starts
 // now; those who come from now on wait for the next.
-func (e *entry) begin() (what work, waiters []chan error) {
+func (e *item) begin() (what work, waiters []chan error) {
 	what, waiters = e.pending, e.waiters
 	e.pending, e.waiters = 0, nil
 	return what, waiters
@@ -67,34 +68,27 @@ func answerAll(waiters []chan error, err error) {
 	}
 }
 
-// fifo is a queue of entries. One that was pushed again elsewhere stays in it
+// fifo is a queue of items. One that was pushed again elsewhere stays in it
 // and is passed over when its turn comes.
-type fifo struct {
-	entries []*entry
-	head    int
-}
+type fifo []*item
 
-func (f *fifo) push(e *entry) { f.entries = append(f.entries, e) }
+func (f *fifo) push(e *item) { *f = append(*f, e) }
 
-func (f *fifo) pop() *entry {
-	if f.empty() {
+// pop leaves what was popped to the next growth of the slice, which copies the rest.
+func (f *fifo) pop() *item {
+	if len(*f) == 0 {
 		return nil
 	}
-	e := f.entries[f.head]
-	f.entries[f.head] = nil
-	if f.head++; f.head == len(f.entries) {
-		f.entries, f.head = nil, 0
-	} else if f.head > 1024 && f.head > len(f.entries)/2 {
-		f.entries, f.head = append([]*entry(nil), f.entries[f.head:]...), 0
+	e := (*f)[0]
+	(*f)[0] = nil
+	if *f = (*f)[1:]; len(*f) == 0 {
+		*f = nil
 	}
 	return e
 }
 
-func (f *fifo) len() int    { return len(f.entries) - f.head }
-func (f *fifo) empty() bool { return f.len() == 0 }
-
-// timers is a heap of entries by due.
-type timers []*entry
+// timers is a heap of items by due.
+type timers []*item
 
 func (t timers) Len() int           { return len(t) }
 func (t timers) Less(i, j int) bool { return t[i].due < t[j].due }
@@ -104,7 +98,7 @@ func (t timers) Swap(i, j int) {
 }
 
 func (t *timers) Push(x any) {
-	e := x.(*entry)
+	e := x.(*item)
 	e.place = int32(len(*t))
 	*t = append(*t, e)
 }

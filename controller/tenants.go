@@ -14,8 +14,8 @@ import (
 	"github.com/apoxy-dev/caddy-apoxy/store"
 )
 
-// claim is what the rule on tenants says of a record.
-type claim struct {
+// grounds is what the rule on tenants says of a record, and what that rests on.
+type grounds struct {
 	contest ownership.Contest
 	// facts are conditions on the store: while they hold, so does contest.
 	facts []store.Op
@@ -24,14 +24,14 @@ type claim struct {
 // Contest tells what the rule on tenants says of a new record, which takes the
 // place of replaced if that is not nil.
 func (c *Controller) Contest(ctx context.Context, r, replaced *v1alpha3.DomainRecord) (ownership.Contest, error) {
-	k, err := c.claim(ctx, r, replaced)
+	k, err := c.grounds(ctx, r, replaced)
 	return k.contest, err
 }
 
-// claim gathers what the rule on tenants goes by, always from the store: what
+// grounds gathers what the rule on tenants goes by, always from the store: what
 // memory holds may be older than what it is to be written beside.
-func (c *Controller) claim(ctx context.Context, r, replaced *v1alpha3.DomainRecord) (claim, error) {
-	var k claim
+func (c *Controller) grounds(ctx context.Context, r, replaced *v1alpha3.DomainRecord) (grounds, error) {
+	var k grounds
 	in := ownership.Claim{Hostname: r.Spec.Name, Owner: r.Owner()}
 	remembered, err := c.remembered(ctx, &k, r.Spec.Name)
 	if err != nil {
@@ -49,12 +49,10 @@ func (c *Controller) claim(ctx context.Context, r, replaced *v1alpha3.DomainReco
 	return k, nil
 }
 
-func releasedKey(hostname string) string { return "released/" + hostname }
-
 // remembered reads who last held a hostname beyond its record's end, nil for
 // nobody. What cannot be read is a holder whom nobody knows.
-func (c *Controller) remembered(ctx context.Context, k *claim, hostname string) (*ownership.Party, error) {
-	entry, err := c.fact(ctx, k, releasedKey(hostname))
+func (c *Controller) remembered(ctx context.Context, k *grounds, hostname string) (*ownership.Party, error) {
+	entry, err := c.fact(ctx, k, ownership.ReleasedKey(hostname))
 	switch {
 	case errors.Is(err, store.ErrDamaged):
 		return &ownership.Party{Unknown: true}, nil
@@ -70,7 +68,7 @@ func (c *Controller) remembered(ctx context.Context, k *claim, hostname string) 
 
 // neighbour reads the record of the hostname that shares DNS names with a
 // claim's. One that cannot be read is somebody else's.
-func (c *Controller) neighbour(ctx context.Context, k *claim, hostname string, in *ownership.Claim) error {
+func (c *Controller) neighbour(ctx context.Context, k *grounds, hostname string, in *ownership.Claim) error {
 	name, err := c.fact(ctx, k, "hostnames/"+hostname)
 	var entry *store.Entry
 	if err == nil && name != nil {
@@ -96,8 +94,8 @@ func (c *Controller) neighbour(ctx context.Context, k *claim, hostname string, i
 
 // covered tells whether another owner is, or was, the last verified holder of a
 // wildcard above r, which matters where addresses stand at its hostname, or the edge's
-// stood there when last seen. What it goes by is a condition on the store, as in claim.
-func (c *Controller) covered(ctx context.Context, k *claim, r *v1alpha3.DomainRecord, o *ownership.DNSObservation) (bool, error) {
+// stood there when last seen. What it goes by is a condition on the store, as in grounds.
+func (c *Controller) covered(ctx context.Context, k *grounds, r *v1alpha3.DomainRecord, o *ownership.DNSObservation) (bool, error) {
 	if r.Verified() || !r.WantsTLS() || len(o.Chain) > 0 || o.Outcome == ownership.Absent || v1alpha3.IsWildcard(r.Spec.Name) {
 		return false, nil
 	}
@@ -124,7 +122,7 @@ func (c *Controller) covered(ctx context.Context, k *claim, r *v1alpha3.DomainRe
 
 // held returns what is written beside the status that verifies r: the facts, and
 // r as the holder of its hostname.
-func (k claim) held(r *v1alpha3.DomainRecord, s *v1alpha3.DomainRecordStatus, now time.Time) ([]store.Op, error) {
+func (k grounds) held(r *v1alpha3.DomainRecord, s *v1alpha3.DomainRecordStatus, now time.Time) ([]store.Op, error) {
 	verified := *r
 	verified.Status = *s
 	holder := ownership.HolderOf(&verified, now)
@@ -135,7 +133,7 @@ func (k claim) held(r *v1alpha3.DomainRecord, s *v1alpha3.DomainRecordStatus, no
 	if err != nil {
 		return nil, err
 	}
-	op := store.Op{Key: releasedKey(r.Spec.Name), Value: value, If: store.Any}
+	op := store.Op{Key: ownership.ReleasedKey(r.Spec.Name), Value: value, If: store.Any}
 	ops := []store.Op{op}
 	for _, fact := range k.facts {
 		if fact.Key == op.Key {
@@ -157,7 +155,7 @@ func (c *Controller) undecodable(e *store.Entry, err error) {
 // fact reads a key, nil if it does not exist, and notes it as a condition. The
 // error for a value that cannot be read wraps store.ErrDamaged; it is a condition
 // all the same.
-func (c *Controller) fact(ctx context.Context, k *claim, key string) (*store.Entry, error) {
+func (c *Controller) fact(ctx context.Context, k *grounds, key string) (*store.Entry, error) {
 	entry, _, err := c.cfg.Store.Get(ctx, key)
 	switch {
 	case errors.Is(err, store.ErrNotFound):

@@ -59,7 +59,7 @@ func TestWhatIsHeldOfADomain(t *testing.T) {
 		{"it does not exist, as a resolver says at once", laneNew, time.Millisecond, false, laneFast},
 	} {
 		t.Run(c.what, func(t *testing.T) {
-			if got := paced(c.before, c.took, c.heard); got != c.want {
+			if got := laneAfter(c.before, c.took, c.heard); got != c.want {
 				t.Errorf("lane %d, want %d", got, c.want)
 			}
 		})
@@ -69,7 +69,7 @@ func TestWhatIsHeldOfADomain(t *testing.T) {
 func TestRestOfSilentDomains(t *testing.T) {
 	now := time.Unix(1_000_000, 0)
 	const domain = "example.com"
-	p := newPaces()
+	p := newMemory()
 	if got := p.rest(domain, now); got != 0 {
 		t.Errorf("a domain of which nothing is known rests %v", got)
 	}
@@ -134,19 +134,19 @@ func TestRestEndsBeforeACertificate(t *testing.T) {
 	}
 }
 
-func TestPacesAreBoundedAndTheLivingDoNotEvictTheSilent(t *testing.T) {
-	p, now := newPaces(), time.Now()
+func TestTheMemoryIsBoundedAndTheLivingDoNotEvictTheSilent(t *testing.T) {
+	p, now := newMemory(), time.Now()
 	p.put("dead", laneDead, now)
-	for i := range 2 * paceLimit {
+	for i := range 2 * memoryLimit {
 		p.put(fmt.Sprint(i), laneFast, now)
 	}
 	n := 0
-	for i := range 2 * paceLimit {
+	for i := range 2 * memoryLimit {
 		if p.of(fmt.Sprint(i)) == laneFast {
 			n++
 		}
 	}
-	if n != paceLimit {
+	if n != memoryLimit {
 		t.Errorf("%d domains are remembered", n)
 	}
 	if p.of("dead") != laneDead {
@@ -157,17 +157,17 @@ func TestPacesAreBoundedAndTheLivingDoNotEvictTheSilent(t *testing.T) {
 func TestRecordsOfADomainThatAnswersAgainLeaveTheSilent(t *testing.T) {
 	now := time.Unix(1_000_000, 0)
 	q := newQueue(8)
-	q.paces.put("revived", laneDead, now)
-	first, second := newEntry("first", "revived"), newEntry("second", "revived")
+	q.memory.put("revived", laneDead, now)
+	first, second := newItem("first", "revived"), newItem("second", "revived")
 	q.demand(first, workLook)
 	take(&q, now)
 	for i := range 100 {
 		domain := fmt.Sprint("dead", i)
-		q.paces.put(domain, laneDead, now)
-		q.demand(newEntry(domain, domain), workLook)
+		q.memory.put(domain, laneDead, now)
+		q.demand(newItem(domain, domain), workLook)
 	}
 	q.demand(second, workLook) // behind them all
-	q.paced(first, time.Millisecond, true, now)
+	q.learn(first, time.Millisecond, true, now)
 	names, _ := take(&q, now)
 	if len(names) != 1 || names[0] != "second" {
 		t.Errorf("taken: %v", names)
@@ -221,10 +221,10 @@ func TestASilentDomainIsLeftAloneUntilSomebodyAsks(t *testing.T) {
 // says, so that its looks wait in their own places and not before the living; a
 // status that a client wrote over says nothing, and one look that is answered ends it.
 func TestSilenceOutlivesARestart(t *testing.T) {
-	world := newCustomer(t)
-	world.zone.Set(rightChallenge)
+	world := dnstest.NewCustomer(t)
+	world.Domain.Set(dnstest.RightChallenge)
 	before := newBench(t, newTestResolver(t, world.World)).start()
-	world.behave(dnstest.Silent)
+	world.Behave(dnstest.Silent)
 	before.put(tlsRecord("api.example.com"))
 	before.until("the silence is told", func() bool { return unreachable(&before.get("api.example.com").Status) })
 	old := before.get("api.example.com")
@@ -236,7 +236,7 @@ func TestSilenceOutlivesARestart(t *testing.T) {
 	forged.Status.Ownership.Overwritten = true
 	living := tlsRecord("www.living.com")
 
-	world.behave(nil) // mended while the node was away
+	world.Behave(nil) // mended while the node was away
 	after := newBench(t, newTestResolver(t, world.World))
 	for _, r := range []*v1alpha3.DomainRecord{old, forged, living} {
 		after.Changed(hosts.Change{Name: r.Name, Record: r})
@@ -244,7 +244,7 @@ func TestSilenceOutlivesARestart(t *testing.T) {
 	lanes := func(domain string) lane {
 		after.Controller.mu.Lock()
 		defer after.Controller.mu.Unlock()
-		return after.queue.paces.of(domain)
+		return after.queue.memory.of(domain)
 	}
 	for domain, want := range map[string]lane{"example.com": laneDead, "forged.com": laneNew, "living.com": laneNew} {
 		if got := lanes(domain); got != want {

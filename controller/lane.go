@@ -7,7 +7,7 @@ import (
 	"github.com/apoxy-dev/caddy-apoxy/ownership"
 )
 
-// lane is where an entry waits and whose places it takes. Every lane has places
+// lane is where an item waits and whose places it takes. Every lane has places
 // of its own, so that none waits for what is slower. Those before laneJudge say
 // how a registered domain has answered lately, and are what is remembered of it.
 type lane uint8
@@ -23,14 +23,14 @@ const (
 	lanes
 )
 
-// PaceLimit bounds how many domains' paces are remembered, and as many silences
+// MemoryLimit bounds how many domains' lanes are remembered, and as many silences
 // beside them, so that the living, however many, do not make the dead forgotten.
-// PaceFor and silenceFor bound how long; the latter is longer than a silent
+// MemoryFor and silenceFor bound how long; the latter is longer than a silent
 // domain is left alone.
 const (
-	paceLimit  = 1 << 16
-	paceFor    = 10 * time.Minute
-	silenceFor = 24 * time.Hour
+	memoryLimit = 1 << 16
+	memoryFor   = 10 * time.Minute
+	silenceFor  = 24 * time.Hour
 )
 
 // SlowAfter is how long a look may take in the places of those that answer soon,
@@ -78,11 +78,11 @@ func outlasting(l lane, heard bool) lane {
 	return laneDoubt
 }
 
-// paced is what to make of a domain after a look at one of its names: before is
+// laneAfter is what to make of a domain after a look at one of its names: before is
 // what was held of it. A silence that ends soon costs nobody anything (a resolver
 // refuses, the registered domain is gone) unless it only repeats what was found
 // a moment ago.
-func paced(before lane, took time.Duration, heard bool) lane {
+func laneAfter(before lane, took time.Duration, heard bool) lane {
 	switch soon := took <= slowAfter; {
 	case heard && soon:
 		return laneFast
@@ -101,63 +101,63 @@ func paced(before lane, took time.Duration, heard bool) lane {
 // be noticed than the outage has lasted.
 func rest(silent time.Duration) time.Duration { return min(max(silent, 0), restMost) }
 
-// paces is what is remembered of registered domains. It is bounded.
-type paces struct {
+// memory is what is remembered of registered domains. It is bounded.
+type memory struct {
 	heard  *lru.Cache[lane]
 	silent *lru.Cache[time.Time] // since when; zero: something has happened, begin anew
 }
 
-func newPaces() paces {
-	return paces{heard: lru.New[lane](paceLimit), silent: lru.New[time.Time](paceLimit)}
+func newMemory() memory {
+	return memory{heard: lru.New[lane](memoryLimit), silent: lru.New[time.Time](memoryLimit)}
 }
 
 // of is the lane of a domain.
-func (p *paces) of(domain string) lane {
-	if _, ok := p.silent.Get(domain); ok {
+func (m *memory) of(domain string) lane {
+	if _, ok := m.silent.Get(domain); ok {
 		return laneDead
 	}
-	if l, ok := p.heard.Get(domain); ok {
+	if l, ok := m.heard.Get(domain); ok {
 		return l
 	}
 	return laneNew
 }
 
 // put remembers the lane of a domain.
-func (p *paces) put(domain string, l lane, now time.Time) {
+func (m *memory) put(domain string, l lane, now time.Time) {
 	if l != laneDead {
-		p.silent.Drop(domain)
-		p.heard.Put(domain, l, paceFor)
+		m.silent.Drop(domain)
+		m.heard.Put(domain, l, memoryFor)
 		return
 	}
-	p.heard.Drop(domain)
-	since, ok := p.silent.Get(domain)
+	m.heard.Drop(domain)
+	since, ok := m.silent.Get(domain)
 	if !ok || since.IsZero() {
 		since = now
 	}
-	p.silent.Put(domain, since, silenceFor)
+	m.silent.Put(domain, since, silenceFor)
 }
 
 // recall takes a domain for silent that was so before a restart, as its records'
 // statuses say, so that its first look, which may take seconds, is not made among
 // those of the living. For how long it was silent nobody has kept: it is left alone
 // as one that has fallen silent now.
-func (p *paces) recall(domain string, now time.Time) {
-	if _, ok := p.silent.Get(domain); !ok {
-		p.put(domain, laneDead, now)
+func (m *memory) recall(domain string, now time.Time) {
+	if _, ok := m.silent.Get(domain); !ok {
+		m.put(domain, laneDead, now)
 	}
 }
 
 // stir has a silent domain looked at often again, because something was heard of
 // it, somebody asks, or a record was written. It stays among the silent.
-func (p *paces) stir(domain string) {
-	if since, ok := p.silent.Get(domain); ok && !since.IsZero() {
-		p.silent.Put(domain, time.Time{}, silenceFor)
+func (m *memory) stir(domain string) {
+	if since, ok := m.silent.Get(domain); ok && !since.IsZero() {
+		m.silent.Put(domain, time.Time{}, silenceFor)
 	}
 }
 
 // rest is how long the domain is left alone from now on.
-func (p *paces) rest(domain string, now time.Time) time.Duration {
-	since, ok := p.silent.Get(domain)
+func (m *memory) rest(domain string, now time.Time) time.Duration {
+	since, ok := m.silent.Get(domain)
 	if !ok || since.IsZero() {
 		return 0
 	}

@@ -70,7 +70,7 @@ func TestALookThatOutlastsItsRecordLeavesTheBrakeAlone(t *testing.T) {
 	b.until("the look is over", func() bool {
 		b.Controller.mu.Lock()
 		defer b.Controller.mu.Unlock()
-		return b.queue.lanes[laneFast].running+b.queue.lanes[laneNew].running+b.queue.lanes[laneSlow].running+b.queue.lanes[laneDoubt].running == 0
+		return b.queue.tracks[trackFast].running+b.queue.tracks[trackNew].running+b.queue.tracks[trackSlow].running+b.queue.tracks[trackDoubt].running == 0
 	})
 	b.until("the brake has forgotten the record", func() bool {
 		b.brake.mu.Lock()

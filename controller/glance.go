@@ -19,7 +19,7 @@ type glances struct {
 }
 
 // glanceFor bounds a glance, so that hintRate of them a second fit into the
-// places of laneGlance whatever the servers do.
+// places of trackGlance whatever the servers do.
 const glanceFor = 1200 * time.Millisecond
 
 // HintUnproven is Hint for what anyone may have sent in anyone's name: a query by

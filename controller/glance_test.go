@@ -240,8 +240,8 @@ func TestSilenceInAGlanceMarksNoDomain(t *testing.T) {
 	b.until("the glance is over", func() bool { return packets(world.World) > asked && b.idle(host) })
 	b.Controller.mu.Lock()
 	defer b.Controller.mu.Unlock()
-	if l := b.queue.memory.of("example.com"); l != laneFast {
-		t.Errorf("the domain is in lane %d", l)
+	if l := b.queue.memory.of("example.com"); l != trackFast {
+		t.Errorf("the domain is in track %d", l)
 	}
 }
 

@@ -68,7 +68,7 @@ func simulate(q *queue, all []simulated) map[string]time.Duration {
 					done[e.name] = now
 				}
 			})
-			if most := patience(e.lane); most > 0 {
+			if most := patience(e.track); most > 0 {
 				after(most, func() {
 					if !over && !q.outlasts(e, s.heard, start) {
 						over = true
@@ -132,7 +132,7 @@ func TestALiveRecordsWaitIsBoundedByLiveWorkAlone(t *testing.T) {
 		// From now on all is known.
 		known := func(q *queue, all []simulated) map[string]time.Duration {
 			for _, s := range all {
-				q.memory.put(s.item.domain, laneAfter(laneNew, s.takes, s.heard), time.Unix(1_000_000, 0))
+				q.memory.put(s.item.domain, trackAfter(trackNew, s.takes, s.heard), time.Unix(1_000_000, 0))
 			}
 			return simulate(q, all)
 		}

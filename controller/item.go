@@ -39,7 +39,7 @@ type item struct {
 	place          int32 // in the heap; -1: not in it
 	pending        work
 	state          state
-	lane           lane
+	track          track
 	hintStep       uint8
 	glances        uint8 // that found nothing new, one after the other
 	gone           bool

@@ -128,7 +128,7 @@ func (c *Controller) observeInTime(ctx context.Context, e *item, r *v1alpha3.Dom
 	var heard atomic.Bool
 	finished := false // guarded by c.mu
 	c.mu.Lock()
-	most := patience(e.lane)
+	most := patience(e.track)
 	c.mu.Unlock()
 	if most > 0 {
 		timer := time.AfterFunc(most, func() {

@@ -14,12 +14,12 @@ const perDomain = 4
 type queue struct {
 	memory  memory
 	timer   timers
-	lanes   [lanes]laneState
+	tracks  [tracks]trackState
 	domains map[string]*domainState
-	moved   bool // an item has been found in a lane that is not its own any more
+	moved   bool // an item has been found in a track that is not its own any more
 }
 
-type laneState struct {
+type trackState struct {
 	limit, running int
 	turn           int
 	urgent         fifo
@@ -36,8 +36,8 @@ type domainState struct {
 
 func newQueue(concurrency int) queue {
 	q := queue{domains: make(map[string]*domainState), memory: newMemory()}
-	for i := range q.lanes {
-		q.lanes[i].limit = places(lane(i), concurrency)
+	for i := range q.tracks {
+		q.tracks[i].limit = places(track(i), concurrency)
 	}
 	return q
 }
@@ -95,16 +95,16 @@ func (q *queue) enqueue(e *item, timed bool) {
 	}
 }
 
-// join finds the lane of e.
-func (q *queue) join(e *item) *laneState {
-	switch e.lane = laneJudge; {
+// join finds the track of e.
+func (q *queue) join(e *item) *trackState {
+	switch e.track = trackJudge; {
 	case e.pending&workLook != 0:
-		e.lane = q.memory.of(e.domain)
+		e.track = q.memory.of(e.domain)
 	case e.pending&workGlance != 0:
-		e.lane = laneGlance
+		e.track = trackGlance
 	}
-	switch e.lane {
-	case laneSlow, laneDoubt, laneDead:
+	switch e.track {
+	case trackSlow, trackDoubt, trackDead:
 		d := q.domain(e.domain)
 		if d.behind == nil {
 			d.behind = make(map[*item]struct{})
@@ -113,7 +113,7 @@ func (q *queue) join(e *item) *laneState {
 	default:
 		q.ahead(e)
 	}
-	return &q.lanes[e.lane]
+	return &q.tracks[e.track]
 }
 
 // next returns an item to be worked on now, its place taken, or nil.
@@ -130,10 +130,10 @@ func (q *queue) next(now time.Time) *item {
 	}
 	for q.moved = true; q.moved; {
 		q.moved = false
-		for i := range q.lanes {
-			l := &q.lanes[i]
+		for i := range q.tracks {
+			l := &q.tracks[i]
 			for l.running < l.limit {
-				e := q.pop(l, lane(i))
+				e := q.pop(l, track(i))
 				if e == nil {
 					break
 				}
@@ -149,9 +149,9 @@ func (q *queue) next(now time.Time) *item {
 	return nil
 }
 
-// pop takes from a lane: what is urgent first; then one by the timer
+// pop takes from a track: what is urgent first; then one by the timer
 // after three that were demanded, so that neither starves.
-func (q *queue) pop(l *laneState, which lane) *item {
+func (q *queue) pop(l *trackState, which track) *item {
 	order := [...]*fifo{&l.urgent, &l.unparked, &l.demanded, &l.timed}
 	if l.turn++; l.turn%4 == 0 {
 		order[2], order[3] = order[3], order[2]
@@ -162,8 +162,8 @@ func (q *queue) pop(l *laneState, which lane) *item {
 			case e.gone:
 				q.unpark(q.domains[e.domain]) // it may have been its domain's turn
 				q.leaveDomain(e.domain)
-			case e.state != queued || e.lane != which:
-			case which < laneJudge && which != q.memory.of(e.domain): // so it has turned out meanwhile
+			case e.state != queued || e.track != which:
+			case which < trackJudge && which != q.memory.of(e.domain): // so it has turned out meanwhile
 				q.enqueue(e, false)
 				q.moved = true
 			default:
@@ -215,7 +215,7 @@ func (q *queue) ahead(e *item) {
 
 // limit is how many names of a domain may be looked at together.
 func (q *queue) limit(domain string) int {
-	if q.memory.of(domain) == laneFast {
+	if q.memory.of(domain) == trackFast {
 		return perDomain
 	}
 	return 1
@@ -225,7 +225,7 @@ func (q *queue) limit(domain string) int {
 // it, its other names no longer wait among those that are as it was.
 func (q *queue) learn(e *item, took time.Duration, heard bool, now time.Time) {
 	before := q.memory.of(e.domain)
-	after := laneAfter(before, took, heard)
+	after := trackAfter(before, took, heard)
 	q.memory.put(e.domain, after, now)
 	if d := q.domains[e.domain]; d != nil && after < before {
 		for e := range d.behind {
@@ -236,7 +236,7 @@ func (q *queue) learn(e *item, took time.Duration, heard bool, now time.Time) {
 
 // admit counts e in its domain, or parks it there if the domain has its fill.
 func (q *queue) admit(e *item) bool {
-	if e.lane >= laneJudge {
+	if e.track >= trackJudge {
 		return true
 	}
 	d := q.domain(e.domain)
@@ -249,31 +249,31 @@ func (q *queue) admit(e *item) bool {
 	return true
 }
 
-// outlasts moves a running look whose lane's patience is over to the places of
+// outlasts moves a running look whose track's patience is over to the places of
 // those that are like it. False: there is none left; the look is to be given up,
 // and begins again among them.
 func (q *queue) outlasts(e *item, heard bool, now time.Time) bool {
 	if e.state != running {
 		return true
 	}
-	to := outlasting(e.lane, heard)
-	if to == e.lane {
+	to := outlasting(e.track, heard)
+	if to == e.track {
 		return true
 	}
-	if q.lanes[to].running >= q.lanes[to].limit {
+	if q.tracks[to].running >= q.tracks[to].limit {
 		q.memory.put(e.domain, to, now)
 		return false
 	}
-	q.lanes[e.lane].running--
-	q.lanes[to].running++
-	e.lane = to
+	q.tracks[e.track].running--
+	q.tracks[to].running++
+	e.track = to
 	return true
 }
 
 // done gives back what e held, and queues it again if more was demanded.
 func (q *queue) done(e *item) {
-	q.lanes[e.lane].running--
-	if e.lane < laneJudge {
+	q.tracks[e.track].running--
+	if e.track < trackJudge {
 		d := q.domains[e.domain]
 		d.running--
 		for range q.limit(e.domain) - d.running {
@@ -312,8 +312,8 @@ func (q *queue) wait(now time.Time) time.Duration {
 // waiting is how many items are due and not yet worked on.
 func (q *queue) waiting() int {
 	n := 0
-	for i := range q.lanes {
-		l := &q.lanes[i]
+	for i := range q.tracks {
+		l := &q.tracks[i]
 		n += len(l.urgent) + len(l.unparked) + len(l.demanded) + len(l.timed)
 	}
 	for _, d := range q.domains {

@@ -76,7 +76,7 @@ func TestQueue(t *testing.T) {
 		{
 			what: "a registered domain has its fill, and others pass it",
 			do: func(q *queue) []string {
-				q.memory.put("big", laneFast, now)
+				q.memory.put("big", trackFast, now)
 				for i := range perDomain + 2 {
 					q.demand(newItem(fmt.Sprint("big", i), "big"), workLook)
 				}
@@ -103,15 +103,15 @@ func TestQueue(t *testing.T) {
 			want: []string{"new0"},
 		},
 		{
-			what: "names that wait leave the fast lane when their domain turns out slow",
+			what: "names that wait leave the fast track when their domain turns out slow",
 			do: func(q *queue) []string {
-				q.lanes[laneNew].limit = 0
+				q.tracks[trackNew].limit = 0
 				q.demand(newItem("e", "d"), workLook)
 				take(q, now)
-				q.memory.put("d", laneSlow, now)
-				q.lanes[laneNew].limit = 1
+				q.memory.put("d", trackSlow, now)
+				q.tracks[trackNew].limit = 1
 				names, items := take(q, now)
-				if q.lanes[laneNew].running != 0 || items[0].lane != laneSlow {
+				if q.tracks[trackNew].running != 0 || items[0].track != trackSlow {
 					return nil
 				}
 				return names
@@ -121,7 +121,7 @@ func TestQueue(t *testing.T) {
 		{
 			what: "a domain whose waiting records were deleted is not stuck",
 			do: func(q *queue) []string {
-				q.memory.put("d", laneFast, now)
+				q.memory.put("d", trackFast, now)
 				var all []*item
 				for i := range 3 * perDomain {
 					e := newItem(fmt.Sprint("r", i), "d")
@@ -145,7 +145,7 @@ func TestQueue(t *testing.T) {
 			do: func(q *queue) []string {
 				for i := range 20 {
 					e := newItem(fmt.Sprint("dead", i), fmt.Sprint("dead", i))
-					q.memory.put(e.domain, laneSlow, now)
+					q.memory.put(e.domain, trackSlow, now)
 					q.demand(e, workLook)
 				}
 				q.demand(newItem("healthy", "healthy"), workLook)

@@ -18,22 +18,22 @@ import (
 func TestWhereALookGoesOn(t *testing.T) {
 	for _, c := range []struct {
 		what  string
-		in    lane
+		in    track
 		heard bool
-		want  lane
+		want  track
 	}{
-		{"a domain that answered soon, and answers late now", laneFast, true, laneSlow},
-		{"a domain that answered soon, and is silent now", laneFast, false, laneDoubt},
-		{"a new domain that answers late", laneNew, true, laneSlow},
-		{"a new domain that is silent", laneNew, false, laneDoubt},
-		{"a slow domain that takes its time", laneSlow, true, laneSlow},
-		{"a slow domain that has gone silent", laneSlow, false, laneDoubt},
-		{"one in doubt stays to its end", laneDoubt, false, laneDoubt},
-		{"a silent one stays to its end", laneDead, false, laneDead},
+		{"a domain that answered soon, and answers late now", trackFast, true, trackSlow},
+		{"a domain that answered soon, and is silent now", trackFast, false, trackDoubt},
+		{"a new domain that answers late", trackNew, true, trackSlow},
+		{"a new domain that is silent", trackNew, false, trackDoubt},
+		{"a slow domain that takes its time", trackSlow, true, trackSlow},
+		{"a slow domain that has gone silent", trackSlow, false, trackDoubt},
+		{"one in doubt stays to its end", trackDoubt, false, trackDoubt},
+		{"a silent one stays to its end", trackDead, false, trackDead},
 	} {
 		t.Run(c.what, func(t *testing.T) {
 			if got := outlasting(c.in, c.heard); got != c.want {
-				t.Errorf("lane %d, want %d", got, c.want)
+				t.Errorf("track %d, want %d", got, c.want)
 			}
 		})
 	}
@@ -42,25 +42,25 @@ func TestWhereALookGoesOn(t *testing.T) {
 func TestWhatIsHeldOfADomain(t *testing.T) {
 	for _, c := range []struct {
 		what   string
-		before lane
+		before track
 		took   time.Duration
 		heard  bool
-		want   lane
+		want   track
 	}{
-		{"it answers soon", laneNew, slowAfter, true, laneFast},
-		{"it answers late", laneFast, slowAfter + 1, true, laneSlow},
-		{"it was slow and answers soon", laneSlow, time.Millisecond, true, laneFast},
-		{"it was silent and answers soon", laneDead, time.Millisecond, true, laneFast},
-		{"it was silent and answers late", laneDead, 4 * time.Second, true, laneSlow},
-		{"it is silent", laneFast, 4 * time.Second, false, laneDead},
-		{"it is in doubt, and is silent", laneDoubt, 4 * time.Second, false, laneDead},
-		{"its silence is remembered from a moment ago", laneDead, time.Millisecond, false, laneDead},
-		{"its silence is remembered, and it is in doubt", laneDoubt, time.Millisecond, false, laneDoubt},
-		{"it does not exist, as a resolver says at once", laneNew, time.Millisecond, false, laneFast},
+		{"it answers soon", trackNew, slowAfter, true, trackFast},
+		{"it answers late", trackFast, slowAfter + 1, true, trackSlow},
+		{"it was slow and answers soon", trackSlow, time.Millisecond, true, trackFast},
+		{"it was silent and answers soon", trackDead, time.Millisecond, true, trackFast},
+		{"it was silent and answers late", trackDead, 4 * time.Second, true, trackSlow},
+		{"it is silent", trackFast, 4 * time.Second, false, trackDead},
+		{"it is in doubt, and is silent", trackDoubt, 4 * time.Second, false, trackDead},
+		{"its silence is remembered from a moment ago", trackDead, time.Millisecond, false, trackDead},
+		{"its silence is remembered, and it is in doubt", trackDoubt, time.Millisecond, false, trackDoubt},
+		{"it does not exist, as a resolver says at once", trackNew, time.Millisecond, false, trackFast},
 	} {
 		t.Run(c.what, func(t *testing.T) {
-			if got := laneAfter(c.before, c.took, c.heard); got != c.want {
-				t.Errorf("lane %d, want %d", got, c.want)
+			if got := trackAfter(c.before, c.took, c.heard); got != c.want {
+				t.Errorf("track %d, want %d", got, c.want)
 			}
 		})
 	}
@@ -75,7 +75,7 @@ func TestRestOfSilentDomains(t *testing.T) {
 	}
 	silent := func(want time.Duration) {
 		t.Helper()
-		p.put(domain, laneDead, now)
+		p.put(domain, trackDead, now)
 		if got := p.rest(domain, now); got != want {
 			t.Errorf("it rests %v, want %v", got, want)
 		}
@@ -90,17 +90,17 @@ func TestRestOfSilentDomains(t *testing.T) {
 	now = now.Add(48 * time.Hour)
 	silent(restMost)
 	p.stir(domain)
-	if got := p.rest(domain, now); got != 0 || p.of(domain) != laneDead {
-		t.Errorf("once something happened, it rests %v in lane %d", got, p.of(domain))
+	if got := p.rest(domain, now); got != 0 || p.of(domain) != trackDead {
+		t.Errorf("once something happened, it rests %v in track %d", got, p.of(domain))
 	}
 	silent(0)
 	now = now.Add(time.Minute)
 	silent(time.Minute)
 	now = now.Add(-time.Hour) // the clock was set back
 	silent(0)
-	p.put(domain, laneFast, now)
-	if got := p.rest(domain, now); got != 0 || p.of(domain) != laneFast {
-		t.Errorf("once it answers, it rests %v in lane %d", got, p.of(domain))
+	p.put(domain, trackFast, now)
+	if got := p.rest(domain, now); got != 0 || p.of(domain) != trackFast {
+		t.Errorf("once it answers, it rests %v in track %d", got, p.of(domain))
 	}
 }
 
@@ -136,20 +136,20 @@ func TestRestEndsBeforeACertificate(t *testing.T) {
 
 func TestTheMemoryIsBoundedAndTheLivingDoNotEvictTheSilent(t *testing.T) {
 	p, now := newMemory(), time.Now()
-	p.put("dead", laneDead, now)
+	p.put("dead", trackDead, now)
 	for i := range 2 * memoryLimit {
-		p.put(fmt.Sprint(i), laneFast, now)
+		p.put(fmt.Sprint(i), trackFast, now)
 	}
 	n := 0
 	for i := range 2 * memoryLimit {
-		if p.of(fmt.Sprint(i)) == laneFast {
+		if p.of(fmt.Sprint(i)) == trackFast {
 			n++
 		}
 	}
 	if n != memoryLimit {
 		t.Errorf("%d domains are remembered", n)
 	}
-	if p.of("dead") != laneDead {
+	if p.of("dead") != trackDead {
 		t.Error("the silent one is forgotten")
 	}
 }
@@ -157,13 +157,13 @@ func TestTheMemoryIsBoundedAndTheLivingDoNotEvictTheSilent(t *testing.T) {
 func TestRecordsOfADomainThatAnswersAgainLeaveTheSilent(t *testing.T) {
 	now := time.Unix(1_000_000, 0)
 	q := newQueue(8)
-	q.memory.put("revived", laneDead, now)
+	q.memory.put("revived", trackDead, now)
 	first, second := newItem("first", "revived"), newItem("second", "revived")
 	q.demand(first, workLook)
 	take(&q, now)
 	for i := range 100 {
 		domain := fmt.Sprint("dead", i)
-		q.memory.put(domain, laneDead, now)
+		q.memory.put(domain, trackDead, now)
 		q.demand(newItem(domain, domain), workLook)
 	}
 	q.demand(second, workLook) // behind them all
@@ -241,20 +241,20 @@ func TestSilenceOutlivesARestart(t *testing.T) {
 	for _, r := range []*v1alpha3.DomainRecord{old, forged, living} {
 		after.Changed(hosts.Change{Name: r.Name, Record: r})
 	}
-	lanes := func(domain string) lane {
+	tracks := func(domain string) track {
 		after.Controller.mu.Lock()
 		defer after.Controller.mu.Unlock()
 		return after.queue.memory.of(domain)
 	}
-	for domain, want := range map[string]lane{"example.com": laneDead, "forged.com": laneNew, "living.com": laneNew} {
-		if got := lanes(domain); got != want {
-			t.Errorf("%s is in lane %d, want %d", domain, got, want)
+	for domain, want := range map[string]track{"example.com": trackDead, "forged.com": trackNew, "living.com": trackNew} {
+		if got := tracks(domain); got != want {
+			t.Errorf("%s is in track %d, want %d", domain, got, want)
 		}
 	}
 	after.put(old)
 	after.start()
 	after.check("api.example.com")
-	if got := lanes("example.com"); got != laneFast && got != laneSlow {
-		t.Errorf("answered, and in lane %d", got)
+	if got := tracks("example.com"); got != trackFast && got != trackSlow {
+		t.Errorf("answered, and in track %d", got)
 	}
 }

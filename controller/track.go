@@ -7,23 +7,23 @@ import (
 	"github.com/apoxy-dev/caddy-apoxy/ownership"
 )
 
-// lane is where an item waits and whose places it takes. Every lane has places
-// of its own, so that none waits for what is slower. Those before laneJudge say
+// track is where an item waits and whose places it takes. Every track has places
+// of its own, so that none waits for what is slower. Those before trackJudge say
 // how a registered domain has answered lately, and are what is remembered of it.
-type lane uint8
+type track uint8
 
 const (
-	laneFast   lane = iota // answers soon
-	laneNew                // nothing is known of it
-	laneSlow               // answers, but late
-	laneDoubt              // has not answered soon, and no look at it was finished yet
-	laneDead               // did not answer at all
-	laneJudge              // work that asks no DNS
-	laneGlance             // work that asks little, for no longer than glanceFor
-	lanes
+	trackFast   track = iota // answers soon
+	trackNew                 // nothing is known of it
+	trackSlow                // answers, but late
+	trackDoubt               // has not answered soon, and no look at it was finished yet
+	trackDead                // did not answer at all
+	trackJudge               // work that asks no DNS
+	trackGlance              // work that asks little, for no longer than glanceFor
+	tracks
 )
 
-// MemoryLimit bounds how many domains' lanes are remembered, and as many silences
+// MemoryLimit bounds how many domains' tracks are remembered, and as many silences
 // beside them, so that the living, however many, do not make the dead forgotten.
 // MemoryFor and silenceFor bound how long; the latter is longer than a silent
 // domain is left alone.
@@ -44,56 +44,56 @@ const (
 // look, the default's 32 places serve 92,000 silent records in this time.
 const restMost = 4 * time.Hour
 
-// places is how many looks at a time a lane has room for. The silent hold many
+// places is how many looks at a time a track has room for. The silent hold many
 // of the resolver's slots for long, and get the fewest.
-func places(l lane, concurrency int) int {
+func places(l track, concurrency int) int {
 	switch l {
-	case laneFast, laneNew, laneGlance:
+	case trackFast, trackNew, trackGlance:
 		return max(concurrency, 1)
-	case laneDoubt, laneDead:
+	case trackDoubt, trackDead:
 		return max(concurrency/8, 1)
 	}
 	return max(concurrency/4, 1)
 }
 
-// patience is how long a look may stay in a lane; 0: to its end.
-func patience(l lane) time.Duration {
+// patience is how long a look may stay in a track; 0: to its end.
+func patience(l track) time.Duration {
 	switch l {
-	case laneFast, laneNew:
+	case trackFast, trackNew:
 		return slowAfter
-	case laneSlow:
+	case trackSlow:
 		return unheardAfter
 	}
 	return 0
 }
 
-// outlasting is where a look goes on whose lane's patience is over.
-func outlasting(l lane, heard bool) lane {
+// outlasting is where a look goes on whose track's patience is over.
+func outlasting(l track, heard bool) track {
 	switch {
 	case patience(l) == 0:
 		return l
 	case heard:
-		return laneSlow
+		return trackSlow
 	}
-	return laneDoubt
+	return trackDoubt
 }
 
-// laneAfter is what to make of a domain after a look at one of its names: before is
+// trackAfter is what to make of a domain after a look at one of its names: before is
 // what was held of it. A silence that ends soon costs nobody anything (a resolver
 // refuses, the registered domain is gone) unless it only repeats what was found
 // a moment ago.
-func laneAfter(before lane, took time.Duration, heard bool) lane {
+func trackAfter(before track, took time.Duration, heard bool) track {
 	switch soon := took <= slowAfter; {
 	case heard && soon:
-		return laneFast
+		return trackFast
 	case heard:
-		return laneSlow
+		return trackSlow
 	case !soon:
-		return laneDead
-	case before == laneDoubt || before == laneDead:
+		return trackDead
+	case before == trackDoubt || before == trackDead:
 		return before
 	}
-	return laneFast
+	return trackFast
 }
 
 // rest is how long a domain that has been silent for so long is left alone: as
@@ -103,28 +103,28 @@ func rest(silent time.Duration) time.Duration { return min(max(silent, 0), restM
 
 // memory is what is remembered of registered domains. It is bounded.
 type memory struct {
-	heard  *lru.Cache[lane]
+	heard  *lru.Cache[track]
 	silent *lru.Cache[time.Time] // since when; zero: something has happened, begin anew
 }
 
 func newMemory() memory {
-	return memory{heard: lru.New[lane](memoryLimit), silent: lru.New[time.Time](memoryLimit)}
+	return memory{heard: lru.New[track](memoryLimit), silent: lru.New[time.Time](memoryLimit)}
 }
 
-// of is the lane of a domain.
-func (m *memory) of(domain string) lane {
+// of is the track of a domain.
+func (m *memory) of(domain string) track {
 	if _, ok := m.silent.Get(domain); ok {
-		return laneDead
+		return trackDead
 	}
 	if l, ok := m.heard.Get(domain); ok {
 		return l
 	}
-	return laneNew
+	return trackNew
 }
 
-// put remembers the lane of a domain.
-func (m *memory) put(domain string, l lane, now time.Time) {
-	if l != laneDead {
+// put remembers the track of a domain.
+func (m *memory) put(domain string, l track, now time.Time) {
+	if l != trackDead {
 		m.silent.Drop(domain)
 		m.heard.Put(domain, l, memoryFor)
 		return
@@ -143,7 +143,7 @@ func (m *memory) put(domain string, l lane, now time.Time) {
 // as one that has fallen silent now.
 func (m *memory) recall(domain string, now time.Time) {
 	if _, ok := m.silent.Get(domain); !ok {
-		m.put(domain, laneDead, now)
+		m.put(domain, trackDead, now)
 	}
 }
 

@@ -21,7 +21,7 @@ func CheckHostname(_ string, value []byte) error {
 // name the record. It returns what is wrong (empty: nothing) and how to mend it. Both
 // entries are always written together, so if the record was written between the two
 // look-ups, nothing is wrong.
-func RecordAgrees(ctx context.Context, st store.Store, e store.Entry) (what, mend string, err error) {
+func RecordAgrees(ctx context.Context, st store.Store, e store.KeyValue) (what, mend string, err error) {
 	var hostname string
 	if err := readMember(e.Value, &hostname, "spec", "name"); err != nil {
 		return "", "", nil // another finding
@@ -50,7 +50,7 @@ func RecordAgrees(ctx context.Context, st store.Store, e store.Entry) (what, men
 
 // HostnameAgrees compares the entry of a hostname with the record that it names,
 // which must have that hostname; otherwise as RecordAgrees.
-func HostnameAgrees(ctx context.Context, st store.Store, e store.Entry) (what, mend string, err error) {
+func HostnameAgrees(ctx context.Context, st store.Store, e store.KeyValue) (what, mend string, err error) {
 	hostname, name := e.Key[len(HostnamePrefix):], string(e.Value)
 	r, _, err := st.Get(ctx, recordKey(name))
 	var has string

@@ -205,8 +205,8 @@ func checkTypeIs(t, want metav1.TypeMeta) error {
 	return nil
 }
 
-// decodeEntry reads a stored record and puts its revision in.
-func decodeEntry(e store.Entry) (*v1alpha3.DomainRecord, error) {
+// decodeKeyValue reads a stored record and puts its revision in.
+func decodeKeyValue(e store.KeyValue) (*v1alpha3.DomainRecord, error) {
 	r, err := decodeStored(e.Value)
 	if err != nil {
 		return nil, fmt.Errorf("decoding the stored record %q: %w", e.Key, err)
@@ -228,9 +228,9 @@ func decodeStored(raw []byte) (*v1alpha3.DomainRecord, error) {
 	return r, kjson.UnmarshalCaseSensitivePreserveInts(raw, r)
 }
 
-// encodeEntry is the form in which a record is stored: without its
+// encodeKeyValue is the form in which a record is stored: without its
 // resourceVersion, which is the entry's revision.
-func (s *Server) encodeEntry(r *v1alpha3.DomainRecord) ([]byte, error) {
+func (s *Server) encodeKeyValue(r *v1alpha3.DomainRecord) ([]byte, error) {
 	if err := checkTimes(r); err != nil {
 		return nil, err
 	}

@@ -123,7 +123,7 @@ func (s *Server) prepare(r, replaced *v1alpha3.DomainRecord) ([]byte, error) {
 	if r.Status.Ownership == nil { // so that no client's status is ever taken for what was established
 		r.Status.Ownership = new(v1alpha3.OwnershipStatus)
 	}
-	return s.encodeEntry(r)
+	return s.encodeKeyValue(r)
 }
 
 // clearSystemFields drops what only the server may set on a new record.

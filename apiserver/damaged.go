@@ -77,13 +77,13 @@ func (s *Server) removeDamaged(ctx context.Context, name string, rev int64, o *m
 // heldBy finds the entries of the hostnames that a record holds, when its own value
 // cannot be read. Most records are named as their hostname; for others it looks at the
 // entries of all hostnames.
-func (s *Server) heldBy(ctx context.Context, name string) ([]store.Entry, error) {
+func (s *Server) heldBy(ctx context.Context, name string) ([]store.KeyValue, error) {
 	e, _, err := s.cfg.Store.Get(ctx, hostnameKey(name))
 	if err == nil && string(e.Value) == name {
-		return []store.Entry{e}, nil
+		return []store.KeyValue{e}, nil
 	}
-	var held []store.Entry
-	err = s.scan(ctx, HostnamePrefix, func(e *store.Entry) bool {
+	var held []store.KeyValue
+	err = s.scan(ctx, HostnamePrefix, func(e *store.KeyValue) bool {
 		if e.Err == nil && string(e.Value) == name {
 			held = append(held, *e)
 		}
@@ -94,7 +94,7 @@ func (s *Server) heldBy(ctx context.Context, name string) ([]store.Entry, error)
 
 // scan reads all entries below a prefix page by page and calls fn for each,
 // until that returns false. It is for rare occasions.
-func (s *Server) scan(ctx context.Context, prefix string, fn func(*store.Entry) bool) error {
+func (s *Server) scan(ctx context.Context, prefix string, fn func(*store.KeyValue) bool) error {
 	o := store.ListOptions{Limit: chunk}
 	for {
 		page, err := s.cfg.Store.List(ctx, prefix, o)
@@ -105,15 +105,15 @@ func (s *Server) scan(ctx context.Context, prefix string, fn func(*store.Entry) 
 		if err != nil {
 			return fmt.Errorf("looking through %s: %w", prefix, err)
 		}
-		for i := range page.Entries {
-			if !fn(&page.Entries[i]) {
+		for i := range page.KeyValues {
+			if !fn(&page.KeyValues[i]) {
 				return nil
 			}
 		}
 		if !page.More {
 			return nil
 		}
-		o.After, o.Revision = page.Entries[len(page.Entries)-1].Key, page.Revision
+		o.After, o.Revision = page.KeyValues[len(page.KeyValues)-1].Key, page.Revision
 	}
 }
 
@@ -148,7 +148,7 @@ func (s *Server) freed(ctx context.Context, hostname string) bool {
 // may have it because that record is damaged too.
 func (s *Server) claimed(ctx context.Context, hostname string) (bool, error) {
 	claimed := false
-	err := s.scan(ctx, recordPrefix, func(e *store.Entry) bool {
+	err := s.scan(ctx, recordPrefix, func(e *store.KeyValue) bool {
 		var name string
 		claimed = e.Err != nil || readMember(e.Value, &name, "spec", "name") != nil || name == "" || name == hostname
 		return !claimed

@@ -35,7 +35,7 @@ func (w *world) hasKey(key string) bool {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	for _, e := range res.Entries {
+	for _, e := range res.KeyValues {
 		if e.Key == key {
 			return true
 		}

@@ -45,7 +45,7 @@ func FuzzDecodeEntry(f *testing.F) {
 	}
 	s := newWorld(f).s
 	f.Fuzz(func(t *testing.T, raw []byte, revision int64) {
-		r, err := decodeEntry(store.Entry{Key: "k", Value: raw, Revision: revision})
+		r, err := decodeKeyValue(store.KeyValue{Key: "k", Value: raw, Revision: revision})
 		if err != nil {
 			return
 		}
@@ -55,15 +55,15 @@ func FuzzDecodeEntry(f *testing.F) {
 		if err := json.Unmarshal(raw, new(v1alpha3.DomainRecord)); err != nil {
 			t.Fatalf("%s: the API reads what encoding/json refuses: %v", raw, err)
 		}
-		stored, err := s.encodeEntry(r)
+		stored, err := s.encodeKeyValue(r)
 		if err != nil {
 			return // too large, or not to be stored: then it is refused, not kept
 		}
-		again, err := decodeEntry(store.Entry{Key: "k", Value: stored, Revision: revision})
+		again, err := decodeKeyValue(store.KeyValue{Key: "k", Value: stored, Revision: revision})
 		if err != nil {
 			t.Fatalf("%s is stored as %s, which cannot be read: %v", raw, stored, err)
 		}
-		back, err := s.encodeEntry(again)
+		back, err := s.encodeKeyValue(again)
 		if err != nil || !bytes.Equal(stored, back) {
 			t.Fatalf("%s is stored as\n%s and then as\n%s (%v)", raw, stored, back, err)
 		}

@@ -116,7 +116,7 @@ func (s *Server) tryDelete(ctx context.Context, name string, o *metav1.DeleteOpt
 	zero := int64(0)
 	next.DeletionTimestamp, next.DeletionGracePeriodSeconds = &now, &zero
 	next.Generation++
-	data, err := s.encodeEntry(next)
+	data, err := s.encodeKeyValue(next)
 	if err != nil {
 		return nil, false, err
 	}

@@ -132,7 +132,7 @@ func (s *Server) direct(ctx context.Context, sel selector) (res store.ListResult
 	return res, false, nil
 }
 
-func one(e store.Entry, rev int64, err error) (store.ListResult, bool, error) {
+func one(e store.KeyValue, rev int64, err error) (store.ListResult, bool, error) {
 	res := store.ListResult{Revision: rev}
 	switch {
 	case errors.Is(err, store.ErrNotFound), errors.Is(err, store.ErrDamaged):
@@ -140,7 +140,7 @@ func one(e store.Entry, rev int64, err error) (store.ListResult, bool, error) {
 	case err != nil:
 		return res, true, err
 	}
-	res.Entries = []store.Entry{e}
+	res.KeyValues = []store.KeyValue{e}
 	return res, true, nil
 }
 
@@ -149,7 +149,7 @@ func one(e store.Entry, rev int64, err error) (store.ListResult, bool, error) {
 func (l *listing) each(ctx context.Context, fn func(raw []byte) error) error {
 	found := 0
 	for {
-		for i, e := range l.page.Entries {
+		for i, e := range l.page.KeyValues {
 			raw, err := l.item(&e)
 			if raw == nil && err == nil {
 				continue
@@ -169,17 +169,17 @@ func (l *listing) each(ctx context.Context, fn func(raw []byte) error) error {
 				return nil
 			}
 		}
-		if !l.page.More || len(l.page.Entries) == 0 {
+		if !l.page.More || len(l.page.KeyValues) == 0 {
 			return nil
 		}
-		if err := l.next(ctx, l.page.Entries[len(l.page.Entries)-1].Key); err != nil {
+		if err := l.next(ctx, l.page.KeyValues[len(l.page.KeyValues)-1].Key); err != nil {
 			return err
 		}
 	}
 }
 
 // item is an entry as it is handed out; nil: it is not selected, or damaged.
-func (l *listing) item(e *store.Entry) ([]byte, error) {
+func (l *listing) item(e *store.KeyValue) ([]byte, error) {
 	if e.Err != nil {
 		return nil, nil
 	}
@@ -199,8 +199,8 @@ func (l *listing) item(e *store.Entry) ([]byte, error) {
 
 // finish notes where the next page begins: after the i-th entry.
 func (l *listing) finish(key string, i int) {
-	left := int64(len(l.page.Entries)-1-i) + l.page.Remaining
-	if i == len(l.page.Entries)-1 && !l.page.More {
+	left := int64(len(l.page.KeyValues)-1-i) + l.page.Remaining
+	if i == len(l.page.KeyValues)-1 && !l.page.More {
 		return
 	}
 	l.continued = continueToken{Revision: l.revision, Reading: l.reading, After: strings.TrimPrefix(key, recordPrefix)}.String()

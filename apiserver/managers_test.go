@@ -177,7 +177,7 @@ func TestStoredManagedFieldsThatCannotBeReadGo(t *testing.T) {
 				if err := json.Unmarshal([]byte("["+fields+"]"), &r.ManagedFields); err != nil {
 					t.Fatal(err)
 				}
-				data, err := w.s.encodeEntry(r)
+				data, err := w.s.encodeKeyValue(r)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -244,7 +244,7 @@ func TestSizesOfMetadata(t *testing.T) {
 		for i := range 1200 {
 			r.Labels[fmt.Sprintf("l%d", i)] = ""
 		}
-		data, err := w.s.encodeEntry(r)
+		data, err := w.s.encodeKeyValue(r)
 		if err != nil {
 			t.Fatal(err)
 		}

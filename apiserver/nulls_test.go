@@ -212,7 +212,7 @@ func TestManifestsWithNullFromBefore(t *testing.T) {
 	w := newWorld(t)
 	r := w.create("a.example.com")
 	r.Annotations = map[string]string{lastApplied: switchConfig("null")}
-	data, err := w.s.encodeEntry(r)
+	data, err := w.s.encodeKeyValue(r)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -35,7 +35,7 @@ func (w *world) fill(n int) {
 		r := template.DeepCopy()
 		r.Name = fmt.Sprintf("h%06d.example.com", i)
 		r.Spec.Name = r.Name
-		data, err := w.s.encodeEntry(r)
+		data, err := w.s.encodeKeyValue(r)
 		if err != nil {
 			w.t.Fatal(err)
 		}

@@ -36,7 +36,7 @@ func (w *world) rewrite(name string, change func(r *v1alpha3.DomainRecord)) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	r, err := decodeEntry(e)
+	r, err := decodeKeyValue(e)
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -32,7 +32,7 @@ func (s *Server) load(ctx context.Context, name string) (*v1alpha3.DomainRecord,
 	if err != nil {
 		return nil, 0, fmt.Errorf("reading record %q: %w", name, err)
 	}
-	r, err := decodeEntry(e)
+	r, err := decodeKeyValue(e)
 	if err == nil && (r.Name != name || r.Spec.Name == "") {
 		err = fmt.Errorf("it is named %.80q and has the hostname %.80q", r.Name, r.Spec.Name)
 	}
@@ -77,7 +77,7 @@ func (s *Server) try(ctx context.Context, name string, dryRun bool, fn change) (
 	if next.DeletionTimestamp != nil && len(next.Finalizers) == 0 {
 		return s.remove(ctx, next, rev, dryRun)
 	}
-	data, err := s.encodeEntry(next)
+	data, err := s.encodeKeyValue(next)
 	if err != nil {
 		return nil, err
 	}

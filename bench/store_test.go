@@ -102,14 +102,14 @@ func BenchmarkListPages(b *testing.B) {
 			if err != nil {
 				b.Fatal(err)
 			}
-			n += len(res.Entries)
+			n += len(res.KeyValues)
 			if int64(n)+res.Remaining != records {
 				b.Fatalf("%d read and %d remaining", n, res.Remaining)
 			}
 			if !res.More {
 				break
 			}
-			o.After, o.Revision = res.Entries[len(res.Entries)-1].Key, res.Revision
+			o.After, o.Revision = res.KeyValues[len(res.KeyValues)-1].Key, res.Revision
 		}
 	}
 }

@@ -35,7 +35,7 @@ func (s inForce) Report(key string, revision int64, why error) bool {
 }
 
 // Get implements store.Store.
-func (s inForce) Get(ctx context.Context, key string) (store.Entry, int64, error) {
+func (s inForce) Get(ctx context.Context, key string) (store.KeyValue, int64, error) {
 	e, revision, err := s.Store.Get(ctx, key)
 	if err == nil && strings.HasPrefix(key, hosts.Prefix) {
 		s.wait(ctx, e.Revision)
@@ -48,8 +48,8 @@ func (s inForce) List(ctx context.Context, prefix string, o store.ListOptions) (
 	res, err := s.Store.List(ctx, prefix, o)
 	if err == nil {
 		newest := int64(0) // not res.Revision: changes of other keys never come to the table
-		for i := range res.Entries {
-			newest = max(newest, res.Entries[i].Revision)
+		for i := range res.KeyValues {
+			newest = max(newest, res.KeyValues[i].Revision)
 		}
 		s.wait(ctx, newest)
 	}

@@ -70,7 +70,7 @@ func (c *Controller) remembered(ctx context.Context, k *grounds, hostname string
 // claim's. One that cannot be read is somebody else's.
 func (c *Controller) neighbour(ctx context.Context, k *grounds, hostname string, in *ownership.Claim) error {
 	name, err := c.fact(ctx, k, "hostnames/"+hostname)
-	var entry *store.Entry
+	var entry *store.KeyValue
 	if err == nil && name != nil {
 		entry, err = c.fact(ctx, k, recordKey(string(name.Value)))
 	}
@@ -146,7 +146,7 @@ func (k grounds) held(r *v1alpha3.DomainRecord, s *v1alpha3.DomainRecordStatus, 
 }
 
 // undecodable tells the store, or else the log, of a value that does not decode.
-func (c *Controller) undecodable(e *store.Entry, err error) {
+func (c *Controller) undecodable(e *store.KeyValue, err error) {
 	if !store.Report(c.cfg.Store, e.Key, e.Revision, err) {
 		c.cfg.Logger.Error("what the rule on tenants goes by cannot be read, so a token is asked for", zap.String("key", e.Key), zap.Error(err))
 	}
@@ -155,7 +155,7 @@ func (c *Controller) undecodable(e *store.Entry, err error) {
 // fact reads a key, nil if it does not exist, and notes it as a condition. The
 // error for a value that cannot be read wraps store.ErrDamaged; it is a condition
 // all the same.
-func (c *Controller) fact(ctx context.Context, k *grounds, key string) (*store.Entry, error) {
+func (c *Controller) fact(ctx context.Context, k *grounds, key string) (*store.KeyValue, error) {
 	entry, _, err := c.cfg.Store.Get(ctx, key)
 	switch {
 	case errors.Is(err, store.ErrNotFound):

@@ -83,7 +83,7 @@ func (r *RRSets) Run(ctx context.Context) error {
 	return store.Follow(ctx, r.store, store.Follower{
 		Prefix: r.prefix,
 		Begin:  func() { gone = r.keys() },
-		Page: func(entries []store.Entry) {
+		Page: func(entries []store.KeyValue) {
 			for i := range entries {
 				e := &entries[i]
 				delete(gone, e.Key)

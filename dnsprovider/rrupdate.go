@@ -126,7 +126,7 @@ func (r *RRSets) List(ctx context.Context, f func(owner, typ string, set RRSet))
 	if err != nil {
 		return fmt.Errorf("listing %s: %w", r.prefix, err)
 	}
-	for _, e := range list.Entries {
+	for _, e := range list.KeyValues {
 		owner, typ, ok := strings.Cut(strings.TrimPrefix(e.Key, r.prefix), "/")
 		var set RRSet
 		if e.Err != nil || !ok || json.Unmarshal(e.Value, &set) != nil {

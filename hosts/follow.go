@@ -93,7 +93,7 @@ func (r *reading) begin() {
 	}
 }
 
-func (r *reading) page(entries []store.Entry) {
+func (r *reading) page(entries []store.KeyValue) {
 	records := decodeAll(entries)
 	for i := range entries {
 		e := &entries[i]
@@ -224,7 +224,7 @@ type decoded struct {
 }
 
 // decodeAll decodes on all cores.
-func decodeAll(entries []store.Entry) []decoded {
+func decodeAll(entries []store.KeyValue) []decoded {
 	out := make([]decoded, len(entries))
 	workers := min(runtime.GOMAXPROCS(0), 1+len(entries)/64)
 	var wg sync.WaitGroup

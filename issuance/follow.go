@@ -36,7 +36,7 @@ func (s *Scheduler) ledgerFollower(ctx context.Context) (f store.Follower, read 
 	var once sync.Once
 	return store.Follower{
 		Prefix: LedgerPrefix,
-		Page:   func(entries []store.Entry) { _ = s.ledger.learn(ctx, entries, s.now()) }, // what is past is tidied every hour, too
+		Page:   func(entries []store.KeyValue) { _ = s.ledger.learn(ctx, entries, s.now()) }, // what is past is tidied every hour, too
 		Change: func(e *store.Event) {
 			if e.Err == nil {
 				s.ledger.apply(e.Key, e.Value, e.Revision, s.now())
@@ -56,7 +56,7 @@ func (s *Scheduler) indexFollower() store.Follower {
 	return store.Follower{
 		Prefix: IndexPrefix, PageSize: loadPage,
 		Begin: func() { n = 0 },
-		Page: func(entries []store.Entry) {
+		Page: func(entries []store.KeyValue) {
 			n += len(entries)
 			for page := range slices.Chunk(entries, batch) {
 				s.learnAll(page)
@@ -70,7 +70,7 @@ func (s *Scheduler) indexFollower() store.Follower {
 				}
 				return
 			}
-			s.learnAll([]store.Entry{{Key: e.Key, Value: e.Value, Revision: e.Revision, Err: e.Err}})
+			s.learnAll([]store.KeyValue{{Key: e.Key, Value: e.Value, Revision: e.Revision, Err: e.Err}})
 		},
 		Failed: s.followFailed("reading the index of certificates failed and is tried again; until it has been read once none is obtained"),
 	}
@@ -84,7 +84,7 @@ func (s *Scheduler) followFailed(what string) func(error) {
 const loadPage = 10_000
 
 // learnAll takes over a batch of the store's dossiers.
-func (s *Scheduler) learnAll(page []store.Entry) {
+func (s *Scheduler) learnAll(page []store.KeyValue) {
 	var changed []*learnt
 	for _, l := range s.decode(page) {
 		if s.entries.learn(&l) {
@@ -96,7 +96,7 @@ func (s *Scheduler) learnAll(page []store.Entry) {
 
 // decode reads dossiers; those that cannot be read are left out, and made anew
 // in time.
-func (s *Scheduler) decode(page []store.Entry) []learnt {
+func (s *Scheduler) decode(page []store.KeyValue) []learnt {
 	out := make([]learnt, 0, len(page))
 	for _, se := range page {
 		hostname, r, err := "", dossier{}, se.Err

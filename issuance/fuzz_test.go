@@ -190,8 +190,8 @@ func TestAHoldPastAllBoundsIsForgotten(t *testing.T) {
 	if h, held := l.heldCA(c, epoch); held {
 		t.Errorf("held until %v", h.Until)
 	}
-	if res, err := st.List(t.Context(), LedgerPrefix, store.ListOptions{}); err != nil || len(res.Entries) != 0 {
-		t.Errorf("the store keeps %d entries (%v)", len(res.Entries), err)
+	if res, err := st.List(t.Context(), LedgerPrefix, store.ListOptions{}); err != nil || len(res.KeyValues) != 0 {
+		t.Errorf("the store keeps %d entries (%v)", len(res.KeyValues), err)
 	}
 }
 

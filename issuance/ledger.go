@@ -180,11 +180,11 @@ func (l *ledger) load(ctx context.Context, now time.Time) error {
 	if err != nil {
 		return fmt.Errorf("reading ledger: %w", err)
 	}
-	return l.learn(ctx, res.Entries, now)
+	return l.learn(ctx, res.KeyValues, now)
 }
 
 // learn takes over what is stored of the ledger and deletes what is long past.
-func (l *ledger) learn(ctx context.Context, entries []store.Entry, now time.Time) error {
+func (l *ledger) learn(ctx context.Context, entries []store.KeyValue, now time.Time) error {
 	for _, e := range entries {
 		if e.Err == nil {
 			if err := CheckLedger(e.Key, e.Value); err != nil {

@@ -218,8 +218,8 @@ func TestHoldsThatAreLongPastAreForgottenEveryHour(t *testing.T) {
 			}
 			l.mu.Lock()
 			defer l.mu.Unlock()
-			if len(res.Entries) != len(l.holds) {
-				t.Errorf("%d in the store, %d in memory", len(res.Entries), len(l.holds))
+			if len(res.KeyValues) != len(l.holds) {
+				t.Errorf("%d in the store, %d in memory", len(res.KeyValues), len(l.holds))
 			}
 			return len(l.holds)
 		}
@@ -282,7 +282,7 @@ func largeIndex(n int) *memStore {
 	for i := range n {
 		r := dossier{UID: fmt.Sprint("u", i), CA: "acme-v02.api.letsencrypt.org-directory", Issuer: "Let's Encrypt R11", Serial: fmt.Sprintf("%036x", i),
 			NotBefore: now.Add(-time.Hour).Unix(), NotAfter: now.Add(89 * 24 * time.Hour).Unix(), Renewal: now.Add(60 * 24 * time.Hour).Unix(), Challenge: "dns-01"}
-		mem.entries = append(mem.entries, store.Entry{Key: fmt.Sprintf("%sh%07d.example.com", IndexPrefix, i), Value: r.marshal(), Revision: int64(i + 1)})
+		mem.entries = append(mem.entries, store.KeyValue{Key: fmt.Sprintf("%sh%07d.example.com", IndexPrefix, i), Value: r.marshal(), Revision: int64(i + 1)})
 	}
 	return mem
 }
@@ -334,7 +334,7 @@ func (stillWatcher) Close() {}
 // memStore is a store that only lists.
 type memStore struct {
 	store.Store
-	entries []store.Entry
+	entries []store.KeyValue
 }
 
 func (m *memStore) List(_ context.Context, prefix string, o store.ListOptions) (store.ListResult, error) {
@@ -344,11 +344,11 @@ func (m *memStore) List(_ context.Context, prefix string, o store.ListOptions) (
 		if !strings.HasPrefix(e.Key, prefix) {
 			continue
 		}
-		if len(res.Entries) == o.Limit && o.Limit > 0 {
+		if len(res.KeyValues) == o.Limit && o.Limit > 0 {
 			res.More, res.Remaining = true, int64(len(m.entries)-from-i)
 			break
 		}
-		res.Entries = append(res.Entries, e)
+		res.KeyValues = append(res.KeyValues, e)
 	}
 	return res, nil
 }

@@ -128,7 +128,7 @@ func TestANewCertificateIsNotMissedDuringOtherWork(t *testing.T) {
 	f := fly(s, e, stepOCSP)
 	after := before
 	after.Serial = "2"
-	s.learnAll([]store.Entry{{Key: IndexPrefix + e.hostname, Value: after.marshal(), Revision: 7}})
+	s.learnAll([]store.KeyValue{{Key: IndexPrefix + e.hostname, Value: after.marshal(), Revision: 7}})
 	s.land(f, landing{rec: before, quiet: true})
 	if e.serialNumber() != "2" || e.revision != 7 || len(told) != 1 {
 		t.Errorf("it has %s of revision %d, told %v", e.serialNumber(), e.revision, told)

@@ -11,7 +11,7 @@ import (
 type DamagedError struct {
 	// Key is the key whose value is damaged.
 	Key string
-	// Revision is what Entry.Revision is for it.
+	// Revision is what KeyValue.Revision is for it.
 	Revision int64
 	// Reason says what is wrong, such as "its checksum does not hold".
 	Reason string

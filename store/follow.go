@@ -19,7 +19,7 @@ type Follower struct {
 	// when the history no longer reaches to what was seen last.
 	Begin func()
 	// Page is told of the next entries of such a reading, in the order of their keys.
-	Page func([]Entry)
+	Page func([]KeyValue)
 	// End is told that there are no others at that revision: what has been on no
 	// page since Begin does not exist.
 	End func(revision int64)
@@ -87,7 +87,7 @@ func (f *Follower) read(ctx context.Context, s Store, before int64) (int64, erro
 		if err != nil {
 			return before, err
 		}
-		f.Page(res.Entries)
+		f.Page(res.KeyValues)
 		if !res.More {
 			if f.End != nil {
 				f.End(res.Revision)
@@ -95,7 +95,7 @@ func (f *Follower) read(ctx context.Context, s Store, before int64) (int64, erro
 			f.reach(res.Revision)
 			return res.Revision, nil
 		}
-		o.After, o.Revision = res.Entries[len(res.Entries)-1].Key, res.Revision
+		o.After, o.Revision = res.KeyValues[len(res.KeyValues)-1].Key, res.Revision
 	}
 }
 

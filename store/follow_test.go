@@ -45,7 +45,7 @@ func (c *copied) follower() store.Follower {
 			}
 			c.reads++
 		},
-		Page: func(entries []store.Entry) {
+		Page: func(entries []store.KeyValue) {
 			for _, e := range entries {
 				delete(c.gone, e.Key)
 				c.set(e.Key, e.Value)
@@ -159,7 +159,7 @@ func TestFollow(t *testing.T) {
 			t.Fatal(err)
 		}
 		want := &copied{keys: map[string]string{}}
-		for _, e := range list.Entries {
+		for _, e := range list.KeyValues {
 			want.set(e.Key, e.Value)
 		}
 		if c.String() != want.String() {

@@ -52,12 +52,12 @@ func (e *ConflictError) Error() string {
 // that a Watch can go on from: 0 would mean the present.
 const FirstRevision int64 = 1
 
-// Entry is a key with its value.
-type Entry struct {
+// KeyValue is a key with its value.
+type KeyValue struct {
 	Key   string
 	Value []byte
 	// Revision is the store's revision at which the key was last written. That
-	// of a damaged entry may be wrong, but is the one that Op.If compares with.
+	// of a damaged one may be wrong, but is the one that Op.If compares with.
 	Revision int64
 	// Err says that the value is damaged and wraps ErrDamaged; Value is nil
 	// then. Nil: the value is what was written.
@@ -89,7 +89,7 @@ type Op struct {
 type ListOptions struct {
 	// After skips keys up to and including this one; empty: from the start.
 	After string
-	// Limit bounds the number of entries; 0: all.
+	// Limit bounds the number of key-values; 0: all.
 	Limit int
 	// Revision asks for the state as it was exactly then; 0: now. Older than
 	// the history: ErrExpired; above the present: ErrFutureRevision.
@@ -98,9 +98,9 @@ type ListOptions struct {
 
 // ListResult is what a List found.
 type ListResult struct {
-	// Entries in the order of their keys' bytes.
-	Entries []Entry
-	// Revision is the store's revision that the entries were read at.
+	// KeyValues in the order of their keys' bytes.
+	KeyValues []KeyValue
+	// Revision is the store's revision that they were read at.
 	Revision int64
 	// More is true if Limit cut the list; Remaining is how many are left.
 	More      bool
@@ -157,7 +157,7 @@ type Store interface {
 	// ErrNotFound if there is none (the revision is valid even then). For a
 	// damaged value the error is a *DamagedError; the entry then has Key,
 	// Revision and Err, and the revision is valid.
-	Get(ctx context.Context, key string) (Entry, int64, error)
+	Get(ctx context.Context, key string) (KeyValue, int64, error)
 	// List returns the entries whose keys begin with prefix, those with a
 	// damaged value among them, with Err set.
 	List(ctx context.Context, prefix string, o ListOptions) (ListResult, error)

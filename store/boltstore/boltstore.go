@@ -112,11 +112,11 @@ var _ store.Store = (*Store)(nil)
 func (s *Store) Path() string { return s.path }
 
 // Get implements store.Store.
-func (s *Store) Get(ctx context.Context, key string) (store.Entry, int64, error) {
+func (s *Store) Get(ctx context.Context, key string) (store.KeyValue, int64, error) {
 	if err := ctx.Err(); err != nil {
-		return store.Entry{}, 0, err
+		return store.KeyValue{}, 0, err
 	}
-	e := store.Entry{Key: key}
+	e := store.KeyValue{Key: key}
 	var rev int64
 	found := false
 	err := s.view(func(b bucket) error {
@@ -133,13 +133,13 @@ func (s *Store) Get(ctx context.Context, key string) (store.Entry, int64, error)
 		return nil
 	})
 	if err != nil {
-		return store.Entry{}, 0, err
+		return store.KeyValue{}, 0, err
 	}
 	if err := s.hist.wait(ctx, rev); err != nil {
-		return store.Entry{}, 0, err
+		return store.KeyValue{}, 0, err
 	}
 	if !found {
-		return store.Entry{}, rev, fmt.Errorf("reading key %q: %w", key, store.ErrNotFound)
+		return store.KeyValue{}, rev, fmt.Errorf("reading key %q: %w", key, store.ErrNotFound)
 	}
 	if e.Err != nil {
 		return e, rev, fmt.Errorf("reading %s: %w", s.path, e.Err)

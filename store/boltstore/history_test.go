@@ -67,8 +67,8 @@ func TestAWriteLargerThanTheHistoryReachesAReaderThatIsUpToDate(t *testing.T) {
 		t.Errorf("%d events, %v; want %d in one batch", len(b.Events), err, len(ops))
 	}
 	res, err := s.List(t.Context(), "k", store.ListOptions{Revision: begin})
-	if err != nil || len(res.Entries) != 0 {
-		t.Errorf("the state before it has %d entries, %v; want none", len(res.Entries), err)
+	if err != nil || len(res.KeyValues) != 0 {
+		t.Errorf("the state before it has %d entries, %v; want none", len(res.KeyValues), err)
 	}
 }
 
@@ -101,12 +101,12 @@ func TestListOutlivesTheHistory(t *testing.T) {
 	})
 	for range 30 {
 		res, err := s.List(t.Context(), "a/", store.ListOptions{})
-		if err != nil || len(res.Entries) != n {
-			t.Errorf("%d entries, %v; want %d", len(res.Entries), err, n)
+		if err != nil || len(res.KeyValues) != n {
+			t.Errorf("%d entries, %v; want %d", len(res.KeyValues), err, n)
 			break
 		}
-		for _, e := range res.Entries {
-			if first := res.Entries[0]; string(e.Value) != string(first.Value) || e.Revision != first.Revision {
+		for _, e := range res.KeyValues {
+			if first := res.KeyValues[0]; string(e.Value) != string(first.Value) || e.Revision != first.Revision {
 				t.Fatalf("%s is %s@%d, %s is %s@%d", first.Key, first.Value, first.Revision, e.Key, e.Value, e.Revision)
 			}
 		}

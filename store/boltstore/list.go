@@ -43,25 +43,25 @@ func (s *Store) List(ctx context.Context, prefix string, o store.ListOptions) (s
 func (s *Store) list(ctx context.Context, prefix string, o store.ListOptions, chunk int) (store.ListResult, error) {
 	res := store.ListResult{Revision: o.Revision}
 	l := lister{s: s, prefix: prefix, after: o.After, rev: o.Revision, upto: o.Revision, chunk: chunk}
-	for !l.end && (o.Limit <= 0 || len(res.Entries) <= o.Limit) {
+	for !l.end && (o.Limit <= 0 || len(res.KeyValues) <= o.Limit) {
 		want := 0
 		if o.Limit > 0 {
-			want = o.Limit + 1 - len(res.Entries)
+			want = o.Limit + 1 - len(res.KeyValues)
 		}
 		entries, err := l.next(ctx, true, want)
 		if err != nil {
 			return store.ListResult{}, err
 		}
-		res.Entries = append(res.Entries, entries...)
+		res.KeyValues = append(res.KeyValues, entries...)
 	}
 	res.Revision = l.rev
-	if o.Limit <= 0 || len(res.Entries) <= o.Limit {
+	if o.Limit <= 0 || len(res.KeyValues) <= o.Limit {
 		return res, nil
 	}
-	over := int64(len(res.Entries) - o.Limit)
-	clear(res.Entries[o.Limit:])
-	res.Entries = res.Entries[:o.Limit]
-	last := res.Entries[o.Limit-1].Key
+	over := int64(len(res.KeyValues) - o.Limit)
+	clear(res.KeyValues[o.Limit:])
+	res.KeyValues = res.KeyValues[:o.Limit]
+	last := res.KeyValues[o.Limit-1].Key
 	res.More = true
 	if left, ok := s.pages.get(prefix, l.rev, o.After); ok {
 		res.Remaining = left - int64(o.Limit)
@@ -85,14 +85,14 @@ type lister struct {
 	after  string // the last key passed
 	rev    int64  // the revision read at; 0: that of the first transaction
 	upto   int64  // undo covers the changes after rev up to this revision
-	undo   map[string]store.Entry
+	undo   map[string]store.KeyValue
 	chunk  int
 	end    bool
 }
 
 // next returns the following entries, about want of them if that is above zero,
 // and only their keys unless values are asked for.
-func (l *lister) next(ctx context.Context, values bool, want int) ([]store.Entry, error) {
+func (l *lister) next(ctx context.Context, values bool, want int) ([]store.KeyValue, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
@@ -113,9 +113,9 @@ func (l *lister) next(ctx context.Context, values bool, want int) ([]store.Entry
 				return // an earlier change says how it was
 			}
 			if l.undo == nil {
-				l.undo = make(map[string]store.Entry)
+				l.undo = make(map[string]store.KeyValue)
 			}
-			l.undo[e.Key] = store.Entry{Key: e.Key, Value: e.Previous, Revision: e.PreviousRevision, Err: e.PreviousErr}
+			l.undo[e.Key] = store.KeyValue{Key: e.Key, Value: e.Previous, Revision: e.PreviousRevision, Err: e.PreviousErr}
 		})
 		if err != nil {
 			return nil, err
@@ -127,8 +127,8 @@ func (l *lister) next(ctx context.Context, values bool, want int) ([]store.Entry
 
 // read copies the next entries out of one transaction, and returns the
 // revision that it saw.
-func (l *lister) read(values bool, want int) ([]store.Entry, int64, error) {
-	var entries []store.Entry
+func (l *lister) read(values bool, want int) ([]store.KeyValue, int64, error) {
+	var entries []store.KeyValue
 	var at int64
 	err := l.s.view(func(b bucket) error {
 		at = int64(b.Sequence())
@@ -144,7 +144,7 @@ func (l *lister) read(values bool, want int) ([]store.Entry, int64, error) {
 			if l.chunk > 0 && (want > 0 && len(entries) >= want || len(entries) >= l.chunk || size >= chunkBytes) {
 				return nil
 			}
-			e := store.Entry{Key: string(k)}
+			e := store.KeyValue{Key: string(k)}
 			if values {
 				var value []byte
 				if e.Revision, value, e.Err = b.decode(k, raw); e.Err == nil {
@@ -163,7 +163,7 @@ func (l *lister) read(values bool, want int) ([]store.Entry, int64, error) {
 
 // restore turns the entries read, which are all that follow the key from up to
 // l.after (up to the end if l.end), into those of the revision asked for.
-func (l *lister) restore(entries []store.Entry, from string) []store.Entry {
+func (l *lister) restore(entries []store.KeyValue, from string) []store.KeyValue {
 	if len(l.undo) == 0 {
 		return entries
 	}
@@ -190,7 +190,7 @@ func (l *lister) restore(entries []store.Entry, from string) []store.Entry {
 		}
 	}
 	if deleted {
-		slices.SortFunc(out, func(a, b store.Entry) int { return strings.Compare(a.Key, b.Key) })
+		slices.SortFunc(out, func(a, b store.KeyValue) int { return strings.Compare(a.Key, b.Key) })
 	}
 	return out
 }

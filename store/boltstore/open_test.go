@@ -246,7 +246,7 @@ func TestDamageNeverPanics(t *testing.T) {
 			}
 			continue
 		}
-		if res, err := s.List(t.Context(), "", store.ListOptions{}); err == nil && slices.ContainsFunc(res.Entries, func(e store.Entry) bool { return e.Err != nil }) {
+		if res, err := s.List(t.Context(), "", store.ListOptions{}); err == nil && slices.ContainsFunc(res.KeyValues, func(e store.KeyValue) bool { return e.Err != nil }) {
 			marked++
 		}
 		for i := range 5 {

@@ -111,7 +111,7 @@ func TestEveryDamagedByteShows(t *testing.T) {
 			if err != nil {
 				t.Fatalf("%s: list at revision %d: %v", name, rev, err)
 			}
-			for _, e := range res.Entries {
+			for _, e := range res.KeyValues {
 				if e.Key == "a" && e.Err == nil || e.Key != "a" && (e.Err != nil || string(e.Value) != "1") {
 					t.Errorf("%s: at revision %d: %+v", name, rev, e)
 				}
@@ -145,8 +145,8 @@ func TestADamagedKeyHarmsNoHistory(t *testing.T) {
 	bolt(t, path, func(tx *bbolt.Tx) error { return tx.Bucket([]byte("entries")).Put([]byte("b1"), sealed("c1", 9, "z")) })
 	s := openAt(t, path, boltstore.Options{})
 	res, err := s.List(t.Context(), "b1", store.ListOptions{Revision: last - 1})
-	if err != nil || len(res.Entries) != 1 || string(res.Entries[0].Value) != "1" {
-		t.Errorf("b1 before it was deleted: %+v, %v", res.Entries, err)
+	if err != nil || len(res.KeyValues) != 1 || string(res.KeyValues[0].Value) != "1" {
+		t.Errorf("b1 before it was deleted: %+v, %v", res.KeyValues, err)
 	}
 	if _, err := s.Watch(t.Context(), "", first); err != nil {
 		t.Error(err)
@@ -201,7 +201,7 @@ func wholeOf(t *testing.T, s store.Store) []string {
 		t.Fatal(err)
 	}
 	out := []string{fmt.Sprint("revision ", res.Revision)}
-	for _, e := range res.Entries {
+	for _, e := range res.KeyValues {
 		out = append(out, fmt.Sprintf("%s %d %x %v", e.Key, e.Revision, e.Value, e.Err))
 	}
 	return out
@@ -313,8 +313,8 @@ func TestAddingChecksumsIsKilled(t *testing.T) {
 			t.Fatal(err)
 		}
 		res, err := reader.List(t.Context(), "", store.ListOptions{})
-		if err != nil || len(res.Entries) != n || slices.ContainsFunc(res.Entries, func(e store.Entry) bool { return e.Err != nil }) {
-			t.Fatalf("round %d: %d entries, %v", round, len(res.Entries), err)
+		if err != nil || len(res.KeyValues) != n || slices.ContainsFunc(res.KeyValues, func(e store.KeyValue) bool { return e.Err != nil }) {
+			t.Fatalf("round %d: %d entries, %v", round, len(res.KeyValues), err)
 		}
 		if err := reader.Close(); err != nil {
 			t.Fatal(err)

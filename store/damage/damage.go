@@ -150,7 +150,7 @@ func (s *Store) confirm(ctx context.Context, key string) {
 }
 
 // Get implements store.Store.
-func (s *Store) Get(ctx context.Context, key string) (store.Entry, int64, error) {
+func (s *Store) Get(ctx context.Context, key string) (store.KeyValue, int64, error) {
 	e, rev, err := s.Store.Get(ctx, key)
 	var damaged *store.DamagedError
 	switch {
@@ -173,8 +173,8 @@ func (s *Store) List(ctx context.Context, prefix string, o store.ListOptions) (s
 		return res, err
 	}
 	some := s.some.Load()
-	for i := range res.Entries {
-		e := &res.Entries[i]
+	for i := range res.KeyValues {
+		e := &res.KeyValues[i]
 		var damaged *store.DamagedError
 		switch {
 		case e.Err == nil:

@@ -163,8 +163,8 @@ func TestAReportedValueIsTreatedAsDamaged(t *testing.T) {
 		t.Errorf("Get: %+v at %d, %v", e, now, err)
 	}
 	res, err := w.List(t.Context(), "", store.ListOptions{})
-	if err != nil || len(res.Entries) != 2 || res.Entries[0].Err != nil || res.Entries[1].Err == nil || res.Entries[1].Value != nil {
-		t.Errorf("List: %+v, %v", res.Entries, err)
+	if err != nil || len(res.KeyValues) != 2 || res.KeyValues[0].Err != nil || res.KeyValues[1].Err == nil || res.KeyValues[1].Value != nil {
+		t.Errorf("List: %+v, %v", res.KeyValues, err)
 	}
 	watcher, err := w.Watch(t.Context(), "", start)
 	if err != nil {
@@ -207,7 +207,7 @@ func rooms() []damage.Room {
 	return []damage.Room{{
 		Prefix: "n/", Mend: "count again",
 		Check: func(_ string, value []byte) error { return json.Unmarshal(value, new(int)) },
-		Agree: func(ctx context.Context, st store.Store, e store.Entry) (string, string, error) {
+		Agree: func(ctx context.Context, st store.Store, e store.KeyValue) (string, string, error) {
 			_, _, err := st.Get(ctx, "m/"+string(e.Value))
 			if errors.Is(err, store.ErrNotFound) {
 				return "nothing is at " + string(e.Value), "put it there", nil

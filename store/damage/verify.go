@@ -23,7 +23,7 @@ type Room struct {
 	Check func(key string, value []byte) error
 	// Agree says what in other entries a value contradicts, empty: nothing, and
 	// what to do about it. An error ends the look. May be nil.
-	Agree func(ctx context.Context, st store.Store, e store.Entry) (what, mend string, err error)
+	Agree func(ctx context.Context, st store.Store, e store.KeyValue) (what, mend string, err error)
 	// Mend says what to do about a value that cannot be used.
 	Mend string
 }
@@ -60,15 +60,15 @@ func Verify(ctx context.Context, st store.Store, rooms []Room, tell func(Fault) 
 		if err != nil {
 			return v.sum, fmt.Errorf("reading the store: %w", err)
 		}
-		for i := range page.Entries {
-			if err := v.one(ctx, &page.Entries[i]); err != nil {
+		for i := range page.KeyValues {
+			if err := v.one(ctx, &page.KeyValues[i]); err != nil {
 				return v.sum, err
 			}
 		}
 		if !page.More {
 			return v.sum, nil
 		}
-		o.After, o.Revision = page.Entries[len(page.Entries)-1].Key, page.Revision
+		o.After, o.Revision = page.KeyValues[len(page.KeyValues)-1].Key, page.Revision
 		if err := rest(ctx, time.Since(began)/4); err != nil {
 			return v.sum, err
 		}
@@ -92,7 +92,7 @@ type verification struct {
 	sum   Sum
 }
 
-func (v *verification) one(ctx context.Context, e *store.Entry) error {
+func (v *verification) one(ctx context.Context, e *store.KeyValue) error {
 	v.sum.Values++
 	f, err := v.judge(ctx, e)
 	if f == nil || err != nil {
@@ -106,7 +106,7 @@ func (v *verification) one(ctx context.Context, e *store.Entry) error {
 }
 
 // judge returns what is wrong with an entry; nil: nothing.
-func (v *verification) judge(ctx context.Context, e *store.Entry) (*Fault, error) {
+func (v *verification) judge(ctx context.Context, e *store.KeyValue) (*Fault, error) {
 	room := v.room(e.Key)
 	var damaged *store.DamagedError
 	switch {
@@ -144,7 +144,7 @@ func (v *verification) room(key string) Room {
 }
 
 // gone reports whether an entry has been replaced since it was read.
-func (v *verification) gone(ctx context.Context, e *store.Entry) (bool, error) {
+func (v *verification) gone(ctx context.Context, e *store.KeyValue) (bool, error) {
 	now, _, err := v.st.Get(ctx, e.Key)
 	switch {
 	case errors.Is(err, store.ErrNotFound):
@@ -172,7 +172,7 @@ func (s *Store) Patrol(ctx context.Context, prefix string) error {
 		if !page.More {
 			return nil
 		}
-		o.After, o.Revision = page.Entries[len(page.Entries)-1].Key, page.Revision
+		o.After, o.Revision = page.KeyValues[len(page.KeyValues)-1].Key, page.Revision
 		if err := rest(ctx, 4*time.Since(began)); err != nil {
 			return err
 		}

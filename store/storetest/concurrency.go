@@ -46,10 +46,10 @@ func (u *suite) concurrency() map[string]func(*testing.T) {
 			for range writers {
 				wg.Go(func() {
 					for range each {
-						if err := increment(func(e store.Entry, n int) error {
+						if err := increment(func(e store.KeyValue, n int) error {
 							_, err := s.Write(ctx, set("n", strconv.Itoa(n), e.Revision))
 							return err
-						}, func() (store.Entry, error) {
+						}, func() (store.KeyValue, error) {
 							e, _, err := s.Get(ctx, "n")
 							return e, err
 						}); err != nil {
@@ -141,11 +141,11 @@ func (u *suite) halves() map[string]func(*testing.T) {
 			})
 			for range 200 {
 				res, err := s.List(ctx, "p/", store.ListOptions{})
-				if err != nil || len(res.Entries) != 2 {
+				if err != nil || len(res.KeyValues) != 2 {
 					t.Errorf("List: %v, %v", res, err)
 					break
 				}
-				if l, r := string(res.Entries[0].Value), string(res.Entries[1].Value); l != r {
+				if l, r := string(res.KeyValues[0].Value), string(res.KeyValues[1].Value); l != r {
 					t.Errorf("left is %s, right %s at revision %d", l, r, res.Revision)
 				}
 			}
@@ -214,7 +214,7 @@ func (u *suite) closing() map[string]func(*testing.T) {
 }
 
 // increment reads a number, writes it one higher and tries again on conflict.
-func increment(write func(store.Entry, int) error, read func() (store.Entry, error)) error {
+func increment(write func(store.KeyValue, int) error, read func() (store.KeyValue, error)) error {
 	for {
 		e, err := read()
 		if err != nil && !errors.Is(err, store.ErrNotFound) {
@@ -241,7 +241,7 @@ func (u *suite) durability() map[string]func(*testing.T) {
 			want := list(t, s, "", store.ListOptions{})
 			s = u.reopen(t, s)
 			got := list(t, s, "", store.ListOptions{})
-			diff(t, "entries", pairs(got.Entries), pairs(want.Entries))
+			diff(t, "entries", pairs(got.KeyValues), pairs(want.KeyValues))
 			if got.Revision != want.Revision {
 				t.Errorf("revision %d, want %d", got.Revision, want.Revision)
 			}
@@ -269,7 +269,7 @@ func (u *suite) durability() map[string]func(*testing.T) {
 			s = u.reopen(t, s)
 			res, err := s.List(within(t), "", store.ListOptions{Revision: first})
 			if err == nil {
-				diff(t, "entries", pairs(res.Entries), []string{fmt.Sprintf("a=1@%d", first)})
+				diff(t, "entries", pairs(res.KeyValues), []string{fmt.Sprintf("a=1@%d", first)})
 			} else {
 				wantErr(t, "List", err, store.ErrExpired)
 			}

@@ -43,11 +43,11 @@ func (u *suite) damages() map[string]func(*testing.T) {
 		}),
 		"List goes on, whole and in pages": u.over(func(t *testing.T, s store.Store, revs map[string]int64) {
 			for limit := range 4 {
-				var all []store.Entry
+				var all []store.KeyValue
 				o := store.ListOptions{Limit: limit}
 				for {
 					res := list(t, s, "x/", o)
-					all = append(all, res.Entries...)
+					all = append(all, res.KeyValues...)
 					if want := int64(3 - len(all)); res.Remaining != want || res.More != (want > 0) {
 						t.Errorf("limit %d: %d remain after %d, want %d", limit, res.Remaining, len(all), want)
 					}
@@ -93,15 +93,15 @@ func (u *suite) damagedWrites() map[string]func(*testing.T) {
 			if e := events[1]; string(e.Value) != "2" || e.PreviousErr != nil || e.PreviousRevision != 0 {
 				t.Errorf("creation %+v", e)
 			}
-			diff(t, "entries", described(list(t, s, "x/", store.ListOptions{}).Entries), []string{"x/a=1", "x/b=2", "x/c=3"})
-			diff(t, "entries before", described(list(t, s, "x/", store.ListOptions{Revision: before}).Entries),
+			diff(t, "entries", described(list(t, s, "x/", store.ListOptions{}).KeyValues), []string{"x/a=1", "x/b=2", "x/c=3"})
+			diff(t, "entries before", described(list(t, s, "x/", store.ListOptions{Revision: before}).KeyValues),
 				[]string{"x/a=1", "x/b damaged", "x/c=3"})
 			if u.reopen != nil {
 				s = u.reopen(t, s)
-				diff(t, "entries after a reopening", described(list(t, s, "x/", store.ListOptions{}).Entries), []string{"x/a=1", "x/b=2", "x/c=3"})
+				diff(t, "entries after a reopening", described(list(t, s, "x/", store.ListOptions{}).KeyValues), []string{"x/a=1", "x/b=2", "x/c=3"})
 			}
 			if u.reopen != nil && u.lasting {
-				diff(t, "entries before, after a reopening", described(list(t, s, "x/", store.ListOptions{Revision: before}).Entries),
+				diff(t, "entries before, after a reopening", described(list(t, s, "x/", store.ListOptions{Revision: before}).KeyValues),
 					[]string{"x/a=1", "x/b damaged", "x/c=3"})
 			}
 		}),
@@ -141,7 +141,7 @@ func damagedAt(t *testing.T, what string, err error, key string) {
 }
 
 // described flattens entries to "key=value" or "key damaged".
-func described(entries []store.Entry) []string {
+func described(entries []store.KeyValue) []string {
 	out := []string{}
 	for _, e := range entries {
 		switch {

@@ -64,11 +64,11 @@ func (u *suite) lastingHistory() map[string]func(*testing.T) {
 type model struct {
 	first, last int64
 	events      []store.Event
-	now         map[string]store.Entry
+	now         map[string]store.KeyValue
 }
 
 func newModel(rev int64) *model {
-	return &model{first: rev, last: rev, now: map[string]store.Entry{}}
+	return &model{first: rev, last: rev, now: map[string]store.KeyValue{}}
 }
 
 // write writes to the store and the model.
@@ -88,7 +88,7 @@ func (m *model) write(t *testing.T, s store.Store, ops ...store.Op) {
 		if op.Value == nil {
 			delete(m.now, op.Key)
 		} else {
-			m.now[op.Key] = store.Entry{Key: op.Key, Value: op.Value, Revision: rev}
+			m.now[op.Key] = store.KeyValue{Key: op.Key, Value: op.Value, Revision: rev}
 		}
 	}
 	if changed != (rev > m.last) {
@@ -142,7 +142,7 @@ func (m *model) check(t *testing.T, s store.Store) int64 {
 			t.Fatalf("List at revision %d: %v", rev, err)
 		}
 		kept = rev
-		if got, want := pairs(res.Entries), pairs(sorted(state)); !slices.Equal(got, want) {
+		if got, want := pairs(res.KeyValues), pairs(sorted(state)); !slices.Equal(got, want) {
 			t.Fatalf("at revision %d (-want +got):\n%s", rev, cmp.Diff(want, got))
 		}
 		if rev < m.last {
@@ -156,7 +156,7 @@ func (m *model) check(t *testing.T, s store.Store) int64 {
 			if e.PreviousRevision == 0 {
 				delete(state, e.Key)
 			} else {
-				state[e.Key] = store.Entry{Key: e.Key, Value: e.Previous, Revision: e.PreviousRevision}
+				state[e.Key] = store.KeyValue{Key: e.Key, Value: e.Previous, Revision: e.PreviousRevision}
 			}
 		}
 	}
@@ -167,8 +167,8 @@ func (m *model) check(t *testing.T, s store.Store) int64 {
 	return kept
 }
 
-func sorted(state map[string]store.Entry) []store.Entry {
+func sorted(state map[string]store.KeyValue) []store.KeyValue {
 	entries := slices.Collect(maps.Values(state))
-	slices.SortFunc(entries, func(a, b store.Entry) int { return strings.Compare(a.Key, b.Key) })
+	slices.SortFunc(entries, func(a, b store.KeyValue) int { return strings.Compare(a.Key, b.Key) })
 	return entries
 }

@@ -23,7 +23,7 @@ func (u *suite) lists() map[string]func(*testing.T) {
 				return strings.Compare(x, y)
 			})
 			res := list(t, s, "", store.ListOptions{})
-			diff(t, "entries", pairs(res.Entries), want)
+			diff(t, "entries", pairs(res.KeyValues), want)
 			if res.Revision != present(t, s) || res.More || res.Remaining != 0 {
 				t.Errorf("revision %d, more %v, remaining %d", res.Revision, res.More, res.Remaining)
 			}
@@ -32,9 +32,9 @@ func (u *suite) lists() map[string]func(*testing.T) {
 			for _, key := range []string{"rec", "rec/1", "records/1", "red", "re"} {
 				put(t, s, key, "")
 			}
-			diff(t, "rec", keys(list(t, s, "rec", store.ListOptions{}).Entries), []string{"rec", "rec/1", "records/1"})
-			diff(t, "rec/", keys(list(t, s, "rec/", store.ListOptions{}).Entries), []string{"rec/1"})
-			diff(t, "none", keys(list(t, s, "none", store.ListOptions{}).Entries), []string{})
+			diff(t, "rec", keys(list(t, s, "rec", store.ListOptions{}).KeyValues), []string{"rec", "rec/1", "records/1"})
+			diff(t, "rec/", keys(list(t, s, "rec/", store.ListOptions{}).KeyValues), []string{"rec/1"})
+			diff(t, "none", keys(list(t, s, "none", store.ListOptions{}).KeyValues), []string{})
 		}),
 		"After skips up to and including a key, whether or not it exists": u.test(func(t *testing.T, s store.Store) {
 			for _, key := range []string{"a/1", "a/2", "a/3", "b/1"} {
@@ -48,7 +48,7 @@ func (u *suite) lists() map[string]func(*testing.T) {
 				"0":     {"a/1", "a/2", "a/3"},
 				"b":     {},
 			} {
-				diff(t, fmt.Sprintf("after %q", after), keys(list(t, s, "a/", store.ListOptions{After: after}).Entries), want)
+				diff(t, fmt.Sprintf("after %q", after), keys(list(t, s, "a/", store.ListOptions{After: after}).KeyValues), want)
 			}
 		}),
 	}
@@ -66,9 +66,9 @@ func (u *suite) pages() map[string]func(*testing.T) {
 				{"", 3, 3, 7}, {"a/0002", 3, 3, 4}, {"a/0005", 4, 4, 0}, {"a/0005", 9, 4, 0}, {"", 10, 10, 0}, {"", 9, 9, 1},
 			} {
 				res := list(t, s, "a/", store.ListOptions{After: c.after, Limit: c.limit})
-				if len(res.Entries) != c.want || int(res.Remaining) != c.remaining || res.More != (c.remaining > 0) {
+				if len(res.KeyValues) != c.want || int(res.Remaining) != c.remaining || res.More != (c.remaining > 0) {
 					t.Errorf("after %q limit %d: %d entries, more %v, %d remaining; want %d, %d",
-						c.after, c.limit, len(res.Entries), res.More, res.Remaining, c.want, c.remaining)
+						c.after, c.limit, len(res.KeyValues), res.More, res.Remaining, c.want, c.remaining)
 				}
 			}
 		}),
@@ -77,10 +77,10 @@ func (u *suite) pages() map[string]func(*testing.T) {
 			whole := list(t, s, "a/", store.ListOptions{})
 			for _, limit := range []int{1, 7, 999, 1024, 2499, 2500} {
 				if limit == 1 {
-					diff(t, "first", pairs(list(t, s, "a/", store.ListOptions{Limit: 1}).Entries), pairs(whole.Entries[:1]))
+					diff(t, "first", pairs(list(t, s, "a/", store.ListOptions{Limit: 1}).KeyValues), pairs(whole.KeyValues[:1]))
 					continue
 				}
-				diff(t, fmt.Sprintf("pages of %d", limit), pairs(paged(t, s, "a/", limit, 0, nil)), pairs(whole.Entries))
+				diff(t, fmt.Sprintf("pages of %d", limit), pairs(paged(t, s, "a/", limit, 0, nil)), pairs(whole.KeyValues))
 			}
 		}),
 		"large values are listed whole": u.test(func(t *testing.T, s store.Store) {
@@ -89,8 +89,8 @@ func (u *suite) pages() map[string]func(*testing.T) {
 				put(t, s, fmt.Sprintf("a/%d", i), big)
 			}
 			res := list(t, s, "a/", store.ListOptions{Limit: 7})
-			if len(res.Entries) != 7 || res.Remaining != 1 || string(res.Entries[6].Value) != big {
-				t.Errorf("%d entries, %d remaining", len(res.Entries), res.Remaining)
+			if len(res.KeyValues) != 7 || res.Remaining != 1 || string(res.KeyValues[6].Value) != big {
+				t.Errorf("%d entries, %d remaining", len(res.KeyValues), res.Remaining)
 			}
 		}),
 	}
@@ -104,7 +104,7 @@ func (u *suite) past() map[string]func(*testing.T) {
 			put(t, s, "a/kept", "old")
 			put(t, s, "a/recreated", "old")
 			rev := put(t, s, "a/twice", "old")
-			want := pairs(list(t, s, "a/", store.ListOptions{}).Entries)
+			want := pairs(list(t, s, "a/", store.ListOptions{}).KeyValues)
 			put(t, s, "a/changed", "new")
 			write(t, s, del("a/deleted", store.Any))
 			put(t, s, "a/added", "new")
@@ -115,7 +115,7 @@ func (u *suite) past() map[string]func(*testing.T) {
 			put(t, s, "a/come", "new")
 			write(t, s, del("a/come", store.Any))
 			res := list(t, s, "a/", store.ListOptions{Revision: rev})
-			diff(t, "state", pairs(res.Entries), want)
+			diff(t, "state", pairs(res.KeyValues), want)
 			if res.Revision != rev {
 				t.Errorf("Revision = %d, want %d", res.Revision, rev)
 			}
@@ -130,10 +130,10 @@ func (u *suite) past() map[string]func(*testing.T) {
 					op = del(key, store.Any)
 				}
 				rev := write(t, s, op)
-				states[rev] = pairs(list(t, s, "a/", store.ListOptions{}).Entries)
+				states[rev] = pairs(list(t, s, "a/", store.ListOptions{}).KeyValues)
 			}
 			for rev, want := range states {
-				diff(t, fmt.Sprintf("at %d", rev), pairs(list(t, s, "a/", store.ListOptions{Revision: rev}).Entries), want)
+				diff(t, fmt.Sprintf("at %d", rev), pairs(list(t, s, "a/", store.ListOptions{Revision: rev}).KeyValues), want)
 				diff(t, fmt.Sprintf("pages at %d", rev), pairs(paged(t, s, "a/", 3, rev, nil)), want)
 			}
 		}),
@@ -154,11 +154,11 @@ func (u *suite) pastPages() map[string]func(*testing.T) {
 					i++
 				}
 			})
-			diff(t, "pages", pairs(got), pairs(want.Entries))
+			diff(t, "pages", pairs(got), pairs(want.KeyValues))
 		}),
 		"the present revision may be asked for": u.test(func(t *testing.T, s store.Store) {
 			rev := put(t, s, "a", "1")
-			diff(t, "entries", pairs(list(t, s, "", store.ListOptions{Revision: rev}).Entries), []string{fmt.Sprintf("a=1@%d", rev)})
+			diff(t, "entries", pairs(list(t, s, "", store.ListOptions{Revision: rev}).KeyValues), []string{fmt.Sprintf("a=1@%d", rev)})
 		}),
 		"a revision above the present lies in the future": u.test(func(t *testing.T, s store.Store) {
 			rev := put(t, s, "a", "1")
@@ -170,14 +170,14 @@ func (u *suite) pastPages() map[string]func(*testing.T) {
 			u.expire(t, s)
 			_, err := s.List(within(t), "", store.ListOptions{Revision: rev})
 			wantErr(t, "List", err, store.ErrExpired)
-			if n := len(list(t, s, "a", store.ListOptions{Revision: present(t, s)}).Entries); n != 1 {
+			if n := len(list(t, s, "a", store.ListOptions{Revision: present(t, s)}).KeyValues); n != 1 {
 				t.Errorf("%d entries at the present revision", n)
 			}
 		}),
 	}
 }
 
-func keys(entries []store.Entry) []string {
+func keys(entries []store.KeyValue) []string {
 	out := []string{}
 	for _, e := range entries {
 		out = append(out, e.Key)
@@ -199,22 +199,22 @@ func fill(t *testing.T, s store.Store, prefix string, n int) {
 }
 
 // paged lists in pages at one revision, calling between after each of them.
-func paged(t *testing.T, s store.Store, prefix string, limit int, rev int64, between func()) []store.Entry {
+func paged(t *testing.T, s store.Store, prefix string, limit int, rev int64, between func()) []store.KeyValue {
 	t.Helper()
-	var all []store.Entry
+	var all []store.KeyValue
 	o := store.ListOptions{Limit: limit, Revision: rev}
 	remaining := int64(-1)
 	for {
 		res := list(t, s, prefix, o)
-		all = append(all, res.Entries...)
-		if remaining >= 0 && res.Remaining != remaining-int64(len(res.Entries)) {
-			t.Errorf("%d remaining after %d, with %d entries between", res.Remaining, remaining, len(res.Entries))
+		all = append(all, res.KeyValues...)
+		if remaining >= 0 && res.Remaining != remaining-int64(len(res.KeyValues)) {
+			t.Errorf("%d remaining after %d, with %d entries between", res.Remaining, remaining, len(res.KeyValues))
 		}
 		remaining = res.Remaining
 		if !res.More {
 			return all
 		}
-		o.After, o.Revision = res.Entries[len(res.Entries)-1].Key, res.Revision
+		o.After, o.Revision = res.KeyValues[len(res.KeyValues)-1].Key, res.Revision
 		if between != nil {
 			between()
 		}

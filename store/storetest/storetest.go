@@ -146,7 +146,7 @@ func list(t *testing.T, s store.Store, prefix string, o store.ListOptions) store
 }
 
 // pairs flattens entries to "key=value@revision".
-func pairs(entries []store.Entry) []string {
+func pairs(entries []store.KeyValue) []string {
 	out := []string{}
 	for _, e := range entries {
 		out = append(out, fmt.Sprintf("%s=%s@%d", e.Key, e.Value, e.Revision))

@@ -188,8 +188,8 @@ func (u *suite) edges() map[string]func(*testing.T) {
 			for range 50 {
 				put(t, s, "a", "later")
 			}
-			if string(e.Value) != "first" || string(res.Entries[0].Value) != "first" {
-				t.Errorf("the values turned into %q and %q", e.Value, res.Entries[0].Value)
+			if string(e.Value) != "first" || string(res.KeyValues[0].Value) != "first" {
+				t.Errorf("the values turned into %q and %q", e.Value, res.KeyValues[0].Value)
 			}
 		}),
 	}

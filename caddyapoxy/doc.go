@@ -1,4 +1,35 @@
 // Package caddyapoxy holds every Caddy module of this build, one file each:
 // configuration, life cycle and wiring. What they do is decided in the rooms
 // they wire together; importing this package registers all of them.
+//
+// The way of a configuration:
+//
+//	Caddyfile ─▶ caddyfile_app.go, caddyfile_handler.go, expand.go ─▶ JSON
+//	   │
+//	   ▼
+//	app.go: App ── settings.go, zone.go, networks.go, ratelimit.go, reserved.go
+//	   │               warns of what will not work: ownsites.go, sitetargets.go,
+//	   │               caa.go, sweep.go
+//	   ▼
+//	runtime.go: one for each store (store_bolt.go), over all reloads
+//	   │   generations.go: which configuration is in force; live.go, livelog.go ask it
+//	   ├─ store ─▶ hosts.Table         inforce.go waits for it; verify.go looks it through
+//	   ├─ controller                   events.go: what became of a record
+//	   ├─ issuance.Scheduler           issuer.go (issuer_pki.go), manager.go, shown.go, edge.go
+//	   ├─ dnsprovider.Server           dns.go; provider.go is its libdns face
+//	   └─ apiserver.Server             admin.go
+//
+// The way of a visitor:
+//
+//	handshake ─▶ permission.go ─▶ the table; trouble.go
+//	request   ─▶ handler.go: admission.go, proxied.go, redirect.go ─▶ target
+//	both tell hints.go of what the controller may not know yet
+//
+// Beside them: command.go, command_shell.go, command_store.go hook the command line in,
+// storage.go is Caddy's storage, metrics.go registers what the rooms count.
+//
+// Who holds which lock: runtime.mu what libdns wrote, by zone;
+// runtime.verifying one look through the whole store; generations.mu which are in force;
+// edgeHost's the addresses that the edge's name had. What visitors pass takes none of
+// them.
 package caddyapoxy

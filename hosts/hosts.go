@@ -3,6 +3,19 @@
 // of each record and no more. A look-up takes no lock across work, does no I/O
 // and does not allocate; a change costs O(1). It knows nothing of Caddy, DNS
 // messages or the engine that keeps the records.
+//
+//	the store ─▶ follow.go ─▶ record.go, decode.go, conditions.go: a Host of each record
+//	                │
+//	                ▼
+//	table.go: shards by hostname, each with two maps (index.go), exact names and wildcards
+//	                │
+//	                ├─ Get, Lookup     permission, handler, zone
+//	                ├─ wait.go         who waits for a change of one hostname
+//	                ├─ metrics.go      how many there are in each state
+//	                └─ revision.go     how far the store was followed
+//
+// Each shard has a lock, held for one look-up or one change. The metrics' lock is held
+// while they are counted.
 package hosts
 
 import "github.com/apoxy-dev/caddy-apoxy/api/v1alpha3"

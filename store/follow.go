@@ -13,12 +13,12 @@ import (
 type Follower struct {
 	// Prefix is what the keys begin with.
 	Prefix string
-	// PageSize is how many entries are read at a time. Default: 1000.
+	// PageSize is how many key-values are read at a time. Default: 1000.
 	PageSize int
 	// Begin is told that everything is read from the start: the first time, and
 	// when the history no longer reaches to what was seen last.
 	Begin func()
-	// Page is told of the next entries of such a reading, in the order of their keys.
+	// Page is told of the next key-values of such a reading, in the order of their keys.
 	Page func([]KeyValue)
 	// End is told that there are no others at that revision: what has been on no
 	// page since Begin does not exist.
@@ -39,7 +39,7 @@ const (
 	longestRetry  = 5 * time.Second
 )
 
-// Follow tells of all entries under a prefix, and then of every change, until
+// Follow tells of all key-values under a prefix, and then of every change, until
 // the context ends or the store is closed, and returns that error. It goes on
 // over every other.
 func Follow(ctx context.Context, s Store, f Follower) error {
@@ -75,7 +75,7 @@ func Follow(ctx context.Context, s Store, f Follower) error {
 	}
 }
 
-// read tells of all entries at one revision and returns it. With an error it returns
+// read tells of all key-values at one revision and returns it. With an error it returns
 // before, the revision that was told last.
 func (f *Follower) read(ctx context.Context, s Store, before int64) (int64, error) {
 	if f.Begin != nil {

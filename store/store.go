@@ -145,7 +145,7 @@ type Watcher interface {
 	Close()
 }
 
-// Store keeps entries. All methods are safe for concurrent use; values handed
+// Store keeps key-values. All methods are safe for concurrent use; values handed
 // in or out must not be modified afterwards.
 //
 // An engine keeps a checksum with every value, over key, value and revision,
@@ -153,12 +153,12 @@ type Watcher interface {
 // damaged. Its bytes are never handed out, and it harms nothing but itself: the
 // store opens, and every other key, List, Watch and the history go on.
 type Store interface {
-	// Get returns the entry at key and the store's present revision.
+	// Get returns the key-value at key and the store's present revision.
 	// ErrNotFound if there is none (the revision is valid even then). For a
-	// damaged value the error is a *DamagedError; the entry then has Key,
+	// damaged value the error is a *DamagedError; the key-value then has Key,
 	// Revision and Err, and the revision is valid.
 	Get(ctx context.Context, key string) (KeyValue, int64, error)
-	// List returns the entries whose keys begin with prefix, those with a
+	// List returns the key-values whose keys begin with prefix, those with a
 	// damaged value among them, with Err set.
 	List(ctx context.Context, prefix string, o ListOptions) (ListResult, error)
 	// Write applies all ops atomically, or none, and returns the revision they

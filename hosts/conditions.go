@@ -9,8 +9,11 @@ import (
 // Conditions holds the status of all conditions of a record, two bits each.
 type Conditions uint16
 
+// maxConditions is how many have room in Conditions.
+const maxConditions = 8
+
 // conditionTypes in the order of their bits.
-var conditionTypes = [6]string(v1alpha3.ConditionTypes())
+var conditionTypes = v1alpha3.ConditionTypes()
 
 // statuses by their two bits; 0 is a condition that the record does not have.
 var statuses = [...]metav1.ConditionStatus{

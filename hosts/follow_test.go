@@ -397,6 +397,9 @@ func TestACAAThatForbidsIsKnownInMemory(t *testing.T) {
 }
 
 func TestConditions(t *testing.T) {
+	if n := len(v1alpha3.ConditionTypes()); n > maxConditions {
+		t.Fatalf("there is room for %d conditions, and there are %d: widen Conditions", maxConditions, n)
+	}
 	c := conditionsOf([]metav1.Condition{
 		{Type: v1alpha3.ConditionReady, Status: metav1.ConditionFalse},
 		{Type: v1alpha3.ConditionTLSReady, Status: "Odd"},

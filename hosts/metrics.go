@@ -11,7 +11,7 @@ import (
 // counts says how many hosts have each condition at each status. A change
 // costs the same however many hosts there are.
 type counts struct {
-	n [len(conditionTypes)][len(statuses)]atomic.Int64
+	n [maxConditions][len(statuses)]atomic.Int64
 }
 
 // move counts old out and now in; nil: there is none.
@@ -96,7 +96,7 @@ func (f *tables) Describe(ch chan<- *prometheus.Desc) { ch <- recordsDesc }
 
 // Collect implements prometheus.Collector.
 func (f *tables) Collect(ch chan<- prometheus.Metric) {
-	var sum [len(conditionTypes)][len(statuses)]int64
+	var sum [maxConditions][len(statuses)]int64
 	f.mu.Lock()
 	for t := range f.set {
 		for i := range sum {

@@ -22,8 +22,8 @@ const tokenRule = "The operator asks every record for its token"
 // lookupWords lead a resolver's words in a message. What follows is not ours.
 const lookupWords = "The look-up said:"
 
-// acts is in a sentence that names who must act, rests in one that says nobody must.
-// The last sentence of a failure's message that holds either is always the API's own.
+// acts matches a sentence that names who must act, rests one that says nobody must. The
+// API ends every failure's message with such a sentence of its own, after all foreign words.
 var (
 	acts  = regexp.MustCompile(`(^|[,;] |\b(and|or|before|[Ff]or) )([Tt]he (customer|operator)|[Ww]hoever)\b`)
 	rests = regexp.MustCompile(`[Nn]obody needs|by itself|See TLSReady|it is being replaced`)

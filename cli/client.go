@@ -34,6 +34,8 @@ const (
 	// maxAnswer bounds an answer, in bytes; maxErrorBody one that is an error.
 	maxAnswer    = 512 << 20
 	maxErrorBody = 1 << 20
+	// maxEvent bounds one event of a watch, in bytes.
+	maxEvent = 64 << 20
 )
 
 // client talks to the API. Its errors are *apierrors.StatusError where the
@@ -45,6 +47,8 @@ type client struct {
 	warn io.Writer
 	// patience is how long the server may take.
 	patience patience
+	// mostEvent bounds one event of a watch, in bytes. Default: maxEvent.
+	mostEvent int
 }
 
 // request is one call.

@@ -206,21 +206,20 @@ func TestWatchesThatEndAtOnceAreNotAskedForWithoutAPause(t *testing.T) {
 }
 
 func TestAWatchEndsWithAnEventThatIsTooLarge(t *testing.T) {
-	got := askServer(t, t.Context(), func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Query().Get("watch") == "" {
-			fmt.Fprint(w, emptyList)
-			return
-		}
-		fmt.Fprint(w, `{"type":"ADDED","object":{"a":"`)
-		part := strings.Repeat("x", 1<<20)
-		for r.Context().Err() == nil {
-			if _, err := io.WriteString(w, part); err != nil {
-				return
-			}
-		}
-	}, "get", "-w", "-o", "name")
-	if got.code != ExitFailed || !strings.Contains(got.errOut, "over 64 MiB") {
-		t.Errorf("%+v", got)
+	const event = `{"type":"ADDED","object":` + aRecord + `}`
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprint(w, event, event, event, `{"type":"ADDED","object":{"a":"`, strings.Repeat("x", 2<<20))
+	}))
+	defer srv.Close()
+	c := &client{http: srv.Client(), base: srv.URL, warn: io.Discard, mostEvent: 1 << 20}
+	seen := 0
+	err := c.follow(t.Context(), follower{
+		patience: time.Hour,
+		begin:    func(context.Context) (string, bool, error) { return "5", false, nil },
+		each:     func(change) (bool, error) { seen++; return false, nil },
+	})
+	if !errors.Is(err, errEvent) || seen != 3 {
+		t.Errorf("after %d events: %v", seen, err)
 	}
 }
 

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -118,7 +119,7 @@ func (c *client) watchFrom(ctx context.Context, f follower, rv string) (at strin
 	dec := json.NewDecoder(body)
 	for begun := false; ; begun = true {
 		var ch change
-		body.left = maxEvent
+		body.left = cmp.Or(c.mostEvent, maxEvent)
 		if err := dec.Decode(&ch); err != nil {
 			return rv, begun || errors.Is(err, io.EOF), false, c.cutOff(err, begun)
 		}
@@ -137,11 +138,8 @@ func (c *client) watchFrom(ctx context.Context, f follower, rv string) (at strin
 	}
 }
 
-// maxEvent bounds one event of a watch, in bytes.
-const maxEvent = 64 << 20
-
-// errEvent: an event is beyond that.
-var errEvent = fmt.Errorf("an event of the watch has over %d MiB", maxEvent>>20)
+// errEvent: an event has more bytes than are read of one.
+var errEvent = errors.New("an event of the watch is too large: see what stands before the endpoint")
 
 // bounded reads at most left bytes more.
 type bounded struct {

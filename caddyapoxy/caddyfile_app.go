@@ -120,16 +120,7 @@ func (a *App) parseZone(d *caddyfile.Dispenser) error {
 		var err error
 		switch option := d.Val(); option {
 		case "nameserver":
-			args := d.RemainingArgs()
-			if len(args) == 0 {
-				return d.Err("nameserver: expected a name and its addresses, such as `nameserver ns1.example.net 203.0.113.10`")
-			}
-			for _, arg := range args[1:] {
-				if !isAddress(arg) {
-					return d.Errf("nameserver %s: expected an IP address, got %q", args[0], arg)
-				}
-			}
-			z.Nameservers = append(z.Nameservers, Nameserver{Name: args[0], Addresses: args[1:]})
+			err = z.parseNameserver(d)
 		case "edge":
 			edge = *d // here
 			err = appendArgs(d, &z.Edge, "IP addresses or one hostname", isAddressOrHost)
@@ -142,17 +133,7 @@ func (a *App) parseZone(d *caddyfile.Dispenser) error {
 		case "negative_ttl":
 			err = parseDuration(d, &z.NegativeTTL)
 		case "caa":
-			args := d.RemainingArgs()
-			if len(args) == 1 && args[0] == "auto" {
-				return d.Err("caa: `caa auto` is not part of this version: give the lines, such as `caa 0 issue \"letsencrypt.org\"`")
-			}
-			if len(args) != 3 {
-				return d.Err("caa: expected flag, tag and value, such as `caa 0 issue \"letsencrypt.org\"`")
-			}
-			if _, perr := strconv.ParseUint(args[0], 10, 8); perr != nil && !hasPlaceholder(args[0]) {
-				return d.Errf("caa: expected a flag from 0 to 255, got %q", args[0])
-			}
-			z.CAA = append(z.CAA, args[0]+" "+args[1]+" "+strconv.Quote(args[2]))
+			err = z.parseCAA(d)
 		default:
 			return d.Errf("zone has no option %q: expected nameserver, edge, edge_check, hostmaster, negative_ttl or caa", option)
 		}
@@ -170,6 +151,35 @@ func (a *App) parseZone(d *caddyfile.Dispenser) error {
 		return d.WrapErr(err)
 	}
 	a.Zone = z
+	return nil
+}
+
+func (z *Zone) parseNameserver(d *caddyfile.Dispenser) error {
+	args := d.RemainingArgs()
+	if len(args) == 0 {
+		return d.Err("nameserver: expected a name and its addresses, such as `nameserver ns1.example.net 203.0.113.10`")
+	}
+	for _, arg := range args[1:] {
+		if !isAddress(arg) {
+			return d.Errf("nameserver %s: expected an IP address, got %q", args[0], arg)
+		}
+	}
+	z.Nameservers = append(z.Nameservers, Nameserver{Name: args[0], Addresses: args[1:]})
+	return nil
+}
+
+func (z *Zone) parseCAA(d *caddyfile.Dispenser) error {
+	args := d.RemainingArgs()
+	if len(args) == 1 && args[0] == "auto" {
+		return d.Err("caa: `caa auto` is not part of this version: give the lines, such as `caa 0 issue \"letsencrypt.org\"`")
+	}
+	if len(args) != 3 {
+		return d.Err("caa: expected flag, tag and value, such as `caa 0 issue \"letsencrypt.org\"`")
+	}
+	if _, err := strconv.ParseUint(args[0], 10, 8); err != nil && !hasPlaceholder(args[0]) {
+		return d.Errf("caa: expected a flag from 0 to 255, got %q", args[0])
+	}
+	z.CAA = append(z.CAA, args[0]+" "+args[1]+" "+strconv.Quote(args[2]))
 	return nil
 }
 

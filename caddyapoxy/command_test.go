@@ -110,6 +110,17 @@ func TestAdminOffIsSaidAtLoadAndByTheCommandLine(t *testing.T) {
 	if _, err := adminOf(raw, "Caddyfile"); err == nil || !strings.Contains(err.Error(), `"Caddyfile" says `+"`admin off`") || cli.ExitCode(err) != cli.ExitFailed {
 		t.Errorf("the command line says %v", err)
 	}
+	file := filepath.Join(t.TempDir(), "Caddyfile")
+	if err := os.WriteFile(file, []byte("{\n\tadmin off\n}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	code := 0
+	examine := doctor.Command(doctor.Env{Client: adminClient, Flags: adminFlags, Stdout: io.Discard, Stderr: io.Discard,
+		Failed: func(_ *cobra.Command, c int, err error) error { code = c; return err }})
+	examine.SetArgs([]string{"--config", file, "--adapter", "caddyfile"})
+	if err := examine.Execute(); err == nil || code != cli.ExitFailed {
+		t.Errorf("the doctor says %v with exit status %d", err, code)
+	}
 	if got, err := adminOf([]byte(`{"apps":{}}`), "x"); got != "" || err != nil {
 		t.Errorf("without admin: %q, %v", got, err)
 	}

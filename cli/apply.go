@@ -222,7 +222,7 @@ func (o *applyOptions) tellCustomer(r *v1alpha3.DomainRecord) {
 		return
 	}
 	fmt.Fprintf(o.env.Stdout, "\nThe customer creates at the DNS provider of %s:\n\n", r.Spec.Name)
-	printWanted(o.env.Stdout, r.Status.DNSRecords, "  ")
+	printWanted(o.env.Stdout, r.Status.DNSRecords, "  ", true)
 	fmt.Fprintln(o.env.Stdout)
 }
 

@@ -34,6 +34,8 @@ const (
 	// maxAnswer bounds an answer, in bytes; maxErrorBody one that is an error.
 	maxAnswer    = 512 << 20
 	maxErrorBody = 1 << 20
+	// maxEvent bounds one event of a watch, in bytes.
+	maxEvent = 64 << 20
 )
 
 // client talks to the API. Its errors are *apierrors.StatusError where the
@@ -45,6 +47,8 @@ type client struct {
 	warn io.Writer
 	// patience is how long the server may take.
 	patience patience
+	// mostEvent bounds one event of a watch, in bytes. Default: maxEvent.
+	mostEvent int
 }
 
 // request is one call.
@@ -169,7 +173,7 @@ func (c *client) read(ctx context.Context, r request, out any) (status int, err 
 	defer resp.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
 	if err != nil {
-		return 0, fmt.Errorf("reading the answer of %s: %w", c.base, err)
+		return 0, fmt.Errorf("reading the answer of %s, which broke off: %w; try again", c.base, err)
 	}
 	if err := json.Unmarshal(body, out); err != nil {
 		return 0, fmt.Errorf("reading the answer of %s: it is not the API's: %w", c.base, err)
@@ -181,7 +185,15 @@ func (c *client) read(ctx context.Context, r request, out any) (status int, err 
 func (c *client) object(ctx context.Context, r request) (*unstructured.Unstructured, int, error) {
 	u := &unstructured.Unstructured{}
 	status, err := c.read(ctx, r, u)
+	if err == nil && u.GetKind() != v1alpha3.Kind {
+		err = c.stranger(u.GetKind(), v1alpha3.Kind)
+	}
 	return u, status, err
+}
+
+// stranger is the error of an answer of another kind.
+func (c *client) stranger(kind, want string) error {
+	return fmt.Errorf("reading the answer of %s: it is a %s and no %s: is that Caddy's admin endpoint? --address names another", c.base, quote(kind), want)
 }
 
 // get returns a record by its name or, if none has it, by its hostname.
@@ -190,7 +202,11 @@ func (c *client) get(ctx context.Context, name string) (*unstructured.Unstructur
 	if err == nil || !apierrors.IsNotFound(err) {
 		return u, err
 	}
-	if byHost := c.byHostname(ctx, name); byHost != nil {
+	byHost, failed := c.byHostname(ctx, name)
+	switch {
+	case failed != nil:
+		return nil, failed
+	case byHost != nil:
 		return byHost, nil
 	}
 	return nil, err
@@ -198,16 +214,29 @@ func (c *client) get(ctx context.Context, name string) (*unstructured.Unstructur
 
 // byHostname returns the record of a hostname, nil if there is none or the
 // argument is no hostname.
-func (c *client) byHostname(ctx context.Context, arg string) *unstructured.Unstructured {
+func (c *client) byHostname(ctx context.Context, arg string) (*unstructured.Unstructured, error) {
 	host, err := v1alpha3.NormalizeHostname(arg)
 	if err != nil {
-		return nil
+		return nil, nil
 	}
 	list, err := c.list(ctx, listQuery{fields: "spec.name=" + host, limit: 1})
 	if err != nil || len(list.Items) != 1 {
-		return nil
+		return nil, err
 	}
-	return &list.Items[0]
+	return &list.Items[0], nil
+}
+
+// hostnameOr returns the name of the record whose hostname an argument is, and
+// missing, the server's own error, if there is none.
+func (c *client) hostnameOr(ctx context.Context, arg string, missing error) (string, error) {
+	u, err := c.byHostname(ctx, arg)
+	switch {
+	case err != nil:
+		return "", err
+	case u == nil:
+		return "", missing
+	}
+	return u.GetName(), nil
 }
 
 // name returns the name of the record that an argument means: the argument
@@ -276,7 +305,19 @@ func (c *client) list(ctx context.Context, q listQuery) (*unstructured.Unstructu
 	if _, err := c.read(ctx, request{method: http.MethodGet, query: q.values()}, l); err != nil {
 		return nil, err
 	}
+	if l.GetKind() != v1alpha3.ListKind {
+		return nil, c.stranger(l.GetKind(), v1alpha3.ListKind)
+	}
 	return l, nil
+}
+
+// nextPage is the token of the page after the one that was asked for with a token. A
+// server that offers the same one again would be asked for ever.
+func (c *client) nextPage(asked, offered string) (string, error) {
+	if offered != "" && offered == asked {
+		return "", fmt.Errorf("reading the list of %s: the page after this one is this one again; ask for all in one with --chunk-size=0, or see what stands before the endpoint", c.base)
+	}
+	return offered, nil
 }
 
 // resumeToken returns the token that the server offers when it has forgotten the

@@ -128,8 +128,8 @@ func (c *client) eachRecord(ctx context.Context, q listQuery, visit func(name st
 		for i := range page.Items {
 			visit(page.Items[i].GetName())
 		}
-		if q.continueToken = page.GetContinue(); q.continueToken == "" {
-			return nil
+		if q.continueToken, err = c.nextPage(q.continueToken, page.GetContinue()); err != nil || q.continueToken == "" {
+			return err
 		}
 	}
 }
@@ -146,8 +146,7 @@ func (o *deleteOptions) delete(ctx context.Context, c *client, name string, dry 
 	}
 	err := ask()
 	if apierrors.IsNotFound(err) {
-		if u := c.byHostname(ctx, name); u != nil {
-			name = u.GetName()
+		if name, err = c.hostnameOr(ctx, name, err); err == nil {
 			err = ask()
 		}
 	}

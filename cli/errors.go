@@ -63,6 +63,9 @@ func (e statusError) Error() string {
 }
 func (e statusError) Unwrap() error { return e.err }
 
+// ExitStatus is the exit status that the error asks for.
+func (e statusError) ExitStatus() int { return e.code }
+
 // Failure is an error of Env.Client that is no wrong usage, such as a
 // configuration without an admin endpoint.
 func Failure(err error) error { return statusError{ExitFailed, err} }

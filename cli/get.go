@@ -73,8 +73,10 @@ func (o *getOptions) run(ctx context.Context, c *client, args []string) error {
 	} else {
 		_, err = o.list(ctx, c, sink)
 	}
-	if flushErr := sink.flush(); err == nil {
-		err = flushErr
+	if err == nil || sink.count() > 0 { // what failed is no empty list
+		if flushErr := sink.flush(); err == nil {
+			err = flushErr
+		}
 	}
 	if err == nil && sink.count() == 0 && len(names) == 0 {
 		fmt.Fprintln(o.env.Stderr, "No resources found")
@@ -103,8 +105,8 @@ func (o *getOptions) fetch(ctx context.Context, c *client, name, accept string) 
 	var raw json.RawMessage
 	_, err := c.read(ctx, request{method: http.MethodGet, name: name, accept: accept}, &raw)
 	if apierrors.IsNotFound(err) {
-		if u := c.byHostname(ctx, name); u != nil {
-			_, err = c.read(ctx, request{method: http.MethodGet, name: u.GetName(), accept: accept}, &raw)
+		if name, err = c.hostnameOr(ctx, name, err); err == nil {
+			_, err = c.read(ctx, request{method: http.MethodGet, name: name, accept: accept}, &raw)
 		}
 	}
 	return raw, err
@@ -131,7 +133,10 @@ func (o *getOptions) list(ctx context.Context, c *client, s sink) (resourceVersi
 		if err := s.put(raw); err != nil {
 			return "", err
 		}
-		if q.continueToken = page.Metadata.Continue; q.continueToken == "" {
+		if q.continueToken, err = c.nextPage(q.continueToken, page.Metadata.Continue); err != nil {
+			return "", err
+		}
+		if q.continueToken == "" {
 			return page.Metadata.ResourceVersion, nil
 		}
 	}

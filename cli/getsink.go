@@ -9,6 +9,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/cli-runtime/pkg/printers"
+
+	"github.com/apoxy-dev/caddy-apoxy/api/v1alpha3"
 )
 
 // sink is where get puts what it reads.
@@ -56,17 +58,20 @@ func (s *objectSink) count() int      { return s.n }
 
 func (s *objectSink) put(raw json.RawMessage) error {
 	var items []unstructured.Unstructured
-	if kindOf(raw) == "DomainRecord" {
+	switch kind := kindOf(raw); kind {
+	case v1alpha3.Kind:
 		items = make([]unstructured.Unstructured, 1)
 		if err := items[0].UnmarshalJSON(raw); err != nil {
 			return fmt.Errorf("reading a record: %w", err)
 		}
-	} else {
+	case v1alpha3.ListKind:
 		var list unstructured.UnstructuredList
 		if err := list.UnmarshalJSON(raw); err != nil {
 			return fmt.Errorf("reading a list: %w", err)
 		}
 		items = list.Items
+	default:
+		return fmt.Errorf("reading a record: the server answered with kind %s: is that Caddy's admin endpoint? --address names another", quote(kind))
 	}
 	for _, u := range items {
 		if s.live && !isNews(s.seen, u.GetName(), u.GetResourceVersion()) {

@@ -33,7 +33,7 @@ func (s *tableSink) flush() error    { return s.w.Flush() }
 
 func (s *tableSink) put(raw json.RawMessage) error {
 	if kind := kindOf(raw); kind != "Table" {
-		return fmt.Errorf("reading a table: the server answered with kind %s: it is another or an older one", quote(kind))
+		return fmt.Errorf("reading a table: the server answered with kind %s: is that Caddy's admin endpoint? --address names another", quote(kind))
 	}
 	table := &metav1.Table{}
 	if err := json.Unmarshal(raw, table); err != nil {

@@ -20,7 +20,10 @@ func (c *client) meant(ctx context.Context, m manifest) (*unstructured.Unstructu
 		return u, err
 	}
 	host, _, _ := unstructured.NestedString(m.Object, "spec", "name")
-	found := c.byHostname(ctx, host)
+	found, err := c.byHostname(ctx, host)
+	if err != nil {
+		return nil, err
+	}
 	if found == nil || !sameOwner(m, found) {
 		return nil, nil // of another owner's the server says what can be done
 	}

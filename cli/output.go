@@ -84,7 +84,7 @@ func (o *output) printer() (printers.ResourcePrinter, error) {
 	case "yaml":
 		p = &printers.YAMLPrinter{}
 	case "name":
-		return &printers.NamePrinter{}, nil
+		p = &printers.NamePrinter{}
 	case "jsonpath":
 		var j *printers.JSONPathPrinter
 		if j, err = printers.NewJSONPathPrinter(arg); err == nil {
@@ -107,7 +107,7 @@ func (o *output) printer() (printers.ResourcePrinter, error) {
 	if err != nil {
 		return nil, usagef("-o %s: %v", kind, err)
 	}
-	if takes := kind != "json" && kind != "yaml"; takes != given || takes && strings.TrimSpace(arg) == "" {
+	if takes := kind != "json" && kind != "yaml" && kind != "name"; takes != given || takes && strings.TrimSpace(arg) == "" {
 		if takes {
 			return nil, usagef("-o %s takes a template: %s=…", kind, kind)
 		}

@@ -27,10 +27,12 @@ type page struct {
 // printPage prints everything about a record that a person may want to know.
 func printPage(w io.Writer, r *v1alpha3.DomainRecord, now time.Time) error {
 	p := &page{w: w, now: now}
+	a := accountOf(r)
 	p.head(r)
-	p.dns(r)
+	p.todo(r, a)
+	p.dns(r, a)
 	p.certificate(r)
-	p.conditions(r)
+	p.conditions(r, a)
 	if p.err != nil {
 		return fmt.Errorf("printing: %w", p.err)
 	}
@@ -111,47 +113,6 @@ func tlsWords(r *v1alpha3.DomainRecord) string {
 	return "on, by the configured certificate authorities in their order"
 }
 
-// dns prints the records to create, for pasting, and then what is amiss.
-func (p *page) dns(r *v1alpha3.DomainRecord) {
-	p.line("")
-	p.line("DNS records, which the customer creates:")
-	if len(r.Status.DNSRecords) == 0 {
-		p.line("  %s not looked at yet", none)
-		return
-	}
-	if p.err == nil {
-		p.err = printWanted(p.w, r.Status.DNSRecords, "  ")
-	}
-	p.line("")
-	p.line("Seen there:")
-	for _, d := range r.Status.DNSRecords {
-		p.seen(d)
-	}
-}
-
-func (p *page) seen(d v1alpha3.DNSRecord) {
-	state := "right"
-	switch {
-	case !d.Configured && len(d.Observed) == 0:
-		state = "nothing seen"
-	case !d.Configured:
-		state = "wrong"
-	}
-	if d.LastTransitionTime != nil {
-		state += " since " + p.when(d.LastTransitionTime)
-	}
-	if !d.Required && !d.Configured {
-		state += "; optional"
-	}
-	p.line("  %s %s", d.Name, state)
-	for _, o := range d.Observed {
-		p.line("    %s", o)
-	}
-	if d.Problem != nil { // also beside a right record: still cached, bogus, CAA
-		p.text(d.Problem.Reason+": "+d.Problem.Message, "    ")
-	}
-}
-
 func (p *page) certificate(r *v1alpha3.DomainRecord) {
 	c := r.Status.Certificate
 	if c == nil {
@@ -167,7 +128,8 @@ func (p *page) certificate(r *v1alpha3.DomainRecord) {
 	p.table(rows, "  ")
 }
 
-func (p *page) conditions(r *v1alpha3.DomainRecord) {
+// conditions prints each condition with what was found.
+func (p *page) conditions(r *v1alpha3.DomainRecord, a account) {
 	p.line("")
 	p.line("Conditions:")
 	if len(r.Status.Conditions) == 0 {
@@ -179,12 +141,10 @@ func (p *page) conditions(r *v1alpha3.DomainRecord) {
 		rows = append(rows, []string{c.Type, string(c.Status), orNone(c.Reason), p.when(&c.LastTransitionTime)})
 	}
 	p.table(rows, "  ")
-	for _, c := range r.Status.Conditions {
-		if c.Message != "" {
-			p.line("")
-			p.line("  %s:", c.Type)
-			p.text(c.Message, "    ")
-		}
+	for i, c := range a.conditions {
+		p.line("")
+		p.line("  %s:", c.source)
+		p.text(a.conditionWords(i), "    ")
 	}
 }
 

@@ -22,8 +22,9 @@ func orNone(s string) string {
 	return s
 }
 
-// printWanted prints DNS records as a table that can be pasted to a customer.
-func printWanted(w io.Writer, records []v1alpha3.DNSRecord, indent string) error {
+// printWanted prints DNS records as a table that can be pasted to a customer, with
+// notes below it on what else works at the top of a zone.
+func printWanted(w io.Writer, records []v1alpha3.DNSRecord, indent string, notes bool) error {
 	rows := [][]string{{"NAME", "TYPE", "VALUE", "FOR"}}
 	for _, d := range records {
 		rows = append(rows, []string{d.Name, d.Type, d.Value, purposeWords(d)})
@@ -32,7 +33,7 @@ func printWanted(w io.Writer, records []v1alpha3.DNSRecord, indent string) error
 		return err
 	}
 	for _, d := range records {
-		if d.Purpose != v1alpha3.PurposeTraffic || !isTop(d.Name) {
+		if !notes || d.Purpose != v1alpha3.PurposeTraffic || !isTop(d.Name) {
 			continue
 		}
 		note := d.Name + " is the top of its zone, where DNS allows no CNAME (RFC 1034 section 3.6.2): what works there is an ALIAS or ANAME record, " +

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -49,12 +50,18 @@ func (c *client) follow(ctx context.Context, f follower) error {
 	pause, lastContact, told := firstPause, time.Now(), false
 	for {
 		var heard bool
+		was, began := rv, time.Now()
 		rv, heard, done, err = c.watchFrom(ctx, f, rv)
 		if done || ctx.Err() != nil {
 			return errors.Join(err, context.Cause(ctx))
 		}
+		// A server that ends each watch at once is not asked without a pause.
+		moved := rv != was || time.Since(began) > mostPause
+		if moved {
+			pause = firstPause
+		}
 		if heard {
-			pause, lastContact, told = firstPause, time.Now(), false
+			lastContact, told = time.Now(), false
 		}
 		switch {
 		case errors.Is(err, errExpired):
@@ -64,7 +71,7 @@ func (c *client) follow(ctx context.Context, f follower) error {
 			} else if done {
 				return err
 			}
-		case err == nil && heard:
+		case err == nil && moved:
 			continue
 		}
 		if err != nil && (!passing(err) || time.Since(lastContact) > f.patience) {
@@ -89,7 +96,7 @@ func passing(err error) bool {
 	if errors.As(err, &status) {
 		return status.ErrStatus.Code >= 500 || status.ErrStatus.Code == http.StatusTooManyRequests
 	}
-	return true
+	return !errors.Is(err, errEvent)
 }
 
 // watchFrom runs one watch to its end and returns the revision it got to.
@@ -108,11 +115,13 @@ func (c *client) watchFrom(ctx context.Context, f follower, rv string) (at strin
 		return rv, false, false, err
 	}
 	defer resp.Body.Close()
-	dec := json.NewDecoder(resp.Body)
-	for {
+	body := &bounded{r: resp.Body}
+	dec := json.NewDecoder(body)
+	for begun := false; ; begun = true {
 		var ch change
+		body.left = cmp.Or(c.mostEvent, maxEvent)
 		if err := dec.Decode(&ch); err != nil {
-			return rv, true, false, cutOff(err)
+			return rv, begun || errors.Is(err, io.EOF), false, c.cutOff(err, begun)
 		}
 		switch ch.Type {
 		case watch.Error:
@@ -129,11 +138,32 @@ func (c *client) watchFrom(ctx context.Context, f follower, rv string) (at strin
 	}
 }
 
-// cutOff makes nothing of the ways in which a stream ends.
-func cutOff(err error) error {
+// errEvent: an event has more bytes than are read of one.
+var errEvent = errors.New("an event of the watch is too large: see what stands before the endpoint")
+
+// bounded reads at most left bytes more.
+type bounded struct {
+	r    io.Reader
+	left int
+}
+
+func (b *bounded) Read(p []byte) (int, error) {
+	if b.left <= 0 {
+		return 0, errEvent
+	}
+	n, err := b.r.Read(p[:min(len(p), b.left)])
+	b.left -= n
+	return n, err
+}
+
+// cutOff makes nothing of the ways in which a stream ends once it has begun.
+func (c *client) cutOff(err error, begun bool) error {
 	var syntax *json.SyntaxError
-	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.As(err, &syntax) {
+	switch {
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.As(err, &syntax) && begun:
 		return nil
+	case errors.As(err, &syntax):
+		return fmt.Errorf("reading the watch of %s: it is not the API's: %w", c.base, err)
 	}
 	return fmt.Errorf("reading a watch: %w", err)
 }

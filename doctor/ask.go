@@ -18,6 +18,11 @@ const (
 	// askTries is how often a question over UDP is put before it counts as
 	// unanswered: one lost packet is no finding.
 	askTries = 3
+	// mostAddresses is how many addresses of one name are asked, and how many servers
+	// of one zone: what stands there is another's to say.
+	mostAddresses = 32
+	// systemResolvers is where the system names its resolvers; see resolv.conf(5).
+	systemResolvers = "/etc/resolv.conf"
 )
 
 // reply is what became of one question.
@@ -130,13 +135,13 @@ func (r reply) told() string {
 // resolver is one recursive resolver.
 type resolver struct{ at netip.AddrPort }
 
-// resolversOf turns configured resolvers, or where there are none the system's,
-// into addresses.
-func resolversOf(configured []string, port uint16) ([]resolver, error) {
+// resolversOf turns configured resolvers, or where there are none those of the
+// system's file, into addresses.
+func resolversOf(configured []string, file string, port uint16) ([]resolver, error) {
 	if len(configured) == 0 {
-		system, err := dns.ClientConfigFromFile("/etc/resolv.conf")
+		system, err := dns.ClientConfigFromFile(file)
 		if err != nil {
-			return nil, fmt.Errorf("reading the system's resolvers: %w", err)
+			return nil, fmt.Errorf("reading the system's resolvers: %w; name some in `resolvers`", err)
 		}
 		configured = system.Servers
 	}
@@ -146,7 +151,7 @@ func resolversOf(configured []string, port uint16) ([]resolver, error) {
 		if err != nil {
 			addr, err := netip.ParseAddr(text)
 			if err != nil {
-				return nil, fmt.Errorf("the resolver %q is no address", text)
+				return nil, fmt.Errorf("the resolver is configured as %.200q: write its address out, such as 1.1.1.1 or 127.0.0.1:53", text)
 			}
 			at = netip.AddrPortFrom(addr, port)
 		}
@@ -167,12 +172,14 @@ func resolve(ctx context.Context, rs []resolver, name string, qtype uint16) repl
 	return r
 }
 
-// resolveAddresses finds the IPv4 and IPv6 addresses of a name.
+// resolveAddresses finds the IPv4 and IPv6 addresses of a name, at most mostAddresses
+// of each.
 func resolveAddresses(ctx context.Context, rs []resolver, name string) []netip.Addr {
 	var out []netip.Addr
 	for _, typ := range []uint16{dns.TypeA, dns.TypeAAAA} {
 		if r := resolve(ctx, rs, name, typ); r.err == nil {
-			out = append(out, addressesOf(r.msg.Answer)...)
+			addrs := addressesOf(r.msg.Answer)
+			out = append(out, addrs[:min(len(addrs), mostAddresses)]...)
 		}
 	}
 	return out

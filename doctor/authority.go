@@ -37,6 +37,8 @@ type office struct {
 		} `json:"meta"`
 	}
 	err error
+	// odd is why what it answered cannot be read, empty if it can.
+	odd string
 	// date is its clock, local ours at the same moment; zero: it told none.
 	date, local time.Time
 }
@@ -58,7 +60,9 @@ func (o Options) visitAuthority(ctx context.Context, a Authority) office {
 			f.roots = err.Error()
 			continue
 		}
-		pool = with(pool, text)
+		if pool = with(pool, text); !pemCertificate(text) {
+			f.roots = fmt.Sprintf("the file %.200q holds no certificate in PEM", file)
+		}
 	}
 	if a.RootPKI != "" {
 		text, err := rootOf(ctx, o.Admin, o.Base, a.RootPKI)
@@ -91,10 +95,13 @@ func (o Options) visitAuthority(ctx context.Context, a Authority) office {
 		err = json.Unmarshal(text, &f.body)
 	}
 	if err != nil {
-		f.err = fmt.Errorf("what it answers is no ACME directory: %w", err)
+		f.odd = err.Error()
 	}
 	return f
 }
+
+// pemCertificate reports whether a text holds a certificate in PEM.
+func pemCertificate(text []byte) bool { return x509.NewCertPool().AppendCertsFromPEM(text) }
 
 func with(pool *x509.CertPool, pem []byte) *x509.CertPool {
 	if pool == nil {
@@ -103,6 +110,8 @@ func with(pool *x509.CertPool, pem []byte) *x509.CertPool {
 	pool.AppendCertsFromPEM(pem)
 	return pool
 }
+
+const correctDir = "correct `dir` of the issuer: it is the URL of the directory itself"
 
 func judgeAuthorities(offices []office) []Finding {
 	const check = "ca"
@@ -120,9 +129,13 @@ func judgeAuthorities(offices []office) []Finding {
 		case f.err != nil:
 			out = append(out, finding(Wrong, check, f.directory, unwrapped(f.err), expected,
 				"let this machine reach it over HTTPS, directly or through HTTPS_PROXY; a certificate that is not trusted needs `trusted_roots`"))
+		case f.status >= http.StatusInternalServerError || f.status == http.StatusTooManyRequests:
+			out = append(out, finding(Wrong, check, f.directory, fmt.Sprintf("status %d", f.status), expected,
+				"the authority is in trouble or limits requests: see its status page and try again later; if it stays so, correct `dir` of the issuer"))
+		case f.odd != "":
+			out = append(out, finding(Wrong, check, f.directory, fmt.Sprintf("status %d, with what is no ACME directory: %s", f.status, f.odd), expected, correctDir))
 		case f.status != http.StatusOK || f.body.NewNonce == "" || f.body.NewAccount == "" || f.body.NewOrder == "":
-			out = append(out, finding(Wrong, check, f.directory, fmt.Sprintf("status %d, without the fields of a directory", f.status), expected,
-				"correct `dir` of the issuer: it is the URL of the directory itself"))
+			out = append(out, finding(Wrong, check, f.directory, fmt.Sprintf("status %d, without the fields of a directory", f.status), expected, correctDir))
 		default:
 			out = append(out, ok(check, f.directory, "an ACME directory"))
 		}
@@ -153,11 +166,19 @@ func judgeClock(offices []office) []Finding {
 	return out
 }
 
+// mostIdentities bounds how many CAA names of one authority count, each of at most 253
+// octets, as a domain name has.
+const mostIdentities = 16
+
 // identities are the CAA issuer domain names of the authorities that are known.
 func identities(offices []office) []string {
 	var out []string
 	for _, f := range offices {
-		out = append(out, f.body.Meta.CAAIdentities...)
+		for _, name := range f.body.Meta.CAAIdentities[:min(len(f.body.Meta.CAAIdentities), mostIdentities)] {
+			if len(name) <= 253 {
+				out = append(out, clean(name))
+			}
+		}
 		if len(f.body.Meta.CAAIdentities) == 0 && strings.Contains(f.directory, ".letsencrypt.org/") {
 			out = append(out, "letsencrypt.org")
 		}

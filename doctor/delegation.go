@@ -46,7 +46,10 @@ func gatherDelegation(ctx context.Context, s Setup, rs []resolver, port uint16) 
 	}
 	var servers []netip.Addr
 	for _, name := range resolve(ctx, rs, d.parent, dns.TypeNS).values() {
-		servers = append(servers, resolveAddresses(ctx, rs, name)...)
+		if servers = append(servers, resolveAddresses(ctx, rs, name)...); len(servers) >= mostAddresses {
+			servers = servers[:mostAddresses]
+			break
+		}
 	}
 	d.ns, d.ds, d.soa = make([]reply, len(servers)), make([]reply, len(servers)), make([]reply, len(servers))
 	var wg sync.WaitGroup

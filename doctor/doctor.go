@@ -43,7 +43,7 @@ func (o Options) withDefaults() Options {
 // something does not answer, and ends early with ctx.
 func Examine(ctx context.Context, s Setup, o Options) (Report, error) {
 	o = o.withDefaults()
-	rs, err := resolversOf(s.Resolvers, 53)
+	rs, err := resolversOf(s.Resolvers, systemResolvers, 53)
 	if err != nil {
 		return Report{}, err
 	}

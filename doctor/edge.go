@@ -152,7 +152,7 @@ func judgeEdge(s Setup, doors []door) []Finding {
 				"ask from a machine that has; if the address is not in use, remove it from `edge`, since an authority may try it first"))
 		case d.err != nil && hungUp(d.err):
 			out = append(out, finding(Note, check, d.at(), "it closes the connection without an answer", scheme,
-				"if it expects the PROXY protocol, that is right for everybody but this machine, and the zone's edge_check says what to ask in its place; otherwise "+mend))
+				"if it expects the PROXY protocol, it is right and only this question fails: name in the zone's edge_check what to ask in its place; otherwise "+mend))
 		case d.err != nil:
 			out = append(out, finding(Wrong, check, d.at(), unwrapped(d.err), scheme,
 				mend+". If other machines reach it, this one cannot reach its own public address (no hairpin NAT): run the doctor elsewhere, with --address, and say in the zone's edge_check what to ask"))

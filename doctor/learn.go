@@ -25,11 +25,11 @@ func Learn(ctx context.Context, client *http.Client, base string) (Setup, error)
 	base = strings.TrimSuffix(base, "/")
 	app, err := get(ctx, client, base+"/config/apps/apoxy")
 	if err != nil {
-		return Setup{}, fmt.Errorf("asking Caddy's admin endpoint at %s for its configuration: %w", base, err)
+		return Setup{}, fmt.Errorf("asking Caddy's admin endpoint at %s for its configuration: %w; --address names another endpoint", base, err)
 	}
 	automation, err := get(ctx, client, base+"/config/apps/tls/automation")
 	if err != nil {
-		automation = []byte("null") // nothing is configured there
+		return Setup{}, fmt.Errorf("asking Caddy's admin endpoint at %s for its TLS policies: %w; --address names another endpoint", base, err)
 	}
 	s, err := parseSetup(app, automation)
 	if err != nil {
@@ -48,7 +48,7 @@ func Learn(ctx context.Context, client *http.Client, base string) (Setup, error)
 	}
 	text, err := get(ctx, client, fmt.Sprintf("%s/apis/core.apoxy.dev/v1alpha3/domainrecords?limit=%d", base, samples))
 	if err == nil && json.Unmarshal(text, &list) == nil {
-		for _, item := range list.Items {
+		for _, item := range list.Items[:min(len(list.Items), samples)] {
 			s.Hostnames = append(s.Hostnames, item.Spec.Name)
 		}
 	}

@@ -82,20 +82,25 @@ func ok(check, subject, seen string, args ...any) Finding {
 
 // finding is one that is not simply OK.
 func finding(level Level, check, subject, seen, expected, mend string) Finding {
-	return Finding{level, check, subject, clean(seen), expected, mend}
+	return Finding{level, check, subject, clean(seen), printable(expected), printable(mend)}
 }
 
 // clean makes text of others fit for one line of a terminal.
 func clean(s string) string {
 	const most = 300
-	s = strings.Map(func(r rune) rune {
+	s = printable(s)
+	if len(s) > most {
+		s = strings.ToValidUTF8(s[:most], "") + "…"
+	}
+	return s
+}
+
+// printable is a text without what a terminal would obey.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
 		if r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0 {
 			return ' '
 		}
 		return r
 	}, s)
-	if len(s) > most {
-		s = strings.ToValidUTF8(s[:most], "") + "…"
-	}
-	return s
 }

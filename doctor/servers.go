@@ -111,7 +111,7 @@ func judgeServers(s Setup, probes []probe) []Finding {
 	}
 	for _, listen := range s.DNS {
 		if !strings.HasSuffix(listen, ":53") {
-			out = append(out, finding(Note, "dns", "dns "+listen, "DNS is answered on a port of its own", ":53",
+			out = append(out, finding(Note, "dns", "dns "+listen, "DNS is answered on another port than 53", ":53",
 				"the world asks port 53 alone: have it forwarded, or name :53 in `dns`"))
 		}
 	}

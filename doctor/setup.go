@@ -43,9 +43,9 @@ type Nameserver struct {
 type Authority struct {
 	// Directory is the URL of its ACME directory.
 	Directory string
-	// RootFiles and RootPKI say where the roots are that its endpoint is
-	// trusted by, beside the system's: PEM files at the server, and the ID of
-	// one of Caddy's own authorities.
+	// RootFiles and RootPKI say where the roots are that its endpoint is trusted
+	// by in place of the system's: PEM files at the server, and the ID of one of
+	// Caddy's own authorities.
 	RootFiles []string
 	RootPKI   string
 }
@@ -134,29 +134,43 @@ func (p policyConfig) ours() (issuers []issuerConfig) {
 func parseSetup(app, automation []byte) (Setup, error) {
 	var a appConfig
 	if err := json.Unmarshal(app, &a); err != nil {
-		return Setup{}, fmt.Errorf("reading the configuration of apoxy: %w", err)
+		return Setup{}, fmt.Errorf("reading the configuration of apoxy: %w; --address names another endpoint", err)
 	}
 	if a.Zone == nil {
 		return Setup{}, fmt.Errorf("the running Caddy has no app apoxy: give its Caddyfile the global option apoxy, or name another endpoint with --address")
 	}
 	s := Setup{Zone: canonical(a.Zone.Name), CAA: a.Zone.CAA, DNS: a.DNS, Resolvers: a.Resolvers, HTTPPort: 80, HTTPSPort: 443}
 	if s.Zone == "" || strings.Contains(s.Zone, "{") {
-		return Setup{}, fmt.Errorf("the zone is configured as %q: the doctor cannot resolve placeholders of another process; write its name out", a.Zone.Name)
+		return Setup{}, fmt.Errorf("the zone is configured as %.200q: the doctor cannot resolve placeholders of another process; write its name out", a.Zone.Name)
 	}
 	if len(s.DNS) == 0 {
 		s.DNS = []string{":53"}
 	}
+	if err := s.addServers(a); err != nil {
+		return Setup{}, err
+	}
+	if err := s.addEdge(a); err != nil {
+		return Setup{}, err
+	}
+	return s, s.addAuthorities(automation)
+}
+
+func (s *Setup) addServers(a appConfig) error {
 	for _, n := range a.Zone.Nameservers {
 		ns := Nameserver{Name: canonical(n.Name)}
 		for _, text := range n.Addresses {
 			addr, err := netip.ParseAddr(text)
 			if err != nil {
-				return Setup{}, fmt.Errorf("the address of name server %s is configured as %q: write it out", n.Name, text)
+				return fmt.Errorf("the address of name server %.200s is configured as %.200q: write it out", n.Name, text)
 			}
 			ns.Addresses = append(ns.Addresses, addr)
 		}
 		s.Nameservers = append(s.Nameservers, ns)
 	}
+	return nil
+}
+
+func (s *Setup) addEdge(a appConfig) error {
 	for _, text := range a.Zone.Edge {
 		if addr, err := netip.ParseAddr(text); err == nil {
 			s.EdgeAddresses = append(s.EdgeAddresses, addr)
@@ -170,14 +184,19 @@ func parseSetup(app, automation []byte) (Setup, error) {
 		case text == "off":
 			s.EdgeUnchecked = true
 		case err != nil:
-			return Setup{}, fmt.Errorf("an address of edge_check is configured as %q: write it out", text)
+			return fmt.Errorf("an address of edge_check is configured as %.200q: write it out", text)
 		default:
 			s.EdgeCheck = append(s.EdgeCheck, addr)
 		}
 	}
+	return nil
+}
+
+// addAuthorities adds the authorities of the TLS policies, each directory once.
+func (s *Setup) addAuthorities(automation []byte) error {
 	var t automationConfig
 	if err := json.Unmarshal(automation, &t); err != nil {
-		return Setup{}, fmt.Errorf("reading the configuration of TLS: %w", err)
+		return fmt.Errorf("reading the configuration of TLS: %w; --address names another endpoint", err)
 	}
 	for _, p := range t.Policies {
 		for _, i := range p.ours() {
@@ -190,7 +209,7 @@ func parseSetup(app, automation []byte) (Setup, error) {
 			}
 		}
 	}
-	return s, nil
+	return nil
 }
 
 func canonical(name string) string { return strings.ToLower(strings.TrimSuffix(name, ".")) }

@@ -43,6 +43,9 @@ func metric(text []byte, name string) (float64, error) {
 			if err != nil {
 				return 0, fmt.Errorf("reading the metric %s: %w", name, err)
 			}
+			if !(n >= 0 && n <= 1<<53) {
+				return 0, fmt.Errorf("reading the metric %s: %v is no count", name, n)
+			}
 			return n, nil
 		}
 	}

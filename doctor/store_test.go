@@ -17,6 +17,9 @@ func TestDamagedValuesAreFound(t *testing.T) {
 		{"many", before + "apoxy_store_damaged_values 6.5536e+04 1700000000\n", Wrong, "65536 of them"},
 		{"no such metric", "apoxy_store_damaged_values_total 5\n", Note, "cannot be told"},
 		{"no number", "apoxy_store_damaged_values x\n", Note, "cannot be told"},
+		{"less than none", "apoxy_store_damaged_values -1\n", Note, "no count"},
+		{"not a number", "apoxy_store_damaged_values NaN\n", Note, "no count"},
+		{"without end", "apoxy_store_damaged_values +Inf\n", Note, "no count"},
 		{"nothing", "", Note, "cannot be told"},
 	} {
 		t.Run(tc.is, func(t *testing.T) {

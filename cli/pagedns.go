@@ -1,0 +1,87 @@
+package cli
+
+import (
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/apoxy-dev/caddy-apoxy/api/v1alpha3"
+)
+
+// todo prints what is to be done and by whom: the DNS records that are not in place
+// as a table for pasting, then each further piece of advice.
+func (p *page) todo(r *v1alpha3.DomainRecord, a account) {
+	p.line("")
+	p.line("To do:")
+	switch {
+	case len(a.create) > 0:
+		p.wanted(r, a)
+	case len(a.advice) > 0:
+	case len(r.Status.Conditions) == 0:
+		p.line("  nothing yet: the record was not looked at")
+	case ready(r):
+		p.line("  nothing")
+	default:
+		p.line("  nothing at present: Conditions say what is awaited")
+	}
+	for i, d := range a.advice {
+		if i > 0 || len(a.create) > 0 {
+			p.line("")
+		}
+		p.text(d.source+": "+d.text, "  ")
+	}
+}
+
+func ready(r *v1alpha3.DomainRecord) bool {
+	c := r.Status.Condition(v1alpha3.ConditionReady)
+	return c != nil && c.Status == metav1.ConditionTrue
+}
+
+// wanted prints the DNS records to create.
+func (p *page) wanted(r *v1alpha3.DomainRecord, a account) {
+	title, required, noted := "The customer creates these DNS records:", false, false
+	for _, d := range a.create {
+		required = required || d.Required
+		noted = noted || d.Purpose == v1alpha3.PurposeTraffic && d.Problem != nil // which has advice for the top of a zone
+	}
+	if r.Status.Phase == v1alpha3.PhaseActive || r.Status.Phase == v1alpha3.PhaseIssuing && !required {
+		title = "DNS records that the customer may still create:"
+	}
+	p.line("  %s", title)
+	if p.err == nil {
+		p.err = printWanted(p.w, a.create, "    ", !noted)
+	}
+}
+
+// dns prints what was seen of each DNS record.
+func (p *page) dns(r *v1alpha3.DomainRecord, a account) {
+	p.line("")
+	p.line("DNS records, as last seen:")
+	if len(r.Status.DNSRecords) == 0 {
+		p.line("  %s", none)
+	}
+	for i, d := range r.Status.DNSRecords {
+		p.seen(d)
+		if problem := a.problems[i]; problem.source != "" { // also of a right record: still cached, bogus, CAA
+			p.text(problem.source+": "+a.problemWords(problem), "    ")
+		}
+	}
+}
+
+func (p *page) seen(d v1alpha3.DNSRecord) {
+	state := "right"
+	switch {
+	case !d.Configured && len(d.Observed) == 0:
+		state = "nothing seen"
+	case !d.Configured:
+		state = "wrong"
+	}
+	if d.LastTransitionTime != nil {
+		state += " since " + p.when(d.LastTransitionTime)
+	}
+	if !d.Required && !d.Configured {
+		state += "; optional"
+	}
+	p.line("  %s %s", d.Name, state)
+	for _, o := range d.Observed {
+		p.line("    %s", o)
+	}
+}

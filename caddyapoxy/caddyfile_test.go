@@ -2,10 +2,13 @@ package caddyapoxy
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"flag"
 	"os"
 	"path/filepath"
+	"reflect"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -58,4 +61,40 @@ func adapt(t *testing.T, input string) string {
 		t.Fatal(err)
 	}
 	return out.String() + "\n"
+}
+
+// What can be configured has an option in the Caddyfile, with a golden file, and a
+// line in the docs.
+func TestEveryOptionIsAdaptedAndExplained(t *testing.T) {
+	read := func(pattern string) string {
+		files, err := filepath.Glob(pattern)
+		if err != nil || len(files) == 0 {
+			t.Fatalf("%s: %d files, %v", pattern, len(files), err)
+		}
+		var all strings.Builder
+		for _, f := range files {
+			raw, err := os.ReadFile(f)
+			if err != nil {
+				t.Fatal(err)
+			}
+			all.Write(raw)
+		}
+		return all.String()
+	}
+	golden, docs := read("testdata/adapt/*.caddyfiletest"), read("../docs/*.md")+read("../README.md")
+	called := map[string]string{"zone_files": "zonefile", "nameservers": "nameserver"} // in the Caddyfile
+	for _, of := range []reflect.Type{reflect.TypeFor[App](), reflect.TypeFor[Zone]()} {
+		for i := range of.NumField() {
+			name, _, _ := strings.Cut(of.Field(i).Tag.Get("json"), ",")
+			if name == "" || name == "-" {
+				continue
+			}
+			if !strings.Contains(golden, `"`+name+`": `) {
+				t.Errorf("no file of testdata/adapt gives %s of %s", name, of)
+			}
+			if option := cmp.Or(called[name], name); !regexp.MustCompile("\\b" + option + "\\b").MatchString(docs) {
+				t.Errorf("no page of docs/ explains %s", option)
+			}
+		}
+	}
 }

@@ -40,7 +40,7 @@ func (l liveChallenges) challenges() (*dnsprovider.Challenges, error) {
 	if err != nil {
 		return nil, err
 	}
-	return dnsprovider.NewChallenges(rrsets, nil), nil
+	return dnsprovider.NewChallenges(rrsets), nil
 }
 
 func (l liveChallenges) Present(ctx context.Context, hostname, value string) error {

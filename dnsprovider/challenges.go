@@ -14,17 +14,10 @@ const challengeLife = 2 * time.Hour
 
 // Challenges publishes DNS-01 values: TXT records at _acme-challenge.N.Z with
 // TTL 0, several per name, each gone after two hours at the latest.
-type Challenges struct {
-	sets    *RRSets
-	confirm func(ctx context.Context, owner, value string) error
-}
+type Challenges struct{ sets *RRSets }
 
-// NewChallenges publishes in the zone of the RRsets. Unless nil, confirm is
-// called once this process answers the value, with the absolute owner name, and
-// returns when every other server of the zone does, too.
-func NewChallenges(sets *RRSets, confirm func(ctx context.Context, owner, value string) error) *Challenges {
-	return &Challenges{sets, confirm}
-}
+// NewChallenges publishes in the zone of the RRsets.
+func NewChallenges(sets *RRSets) *Challenges { return &Challenges{sets} }
 
 // Present adds a value for the hostname (*.example.com for a wildcard) beside
 // those that are there and returns once it is answered.
@@ -35,12 +28,6 @@ func (c *Challenges) Present(ctx context.Context, hostname, value string) error 
 	}
 	if err := c.sets.Update(ctx, owner, "TXT", func(s *RRSet) error { s.present(value); return nil }); err != nil {
 		return fmt.Errorf("presenting a challenge for %s: %w", hostname, err)
-	}
-	if c.confirm == nil {
-		return nil
-	}
-	if err := c.confirm(ctx, owner+"."+c.sets.zone+".", value); err != nil {
-		return fmt.Errorf("confirming a challenge for %s: %w", hostname, err)
 	}
 	return nil
 }

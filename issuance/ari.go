@@ -6,7 +6,6 @@ import (
 
 	"github.com/apoxy-dev/caddy-apoxy/internal/times"
 	"github.com/apoxy-dev/caddy-apoxy/issuance/acme"
-	"github.com/apoxy-dev/caddy-apoxy/issuance/certfiles"
 	"github.com/apoxy-dev/caddy-apoxy/issuance/revocation"
 )
 
@@ -26,7 +25,7 @@ func (j *job) pollARI(ctx context.Context) landing {
 		l.rec.ARI.Poll = h.Until.Add(resumeJitter(time.Hour, times.Fraction(j.hostname))).Unix()
 		return l
 	}
-	st, err := certfiles.Load(ctx, c.Storage(), c.Key, j.hostname)
+	st, err := c.Site(j.hostname).Load(ctx)
 	if err != nil {
 		return l
 	}

@@ -217,7 +217,7 @@ func (a *findings) tell(log *zap.Logger, recorded int) {
 		return
 	}
 	fields := []zap.Field{zap.Int("missing", a.missing), zap.Int("looked_for", a.looked), zap.Int("recorded", recorded),
-		zap.String("example", a.example.hostname), zap.String("expected", a.example.expected()), zap.String("ca", a.example.rec.CA)}
+		zap.String("example", a.example.hostname), zap.String("expected", a.example.keyFile()), zap.String("ca", a.example.rec.CA)}
 	if c := a.example.home(); c == nil {
 		log.Error("certificates on record are of a certificate authority that is not configured any more, so that no handshake finds them, and others are ordered", fields...)
 		return

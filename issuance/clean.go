@@ -8,7 +8,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/caddyserver/certmagic"
 	"go.uber.org/zap"
 
 	"github.com/apoxy-dev/caddy-apoxy/issuance/certfiles"
@@ -38,11 +37,8 @@ func (j *job) clean(ctx context.Context, before, after *dossier) {
 	}
 	for _, key := range ordered {
 		if after.Order == nil || after.Order.CA != key {
-			keys := []string{certfiles.OrderKey(key, j.hostname)}
-			if o := before.Order; o.AtWork(key) && o.Method != "" { // its challenge was left in place
-				keys = append(keys, certfiles.ChallengeKey(key, j.hostname))
-			}
-			j.removed(j.delete(ctx, key, keys...))
+			o := before.Order
+			j.removed(j.dropOrder(ctx, key, o.AtWork(key) && o.Method != "")) // then its challenge was left in place
 		}
 	}
 	if before.has() && after.has() && before.CA != after.CA {
@@ -75,7 +71,7 @@ func (j *job) drop(ctx context.Context) landing {
 		}
 	}
 	if o := j.rec.Order; o != nil {
-		errs = append(errs, j.delete(ctx, o.CA, certfiles.OrderKey(o.CA, j.hostname)), j.delete(ctx, o.CA, certfiles.ChallengeKey(o.CA, j.hostname)))
+		errs = append(errs, j.dropOrder(ctx, o.CA, true))
 	}
 	if err := errors.Join(errs...); err != nil {
 		j.removed(err)
@@ -94,8 +90,8 @@ func (j *job) drop(ctx context.Context) landing {
 // does not show at the moment.
 func (j *job) discard(ctx context.Context, r *dossier) (kept bool, err error) {
 	var errs []error
-	for _, st := range j.storages(r.CA) {
-		have, err := certfiles.Load(ctx, st, r.CA, j.hostname)
+	for _, site := range j.sites(r.CA) {
+		have, err := site.Load(ctx)
 		if err == nil && have.Leaf.NotAfter.Unix() > r.NotAfter {
 			kept = true
 			continue
@@ -104,16 +100,21 @@ func (j *job) discard(ctx context.Context, r *dossier) (kept bool, err error) {
 			errs = append(errs, fmt.Errorf("looking for a later certificate of %s: %w", r.CA, err))
 			continue
 		}
-		staples := certfiles.Staples(ctx, st, r.CA, j.hostname)
-		errs = append(errs, certfiles.Delete(ctx, st, r.CA, j.hostname), certfiles.DeleteKeys(ctx, st, staples))
+		errs = append(errs, site.Delete(ctx))
 	}
 	return kept, errors.Join(errs...)
 }
 
-func (j *job) delete(ctx context.Context, issuerKey string, keys ...string) error {
+// dropOrder removes the private key that an order at a CA left in storage, and its
+// challenge if that is still there.
+func (j *job) dropOrder(ctx context.Context, issuerKey string, challenge bool) error {
 	var errs []error
-	for _, st := range j.storages(issuerKey) {
-		errs = append(errs, certfiles.DeleteKeys(ctx, st, keys))
+	for _, site := range j.sites(issuerKey) {
+		keys := []string{site.OrderKey()}
+		if challenge {
+			keys = append(keys, site.ChallengeKey())
+		}
+		errs = append(errs, certfiles.DeleteKeys(ctx, site.Storage, keys))
 	}
 	return errors.Join(errs...)
 }
@@ -125,15 +126,16 @@ func (j *job) removed(err error) {
 	}
 }
 
-// storages are where a CA's part of storage may be: that of the issuer line
-// that names it or, if none does any more, those of all.
-func (j *job) storages(issuerKey string) []certmagic.Storage {
-	var all []certmagic.Storage
+// sites are where a CA may have files of the hostname: in the storage of the issuer
+// line that names the CA or, if none does any more, in those of all lines.
+func (j *job) sites(issuerKey string) []certfiles.Site {
+	var all []certfiles.Site
 	for _, c := range j.authorities() {
+		site := certfiles.At(c.Storage(), issuerKey, j.hostname)
 		if c.Key == issuerKey {
-			return []certmagic.Storage{c.Storage()}
+			return []certfiles.Site{site}
 		}
-		all = append(all, c.Storage())
+		all = append(all, site)
 	}
 	return all
 }

@@ -148,7 +148,7 @@ func TestNothingStaysOfAHostnameWithoutRecord(t *testing.T) {
 	w.s.Want(Want{Hostname: host, UID: "u1", DNS01: true})
 	w.until(host, "certified", seen)
 	key := w.is.cas()[0].Key
-	for _, k := range []string{certfiles.OrderKey(key, host), certfiles.ChallengeKey(key, host)} { // of an order that a crash cut short
+	for _, k := range []string{certfiles.At(nil, key, host).OrderKey(), certfiles.At(nil, key, host).ChallengeKey()} { // of an order that a crash cut short
 		if err := w.magic.Storage.Store(context.Background(), k, []byte("x")); err != nil {
 			t.Fatal(err)
 		}

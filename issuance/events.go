@@ -11,7 +11,6 @@ import (
 	"golang.org/x/crypto/ocsp"
 
 	"github.com/apoxy-dev/caddy-apoxy/internal/times"
-	"github.com/apoxy-dev/caddy-apoxy/internal/words"
 	"github.com/apoxy-dev/caddy-apoxy/issuance/acme"
 	"github.com/apoxy-dev/caddy-apoxy/issuance/certfiles"
 )
@@ -113,9 +112,9 @@ func (j *job) announce(ctx context.Context, c *ca) *acme.Failure {
 	}
 	err := j.emit(ctx, c, certfiles.EventObtaining, func() map[string]any { return h.Obtaining(j.rec.OCSP.IsRevoked(), j.rec.CA) })
 	if err != nil {
-		return &acme.Failure{Class: acme.ClassOperator, Aborted: true, Err: err,
-			Message: "a handler of the event " + certfiles.EventObtaining + " keeps it from being obtained: " + words.Cut(err.Error(), 200),
-			Mend:    "The operator looks at what the `events` of the configuration run on " + certfiles.EventObtaining}
+		f := acme.Failed(acme.ClassOperator, "a handler of the event "+certfiles.EventObtaining+" keeps it from being obtained", err)
+		f.Aborted, f.Mend = true, "The operator looks at what the `events` of the configuration run on "+certfiles.EventObtaining
+		return f
 	}
 	h.announced = true
 	return nil
@@ -143,6 +142,6 @@ func (j *job) gaveUp(ctx context.Context) {
 
 // revoked raises cert_ocsp_revoked.
 func (j *job) revoked(ctx context.Context, c *ca, r *ocsp.Response) {
-	cert := certmagic.Certificate{Certificate: certfiles.KeyPair(ctx, c.Storage(), j.rec.CA, j.hostname), Names: []string{j.hostname}}
+	cert := certmagic.Certificate{Certificate: j.site(c).KeyPair(ctx), Names: []string{j.hostname}}
 	j.notify(c, certfiles.EventRevoked, func() map[string]any { return certfiles.RevokedData(cert, r) })
 }

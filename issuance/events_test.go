@@ -102,7 +102,7 @@ func TestEventsAreThoseOfCertmagic(t *testing.T) {
 	ours := l.take(w, 2)
 
 	certfiles.Evict(w.magic, host)
-	if err := certfiles.Delete(t.Context(), w.magic.Storage, w.key(), host); err != nil {
+	if err := certfiles.At(w.magic.Storage, w.key(), host).Delete(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if err := w.magic.ObtainCertSync(t.Context(), host); err != nil {

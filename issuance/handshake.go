@@ -81,13 +81,13 @@ func (s *Scheduler) issueTaken(ctx context.Context, c *ca, t taken, request []by
 	j := s.job(t)
 	began, before := s.now(), j.rec
 	s.cfg.OnChange(j.hostname)
-	staples := certfiles.Staples(ctx, c.Storage(), c.Key, j.hostname)
+	staples := c.Site(j.hostname).Staples(ctx)
 	res, f := j.obtain(ctx, c, given{request})
 	out := landing{rec: j.rec, save: true, looked: true}
 	switch {
 	case f == nil:
 		if err := j.note(c, res); err != nil {
-			f = &acme.Failure{Class: acme.ClassPassing, Err: err, Message: words.Cut(err.Error(), 200)}
+			f = acme.Failed(acme.ClassPassing, "", err)
 			out = j.failed(ctx, c, res.Method, f)
 			break
 		}
@@ -105,11 +105,7 @@ func (s *Scheduler) issueTaken(ctx context.Context, c *ca, t taken, request []by
 	if f != nil {
 		return nil, fmt.Errorf("issuing for %s: %w", j.hostname, f)
 	}
-	return &certmagic.IssuedCertificate{
-		Certificate: res.Chain.ChainPEM,
-		Metadata: certfiles.Metadata{Certificate: res.Chain,
-			Provenance: &certfiles.Provenance{UID: j.want.UID, Owner: j.want.Owner, Challenge: res.Method}},
-	}, nil
+	return &certmagic.IssuedCertificate{Certificate: res.Chain.ChainPEM, Metadata: j.metadata(res)}, nil
 }
 
 // refusal is refuses for callers without the lock.

@@ -49,7 +49,7 @@ func TestAccountsAreSharedWithCertmagic(t *testing.T) {
 	if err := theirs.PreCheck(context.Background(), []string{"api.example.com"}, false); err != nil {
 		t.Fatal(err)
 	}
-	st, err := certfiles.Load(context.Background(), w.magic.Storage, theirs.IssuerKey(), "api.example.com")
+	st, err := certfiles.At(w.magic.Storage, theirs.IssuerKey(), "api.example.com").Load(context.Background())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,7 +10,6 @@ import (
 	acmez "github.com/mholt/acmez/v3/acme"
 
 	"github.com/apoxy-dev/caddy-apoxy/internal/times"
-	"github.com/apoxy-dev/caddy-apoxy/internal/words"
 	"github.com/apoxy-dev/caddy-apoxy/issuance/acme"
 	"github.com/apoxy-dev/caddy-apoxy/issuance/certfiles"
 	"github.com/apoxy-dev/caddy-apoxy/issuance/fairqueue"
@@ -55,7 +54,7 @@ func (j *job) obtain(ctx context.Context, c *ca, keys requester) (acme.Result, *
 		_, _ = c.CaaIdentities(ctx) // the directory is at hand; this only notes them
 		return res, nil
 	case errors.Is(err, errBudget):
-		return res, &acme.Failure{Class: acme.ClassLimited, Err: errBudget, Message: errBudget.Error()}
+		return res, acme.Failed(acme.ClassLimited, "", errBudget)
 	}
 	return res, f
 }
@@ -89,7 +88,7 @@ func (j *job) spend(ctx context.Context, c *ca, replaces bool) error {
 	j.spent()
 	switch {
 	case err != nil:
-		return &acme.Failure{Class: acme.ClassOperator, Err: err, Message: words.Cut(err.Error(), 200)}
+		return acme.Failed(acme.ClassOperator, "", err)
 	case !ok:
 		return errBudget
 	}
@@ -138,13 +137,19 @@ func (j *job) gate(c *ca) func() error {
 
 // store writes the certificate where handshakes load it, and into the dossier.
 func (j *job) store(ctx context.Context, c *ca, keys *storedKey, res acme.Result) error {
-	staples := certfiles.Staples(ctx, c.Storage(), c.Key, j.hostname)
-	meta := certfiles.Metadata{Certificate: res.Chain, Provenance: &certfiles.Provenance{UID: j.want.UID, Owner: j.want.Owner, Challenge: res.Method}}
-	if err := certfiles.Save(context.WithoutCancel(ctx), c.Storage(), c.Key, j.hostname, keys.key, res.Chain.ChainPEM, meta); err != nil {
+	site, ctx := c.Site(j.hostname), context.WithoutCancel(ctx)
+	staples := site.Staples(ctx)
+	if err := site.Save(ctx, keys.key, res.Chain.ChainPEM, j.metadata(res)); err != nil {
 		return err
 	}
-	j.removed(certfiles.DeleteKeys(context.WithoutCancel(ctx), c.Storage(), staples))
+	j.removed(certfiles.DeleteKeys(ctx, c.Storage(), staples))
 	return j.note(c, res)
+}
+
+// metadata is what is stored with a new certificate.
+func (j *job) metadata(res acme.Result) certfiles.Metadata {
+	return certfiles.Metadata{Certificate: res.Chain,
+		Provenance: &certfiles.Provenance{UID: j.want.UID, Owner: j.want.Owner, Challenge: res.Method}}
 }
 
 // note takes the new certificate over into the dossier.

@@ -12,7 +12,6 @@ import (
 
 	"github.com/apoxy-dev/caddy-apoxy/internal/times"
 	"github.com/apoxy-dev/caddy-apoxy/internal/words"
-	"github.com/apoxy-dev/caddy-apoxy/issuance/certfiles"
 	"github.com/apoxy-dev/caddy-apoxy/issuance/revocation"
 )
 
@@ -83,7 +82,7 @@ func (j *job) askOCSP(ctx context.Context, now time.Time) (*ocsp.Response, *x509
 	if c.cfg.OCSP.DisableStapling {
 		return nil, nil, nil
 	}
-	leaf, issuer := certfiles.Issued(ctx, c.Storage(), j.rec.CA, j.hostname, j.rec.Serial)
+	leaf, issuer := j.site(c).Issued(ctx, j.rec.Serial)
 	if leaf == nil {
 		return nil, nil, errors.New("reading the certificate to ask about: it is not in storage")
 	}

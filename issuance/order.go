@@ -9,7 +9,6 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/apoxy-dev/caddy-apoxy/internal/times"
-	"github.com/apoxy-dev/caddy-apoxy/internal/words"
 	"github.com/apoxy-dev/caddy-apoxy/issuance/acme"
 	"github.com/apoxy-dev/caddy-apoxy/issuance/certfiles"
 )
@@ -23,7 +22,7 @@ func (j *job) order(ctx context.Context) landing {
 	began, storage := j.now(), j.cas[0].Storage()
 	locked, err := j.lock(ctx, storage)
 	if err != nil {
-		return j.failed(ctx, j.cas[0], "", operators("locking in storage failed", err))
+		return j.failed(ctx, j.cas[0], "", acme.Failed(acme.ClassOperator, "locking in storage failed", err))
 	}
 	if !locked { // another node, or a handshake
 		return landing{rec: j.rec, again: 2 * time.Second, quiet: true}
@@ -104,7 +103,7 @@ func (j *job) orderAt(ctx context.Context, c *ca, began time.Time) (landing, *ac
 		return j.failed(ctx, c, j.method, f), f
 	}
 	if err := j.store(ctx, c, keys, res); err != nil {
-		return j.failed(ctx, c, res.Method, operators("storing the certificate failed", err)), nil
+		return j.failed(ctx, c, res.Method, acme.Failed(acme.ClassOperator, "storing the certificate failed", err)), nil
 	}
 	j.evict()
 	j.obtained(ctx, c, keys)
@@ -112,11 +111,6 @@ func (j *job) orderAt(ctx context.Context, c *ca, began time.Time) (landing, *ac
 	j.log.Info("certificate obtained", zap.String("hostname", j.hostname), zap.String("ca", c.Key),
 		zap.String("challenge", res.Method), zap.Time("not_after", times.Unix(j.rec.NotAfter)))
 	return landing{rec: j.rec, save: true, looked: true}, nil
-}
-
-// operators is a failure that the operator must mend.
-func operators(what string, err error) *acme.Failure {
-	return &acme.Failure{Class: acme.ClassOperator, Err: err, Message: what + ": " + words.Cut(err.Error(), 200)}
 }
 
 // issued counts a certificate that was obtained.

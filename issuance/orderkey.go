@@ -11,9 +11,7 @@ import (
 
 	"github.com/caddyserver/certmagic"
 
-	"github.com/apoxy-dev/caddy-apoxy/internal/words"
 	"github.com/apoxy-dev/caddy-apoxy/issuance/acme"
-	"github.com/apoxy-dev/caddy-apoxy/issuance/certfiles"
 	"github.com/apoxy-dev/caddy-apoxy/issuance/revocation"
 )
 
@@ -33,7 +31,7 @@ type storedKey struct {
 	key      crypto.PrivateKey
 }
 
-func (k *storedKey) path() string { return certfiles.OrderKey(k.ca.Key, k.hostname) }
+func (k *storedKey) path() string { return k.ca.Site(k.hostname).OrderKey() }
 
 func (k *storedKey) known(ctx context.Context) bool {
 	if !k.resume {
@@ -55,14 +53,14 @@ func (k *storedKey) csr(ctx context.Context) ([]byte, error) {
 	if k.key == nil {
 		key, err := k.ca.newKey(ctx, k.hostname, k.burnt)
 		if err != nil {
-			return nil, &acme.Failure{Class: acme.ClassOperator, Err: err, Message: "making a private key failed: " + words.Cut(err.Error(), 200)}
+			return nil, acme.Failed(acme.ClassOperator, "making a private key failed", err)
 		}
 		raw, err := certmagic.PEMEncodePrivateKey(key)
 		if err == nil {
 			err = k.ca.Storage().Store(ctx, k.path(), raw)
 		}
 		if err != nil {
-			return nil, &acme.Failure{Class: acme.ClassOperator, Err: err, Message: "keeping a private key failed: " + words.Cut(err.Error(), 200)}
+			return nil, acme.Failed(acme.ClassOperator, "keeping a private key failed", err)
 		}
 		k.key = key
 	}
@@ -73,7 +71,7 @@ func (k *storedKey) csr(ctx context.Context) ([]byte, error) {
 // unless that is burnt.
 func (c *ca) newKey(ctx context.Context, hostname, burnt string) (crypto.PrivateKey, error) {
 	if c.cfg.ReusePrivateKeys {
-		raw, err := c.Storage().Load(ctx, certmagic.StorageKeys.SitePrivateKey(c.Key, hostname))
+		raw, err := c.Storage().Load(ctx, c.Site(hostname).KeyFile())
 		if err == nil {
 			key, err := certmagic.PEMDecodePrivateKey(raw)
 			if err != nil || !revocation.Burns(key, burnt) {

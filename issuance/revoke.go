@@ -11,7 +11,6 @@ import (
 
 	"github.com/apoxy-dev/caddy-apoxy/internal/times"
 	"github.com/apoxy-dev/caddy-apoxy/issuance/acme"
-	"github.com/apoxy-dev/caddy-apoxy/issuance/certfiles"
 )
 
 // ErrNoCertificate: there is nothing to revoke.
@@ -51,7 +50,7 @@ func (j *job) revoke(ctx context.Context, reason int) error {
 	if c == nil {
 		return fmt.Errorf("its certificate authority %s is not configured any more", j.rec.CA)
 	}
-	st, err := certfiles.Load(ctx, c.Storage(), c.Key, j.hostname)
+	st, err := c.Site(j.hostname).Load(ctx)
 	if err != nil {
 		return fmt.Errorf("reading it from storage: %w", err)
 	}
@@ -71,9 +70,7 @@ func (j *job) revoke(ctx context.Context, reason int) error {
 		return acme.Classify(err, j.hostname)
 	}
 	// It is revoked; whatever fails now, nothing may serve it any longer.
-	staples := certfiles.Staples(ctx, c.Storage(), c.Key, j.hostname)
-	if err := errors.Join(certfiles.Delete(context.WithoutCancel(ctx), c.Storage(), c.Key, j.hostname),
-		certfiles.DeleteKeys(context.WithoutCancel(ctx), c.Storage(), staples)); err != nil {
+	if err := c.Site(j.hostname).Delete(context.WithoutCancel(ctx)); err != nil {
 		j.log.Error("deleting a revoked certificate failed", zap.String("hostname", j.hostname), zap.Error(err))
 	}
 	j.evict()

@@ -95,14 +95,14 @@ func TestAHandshakeThatReachesIssueObtainsAndIsRecorded(t *testing.T) {
 	w.s.Want(Want{Hostname: "lost.example.com", UID: "u1", DNS01: true})
 	first := w.until("lost.example.com", "certified", seen)
 	// Storage is lost behind our back; certmagic asks for the name.
-	if err := certfiles.Delete(context.Background(), w.magic.Storage, w.is.cas()[0].Key, "lost.example.com"); err != nil {
+	if err := certfiles.At(w.magic.Storage, w.is.cas()[0].Key, "lost.example.com").Delete(context.Background()); err != nil {
 		t.Fatal(err)
 	}
 	if err := w.magic.ObtainCertSync(context.Background(), "lost.example.com"); err != nil {
 		t.Fatal(err)
 	}
 	o := w.until("lost.example.com", "replaced", func(o ownership.CertificateObservation) bool { return o.SerialNumber != first.SerialNumber })
-	st, err := certfiles.Load(context.Background(), w.magic.Storage, w.is.cas()[0].Key, "lost.example.com")
+	st, err := certfiles.At(w.magic.Storage, w.is.cas()[0].Key, "lost.example.com").Load(context.Background())
 	if err != nil || st.Meta.Provenance == nil || st.Meta.Provenance.UID != "u1" || o.Outcome != ownership.Seen {
 		t.Errorf("stored %+v, %v; observed %+v", st.Meta.Provenance, err, o)
 	}

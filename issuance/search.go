@@ -32,7 +32,7 @@ func (j *job) adopt(ctx context.Context) (bool, error) {
 	var from *ca
 	var all []certfiles.Stored
 	for _, c := range j.cas {
-		st, err := certfiles.Load(ctx, c.Storage(), c.Key, j.hostname)
+		st, err := c.Site(j.hostname).Load(ctx)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}

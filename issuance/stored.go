@@ -169,7 +169,7 @@ func (s *Scheduler) noteStored(ctx context.Context, j *job, where whereabouts) {
 			l.rec, l.save = before, false
 		case !found:
 			s.log.Error("the certificate of a hostname is not in storage any more, and another is ordered", zap.String("hostname", j.hostname),
-				zap.String("expected", j.expected()), zap.String("storage", j.storageName()), zap.String("serial", j.rec.Serial))
+				zap.String("expected", j.keyFile()), zap.String("storage", j.storageName()), zap.String("serial", j.rec.Serial))
 		default:
 			j.evict()
 		}

@@ -54,7 +54,7 @@ func TestACertificateThatStorageLostIsMissedAndReplaced(t *testing.T) {
 		},
 		"an expired backup restored": func(w *world) error {
 			m := certtest.New(w.t, host, 7, 400*24*time.Hour)
-			return certfiles.Save(w.t.Context(), w.magic.Storage, w.key(), host, m.Key, m.Chain, certfiles.Metadata{Provenance: &certfiles.Provenance{UID: "u1"}})
+			return certfiles.At(w.magic.Storage, w.key(), host).Save(w.t.Context(), m.Key, m.Chain, certfiles.Metadata{Provenance: &certfiles.Provenance{UID: "u1"}})
 		},
 	} {
 		for _, by := range []string{"look", "handshake"} {
@@ -272,7 +272,7 @@ func (w *world) stick(host string) *stuck {
 func (w *world) other(host string) {
 	w.t.Helper()
 	m := certtest.New(w.t, host, 7, 0)
-	if err := certfiles.Save(w.t.Context(), w.magic.Storage, w.key(), host, m.Key, m.Chain, certfiles.Metadata{Provenance: &certfiles.Provenance{UID: "u1"}}); err != nil {
+	if err := certfiles.At(w.magic.Storage, w.key(), host).Save(w.t.Context(), m.Key, m.Chain, certfiles.Metadata{Provenance: &certfiles.Provenance{UID: "u1"}}); err != nil {
 		w.t.Fatal(err)
 	}
 }

@@ -128,7 +128,7 @@ func otherThan(serial string) func(ownership.CertificateObservation) bool {
 // publicKey is the one in storage.
 func (w *world) publicKey() []byte {
 	w.t.Helper()
-	st, err := certfiles.Load(context.Background(), w.magic.Storage, w.is.cas()[0].Key, "api.example.com")
+	st, err := certfiles.At(w.magic.Storage, w.is.cas()[0].Key, "api.example.com").Load(context.Background())
 	if err != nil {
 		w.t.Fatal(err)
 	}

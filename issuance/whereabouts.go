@@ -28,14 +28,14 @@ func (j *job) whereabouts(ctx context.Context) (whereabouts, error) {
 	if c == nil {
 		return missing, nil // Caddy looks for certificates of its issuers alone
 	}
-	st := certfiles.Unwrap(c.Storage())
-	if certfiles.InPlace(ctx, st, j.rec.CA, j.hostname, j.rec.Serial) {
+	site := j.site(c)
+	if site.InPlace(ctx, j.rec.Serial) {
 		return there, nil
 	}
-	have, err := certfiles.Load(ctx, st, j.rec.CA, j.hostname)
+	have, err := site.Load(ctx)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		if certfiles.Compromised(ctx, st, j.rec.CA, j.hostname) {
+		if site.Compromised(ctx) {
 			return there, nil // certmagic has put its key away: it is revoked, which is seen to elsewhere
 		}
 		return missing, nil
@@ -80,12 +80,17 @@ func (j *job) ratio() float64 {
 	return 0
 }
 
-// expected is the file that a handshake reads first.
-func (j *job) expected() string { return certmagic.StorageKeys.SitePrivateKey(j.rec.CA, j.hostname) }
+// site is where the certificate of the dossier lies in the storage of an authority.
+func (j *job) site(c *ca) certfiles.Site {
+	return certfiles.At(c.Storage(), j.rec.CA, j.hostname)
+}
+
+// keyFile is where a handshake looks for the certificate of the dossier.
+func (j *job) keyFile() string { return certfiles.At(nil, j.rec.CA, j.hostname).KeyFile() }
 
 // goneFrom says where a certificate was expected, and what was seen there.
 func goneFrom(cas []*ca, hostname string, r *dossier) string {
-	key := certmagic.StorageKeys.SitePrivateKey(r.CA, hostname)
+	key := certfiles.At(nil, r.CA, hostname).KeyFile()
 	if c := homeOf(cas, r.CA); c != nil {
 		return certfiles.NameOf(c.Storage()) + " has no readable and unexpired certificate at " + key
 	}

@@ -120,7 +120,7 @@ func (s *shelf) untouched(t *testing.T) {
 // save stores a certificate as the scheduler does.
 func save(t *testing.T, m certtest.Certificate, st certmagic.Storage, issuerKey, hostname string) {
 	t.Helper()
-	if err := Save(context.Background(), st, issuerKey, hostname, m.Key, m.Chain, Metadata{}); err != nil {
+	if err := At(st, issuerKey, hostname).Save(context.Background(), m.Key, m.Chain, Metadata{}); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -13,11 +13,11 @@ import (
 	"github.com/caddyserver/certmagic"
 )
 
-// Staples are the keys under which certmagic may have kept OCSP staples of
-// the certificate in storage. It names them by the chain's bytes, as stored or
-// encoded anew.
-func Staples(ctx context.Context, st certmagic.Storage, issuerKey, hostname string) []string {
-	chain, err := Unwrap(st).Load(ctx, certmagic.StorageKeys.SiteCert(issuerKey, hostname))
+// Staples returns the keys under which certmagic may have stored OCSP staples of the
+// stored certificate. certmagic names a staple by a hash of the chain's bytes, as
+// they are stored or as it encodes them again.
+func (s Site) Staples(ctx context.Context) []string {
+	chain, err := Unwrap(s.Storage).Load(ctx, s.place().with(extChain))
 	if err != nil {
 		return nil
 	}

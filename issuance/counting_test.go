@@ -19,7 +19,7 @@ func (w *world) counted() *certtest.Storage {
 }
 
 // key is certmagic's key for the world's first CA.
-func (w *world) key() string { return acme.Authority{Directory: w.ca.directory()}.Key() }
+func (w *world) key() string { return acme.Authority{Directory: w.ca.Directory()}.Key() }
 
 // cold is shake with nothing in memory.
 func (w *world) cold(t *testing.T, hostname string, want int64) {

@@ -26,8 +26,8 @@ func TestAHandshakeThatGivesUpLosesNoHostname(t *testing.T) {
 	w.dns.delegate(host)
 	w.s.Want(Want{Hostname: host, UID: "u1", DNS01: true})
 	ctx, cancel := context.WithCancel(t.Context())
-	validate := w.ca.validate
-	w.ca.validate = func(host, kind, token, keyAuth string) (p *acmez.Problem) {
+	validate := w.ca.Validate
+	w.ca.Validate = func(host, kind, token, keyAuth string) (p *acmez.Problem) {
 		cancel()
 		return validate(host, kind, token, keyAuth)
 	}

@@ -166,9 +166,9 @@ func LeafOf(chainPEM []byte) (*x509.Certificate, error) {
 	return x509.ParseCertificate(block.Bytes)
 }
 
-// LeafAndIssuer reads the first certificate of a chain in PEM and the next one, if
+// leafAndIssuer reads the first certificate of a chain in PEM and the next one, if
 // that has signed it. Each is nil if it is not there or cannot be read.
-func LeafAndIssuer(chain []byte) (leaf, issuer *x509.Certificate) {
+func leafAndIssuer(chain []byte) (leaf, issuer *x509.Certificate) {
 	for chain != nil && issuer == nil {
 		var b *pem.Block
 		if b, chain = pem.Decode(chain); b == nil {
@@ -222,7 +222,7 @@ func (s Site) Issued(ctx context.Context, serial string) (leaf, issuer *x509.Cer
 		if b, ok := splitBundle(raw); ok {
 			raw = b.chain
 		}
-		if leaf, issuer = LeafAndIssuer(raw); leaf != nil && fmt.Sprintf("%x", leaf.SerialNumber) == serial {
+		if leaf, issuer = leafAndIssuer(raw); leaf != nil && fmt.Sprintf("%x", leaf.SerialNumber) == serial {
 			return leaf, issuer
 		}
 	}

@@ -14,7 +14,7 @@ import (
 func (j *job) pollARI(ctx context.Context) landing {
 	now := j.now()
 	l := landing{rec: j.rec, quiet: true}
-	l.rec.ARI = &ariRecord{}
+	l.rec.ARI = &renewalInfo{}
 	*l.rec.ARI = *j.rec.ARI
 	l.rec.ARI.Poll = now.Add(time.Hour).Unix() // should anything fail
 	c := caOf(j.cas, j.rec.CA)
@@ -40,11 +40,7 @@ func (j *job) pollARI(ctx context.Context) landing {
 	if err != nil {
 		return l
 	}
-	var asked time.Time
-	if info.RetryAfter != nil {
-		asked = *info.RetryAfter
-	}
-	l.rec.setARI(info.UniqueIdentifier, &info, revocation.PollARI(now, asked))
+	l.rec.setARI(&info, revocation.PollARI(now, info.RetryAfter))
 	l.rec.Loss = l.rec.Loss.madeGood(now)
 	l.rec.schedule(j.hostname, c.ratio)
 	l.save, l.quiet = true, l.rec.Renewal == j.rec.Renewal

@@ -267,7 +267,7 @@ func TestAnErrorAtFinalizingIsNoWaiting(t *testing.T) {
 // An order of before this version, without what is known of the CA's work, is
 // taken up.
 func TestAnOrderOfAnEarlierVersionIsTakenUp(t *testing.T) {
-	_, r, err := decodeRecord(IndexPrefix+"a.example.com", []byte(`{"order":{"ca":"x","account":"y","url":"z","placed":7}}`))
+	_, r, err := decodeDossier(IndexPrefix+"a.example.com", []byte(`{"order":{"ca":"x","account":"y","url":"z","placed":7}}`))
 	if err != nil || r.Order.AtWork("x") || r.Order.Placed != 7 {
 		t.Errorf("%+v, %v", r.Order, err)
 	}

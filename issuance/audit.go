@@ -202,7 +202,7 @@ func (a *findings) add(j *job, where whereabouts, err error) {
 			a.example = j
 		}
 	}
-	if gone := j.rec.gone(); where == replacement || gone != (where == missing) {
+	if j.isNews(where) {
 		a.news = append(a.news, sighted{j, where})
 	}
 }

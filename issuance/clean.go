@@ -78,7 +78,7 @@ func (j *job) drop(ctx context.Context) landing {
 		return landing{rec: j.rec, again: dropRetry, quiet: true}
 	}
 	if j.step == stepDisown {
-		j.evict()
+		j.evict(j.hostname)
 		return landing{rec: dossier{Trouble: j.rec.Trouble}, save: true, looked: true, quiet: true}
 	}
 	return landing{save: true, quiet: true}

@@ -41,14 +41,14 @@ type dossier struct {
 
 	// Loss is that storage was found without the certificate; nil: not lately.
 	Loss    *loss            `json:"loss,omitempty"`
-	ARI     *ariRecord       `json:"ari,omitempty"`
+	ARI     *renewalInfo     `json:"ari,omitempty"`
 	OCSP    *revocation.OCSP `json:"ocsp,omitempty"`
 	Order   *acme.Order      `json:"order,omitempty"`
 	Trouble *trouble         `json:"trouble,omitempty"`
 }
 
-// ariRecord is the CA's renewal information (RFC 9773).
-type ariRecord struct {
+// renewalInfo is the CA's renewal information (RFC 9773).
+type renewalInfo struct {
 	ID    string `json:"id"`
 	Start int64  `json:"start"`
 	End   int64  `json:"end"`
@@ -98,14 +98,13 @@ func (r *dossier) setCertificate(issuerKey, method string, w Want, leaf *x509.Ce
 	}
 }
 
-// setARI takes over renewal information; nil or an unusable window: none, to
-// be asked for again at poll if that is set.
-func (r *dossier) setARI(id string, info *acmez.RenewalInfo, poll time.Time) {
-	if info == nil || !(revocation.Window{Start: info.SuggestedWindow.Start, End: info.SuggestedWindow.End}).Valid() {
-		r.ARI = nil
-		return
+// setARI takes renewal information over, which is to be asked for again at poll. A
+// window that is none counts as no information.
+func (r *dossier) setARI(info *acmez.RenewalInfo, poll time.Time) {
+	start, end := info.SuggestedWindow.Start, info.SuggestedWindow.End
+	if r.ARI = nil; (revocation.Window{Start: start, End: end}).Valid() {
+		r.ARI = &renewalInfo{ID: info.UniqueIdentifier, Start: start.Unix(), End: end.Unix(), Poll: poll.Unix()}
 	}
-	r.ARI = &ariRecord{ID: id, Start: info.SuggestedWindow.Start.Unix(), End: info.SuggestedWindow.End.Unix(), Poll: poll.Unix()}
 }
 
 // hurried is until when the certificate that takes this one's place now is not
@@ -159,11 +158,11 @@ func (r *dossier) marshal() []byte {
 // CheckIndex says why the value at a key of the index of certificates is none;
 // nil: it is one.
 func CheckIndex(key string, value []byte) error {
-	_, _, err := decodeRecord(key, value)
+	_, _, err := decodeDossier(key, value)
 	return err
 }
 
-func decodeRecord(key string, value []byte) (hostname string, r dossier, err error) {
+func decodeDossier(key string, value []byte) (hostname string, r dossier, err error) {
 	hostname = strings.TrimPrefix(key, IndexPrefix)
 	if err = json.Unmarshal(value, &r); err != nil {
 		return hostname, r, fmt.Errorf("decoding %s: %w", key, err)

@@ -1,6 +1,7 @@
 package issuance
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -10,6 +11,11 @@ import (
 	"github.com/apoxy-dev/caddy-apoxy/internal/times"
 	"github.com/apoxy-dev/caddy-apoxy/issuance/acme"
 )
+
+// outcomes are those of classes of failures that are counted apart.
+var outcomes = map[acme.Class]string{
+	acme.ClassLimited: outcomeLimited, acme.ClassCAA: outcomeForbids, acme.ClassDNS: outcomeNotReady, acme.ClassEdge: outcomeNotReady,
+}
 
 // failed writes a failure into the dossier.
 func (j *job) failed(ctx context.Context, c *ca, method string, f *acme.Failure) landing {
@@ -23,16 +29,7 @@ func (j *job) failed(ctx context.Context, c *ca, method string, f *acme.Failure)
 		return j.stillWorking(c, f)
 	}
 	now := j.now()
-	outcome := outcomeFailed
-	switch f.Class {
-	case acme.ClassLimited:
-		outcome = outcomeLimited
-	case acme.ClassCAA:
-		outcome = outcomeForbids
-	case acme.ClassDNS, acme.ClassEdge:
-		outcome = outcomeNotReady
-	}
-	count(c.Key, method, outcome)
+	count(c.Key, method, cmp.Or(outcomes[f.Class], outcomeFailed))
 	j.log.Warn("no certificate was obtained", zap.String("hostname", j.hostname), zap.String("ca", c.Key),
 		zap.String("challenge", method), zap.String("class", string(f.Class)), zap.String("reason", f.Message), zap.Error(f.Err))
 	if f.Class == acme.ClassLimited || f.Account {

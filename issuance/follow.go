@@ -101,7 +101,7 @@ func (s *Scheduler) decode(page []store.Entry) []learnt {
 	for _, se := range page {
 		hostname, r, err := "", dossier{}, se.Err
 		if err == nil {
-			hostname, r, err = decodeRecord(se.Key, se.Value)
+			hostname, r, err = decodeDossier(se.Key, se.Value)
 		}
 		if err != nil {
 			if !store.Report(s.cfg.Store, se.Key, se.Revision, err) {

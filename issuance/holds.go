@@ -129,17 +129,8 @@ func (l *ledger) held(c *ca, hostname string, now time.Time) (hold, bool) {
 	return worst, !worst.Until.IsZero()
 }
 
-// heldCA is held for the scope of the whole CA alone.
-func (l *ledger) heldCA(c *ca, now time.Time) (hold, bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for _, s := range []acme.Scope{acme.ScopeCA, acme.ScopeAccount} {
-		if h, ok := l.holds[holdKey(c, s, "")]; ok && h.stops(c, now) {
-			return h, true
-		}
-	}
-	return hold{}, false
-}
+// heldCA returns the hold that stops everything at a CA; false if none does.
+func (l *ledger) heldCA(c *ca, now time.Time) (hold, bool) { return l.held(c, "", now) }
 
 // rowEnds is how long after a hold the next one is the first of another row.
 const rowEnds = time.Hour

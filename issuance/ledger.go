@@ -104,11 +104,9 @@ func (l *ledger) take(ctx context.Context, c *ca, now time.Time) (bool, error) {
 		switch {
 		case errors.Is(err, store.ErrNotFound):
 			l.replace(key, store.Absent, bucket{})
-		case errors.Is(err, store.ErrDamaged):
-			l.replace(key, e.Revision, before)
-		case err != nil:
+		case err != nil && !errors.Is(err, store.ErrDamaged):
 			return false, fmt.Errorf("reading spent orders: %w", err)
-		case CheckLedger(e.Key, e.Value) != nil:
+		case err != nil || CheckLedger(e.Key, e.Value) != nil: // what cannot be read is written over
 			l.replace(key, e.Revision, before)
 		default:
 			l.replace(key, store.Absent, bucket{})

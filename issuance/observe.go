@@ -117,7 +117,7 @@ func caOf(cas []*ca, key string) *ca {
 
 // troubleOf is the trouble that an entry is in, nil if none.
 func troubleOf(e *entry) *trouble {
-	if t := e.trouble(); t != nil && t.Message != "" {
+	if t := e.trouble(); t.tells() {
 		return t
 	}
 	return nil

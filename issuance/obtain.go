@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"time"
 
 	acmez "github.com/mholt/acmez/v3/acme"
 
@@ -164,21 +163,11 @@ func (j *job) note(c *ca, res acme.Result) error {
 	}
 	j.rec.setCertificate(c.Key, method, j.want, leaf, j.now())
 	if info := res.Chain.RenewalInfo; info != nil {
-		var asked time.Time
-		if info.RetryAfter != nil {
-			asked = *info.RetryAfter
-		}
-		j.rec.setARI(info.UniqueIdentifier, info, revocation.PollARI(j.now(), asked))
+		j.rec.setARI(info, revocation.PollARI(j.now(), info.RetryAfter))
 	}
 	j.rec.schedule(j.hostname, c.ratio)
 	if now := j.now().Unix(); j.rec.Renewal <= now {
 		j.rec.Spared = now // the next one is, then
 	}
 	return nil
-}
-
-func (j *job) evict() {
-	for _, c := range j.cas {
-		certfiles.Evict(c.cfg, j.hostname)
-	}
 }

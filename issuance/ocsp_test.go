@@ -262,7 +262,7 @@ func TestAResponderThatRevokesEverythingDoesNotUseUpTheCA(t *testing.T) {
 func TestARevokedCertificateGoesFirst(t *testing.T) {
 	e := &entry{wanted: true, looked: true}
 	e.set(Want{UID: "u1"}, dossier{UID: "u1", Renewal: epoch.Add(3 * time.Hour).Unix(), NotAfter: epoch.Add(24 * time.Hour).Unix(),
-		ARI:  &ariRecord{Start: epoch.Unix(), End: epoch.Add(time.Hour).Unix(), Poll: epoch.Add(time.Hour).Unix()},
+		ARI:  &renewalInfo{Start: epoch.Unix(), End: epoch.Add(time.Hour).Unix(), Poll: epoch.Add(time.Hour).Unix()},
 		OCSP: &revocation.OCSP{Poll: epoch.Add(2 * time.Hour).Unix()}})
 	rec := &e.loose.rec
 	at := func(want step, when time.Time) {
@@ -292,7 +292,7 @@ func TestARevokedCertificateGoesFirst(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, again, err := decodeRecord(IndexPrefix+"x", raw); err != nil || !again.OCSP.IsRevoked() || *again.OCSP != *rec.OCSP {
+	if _, again, err := decodeDossier(IndexPrefix+"x", raw); err != nil || !again.OCSP.IsRevoked() || *again.OCSP != *rec.OCSP {
 		t.Errorf("kept as %s: %+v, %v", raw, again.OCSP, err)
 	}
 }

@@ -33,7 +33,7 @@ func (j *job) order(ctx context.Context) landing {
 		}
 	}()
 	if found, err := j.adopt(ctx); err == nil && found {
-		j.evict()
+		j.evict(j.hostname)
 		return landing{rec: j.rec, save: true, looked: true}
 	}
 	return j.orderAnywhere(ctx, began)
@@ -105,7 +105,7 @@ func (j *job) orderAt(ctx context.Context, c *ca, began time.Time) (landing, *ac
 	if err := j.store(ctx, c, keys, res); err != nil {
 		return j.failed(ctx, c, res.Method, acme.Failed(acme.ClassOperator, "storing the certificate failed", err)), nil
 	}
-	j.evict()
+	j.evict(j.hostname)
 	j.obtained(ctx, c, keys)
 	j.issued(c, res, began)
 	j.log.Info("certificate obtained", zap.String("hostname", j.hostname), zap.String("ca", c.Key),
@@ -116,5 +116,5 @@ func (j *job) orderAt(ctx context.Context, c *ca, began time.Time) (landing, *ac
 // issued counts a certificate that was obtained.
 func (j *job) issued(c *ca, res acme.Result, began time.Time) {
 	count(c.Key, res.Method, outcomeIssued)
-	observeDuration(j.now().Sub(began))
+	issuanceDuration.Observe(j.now().Sub(began).Seconds())
 }

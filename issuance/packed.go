@@ -140,7 +140,7 @@ func (p *packed) dossier() dossier {
 		NotBefore: int64(p.notBefore), NotAfter: int64(p.notAfter), Renewal: int64(p.renewal),
 	}
 	if p.bits&bitARI != 0 {
-		r.ARI = &ariRecord{ID: o.ari + p.ariSerial(), Start: int64(p.ariStart), End: int64(p.ariEnd), Poll: int64(p.ariPoll)}
+		r.ARI = &renewalInfo{ID: o.ari + p.ariSerial(), Start: int64(p.ariStart), End: int64(p.ariEnd), Poll: int64(p.ariPoll)}
 	}
 	return r
 }

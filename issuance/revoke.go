@@ -73,6 +73,6 @@ func (j *job) revoke(ctx context.Context, reason int) error {
 	if err := c.Site(j.hostname).Delete(context.WithoutCancel(ctx)); err != nil {
 		j.log.Error("deleting a revoked certificate failed", zap.String("hostname", j.hostname), zap.Error(err))
 	}
-	j.evict()
+	j.evict(j.hostname)
 	return nil
 }

@@ -58,7 +58,7 @@ func (j *job) adopt(ctx context.Context) (bool, error) {
 	}
 	j.rec.setCertificate(best.IssuerKey, method, w, best.Leaf, j.now())
 	if info := best.Meta.RenewalInfo; info != nil {
-		j.rec.setARI(info.UniqueIdentifier, info, j.now())
+		j.rec.setARI(info, j.now())
 	}
 	j.rec.schedule(j.hostname, from.ratio)
 	for _, st := range all {

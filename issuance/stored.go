@@ -140,11 +140,8 @@ func (s *Scheduler) noteInTime(ctx context.Context, j *job, where whereabouts) {
 	})
 }
 
-// noteStored takes over where a certificate is, if that is news.
+// noteStored takes over where a certificate is, which is news (isNews).
 func (s *Scheduler) noteStored(ctx context.Context, j *job, where whereabouts) {
-	if !j.isNews(where) {
-		return
-	}
 	t, err := s.entries.seize(context.WithoutCancel(ctx), j.hostname, nil, func(e *entry) error {
 		if e == nil || e.flight != nil || e.serialNumber() != j.rec.Serial || e.gone() != j.rec.gone() {
 			return errElse
@@ -171,7 +168,7 @@ func (s *Scheduler) noteStored(ctx context.Context, j *job, where whereabouts) {
 			s.log.Error("the certificate of a hostname is not in storage any more, and another is ordered", zap.String("hostname", j.hostname),
 				zap.String("expected", j.keyFile()), zap.String("storage", j.storageName()), zap.String("serial", j.rec.Serial))
 		default:
-			j.evict()
+			j.evict(j.hostname)
 		}
 	}
 	s.land(t, l)

@@ -209,7 +209,7 @@ func TestStorageThatFailsHasLostNothing(t *testing.T) {
 func TestLossesInARowAreMadeGoodEverMoreSlowly(t *testing.T) {
 	now := time.Unix(1_800_000_000, 0)
 	c := &ca{CA: &acme.CA{Key: "ca"}}
-	r := dossier{CA: "ca", UID: "u1", ARI: &ariRecord{ID: "x"}, NotAfter: now.Add(90 * 24 * time.Hour).Unix()}
+	r := dossier{CA: "ca", UID: "u1", ARI: &renewalInfo{ID: "x"}, NotAfter: now.Add(90 * 24 * time.Hour).Unix()}
 	w := Want{UID: "u1"}
 	for i, pause := range append(lossPauses[:], lossPauses[len(lossPauses)-1]) {
 		r.miss(now)

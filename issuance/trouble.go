@@ -87,15 +87,16 @@ func (t *trouble) told() (w ownership.Work, message, mend string, until time.Tim
 	if t.Until == 0 {
 		msg += "; it is not tried again by itself"
 	}
-	switch t.Class {
-	case acme.ClassCAA:
-		return ownership.WorkCAAForbids, msg, mend, until
-	case acme.ClassDNS:
-		return ownership.WorkNone, msg, mend, until
-	case acme.ClassLimited:
-		return ownership.WorkRateLimited, msg, mend, until
+	work, ok := works[t.Class]
+	if !ok {
+		work = ownership.WorkFailed
 	}
-	return ownership.WorkFailed, msg, mend, until
+	return work, msg, mend, until
+}
+
+// works are what classes of failures are to the core, other than WorkFailed.
+var works = map[acme.Class]ownership.Work{
+	acme.ClassCAA: ownership.WorkCAAForbids, acme.ClassDNS: ownership.WorkNone, acme.ClassLimited: ownership.WorkRateLimited,
 }
 
 // mends say who must act after a failure of a class that does not say it itself;

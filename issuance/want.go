@@ -18,9 +18,10 @@ func (s *Scheduler) Forget(hostname string) {
 	}
 }
 
-// evict has every configuration load the certificate of a hostname anew.
-func (s *Scheduler) evict(hostname string) {
-	for _, c := range s.entries.authorities() {
+// evict drops the certificate of a hostname from certmagic's memory, so that the next
+// handshake loads it from storage.
+func (ts *tools) evict(hostname string) {
+	for _, c := range ts.authorities() {
 		certfiles.Evict(c.cfg, hostname)
 	}
 }

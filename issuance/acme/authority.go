@@ -82,7 +82,7 @@ func (a Authority) OrderBudget() Budget {
 	if a.Budget.Orders > 0 {
 		return a.Budget
 	}
-	return knownBudgets[a.Host()]
+	return knownCAs[a.Host()].budget
 }
 
 // Named reports whether spec.tls.certificateAuthority means this CA: by a
@@ -95,10 +95,8 @@ func (a Authority) Named(name string) bool {
 // Names are the names that Named accepts, in lower case.
 func (a Authority) Names() []string {
 	names := []string{strings.ToLower(a.Key()), strings.ToLower(a.directory()), strings.ToLower(a.Host())}
-	for name, host := range knownNames {
-		if host == a.Host() {
-			names = append(names, name)
-		}
+	if k, ok := knownCAs[a.Host()]; ok {
+		names = append(names, k.name)
 	}
 	return names
 }
@@ -115,38 +113,23 @@ func (a Authority) Methods() []string {
 	return methods
 }
 
-// identities are the CAA issuer domain names of CAs whose directory does not
-// tell them.
-func (a Authority) identities() []string { return knownIdentities[a.Host()] }
+const hostZeroSSL = "acme.zerossl.com"
 
-const (
-	hostLetsEncrypt = "acme-v02.api.letsencrypt.org"
-	hostLEStaging   = "acme-staging-v02.api.letsencrypt.org"
-	hostZeroSSL     = "acme.zerossl.com"
-	hostGoogle      = "dv.acme-v02.api.pki.goog"
-	hostSSLCom      = "acme.ssl.com"
-)
+// knownCA is what is known of a CA beside its directory.
+type knownCA struct {
+	name     string // by which records may name it
+	identity string // its CAA issuer domain name, should its directory not tell any
+	budget   Budget
+}
 
-var (
-	knownNames = map[string]string{
-		"letsencrypt":         hostLetsEncrypt,
-		"letsencrypt-staging": hostLEStaging,
-		"zerossl":             hostZeroSSL,
-		"google":              hostGoogle,
-		"sslcom":              hostSSLCom,
-	}
-	// https://letsencrypt.org/docs/rate-limits/: 300 new orders per account
-	// every 3 hours; staging allows 1,500. A hundredth of that is left unused, because
-	// two orders may reach the CA closer together than they were counted here.
-	knownBudgets = map[string]Budget{
-		hostLetsEncrypt: {Orders: 297, Per: 3 * time.Hour},
-		hostLEStaging:   {Orders: 1485, Per: 3 * time.Hour},
-	}
-	knownIdentities = map[string][]string{
-		hostLetsEncrypt: {"letsencrypt.org"},
-		hostLEStaging:   {"letsencrypt.org"},
-		hostZeroSSL:     {"sectigo.com"},
-		hostGoogle:      {"pki.goog"},
-		hostSSLCom:      {"ssl.com"},
-	}
-)
+// knownCAs are the CAs that something is known of, by the host of their directory. On
+// Let's Encrypt's limits see https://letsencrypt.org/docs/rate-limits/: 300 new orders
+// per account every 3 hours; staging allows 1,500. A hundredth of that is left unused,
+// because two orders may reach the CA closer together than they were counted here.
+var knownCAs = map[string]knownCA{
+	"acme-v02.api.letsencrypt.org":         {"letsencrypt", "letsencrypt.org", Budget{Orders: 297, Per: 3 * time.Hour}},
+	"acme-staging-v02.api.letsencrypt.org": {"letsencrypt-staging", "letsencrypt.org", Budget{Orders: 1485, Per: 3 * time.Hour}},
+	hostZeroSSL:                            {"zerossl", "sectigo.com", Budget{}},
+	"dv.acme-v02.api.pki.goog":             {"google", "pki.goog", Budget{}},
+	"acme.ssl.com":                         {"sslcom", "ssl.com", Budget{}},
+}

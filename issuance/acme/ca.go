@@ -150,7 +150,10 @@ func (c *CA) KnownIdentities() []string {
 	if read := c.identities.Load(); read != nil {
 		return *read
 	}
-	return c.Auth.identities()
+	if k := knownCAs[c.Auth.Host()]; k.identity != "" {
+		return []string{k.identity}
+	}
+	return nil
 }
 
 // choose returns the chain that the operator prefers, else the CA's first.

@@ -141,12 +141,8 @@ func Classify(err error, hostname string) *Failure {
 }
 
 func classifyProblem(p acmez.Problem, err error) *Failure {
-	f := &Failure{Class: ClassOperator, Err: err}
-	says := words.Cut(p.Detail, 300)
-	if says == "" {
-		says = words.Cut(strings.TrimPrefix(p.Type, acmez.ProblemTypeNamespace), 100)
-	}
-	f.Message = "the certificate authority says: " + says
+	says := words.Cut(saidOf(p), 300)
+	f := &Failure{Class: ClassOperator, Err: err, Message: "the certificate authority says: " + says}
 	switch p.Type {
 	case acmez.ProblemTypeRateLimited:
 		f.Class, f.Scope = ClassLimited, ScopeCA

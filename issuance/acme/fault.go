@@ -1,6 +1,7 @@
 package acme
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -58,7 +59,7 @@ func (c *CA) faulty(err error, acct acmez.Account, hostname string, registering 
 	case !errors.As(err, &p):
 		return nil
 	default:
-		kind, says = accountFault(p, hostname), saidOf(p)
+		kind, says = accountFault(p, hostname), strings.TrimRight(words.Cut(saidOf(p), 120), ". ") // a sentence follows it
 		if kind == "" && registering && p.Status >= 400 && p.Status < 500 && p.Status != 429 &&
 			p.Type != acmez.ProblemTypeRateLimited && p.Type != acmez.ProblemTypeBadNonce {
 			kind = "refused"
@@ -85,13 +86,9 @@ func (c *CA) FaultLater(err error, hostname string) *Failure {
 	return c.faulty(err, acct, hostname, false)
 }
 
-// saidOf is what a CA says in a problem, cut so that a sentence can follow it.
+// saidOf is what a CA says in a problem: its text, else its type.
 func saidOf(p acmez.Problem) string {
-	says := p.Detail
-	if says == "" {
-		says = strings.TrimPrefix(p.Type, acmez.ProblemTypeNamespace)
-	}
-	return strings.TrimRight(words.Cut(says, 120), ". ")
+	return cmp.Or(p.Detail, strings.TrimPrefix(p.Type, acmez.ProblemTypeNamespace))
 }
 
 // whose names an account for a message: new or ours, its email address, its URL.
@@ -100,11 +97,7 @@ func (c *CA) whose(acct acmez.Account) string {
 	if acct.Location == "" {
 		who = "a new account"
 	}
-	email := c.Auth.Email
-	if email == "" {
-		email = certfiles.ContactOf(acct)
-	}
-	if email != "" {
+	if email := cmp.Or(c.Auth.Email, certfiles.ContactOf(acct)); email != "" {
 		who += " of " + words.Cut(email, 80)
 	}
 	if acct.Location != "" {

@@ -99,11 +99,6 @@ func isKey(raw []byte) bool {
 	return block != nil && strings.HasSuffix(block.Type, "PRIVATE KEY")
 }
 
-func isBundle(raw []byte) bool {
-	_, ok := splitBundle(raw)
-	return ok
-}
-
 // isLater reports whether the certificate of chain is the newer one, or the
 // only one.
 func isLater(chain, than []byte) (bool, error) {

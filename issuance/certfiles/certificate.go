@@ -67,9 +67,10 @@ func (s Site) Save(ctx context.Context, key crypto.PrivateKey, chain []byte, met
 		return err
 	}
 	p := s.place()
-	if old, err := st.Load(ctx, p.key()); err == nil && !isBundle(old) {
-		// It fails if the three files are no certificate: then nothing can be lost.
-		_ = completeKey(ctx, st, p, old)
+	if old, err := st.Load(ctx, p.key()); err == nil {
+		if _, joined := splitBundle(old); !joined {
+			_ = completeKey(ctx, st, p, old) // an error: the three files are no certificate that could be lost
+		}
 	}
 	for _, kv := range []struct {
 		key   string

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"fmt"
 	"io/fs"
 
 	"github.com/caddyserver/certmagic"
@@ -78,12 +77,7 @@ func Unwrap(st certmagic.Storage) certmagic.Storage {
 }
 
 // String names the wrapped storage, for logs.
-func (s *storage) String() string {
-	if str, ok := s.Storage.(fmt.Stringer); ok {
-		return str.String()
-	}
-	return fmt.Sprintf("%T", s.Storage)
-}
+func (s *storage) String() string { return NameOf(s.Storage) }
 
 // Load answers from what the handshake has read already, or reads. The .key
 // files of our issuers are handed out as keys alone.

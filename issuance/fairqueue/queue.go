@@ -49,8 +49,8 @@ type node[T any] struct {
 	stride uint64
 	clock  uint64 // virtual time of its children
 	kids   map[string]*node[T]
-	queue  nodeHeap[T]
-	items  itemHeap[T]
+	queue  byOrder[*node[T]]
+	items  byOrder[*Item[T]]
 }
 
 // groups says where an item belongs: class, owner, domain.
@@ -150,41 +150,31 @@ func (n *node[T]) pop() *Item[T] {
 	return it
 }
 
-type nodeHeap[T any] []*node[T]
-
-func (h nodeHeap[T]) Len() int { return len(h) }
-func (h nodeHeap[T]) Less(i, j int) bool {
-	if h[i].at != h[j].at {
-		return h[i].at < h[j].at
+func (n *node[T]) before(o *node[T]) bool {
+	if n.at != o.at {
+		return n.at < o.at
 	}
-	return h[i].born < h[j].born
-}
-func (h nodeHeap[T]) Swap(i, j int) { h[i], h[j] = h[j], h[i] }
-func (h *nodeHeap[T]) Push(x any)   { *h = append(*h, x.(*node[T])) }
-func (h *nodeHeap[T]) Pop() any {
-	old := *h
-	n := old[len(old)-1]
-	old[len(old)-1] = nil
-	*h = old[:len(old)-1]
-	return n
+	return n.born < o.born
 }
 
-type itemHeap[T any] []*Item[T]
-
-func (h itemHeap[T]) Len() int           { return len(h) }
-func (h itemHeap[T]) Less(i, j int) bool { return h.less(h[i], h[j]) }
-func (itemHeap[T]) less(a, b *Item[T]) bool {
-	if a.rank != b.rank {
-		return a.rank < b.rank
+func (it *Item[T]) before(o *Item[T]) bool {
+	if it.rank != o.rank {
+		return it.rank < o.rank
 	}
-	return a.seq < b.seq
+	return it.seq < o.seq
 }
-func (h itemHeap[T]) Swap(i, j int) { h[i], h[j] = h[j], h[i] }
-func (h *itemHeap[T]) Push(x any)   { *h = append(*h, x.(*Item[T])) }
-func (h *itemHeap[T]) Pop() any {
-	old := *h
-	it := old[len(old)-1]
-	old[len(old)-1] = nil
-	*h = old[:len(old)-1]
-	return it
+
+// byOrder is a heap (container/heap) of what has an order; the first of all is [0].
+type byOrder[E interface{ before(E) bool }] []E
+
+func (h byOrder[E]) Len() int           { return len(h) }
+func (h byOrder[E]) Less(i, j int) bool { return h[i].before(h[j]) }
+func (h byOrder[E]) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
+func (h *byOrder[E]) Push(x any)        { *h = append(*h, x.(E)) }
+func (h *byOrder[E]) Pop() any {
+	last := len(*h) - 1
+	x := (*h)[last]
+	clear((*h)[last:]) // for the garbage collector
+	*h = (*h)[:last]
+	return x
 }

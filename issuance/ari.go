@@ -9,14 +9,14 @@ import (
 	"github.com/apoxy-dev/caddy-apoxy/issuance/revocation"
 )
 
-// pollARI asks the CA for its renewal window. Without an answer nothing is
-// written: a CA that is gone must not cost a write an hour for each certificate.
+// pollARI asks the CA for its renewal window (RFC 9773). Without an answer nothing is
+// written, so that a CA that is down does not cost a write an hour for each certificate.
 func (j *job) pollARI(ctx context.Context) landing {
 	now := j.now()
-	l := landing{rec: j.rec, quiet: true}
+	l := landing{rec: j.rec, unchanged: true}
 	l.rec.ARI = &renewalInfo{}
 	*l.rec.ARI = *j.rec.ARI
-	l.rec.ARI.Poll = now.Add(time.Hour).Unix() // should anything fail
+	l.rec.ARI.Poll = now.Add(time.Hour).Unix() // if anything fails
 	c := caOf(j.cas, j.rec.CA)
 	if c == nil {
 		return l
@@ -43,6 +43,6 @@ func (j *job) pollARI(ctx context.Context) landing {
 	l.rec.setARI(&info, revocation.PollARI(now, info.RetryAfter))
 	l.rec.Loss = l.rec.Loss.madeGood(now)
 	l.rec.schedule(j.hostname, c.ratio)
-	l.save, l.quiet = true, l.rec.Renewal == j.rec.Renewal
+	l.save, l.unchanged = true, l.rec.Renewal == j.rec.Renewal
 	return l
 }

@@ -15,7 +15,7 @@ func TestARenewalWindowThatCannotBeAskedForCostsNoWrite(t *testing.T) {
 	j := &job{tools: s.tools, hostname: "api.example.com", step: stepARI, rec: lasting("5a3f", "a2V5.Wj8")}
 	before := *j.rec.ARI
 	l := j.run(t.Context())
-	if l.save || !l.quiet || l.rec.ARI.Poll != now.Add(time.Hour).Unix() || *j.rec.ARI != before {
+	if l.save || !l.unchanged || l.rec.ARI.Poll != now.Add(time.Hour).Unix() || *j.rec.ARI != before {
 		t.Errorf("%+v, %+v", l, l.rec.ARI)
 	}
 }

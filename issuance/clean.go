@@ -13,21 +13,20 @@ import (
 	"github.com/apoxy-dev/caddy-apoxy/issuance/certfiles"
 )
 
-// This file removes from storage what is of no use any more. It does so hostname
-// by hostname, as the scheduler comes by, because a sweep that finds the same by
-// listing everything reads a million certificates. What is removed goes first
-// and the index is written after it, so that a crash between the two leaves a
-// hint to it in the index.
+// This file removes from storage what is of no use any more. It does so whenever a
+// hostname is worked on, because finding the same by listing storage would read a million
+// certificates. Files are removed before the index is written, so that after a crash
+// between the two the index still tells of them.
 
-// cleanTimeout bounds the cleaning after one hostname.
+// cleanTimeout is the time for cleaning up after one hostname.
 const cleanTimeout = 15 * time.Second
 
-// dropRetry is the pause before a deletion that failed is tried again.
+// dropRetry is the pause before a deletion that failed is repeated.
 const dropRetry = time.Hour
 
-// clean removes what a piece of work has made useless, given what the index
-// knew before and will know: keys of orders that were given up or fulfilled,
-// and the certificate of a CA that another one took the place of.
+// clean removes what a job has made useless: private keys of orders that are finished or
+// given up, and the certificate that one of another CA has replaced. before and after
+// are the dossier before the job and as it will be written.
 func (j *job) clean(ctx context.Context, before, after *dossier) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanTimeout)
 	defer cancel()
@@ -47,9 +46,8 @@ func (j *job) clean(ctx context.Context, before, after *dossier) {
 	}
 }
 
-// drop deletes the expired certificate of a hostname without a record, or the
-// one that was issued for another owner's record, and whatever an order for it
-// has left behind.
+// drop deletes the expired certificate of a hostname without a record, or one that was
+// issued for another owner's record, and what an order for it has left behind.
 func (j *job) drop(ctx context.Context) landing {
 	ctx, cancel := context.WithTimeout(ctx, cleanTimeout)
 	defer cancel()
@@ -57,17 +55,17 @@ func (j *job) drop(ctx context.Context) landing {
 	locked, err := certfiles.TryLock(ctx, storage, j.hostname)
 	if err != nil {
 		j.removed(err)
-		return landing{rec: j.rec, again: dropRetry, quiet: true}
+		return landing{rec: j.rec, again: dropRetry, unchanged: true}
 	}
-	if !locked { // another node, where the hostname is wanted again
-		return landing{rec: j.rec, again: time.Minute, quiet: true}
+	if !locked { // another node works on it, so it is wanted again there
+		return landing{rec: j.rec, again: time.Minute, unchanged: true}
 	}
 	defer func() { j.removed(certfiles.Unlock(ctx, storage, j.hostname)) }()
 	var errs []error
 	if j.rec.has() {
 		kept, err := j.discard(ctx, &j.rec)
 		if errs = append(errs, err); kept {
-			j.log.Info("a certificate was renewed by somebody else and is left alone", zap.String("hostname", j.hostname), zap.String("ca", j.rec.CA))
+			j.log.Info("a certificate was renewed by another issuer and is left alone", zap.String("hostname", j.hostname), zap.String("ca", j.rec.CA))
 		}
 	}
 	if o := j.rec.Order; o != nil {
@@ -75,19 +73,18 @@ func (j *job) drop(ctx context.Context) landing {
 	}
 	if err := errors.Join(errs...); err != nil {
 		j.removed(err)
-		return landing{rec: j.rec, again: dropRetry, quiet: true}
+		return landing{rec: j.rec, again: dropRetry, unchanged: true}
 	}
 	if j.step == stepDisown {
 		j.evict(j.hostname)
-		return landing{rec: dossier{Trouble: j.rec.Trouble}, save: true, looked: true, quiet: true}
+		return landing{rec: dossier{Trouble: j.rec.Trouble}, save: true, looked: true, unchanged: true}
 	}
-	return landing{save: true, quiet: true}
+	return landing{save: true, unchanged: true}
 }
 
-// discard removes the certificate that a dossier names, and its OCSP staples.
-// One that lasts longer than the dossier says was put there by somebody else,
-// such as Caddy's own issuer: it is kept. So is, with an error, one that storage
-// does not show at the moment.
+// discard removes the certificate that a dossier names, with its OCSP staples. A stored
+// one that ends later than the dossier says was put there by another, such as Caddy's
+// own issuer, and is kept. It is an error if storage cannot tell which one it has.
 func (j *job) discard(ctx context.Context, r *dossier) (kept bool, err error) {
 	var errs []error
 	for _, site := range j.sites(r.CA) {
@@ -119,7 +116,7 @@ func (j *job) dropOrder(ctx context.Context, issuerKey string, challenge bool) e
 	return errors.Join(errs...)
 }
 
-// removed logs what could not be removed.
+// removed logs the error of removing something; nil: none.
 func (j *job) removed(err error) {
 	if err != nil {
 		j.log.Warn("removing from storage what is of no use any more failed", zap.String("hostname", j.hostname), zap.Error(err))

@@ -16,11 +16,11 @@ import (
 )
 
 const (
-	// hookTimeout bounds how long work waits for the handlers of an event.
+	// hookTimeout is how long emit waits for the handlers of an event.
 	hookTimeout = 30 * time.Second
-	// maxHooks bounds the events whose handlers run: some may never end.
+	// maxHooks is for how many events handlers may run at once: some may never end.
 	maxHooks = 128
-	// maxRevoked bounds the certificates whose revocation is known to be told.
+	// maxRevoked is how many certificates revocationsTold remembers.
 	maxRevoked = 4096
 )
 
@@ -29,12 +29,12 @@ var (
 	errHooksMany = errors.New("too many handlers of earlier events have not ended")
 )
 
-// emit raises an event through the present configuration of a CA, and waits for
-// its handlers. An error: one of them aborts, or they take too long.
+// emit raises an event with the current configuration of a CA and waits for the handlers.
+// The error is that of a handler, which aborts by it, or says that they take too long.
 func (ts *tools) emit(ctx context.Context, c *ca, event string, data func() map[string]any) error {
 	for _, now := range ts.authorities() {
 		if now.Key == c.Key {
-			c = now // the handlers of a former configuration hear nothing any more
+			c = now // handlers of a former configuration are not called any more
 		}
 	}
 	cfg := c.cfg
@@ -65,8 +65,8 @@ func (ts *tools) emit(ctx context.Context, c *ca, event string, data func() map[
 	}
 }
 
-// notify has an event raised that no handler can abort, once the work has landed:
-// neither its slot nor what others are told waits for handlers.
+// notify raises an event that no handler can abort, but only after the job has landed, so
+// that its flight does not wait for handlers.
 func (j *job) notify(c *ca, event string, data func() map[string]any) {
 	j.after = append(j.after, func(ctx context.Context) {
 		err := j.emit(ctx, c, event, data)
@@ -76,24 +76,24 @@ func (j *job) notify(c *ca, event string, data func() map[string]any) {
 	})
 }
 
-// landed raises the events of the work that has landed.
+// landed raises the events that notify was called for.
 func (j *job) landed(ctx context.Context) {
 	for _, raise := range j.after {
 		raise(ctx)
 	}
 }
 
-// hooked is an order with its events.
+// hooked is the state of an order's events.
 type hooked struct {
 	certfiles.Try
 	announced bool          // cert_obtaining was raised
-	asked     []string      // issuer keys
-	fault     *acme.Failure // of the last CA
+	asked     []string      // keys of the CAs that were asked
+	fault     *acme.Failure // of the last of them
 }
 
-// hook prepares the events of an order; those of a handshake are certmagic's.
+// hook prepares the events of an order. For a handshake certmagic raises them.
 func (j *job) hook() *hooked {
-	h := &hooked{Try: certfiles.Try{Hostname: j.hostname}, announced: j.rec.Order != nil} // then it was when that was placed
+	h := &hooked{Try: certfiles.Try{Hostname: j.hostname}, announced: j.rec.Order != nil} // it was raised when that order was placed
 	if h.Renewal = j.rec.has() && !j.rec.gone(); h.Renewal {
 		h.Remaining = times.Unix(j.rec.NotAfter).Sub(j.now())
 	}

@@ -15,20 +15,20 @@ import (
 	"github.com/apoxy-dev/caddy-apoxy/issuance/revocation"
 )
 
-// requester gives the certificate request of an order.
+// requester makes the certificate request of an order: acme.Flow's CSR and Known.
 type requester interface {
 	csr(ctx context.Context) ([]byte, error)
 	known(ctx context.Context) bool
 }
 
-// storedKey makes a key and keeps it in storage while its order is under way,
-// so that a certificate signed right before a crash can still be used.
+// storedKey makes the private key of an order and keeps it in storage until the order is
+// finished, so that a certificate that was signed before a crash can still be used.
 type storedKey struct {
 	ca       *ca
 	hostname string
-	resume   bool
-	burnt    string // digest of a compromised public key, not to be used; empty: none
-	key      crypto.PrivateKey
+	resume   bool              // there is an earlier order at this CA, whose key may be stored
+	burnt    string            // digest of a compromised public key that must not be used; empty: none
+	key      crypto.PrivateKey // nil until it was read or made
 }
 
 func (k *storedKey) path() string { return k.ca.Site(k.hostname).OrderKey() }
@@ -67,8 +67,8 @@ func (k *storedKey) csr(ctx context.Context) ([]byte, error) {
 	return request(k.key, k.hostname, k.ca.cfg.MustStaple)
 }
 
-// newKey makes a key as the policy says, or takes the present one up again
-// unless that is burnt.
+// newKey makes a private key as the configuration says or, with reuse_private_keys, reads
+// that of the present certificate, unless it is burnt.
 func (c *ca) newKey(ctx context.Context, hostname, burnt string) (crypto.PrivateKey, error) {
 	if c.cfg.ReusePrivateKeys {
 		raw, err := c.Storage().Load(ctx, c.Site(hostname).KeyFile())
@@ -88,6 +88,7 @@ func (c *ca) newKey(ctx context.Context, hostname, burnt string) (crypto.Private
 // mustStaple is the TLS feature extension for OCSP stapling (RFC 7633).
 var mustStaple = pkix.Extension{Id: asn1.ObjectIdentifier{1, 3, 6, 1, 5, 5, 7, 1, 24}, Value: []byte{0x30, 0x03, 0x02, 0x01, 0x05}}
 
+// request makes a certificate request in DER; staple asks for mustStaple.
 func request(key crypto.PrivateKey, hostname string, staple bool) ([]byte, error) {
 	tmpl := &x509.CertificateRequest{DNSNames: []string{hostname}}
 	if staple {

@@ -15,14 +15,14 @@ import (
 	"github.com/apoxy-dev/caddy-apoxy/ownership"
 )
 
-// probeTimeout bounds the looks at DNS before an order.
+// probeTimeout is the time for asking DNS before an order.
 const probeTimeout = 25 * time.Second
 
-// methods returns the challenge types that can succeed at a CA now, best
-// first: DNS-01 where the delegation is right, because it works before the
-// cutover and from everywhere, else HTTP-01, then TLS-ALPN-01. A failure says
-// why there is none; then nothing is asked of the CA. pressing: a certificate
-// expires soon, so where nothing can be told the CA decides.
+// methods returns the challenge types that can succeed at a CA now, best first: DNS-01
+// where the delegation is right, because it works before the cutover and does not depend
+// on the edge, then HTTP-01 and TLS-ALPN-01 where the hostname leads to the edge. If
+// there is none the Failure says why, and the CA is not asked. pressing: a certificate
+// expires soon, so if CAA cannot be looked up the CA is to decide.
 func (ts *tools) methods(ctx context.Context, c *ca, w Want, pressing bool) ([]string, *acme.Failure) {
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
@@ -86,10 +86,10 @@ func (ts *tools) asked() Prober {
 	return nil
 }
 
-// permitted leaves the challenge types that CAA records permit (RFC 8659, RFC
-// 8657). Where they cannot be looked up no CA may issue (RFC 8659 section 3), so
-// none is asked, unless it is pressing. A CA that does not say by which name they
-// speak of it, such as one's own in a world of its own, is left to check itself.
+// permitted returns those of methods that CAA records permit (RFC 8659, RFC 8657). If
+// they cannot be looked up no CA may issue (RFC 8659 section 3), so the CA is not asked,
+// unless it is pressing. A CA whose issuer domain name is not known, such as a private
+// one, checks CAA itself.
 func (ts *tools) permitted(ctx context.Context, c *ca, w Want, methods []string, pressing bool) ([]string, *acme.Failure) {
 	p := ts.asked()
 	if p == nil {
@@ -113,7 +113,7 @@ func (ts *tools) permitted(ctx context.Context, c *ca, w Want, methods []string,
 	}
 	by := ownership.Issuer{Identities: identities, Account: c.Location(), Methods: methods}
 	verdict := ownership.JudgeCAA(w.Hostname, set, by)
-	if verdict.NeedsAccount { // from storage, or registered for it
+	if verdict.NeedsAccount { // a record names accounts, so ours must be known
 		acct, err := ts.accountOf(ctx, c)
 		if err != nil {
 			return nil, acme.Classify(err, w.Hostname)

@@ -11,40 +11,40 @@ import (
 	"github.com/apoxy-dev/caddy-apoxy/internal/words"
 )
 
-// This file asks storage for what the index remembers: files are removed, a
-// volume is not mounted, the store alone is restored, or another storage is
-// configured, and handshakes then fail whatever the index says. Only an
-// affirmative "there is none" counts; a storage that fails says nothing.
+// This file checks whether storage has the certificates that the index knows. Files may
+// be removed, a volume not mounted, the store alone restored, or another storage
+// configured; handshakes then fail whatever the index says. A certificate counts as
+// missing only if storage says so; a storage that fails says nothing.
 
 const (
-	// storedTimeout bounds a look into storage for one hostname.
+	// storedTimeout is the time for one look into storage.
 	storedTimeout = 5 * time.Second
-	// storedConcurrency bounds those under way: a storage may never answer.
+	// storedConcurrency is how many looks may be under way: a storage may never answer.
 	storedConcurrency = 32
-	// storedPause is the time between two of them for handshakes for one hostname.
+	// storedPause is the least time between two looks for handshakes for one hostname.
 	storedPause = time.Second
-	// maxStored bounds the hostnames of which that is remembered.
+	// maxStored is for how many hostnames the time of the last such look is kept.
 	maxStored = 4096
-	// doubtPause is the time between two log lines about a storage that fails.
+	// doubtPause is the least time between two log lines about a storage that fails.
 	doubtPause = time.Minute
 )
 
-// errMute: storage says nothing.
+// errMute means that storage does not answer.
 var errMute = errors.New("it does not answer")
 
-// inventory is what is known of storage beside what it holds.
+// inventory is what is known about storage itself.
 type inventory struct {
-	asking chan struct{} // held by each look into storage
+	asking chan struct{} // holds a token for each look that is under way
 
 	mu        sync.Mutex
-	doubts    map[string]string // why storage could not tell of a hostname
-	doubtTold time.Time
-	muteUntil time.Time            // looks do not ask storage, which answered nothing; zero: it did
-	heard     map[string]time.Time // hostnames, when handshakes had storage looked at
+	doubts    map[string]string    // by hostname: why storage could not tell
+	doubtTold time.Time            // when that was logged last
+	muteUntil time.Time            // storage did not answer and is not asked until then; zero: it did
+	looked    map[string]time.Time // by hostname: when a handshake last had storage looked at
 }
 
 func newInventory() *inventory {
-	return &inventory{asking: make(chan struct{}, storedConcurrency), doubts: map[string]string{}, heard: map[string]time.Time{}}
+	return &inventory{asking: make(chan struct{}, storedConcurrency), doubts: map[string]string{}, looked: map[string]time.Time{}}
 }
 
 // doubt is why storage could not tell of a hostname, empty if it could.
@@ -54,15 +54,15 @@ func (i *inventory) doubt(hostname string) string {
 	return i.doubts[hostname]
 }
 
-// forget ends the doubt about a hostname.
+// forget removes the doubt about a hostname.
 func (i *inventory) forget(hostname string) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	delete(i.doubts, hostname)
 }
 
-// mute reports whether storage is left alone because it answers nothing. If not and
-// it did not answer the last time, who asks finds out for the others.
+// mute reports whether storage is not to be asked because it did not answer. Once in each
+// storedTimeout it says no to one caller, who finds out whether storage answers again.
 func (i *inventory) mute(now time.Time) bool {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -73,7 +73,7 @@ func (i *inventory) mute(now time.Time) bool {
 	return mute
 }
 
-// answered notes whether storage did.
+// answered notes whether storage answered.
 func (i *inventory) answered(ok bool, now time.Time) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -82,32 +82,32 @@ func (i *inventory) answered(ok bool, now time.Time) {
 	}
 }
 
-// again reports whether a handshake for a hostname has storage looked at once more.
+// again reports whether a handshake for a hostname may have storage looked at again.
 func (i *inventory) again(hostname string, now time.Time) bool {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	last, known := i.heard[hostname]
-	if !known && len(i.heard) >= maxStored {
-		for name, at := range i.heard {
+	last, known := i.looked[hostname]
+	if !known && len(i.looked) >= maxStored {
+		for name, at := range i.looked {
 			if now.Sub(at) >= storedPause {
-				delete(i.heard, name)
+				delete(i.looked, name)
 			}
 		}
 	}
-	if known && now.Sub(last) < storedPause || !known && len(i.heard) >= maxStored {
+	if known && now.Sub(last) < storedPause || !known && len(i.looked) >= maxStored {
 		return false
 	}
-	i.heard[hostname] = now
+	i.looked[hostname] = now
 	return true
 }
 
 // Stored looks whether storage has the certificate that Observe tells of, where
-// handshakes load it. Observe tells of what it found from then on; a certificate
-// that is missing is due at once. It returns when that is noted, or after
-// storedTimeout, or with ctx. Where the certificate has expired, or the hostname
-// is being worked on, nothing is looked at.
+// handshakes load it, and notes what it found: Observe then tells it, and a missing
+// certificate is ordered again. It returns when that is done, after storedTimeout at the
+// latest, or when ctx ends. It does nothing while the hostname is in flight or if its
+// certificate has expired.
 func (s *Scheduler) Stored(ctx context.Context, hostname string) {
-	j := s.glimpse(hostname)
+	j := s.snapshot(hostname)
 	if j == nil {
 		return
 	}
@@ -123,14 +123,14 @@ func (s *Scheduler) Stored(ctx context.Context, hostname string) {
 	}
 }
 
-// isNews reports whether a certificate is elsewhere than is known.
+// isNews reports whether the dossier does not say where the certificate is.
 func (j *job) isNews(where whereabouts) bool {
 	gone := j.rec.gone()
 	return where == replacement || where == there && gone || where == missing && !gone
 }
 
-// noteInTime is noteStored, for as long as is waited for storage: it may have
-// stopped answering since it told.
+// noteInTime is noteStored, but returns after storedTimeout: storage may have stopped
+// answering meanwhile.
 func (s *Scheduler) noteInTime(ctx context.Context, j *job, where whereabouts) {
 	_, _ = within(ctx, s.inventory.asking, func(ctx context.Context) (struct{}, error) { // the next look finds it again
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storedTimeout)
@@ -140,11 +140,12 @@ func (s *Scheduler) noteInTime(ctx context.Context, j *job, where whereabouts) {
 	})
 }
 
-// noteStored takes over where a certificate is, which is news (isNews).
+// noteStored writes into the dossier where the certificate is, which must be news. In
+// place of a missing one it takes over another that storage has, or has one ordered.
 func (s *Scheduler) noteStored(ctx context.Context, j *job, where whereabouts) {
 	t, err := s.entries.seize(context.WithoutCancel(ctx), j.hostname, nil, func(e *entry) error {
 		if e == nil || e.flight != nil || e.serialNumber() != j.rec.Serial || e.gone() != j.rec.gone() {
-			return errElse
+			return errChanged
 		}
 		return nil
 	})
@@ -162,7 +163,7 @@ func (s *Scheduler) noteStored(ctx context.Context, j *job, where whereabouts) {
 		j.rec.miss(s.now())
 		found, err := j.adopt(ctx)
 		switch l.rec = j.rec; {
-		case err != nil: // another place could not be read
+		case err != nil: // the files of another CA could not be read
 			l.rec, l.save = before, false
 		case !found:
 			s.log.Error("the certificate of a hostname is not in storage any more, and another is ordered", zap.String("hostname", j.hostname),
@@ -174,22 +175,22 @@ func (s *Scheduler) noteStored(ctx context.Context, j *job, where whereabouts) {
 	s.land(t, l)
 }
 
-// errElse: something else has happened to a hostname, and is seen.
-var errElse = errors.New("it is not as it was seen")
+// errChanged means that an entry has changed since its snapshot.
+var errChanged = errors.New("the hostname has changed meanwhile")
 
-// glimpse copies what is known of a hostname with an unexpired certificate; nil:
-// there is none, it is being worked on, or no authority is configured.
-func (s *Scheduler) glimpse(hostname string) *job {
-	t, ok := s.entries.glimpse(hostname)
+// snapshot returns a job that only looks, for a hostname with an unexpired certificate
+// that counts; nil: there is none, it is in flight, or no CA is configured.
+func (s *Scheduler) snapshot(hostname string) *job {
+	t, ok := s.entries.snapshot(hostname)
 	if !ok || len(t.cas) == 0 || !t.rec.proves(t.want) {
 		return nil
 	}
 	return &job{tools: s.tools, hostname: t.want.Hostname, want: t.want, rec: t.rec, cas: t.cas}
 }
 
-// glimpse copies what is known of a hostname with an unexpired certificate that is
-// not being worked on; false: there is none.
-func (es *entries) glimpse(hostname string) (t taken, ok bool) {
+// snapshot copies an entry that has an unexpired certificate and is not in flight; false:
+// there is none.
+func (es *entries) snapshot(hostname string) (t taken, ok bool) {
 	es.mu.Lock()
 	defer es.mu.Unlock()
 	e := es.of[hostname]
@@ -203,8 +204,8 @@ func (es *entries) glimpse(hostname string) (t taken, ok bool) {
 	return t, true
 }
 
-// askUnlessMute is ask, but while storage answers nothing for one look in each
-// storedTimeout alone: whoever looks has a place that others wait for.
+// askUnlessMute is ask, but fails at once while storage does not answer (inventory.mute):
+// a caller that waits occupies a place which others need.
 func (s *Scheduler) askUnlessMute(ctx context.Context, j *job) (whereabouts, error) {
 	if s.inventory.mute(s.now()) {
 		return unsure, errMute
@@ -216,14 +217,14 @@ func (s *Scheduler) askUnlessMute(ctx context.Context, j *job) (whereabouts, err
 	return where, err
 }
 
-// ask is whereabouts, for as long as is waited for storage.
+// ask is whereabouts, but returns after storedTimeout.
 func (s *Scheduler) ask(ctx context.Context, j *job) (whereabouts, error) {
 	return within(ctx, s.inventory.asking, j.whereabouts)
 }
 
-// within does something with storage that may never end, once one of the slots is
-// free. It is waited for as long as ctx lasts, and storedTimeout at most; errMute: in
-// vain.
+// within runs do, which asks storage and so may never end, once one of the slots is free.
+// It waits until ctx ends, and for storedTimeout at most, and then returns errMute; do
+// keeps its slot until it ends.
 func within[T any](ctx context.Context, slots chan struct{}, do func(context.Context) (T, error)) (out T, err error) {
 	ctx, cancel := context.WithTimeout(ctx, storedTimeout)
 	select {
@@ -254,9 +255,9 @@ func within[T any](ctx context.Context, slots chan struct{}, do func(context.Con
 	}
 }
 
-// doubted notes that storage could not tell, or could again, and reports whether
-// that is news. The words stay those of the first time: others, such as with the
-// number of a port in them, would cost a write of the status with every look.
+// doubted notes that storage could not tell, or that it could (nil), and reports whether
+// that changes what Observe tells. The text of the first error is kept: another one, for
+// example with another port number in it, would cost a write of the status each time.
 func (s *Scheduler) doubted(j *job, err error) bool {
 	i := s.inventory
 	i.mu.Lock()

@@ -5,7 +5,7 @@ import "github.com/apoxy-dev/caddy-apoxy/issuance/certfiles"
 // Want records what a record asks for; idempotent and cheap.
 func (s *Scheduler) Want(w Want) {
 	if w.Since < 0 || w.Since > 1<<33 {
-		w.Since = 0 // no time that nanoseconds can tell
+		w.Since = 0 // nanoseconds cannot hold it
 	}
 	s.entries.want(w)
 }
@@ -26,7 +26,7 @@ func (ts *tools) evict(hostname string) {
 	}
 }
 
-// Retry asks for a failed hostname to be tried now rather than when its pause
-// is over. What a CA asked to wait for is still waited for. A try under way may
-// have looked too early; unless the CA itself decides it, another follows.
+// Retry has a hostname that failed tried now, and not when its pause is over. A CA that
+// asked to wait is not asked earlier. If a try is under way another follows, because
+// that one may have looked at DNS before the change; but not if the CA itself decided it.
 func (s *Scheduler) Retry(hostname string) { s.entries.retry(hostname) }

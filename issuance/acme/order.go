@@ -41,8 +41,8 @@ type Order struct {
 // nil order is none.
 func (o *Order) AtWork(key string) bool { return o != nil && o.Since != 0 && o.CA == key }
 
-// Told says in a sentence what the CA, named by its host, is doing with the order.
-func (o *Order) Told(host string) string {
+// Doing says in a sentence what the CA, named by its host, is doing with the order.
+func (o *Order) Doing(host string) string {
 	doing := "signing the certificate"
 	if o.Method != "" {
 		doing = "checking the " + o.Method + " challenge"

@@ -75,13 +75,13 @@ func (k *memory) Held(names []string) (issuerKey, stored, serial string) {
 
 func (k *memory) Missed(string) bool { return false }
 
-func (k *memory) Heard(hostname string) {
+func (k *memory) LookAgain(hostname string) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.heard = append(k.heard, hostname)
 }
 
-func (k *memory) Told(certmagic.Certificate) bool { return false }
+func (k *memory) RevocationTold(certmagic.Certificate) bool { return false }
 
 // index has the index know a certificate.
 func (s *shelf) index(issuerKey, hostname string, m certtest.Certificate) {

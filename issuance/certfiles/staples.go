@@ -46,7 +46,7 @@ func (s Site) Staples(ctx context.Context) []string {
 	return keys
 }
 
-// DeleteKeys deletes keys; those that do not exist are no error.
+// DeleteKeys deletes keys of storage. It is no error if one does not exist.
 func DeleteKeys(ctx context.Context, st certmagic.Storage, keys []string) error {
 	var errs []error
 	for _, k := range keys {
@@ -57,8 +57,8 @@ func DeleteKeys(ctx context.Context, st certmagic.Storage, keys []string) error 
 	return errors.Join(errs...)
 }
 
-// stapleSuffix ends the key that certmagic keeps the staple of a chain under,
-// whatever name the certificate has.
+// stapleSuffix is the end of the key under which certmagic stores the staple of a chain.
+// It does not depend on the certificate's name.
 func stapleSuffix(chain []byte) string {
 	return "-" + path.Base(certmagic.StorageKeys.OCSPStaple(&certmagic.Certificate{}, chain))
 }

@@ -1,18 +1,19 @@
 package fairqueue
 
-// aheadLooks bounds what is looked at to tell one place in a queue.
+// aheadLooks is how many items and groups Ahead looks at.
 const aheadLooks = 2000
 
-// Ahead is how many items are served before this one if no others come: exactly
-// where few are, else, and always below the truth by then, by when it came.
+// Ahead returns how many items are served before this one if no others come. Where
+// there are more than aheadLooks to look at, it is an estimate: what was counted or, if
+// that is more, the number of older items that still wait.
 func (q *Queue[T]) Ahead(it *Item[T]) int {
 	looks := aheadLooks
 	n := itemsBefore(it.leaf.items, it, 0, &looks)
 	for own := it.leaf; own.parent != nil && looks > 0; own = own.parent {
-		turn := own.at + uint64(n)*own.stride // when the group has served n of its own
+		turn := own.at + uint64(n)*own.stride // the group's time when it has served n items
 		n += servedBefore(own.parent.queue, own, turn, 0, &looks)
 	}
-	if looks <= 0 { // those that came earlier and are still here
+	if looks <= 0 { // older items that still wait
 		n = max(n, int(it.seq-1)-int(q.gone))
 	}
 	return min(n, max(q.size-1, 0))
@@ -55,7 +56,7 @@ func servedBefore[T any](h byOrder[*node[T]], own *node[T], turn uint64, i int, 
 	return n + servedBefore(h, own, turn, 2*i+1, looks) + servedBefore(h, own, turn, 2*i+2, looks)
 }
 
-// Next is what would be served now; false: nothing waits.
+// Next returns what Pop would; false: nothing waits.
 func (q *Queue[T]) Next() (v T, ok bool) {
 	for q.size > 0 {
 		n := &q.root

@@ -75,6 +75,8 @@ type Observer interface {
 	// not when its pause is over, or again after the try that is under way. A CA that
 	// asked to wait is not asked earlier.
 	Retry(hostname string)
-	// Observe tells what is known of the hostname's certificate, from memory.
+	// Observe tells from memory what is known of the hostname's certificate. Before the
+	// index was read, and before storage was searched for the certificate of a wanted
+	// hostname, nothing can be told, which is the zero value.
 	Observe(hostname string) ownership.CertificateObservation
 }

@@ -19,7 +19,7 @@
 //	       run.go ──── flight.go (land)                    back into the heap; Observe tells
 //
 // Beside it: follow.go brings what other nodes write, handshake.go what handshakes
-// cause, stored.go and audit.go what storage lacks, ledger.go, holds.go and budget.go
+// cause, stored.go, inventory.go and audit.go what storage lacks, ledger.go, holds.go and budget.go
 // what CAs asked for and what was spent.
 //
 // Who holds which lock: entries.mu the hostnames, their heap, lanes and flights;

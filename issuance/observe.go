@@ -13,9 +13,7 @@ import (
 	"github.com/apoxy-dev/caddy-apoxy/ownership"
 )
 
-// Observe tells from memory what is known of the hostname's certificate. Before the index
-// was read, and before storage was searched for the certificate of a wanted hostname,
-// nothing can be told, which is the zero value.
+// Observe implements Observer.
 func (s *Scheduler) Observe(hostname string) ownership.CertificateObservation {
 	o := s.entries.observe(hostname)
 	if o.Outcome == ownership.Seen {

@@ -2,7 +2,7 @@ package issuance
 
 import "github.com/apoxy-dev/caddy-apoxy/issuance/certfiles"
 
-// Want records what a record asks for; idempotent and cheap.
+// Want implements Observer.
 func (s *Scheduler) Want(w Want) {
 	if w.Since < 0 || w.Since > 1<<33 {
 		w.Since = 0 // nanoseconds cannot hold it
@@ -10,8 +10,7 @@ func (s *Scheduler) Want(w Want) {
 	s.entries.want(w)
 }
 
-// Forget drops a hostname: nothing is obtained or renewed for it any more, and
-// its certificate leaves memory.
+// Forget implements Observer. The certificate leaves certmagic's memory.
 func (s *Scheduler) Forget(hostname string) {
 	if s.entries.forget(hostname) {
 		s.evict(hostname)
@@ -26,7 +25,5 @@ func (ts *tools) evict(hostname string) {
 	}
 }
 
-// Retry has a hostname that failed tried now, and not when its pause is over. A CA that
-// asked to wait is not asked earlier. If a try is under way another follows, because
-// that one may have looked at DNS before the change; but not if the CA itself decided it.
+// Retry implements Observer. After a try under way that the CA itself decides, none follows.
 func (s *Scheduler) Retry(hostname string) { s.entries.retry(hostname) }

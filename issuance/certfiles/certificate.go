@@ -191,8 +191,8 @@ func leafAndIssuer(chain []byte) (leaf, issuer *x509.Certificate) {
 }
 
 // KeyPair reads the certificate and its key. Where the key is missing it returns the
-// certificate alone, because certmagic moves a compromised key away; where both are,
-// the zero value.
+// certificate alone, because certmagic moves a compromised key away; where both are
+// missing it returns the zero value.
 func (s Site) KeyPair(ctx context.Context) tls.Certificate {
 	st, p := Unwrap(s.Storage), s.place()
 	key, _ := st.Load(ctx, p.key())

@@ -2,15 +2,11 @@ package edge
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"io"
 	"net"
 	"net/netip"
 	"slices"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	acmez "github.com/mholt/acmez/v3/acme"
@@ -248,20 +244,4 @@ func (r *Checker) current(ctx context.Context, at Challenges, hostname string, e
 	}
 	r.edge, r.at, r.seen = edge, r.now(), seen
 	return seen, nil
-}
-
-// met says what an error of a connection means, and puts it into words.
-func met(err error) (encounter, string) {
-	var ne net.Error
-	switch {
-	case errors.Is(err, syscall.ECONNREFUSED):
-		return refused, "refuses the connection"
-	case errors.Is(err, syscall.ENETUNREACH), errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.EADDRNOTAVAIL):
-		return unseen, "cannot be reached from here"
-	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &ne) && ne.Timeout():
-		return silent, fmt.Sprintf("does not answer within %s", surveyTimeout)
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
-		return closed, "closes the connection without an answer, as where the PROXY protocol is expected"
-	}
-	return another, "answers with an error: " + words.Cut(err.Error(), 100)
 }

@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"crypto/tls"
 	"encoding/asn1"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -15,6 +16,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 
 	acmez "github.com/mholt/acmez/v3/acme"
 
@@ -170,4 +172,20 @@ func (r *Checker) askTLS(ctx context.Context, at netip.AddrPort, chal acmez.Chal
 		}
 	}
 	return another, "answers with another certificate in place of the challenge"
+}
+
+// met says what an error of a connection means, and puts it into words.
+func met(err error) (encounter, string) {
+	var ne net.Error
+	switch {
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return refused, "refuses the connection"
+	case errors.Is(err, syscall.ENETUNREACH), errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.EADDRNOTAVAIL):
+		return unseen, "cannot be reached from here"
+	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &ne) && ne.Timeout():
+		return silent, fmt.Sprintf("does not answer within %s", surveyTimeout)
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
+		return closed, "closes the connection without an answer, as where the PROXY protocol is expected"
+	}
+	return another, "answers with an error: " + words.Cut(err.Error(), 100)
 }

@@ -209,7 +209,7 @@ func (a *findings) add(j *job, where whereabouts, err error) {
 // tell logs in one line what is missing; recorded is how many certificates the index has.
 func (a *findings) tell(log *zap.Logger, recorded int) {
 	if a.unread > 0 && !errors.Is(a.err, context.Canceled) {
-		log.Error("storage could not tell of all certificates on record whether it has them; what was known holds", zap.Int("unread", a.unread),
+		log.Error("storage could not tell of all certificates on record whether it has them; what was known before still counts", zap.Int("unread", a.unread),
 			zap.Int("looked_for", a.looked+a.unread), zap.Int("recorded", recorded), zap.Error(a.err))
 	}
 	if a.missing == 0 {

@@ -33,7 +33,7 @@ func (ts *tools) reachable(ctx context.Context, c *ca, hostname string, methods 
 func (ts *tools) reached(ctx context.Context, method string) {
 	waited, err := ts.edgeCheck.Succeeded(ctx, method)
 	if err != nil {
-		ts.log.Error("a restart will have to learn anew that certificate authorities reach the edge", zap.Error(err))
+		ts.log.Error("noting that certificate authorities reach the edge failed; a restart has to find it out again", zap.Error(err))
 	}
 	for _, hostname := range waited {
 		ts.retry(hostname)

@@ -71,7 +71,7 @@ func (j *job) notify(c *ca, event string, data func() map[string]any) {
 	j.after = append(j.after, func(ctx context.Context) {
 		err := j.emit(ctx, c, event, data)
 		if errors.Is(err, errHooksSlow) || errors.Is(err, errHooksMany) {
-			j.log.Error("an event may not have been heard", zap.String("event", event), zap.String("hostname", j.hostname), zap.Error(err))
+			j.log.Error("the handlers of an event were not called or have not ended", zap.String("event", event), zap.String("hostname", j.hostname), zap.Error(err))
 		}
 	})
 }
@@ -126,7 +126,7 @@ func (j *job) obtained(ctx context.Context, c *ca, keys *storedKey) {
 	h.fault = nil
 	der, err := keys.csr(ctx) // the key is the one that was certified
 	if err != nil {
-		j.log.Warn("the certificate request of an event is left out", zap.String("hostname", j.hostname), zap.Error(err))
+		j.log.Warn("an event is raised without its certificate request, which could not be made", zap.String("hostname", j.hostname), zap.Error(err))
 	}
 	j.notify(c, certfiles.EventObtained, func() map[string]any { return h.Obtained(c.Key, der) })
 }

@@ -209,7 +209,7 @@ func (l *ledger) tidyHourly(ctx context.Context, now func() time.Time, log *zap.
 		case <-tick.C:
 		}
 		if err := l.load(ctx, now()); err != nil && ctx.Err() == nil {
-			log.Error("tidying what certificate authorities asked for failed and is tried again in an hour", zap.Error(err))
+			log.Error("deleting holds of certificate authorities that are over failed and is tried again in an hour", zap.Error(err))
 		}
 	}
 }

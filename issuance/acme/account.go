@@ -134,7 +134,7 @@ func (c *CA) register(ctx context.Context, email string) (acmez.Account, error) 
 	}
 	defer func() {
 		if err := c.Storage().Unlock(context.WithoutCancel(ctx), lock); err != nil {
-			c.log.Error("unlocking account registration", zap.Error(err))
+			c.log.Error("unlocking account registration failed", zap.Error(err))
 		}
 	}()
 	if acct, err := c.loadAccount(ctx, email); err == nil && acct.Status != "" {

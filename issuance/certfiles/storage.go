@@ -210,7 +210,7 @@ func (s *storage) Store(ctx context.Context, key string, value []byte) error {
 		err = completeKey(ctx, s.Storage, p, raw)
 	}
 	if err != nil { // no harm: certmagic reads the three files
-		s.log.Warn("a certificate's files were not joined", zap.String("key", p.key()), zap.Error(err))
+		s.log.Warn("joining the three files of a certificate failed; handshakes read each of them", zap.String("key", p.key()), zap.Error(err))
 	}
 	return nil
 }

@@ -60,8 +60,8 @@ func (f *Flow) authorize(ctx context.Context, acct acmez.Account, url string) (s
 		err = f.await(ctx, acct, url, at)
 	}
 	var working *Failure
-	if !errors.As(err, &working) || working.Class != ClassWorking { // then the CA is still going to look at it
-		cleanUp()
+	if !errors.As(err, &working) || working.Class != ClassWorking {
+		cleanUp() // but not while the CA is still going to look at it
 	}
 	return chal.Type, err
 }

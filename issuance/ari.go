@@ -6,18 +6,17 @@ import (
 
 	"github.com/apoxy-dev/caddy-apoxy/internal/times"
 	"github.com/apoxy-dev/caddy-apoxy/issuance/acme"
-	"github.com/apoxy-dev/caddy-apoxy/issuance/certfiles"
 	"github.com/apoxy-dev/caddy-apoxy/issuance/revocation"
 )
 
-// pollARI asks the CA for its renewal window. Without an answer nothing is
-// written: a CA that is gone must not cost a write an hour for each certificate.
+// pollARI asks the CA for its renewal window (RFC 9773). Without an answer nothing is
+// written, so that a CA that is down does not cost a write an hour for each certificate.
 func (j *job) pollARI(ctx context.Context) landing {
 	now := j.now()
-	l := landing{rec: j.rec, quiet: true}
-	l.rec.ARI = &ariRecord{}
+	l := landing{rec: j.rec, unchanged: true}
+	l.rec.ARI = &renewalInfo{}
 	*l.rec.ARI = *j.rec.ARI
-	l.rec.ARI.Poll = now.Add(time.Hour).Unix() // should anything fail
+	l.rec.ARI.Poll = now.Add(time.Hour).Unix() // if anything fails
 	c := caOf(j.cas, j.rec.CA)
 	if c == nil {
 		return l
@@ -26,7 +25,7 @@ func (j *job) pollARI(ctx context.Context) landing {
 		l.rec.ARI.Poll = h.Until.Add(resumeJitter(time.Hour, times.Fraction(j.hostname))).Unix()
 		return l
 	}
-	st, err := certfiles.Load(ctx, c.Storage(), c.Key, j.hostname)
+	st, err := c.Site(j.hostname).Load(ctx)
 	if err != nil {
 		return l
 	}
@@ -41,13 +40,9 @@ func (j *job) pollARI(ctx context.Context) landing {
 	if err != nil {
 		return l
 	}
-	var asked time.Time
-	if info.RetryAfter != nil {
-		asked = *info.RetryAfter
-	}
-	l.rec.setARI(info.UniqueIdentifier, &info, revocation.PollARI(now, asked))
+	l.rec.setARI(&info, revocation.PollARI(now, info.RetryAfter))
 	l.rec.Loss = l.rec.Loss.madeGood(now)
 	l.rec.schedule(j.hostname, c.ratio)
-	l.save, l.quiet = true, l.rec.Renewal == j.rec.Renewal
+	l.save, l.unchanged = true, l.rec.Renewal == j.rec.Renewal
 	return l
 }

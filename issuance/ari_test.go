@@ -15,7 +15,7 @@ func TestARenewalWindowThatCannotBeAskedForCostsNoWrite(t *testing.T) {
 	j := &job{tools: s.tools, hostname: "api.example.com", step: stepARI, rec: lasting("5a3f", "a2V5.Wj8")}
 	before := *j.rec.ARI
 	l := j.run(t.Context())
-	if l.save || !l.quiet || l.rec.ARI.Poll != now.Add(time.Hour).Unix() || *j.rec.ARI != before {
+	if l.save || !l.unchanged || l.rec.ARI.Poll != now.Add(time.Hour).Unix() || *j.rec.ARI != before {
 		t.Errorf("%+v, %+v", l, l.rec.ARI)
 	}
 }
@@ -25,13 +25,13 @@ func TestARenewalWindowThatCannotBeAskedForCostsNoWrite(t *testing.T) {
 func TestACAThatWantsEverythingRenewedAtOnceIsObeyedOnce(t *testing.T) {
 	const host = "api.example.com"
 	w := newWorld(t)
-	w.ca.windows = func(nb, na time.Time) (time.Time, time.Time) { return nb.Add(-2 * time.Hour), nb.Add(-time.Hour) }
+	w.ca.Windows = func(nb, na time.Time) (time.Time, time.Time) { return nb.Add(-2 * time.Hour), nb.Add(-time.Hour) }
 	w.dns.delegate(host)
 	w.s.Want(Want{Hostname: host, UID: "u1", DNS01: true})
 	w.until(host, "left alone", func(o ownership.CertificateObservation) bool {
 		return seen(o) && time.Until(o.RenewalTime) > 5*time.Hour
 	})
-	if n := w.ca.placed(); n != 2 {
+	if n := w.ca.Placed(); n != 2 {
 		t.Errorf("%d orders", n)
 	}
 }

@@ -9,9 +9,10 @@ import (
 	"github.com/apoxy-dev/caddy-apoxy/issuance/acme"
 )
 
-// stillWorking leaves an order to its CA until it is asked again.
+// stillWorking notes in the dossier that a CA is still working on an order, and when to
+// ask it again.
 func (j *job) stillWorking(c *ca, f *acme.Failure) landing {
-	if j.rec.Order == nil { // cannot be: what a CA works on was placed
+	if j.rec.Order == nil { // it cannot be: a CA works on what was placed
 		return landing{rec: j.rec, looked: true}
 	}
 	now, before := j.now(), *j.rec.Order
@@ -30,19 +31,20 @@ func (j *job) stillWorking(c *ca, f *acme.Failure) landing {
 	}
 	o.Next = now.Add(askAgain(o.Asked, f.Until.Sub(now))).Unix()
 	o.Asked++
-	news := o.Since != before.Since || o.Method != before.Method || o.Elsewhere != before.Elsewhere || j.rec.Trouble.tells()
+	news := o.Since != before.Since || o.Method != before.Method || o.Elsewhere != before.Elsewhere || j.rec.Trouble.visible()
 	j.rec.Order, j.rec.Trouble = &o, j.rec.Trouble.calmed(now)
-	// How often it was asked is not worth a write each time.
-	return landing{rec: j.rec, save: news || o.Begun != before.Begun, looked: true, quiet: !news}
+	// That it was asked once more is not written: a restart may ask sooner.
+	return landing{rec: j.rec, save: news || o.Begun != before.Begun, looked: true, unchanged: !news}
 }
 
-// overdue reports whether a CA works for so long that others are asked, once.
+// overdue reports whether a CA has been working on an order for so long (WaitTimeout)
+// that the other CAs are to be asked. They are asked once.
 func (j *job) overdue(c *ca) bool {
 	o := j.rec.Order
 	return o != nil && o.Since != 0 && !o.Elsewhere && j.now().Sub(times.Unix(o.Since)) > c.Auth.WaitTimeout()
 }
 
-// workingMend is what there is to do about an order that its CA works on.
+// workingMend says who must act about an order that its CA is working on.
 const workingMend = "Nobody needs to do anything; if it stays so for hours, the operator asks that certificate authority, or adds another `issuer apoxy` line"
 
 const (
@@ -51,9 +53,8 @@ const (
 	lastAsk  = 2 * time.Minute
 )
 
-// askAgain is the pause before a CA is asked about an order once more, after it
-// was found at work so many times. What the CA asks for lengthens it up to
-// lastAsk, and no further.
+// askAgain is the pause before a CA is asked about an order again, after it was found at
+// work so many times. A longer pause that the CA asks for counts up to lastAsk.
 func askAgain(found int, asked time.Duration) time.Duration {
 	pause := min(firstAsk<<min(max(found, 0), 10), lastAsk)
 	return max(pause, min(asked, lastAsk))

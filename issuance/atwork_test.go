@@ -8,6 +8,7 @@ import (
 
 	acmez "github.com/mholt/acmez/v3/acme"
 
+	"github.com/apoxy-dev/caddy-apoxy/internal/acmetest"
 	"github.com/apoxy-dev/caddy-apoxy/issuance/acme"
 	"github.com/apoxy-dev/caddy-apoxy/ownership"
 )
@@ -32,20 +33,6 @@ func TestAskAgain(t *testing.T) {
 	}
 }
 
-// slowly makes the CA take its time at a step, for as long as the returned
-// function is not called, and say a Retry-After with it. at is "signing",
-// "signing, a day" and so on; what is slow begins with host.
-func (ca *testCA) slowly(at, retryAfter, host string) (end func()) {
-	ca.mu.Lock()
-	defer ca.mu.Unlock()
-	ca.slow = &slowness{at: at, retryAfter: retryAfter, host: host}
-	return func() {
-		ca.mu.Lock()
-		defer ca.mu.Unlock()
-		ca.slow = nil
-	}
-}
-
 // More orders than there are slots, all of which the CA takes its time with, do
 // not keep another from going through, over a restart too, and none is placed
 // twice.
@@ -55,7 +42,7 @@ func TestOrdersThatACATakesItsTimeWithGiveTheirSlotsBack(t *testing.T) {
 			t.Run(at+" "+after, func(t *testing.T) {
 				w := newWorld(t)
 				w.patient(200 * time.Millisecond)
-				end := w.ca.slowly(at, after, "slow")
+				end := w.ca.Slowly(at, after, "slow")
 				const many = defaultConcurrency + 8
 				host := func(i int) string { return fmt.Sprintf("slow%d.d%d.com", i, i) }
 				want := func(h string) {
@@ -82,9 +69,9 @@ func TestOrdersThatACATakesItsTimeWithGiveTheirSlotsBack(t *testing.T) {
 				w.advance(3 * time.Minute)
 				o := w.until(host(1), "at work after the restart", atWork)
 				for range 3 { // what it says does not change with each question
-					asked := w.ca.count("order") + w.ca.count("authz")
+					asked := w.ca.Count("order") + w.ca.Count("authz")
 					w.advance(3 * time.Minute)
-					w.wait("another question", func() bool { return w.ca.count("order")+w.ca.count("authz") > asked }, func() string { return "" })
+					w.wait("another question", func() bool { return w.ca.Count("order")+w.ca.Count("authz") > asked }, func() string { return "" })
 					if again := w.s.Observe(host(1)); again.Message != o.Message || again.Work != o.Work {
 						t.Errorf("said %q, and then %q", o.Message, again.Message)
 					}
@@ -96,15 +83,11 @@ func TestOrdersThatACATakesItsTimeWithGiveTheirSlotsBack(t *testing.T) {
 						return seen(o)
 					})
 				}
-				if got := w.ca.placed(); got != many+1 {
+				if got := w.ca.Placed(); got != many+1 {
 					t.Errorf("%d orders, want %d", got, many+1)
 				}
-				w.zone.mu.Lock()
-				defer w.zone.mu.Unlock()
-				for h, values := range w.zone.values {
-					if len(values) > 0 {
-						t.Errorf("%s: %d values left", h, len(values))
-					}
+				if n := w.zone.Len(""); n != 0 {
+					t.Errorf("%d values are left in the zone", n)
 				}
 			})
 		}
@@ -116,13 +99,13 @@ func TestOrdersThatACATakesItsTimeWithGiveTheirSlotsBack(t *testing.T) {
 func TestACAIsAskedAtABoundedPace(t *testing.T) {
 	w := newWorld(t)
 	w.patient(50 * time.Millisecond)
-	end := w.ca.slowly("signing", "86400", "slow")
+	end := w.ca.Slowly("signing", "86400", "slow")
 	w.dns.delegate("slow.example.com")
 	w.s.Want(Want{Hostname: "slow.example.com", UID: "u1", DNS01: true})
 	w.until("slow.example.com", "at work", func(o ownership.CertificateObservation) bool {
 		return strings.Contains(o.Message, "signing the certificate since")
 	})
-	before := w.ca.count("")
+	before := w.ca.Count("")
 	w.s.Retry("slow.example.com") // nobody makes it ask more often
 	for n := range 3 {
 		w.advance(110 * time.Second)
@@ -132,11 +115,11 @@ func TestACAIsAskedAtABoundedPace(t *testing.T) {
 		if left := at.Sub(w.s.now()); left <= 0 || left > lastAsk {
 			t.Errorf("asked again in %v", left)
 		}
-		if got := w.ca.count("") - before; got != n {
+		if got := w.ca.Count("") - before; got != n {
 			t.Errorf("%d requests, want %d", got, n)
 		}
 		w.advance(11 * time.Second)
-		w.wait("the question", func() bool { return w.ca.count("") > before+n }, func() string { return fmt.Sprint(w.ca.count("") - before) })
+		w.wait("the question", func() bool { return w.ca.Count("") > before+n }, func() string { return fmt.Sprint(w.ca.Count("") - before) })
 		w.wait("the end of it", func() bool {
 			w.s.entries.mu.Lock()
 			defer w.s.entries.mu.Unlock()
@@ -152,23 +135,23 @@ func TestACAIsAskedAtABoundedPace(t *testing.T) {
 func TestARefusalAfterALongValidationIsTheCustomers(t *testing.T) {
 	w := newWorld(t)
 	w.patient(50 * time.Millisecond)
-	w.ca.slowly("validating", "", "slow")
+	w.ca.Slowly("validating", "", "slow")
 	w.dns.delegate("slow.example.com")
 	w.s.Want(Want{Hostname: "slow.example.com", UID: "u1", DNS01: true})
 	w.until("slow.example.com", "at work", func(o ownership.CertificateObservation) bool {
 		return strings.Contains(o.Message, "checking the dns-01 challenge since")
 	})
-	w.ca.mu.Lock()
-	w.ca.slow = nil
-	o := w.ca.orders[0]
+	w.ca.Mu.Lock()
+	w.ca.Slow = nil
+	o := w.ca.Orders[0]
 	o.Authz, o.Status, o.Error = acmez.StatusInvalid, acmez.StatusInvalid, &acmez.Problem{Type: acmez.ProblemTypeDNS, Detail: "looked in vain"}
-	w.ca.mu.Unlock()
+	w.ca.Mu.Unlock()
 	w.advance(3 * time.Second)
 	w.until("slow.example.com", "failed", func(o ownership.CertificateObservation) bool {
 		return o.Work == ownership.WorkFailed && strings.Contains(o.Message, "looked in vain")
 	})
-	if w.ca.placed() != 1 {
-		t.Errorf("%d orders", w.ca.placed())
+	if w.ca.Placed() != 1 {
+		t.Errorf("%d orders", w.ca.Placed())
 	}
 	w.s.entries.mu.Lock()
 	tr := *w.s.entries.of["slow.example.com"].trouble()
@@ -182,15 +165,15 @@ func TestARefusalAfterALongValidationIsTheCustomers(t *testing.T) {
 func TestAChallengeThatStaysPendingIsBegunAgain(t *testing.T) {
 	w := newWorld(t)
 	w.patient(50 * time.Millisecond)
-	end := w.ca.slowly("validating", "", "slow")
+	end := w.ca.Slowly("validating", "", "slow")
 	w.dns.delegate("slow.example.com")
 	w.s.Want(Want{Hostname: "slow.example.com", UID: "u1", DNS01: true})
 	w.until("slow.example.com", "at work", func(o ownership.CertificateObservation) bool { return strings.Contains(o.Message, "since") })
-	if got := w.ca.count("chal"); got != 1 {
+	if got := w.ca.Count("chal"); got != 1 {
 		t.Errorf("begun %d times", got)
 	}
 	w.advance(6 * time.Minute)
-	w.wait("the challenge to be begun again", func() bool { return w.ca.count("chal") == 2 }, func() string { return "" })
+	w.wait("the challenge to be begun again", func() bool { return w.ca.Count("chal") == 2 }, func() string { return "" })
 	end()
 	w.advance(6 * time.Minute)
 	w.until("slow.example.com", "certified", seen)
@@ -201,8 +184,8 @@ func TestOthersAreAskedWhenACATakesTooLong(t *testing.T) {
 	w := newWorld(t)
 	w.patient(50 * time.Millisecond)
 	other := w.second()
-	other.answering(refusing)
-	end := w.ca.slowly("signing", "", "slow")
+	other.AnswerOrders(refusing)
+	end := w.ca.Slowly("signing", "", "slow")
 	w.dns.delegate("slow.example.com")
 	w.s.Want(Want{Hostname: "slow.example.com", UID: "u1", DNS01: true})
 	working := func(o ownership.CertificateObservation) bool {
@@ -210,15 +193,15 @@ func TestOthersAreAskedWhenACATakesTooLong(t *testing.T) {
 	}
 	w.until("slow.example.com", "at work", working)
 	w.advance(6 * time.Minute)
-	w.wait("the other to be asked", func() bool { return other.count("order") > 0 }, func() string { return "" })
+	w.wait("the other to be asked", func() bool { return other.Count("order") > 0 }, func() string { return "" })
 	w.until("slow.example.com", "at work", working)
-	got := other.count("order")
+	got := other.Count("order")
 	for range 3 {
-		before := w.ca.count("order")
+		before := w.ca.Count("order")
 		w.advance(3 * time.Minute)
-		w.wait("another question", func() bool { return w.ca.count("order") > before }, func() string { return "" })
+		w.wait("another question", func() bool { return w.ca.Count("order") > before }, func() string { return "" })
 	}
-	if now := other.count("order"); now > got {
+	if now := other.Count("order"); now > got {
 		t.Errorf("%d requests at the other, after %d", now, got)
 	}
 	end()
@@ -226,8 +209,8 @@ func TestOthersAreAskedWhenACATakesTooLong(t *testing.T) {
 		w.advance(time.Second) // a question may have been under way
 		return seen(o)
 	})
-	if w.ca.placed() != 1 {
-		t.Errorf("%d orders", w.ca.placed())
+	if w.ca.Placed() != 1 {
+		t.Errorf("%d orders", w.ca.Placed())
 	}
 }
 
@@ -235,29 +218,29 @@ func TestOthersAreAskedWhenACATakesTooLong(t *testing.T) {
 // finalized before, whatever a CA makes of that.
 func TestAnOrderThatIsNotReadyYetIsPolled(t *testing.T) {
 	w := newWorld(t)
-	w.ca.strict = true
+	w.ca.Strict = true
 	w.patient(10 * time.Second)
-	end := w.ca.slowly("ready", "", "api.")
+	end := w.ca.Slowly("ready", "", "api.")
 	w.dns.delegate("api.example.com")
 	w.s.Want(Want{Hostname: "api.example.com", UID: "u1", DNS01: true})
-	w.wait("some questions", func() bool { return w.ca.count("order") > 3 }, func() string { return fmt.Sprint(w.ca.count("order")) })
+	w.wait("some questions", func() bool { return w.ca.Count("order") > 3 }, func() string { return fmt.Sprint(w.ca.Count("order")) })
 	end()
 	w.until("api.example.com", "certified", seen)
-	if orders, asked := w.ca.placed(), w.ca.count("finalize"); orders != 1 || asked != 1 {
+	if orders, asked := w.ca.Placed(), w.ca.Count("finalize"); orders != 1 || asked != 1 {
 		t.Errorf("%d orders were placed, and finalized %d times", orders, asked)
 	}
 
-	w.ca.mu.Lock()
-	w.ca.lags = []acmez.Problem{
+	w.ca.Mu.Lock()
+	w.ca.Lags = []acmez.Problem{
 		{Type: acmez.ProblemTypeOrderNotReady, Status: 403},
 		{Type: acmez.ProblemTypeMalformed, Status: 400, Detail: `Order's status ("pending") is not acceptable for finalization`},
 		{Type: acmez.ProblemTypeUnauthorized, Status: 403, Detail: "authorizations are not final"},
 	}
-	w.ca.mu.Unlock()
+	w.ca.Mu.Unlock()
 	w.dns.delegate("lag.example.com")
 	w.s.Want(Want{Hostname: "lag.example.com", UID: "u2", DNS01: true})
 	w.until("lag.example.com", "certified", seen)
-	if orders := w.ca.placed(); orders != 2 {
+	if orders := w.ca.Placed(); orders != 2 {
 		t.Errorf("%d orders were placed for two certificates", orders)
 	}
 }
@@ -267,9 +250,9 @@ func TestAnOrderThatIsNotReadyYetIsPolled(t *testing.T) {
 func TestAnErrorAtFinalizingIsNoWaiting(t *testing.T) {
 	w := newWorld(t)
 	w.patient(50 * time.Millisecond)
-	w.ca.inject = func(path string) *injected {
+	w.ca.Inject = func(path string) *acmetest.Answer {
 		if strings.HasPrefix(path, "finalize/") {
-			return &injected{status: 500, problem: acmez.Problem{Type: acmez.ProblemTypeServerInternal, Detail: "cannot sign"}}
+			return &acmetest.Answer{Status: 500, Problem: acmez.Problem{Type: acmez.ProblemTypeServerInternal, Detail: "cannot sign"}}
 		}
 		return nil
 	}
@@ -284,7 +267,7 @@ func TestAnErrorAtFinalizingIsNoWaiting(t *testing.T) {
 // An order of before this version, without what is known of the CA's work, is
 // taken up.
 func TestAnOrderOfAnEarlierVersionIsTakenUp(t *testing.T) {
-	_, r, err := decodeRecord(IndexPrefix+"a.example.com", []byte(`{"order":{"ca":"x","account":"y","url":"z","placed":7}}`))
+	_, r, err := decodeDossier(IndexPrefix+"a.example.com", []byte(`{"order":{"ca":"x","account":"y","url":"z","placed":7}}`))
 	if err != nil || r.Order.AtWork("x") || r.Order.Placed != 7 {
 		t.Errorf("%+v, %v", r.Order, err)
 	}

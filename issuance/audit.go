@@ -16,39 +16,39 @@ import (
 	"github.com/apoxy-dev/caddy-apoxy/issuance/certfiles"
 )
 
-// This file compares the index with storage once for every storage that comes
-// into force, before anything is ordered with it: an operator who has configured
-// another one by mistake is to read so before the authorities feel it.
+// This file compares the index with storage at the start and whenever another storage is
+// configured, before anything is ordered: if that was a mistake, the operator reads so
+// in the log before CAs are asked for thousands of certificates.
 
 const (
-	// auditMost bounds the certificates that are looked for before orders begin.
-	// Where the index has more, so many are taken at random; if any of them is
-	// missing, the others are looked for beside the orders.
+	// auditMost is how many certificates are looked for before orders begin. If the index
+	// has more, so many are taken at random; if any of them is missing, the others are
+	// looked for while orders go on.
 	auditMost = 10_000
-	// auditTimeout bounds how long orders wait for it.
+	// auditTimeout is how long orders wait for the comparison.
 	auditTimeout = 30 * time.Second
-	// auditConcurrency bounds the looks under way.
+	// auditConcurrency is how many looks are under way at once.
 	auditConcurrency = 8
 )
 
-// many reports whether so many of those looked for are missing that another
-// storage is likelier than single files removed.
+// many reports whether so many of the certificates that were looked for are missing that
+// this is probably another storage: all, or ten and more than a tenth.
 func many(missing, looked int) bool {
 	return missing > 0 && (missing == looked || missing >= 10 && missing > looked/10)
 }
 
-// mountOf says what the storages are that certificates are read from; a change of
-// it has them compared with the index. s.mu must be held.
+// mountOf is a text that identifies the storages of CAs. If it changes they are compared
+// with the index.
 func mountOf(cas []*ca) string {
 	var b strings.Builder
 	for _, c := range cas {
 		if c.cfg == nil {
-			continue // it has no storage
+			continue
 		}
 		st := certfiles.Unwrap(c.Storage())
 		fmt.Fprintf(&b, "%s %T %s", c.Key, st, certfiles.NameOf(st))
-		if _, named := st.(fmt.Stringer); !named { // a module's configuration tells it from others
-			config, _ := json.Marshal(st) // an error: by its type
+		if _, named := st.(fmt.Stringer); !named { // its configuration identifies it
+			config, _ := json.Marshal(st) // an error: its type does
 			b.Write(config)
 		}
 		b.WriteByte('\n')
@@ -56,17 +56,17 @@ func mountOf(cas []*ca) string {
 	return b.String()
 }
 
-// auditor is which storages the index was compared with, or is to be. The zero value
-// has compared none.
+// auditor knows which storages the index was compared with. The zero value is ready for
+// use.
 type auditor struct {
 	mu      sync.Mutex
-	mounted string // the storages of the current configuration
+	mounted string // the storages of the current configuration, see mountOf
 	audited string // those that the index was compared with last
-	running bool
+	running bool   // a comparison is under way
 }
 
-// mount takes note of the storages of the current configuration, and reports
-// whether orders are to wait until they are compared with the index.
+// mount notes the storages of the current configuration. It reports whether orders must
+// wait until they are compared with the index.
 func (a *auditor) mount(cas []*ca) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -74,11 +74,10 @@ func (a *auditor) mount(cas []*ca) bool {
 	return a.waits()
 }
 
-// waits is whether orders wait. a.mu must be held.
+// waits reports whether orders must wait. a.mu must be held.
 func (a *auditor) waits() bool { return a.mounted != "" && a.mounted != a.audited }
 
-// due returns the storages to compare, and marks that it is being done;
-// empty: none.
+// due returns the storages to compare now, and notes that this is under way; empty: none.
 func (a *auditor) due() string {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -89,8 +88,7 @@ func (a *auditor) due() string {
 	return a.mounted
 }
 
-// done notes that storages were compared, and reports whether orders are to wait for
-// others.
+// done notes that storages were compared. It reports whether orders must wait for others.
 func (a *auditor) done(mount string) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -110,7 +108,7 @@ func (s *Scheduler) audit(ctx context.Context, mount string) {
 	s.noteFound(ctx, found.news)
 	if len(found.news) > 0 && recorded > len(sample) {
 		all, _ := s.sample(recorded)
-		for some := range slices.Chunk(all, auditMost) { // what is found is little at a time
+		for some := range slices.Chunk(all, auditMost) { // to keep few findings at a time
 			found := s.lookFor(ctx, some, 0)
 			s.markMissing(ctx, found.news)
 			s.noteFound(ctx, found.news)
@@ -135,23 +133,24 @@ func (s *Scheduler) sample(most int) (names []string, recorded int) {
 	return names, recorded
 }
 
-// findings are what came of looking for certificates.
+// findings are the result of looking for certificates.
 type findings struct {
-	looked, missing int // those that storage told of, and those that are not there
-	unread          int // those that it could not tell of
-	example         *job
-	err             error // one of unread
-	news            []sighted
+	looked  int   // certificates that storage could tell of
+	missing int   // those of them that are missing
+	unread  int   // certificates that storage could not tell of
+	err     error // why, of one of them
+	example *job  // one of missing
+	news    []sighted
 }
 
-// sighted is where a certificate is, if not where it was.
+// sighted is a certificate that is elsewhere than the dossier says.
 type sighted struct {
 	job   *job
 	where whereabouts
 }
 
-// lookFor looks for the certificates of hostnames, for so long at most; 0: as long
-// as it takes. A storage that answers nothing at all is soon left alone.
+// lookFor looks for the certificates of hostnames, for so long at most; 0: without limit.
+// It ends early if storage does not answer at all.
 func (s *Scheduler) lookFor(ctx context.Context, names []string, most time.Duration) *findings {
 	if most > 0 {
 		var cancel context.CancelFunc
@@ -167,7 +166,7 @@ func (s *Scheduler) lookFor(ctx context.Context, names []string, most time.Durat
 	for range auditConcurrency {
 		wg.Go(func() {
 			for hostname := range work {
-				j := s.glimpse(hostname)
+				j := s.snapshot(hostname)
 				if j == nil {
 					continue
 				}
@@ -202,22 +201,22 @@ func (a *findings) add(j *job, where whereabouts, err error) {
 			a.example = j
 		}
 	}
-	if gone := j.rec.gone(); where == replacement || gone != (where == missing) {
+	if j.isNews(where) {
 		a.news = append(a.news, sighted{j, where})
 	}
 }
 
-// tell says in one line what is missing of so many on record.
+// tell logs in one line what is missing; recorded is how many certificates the index has.
 func (a *findings) tell(log *zap.Logger, recorded int) {
 	if a.unread > 0 && !errors.Is(a.err, context.Canceled) {
-		log.Error("storage could not tell of all certificates on record whether it has them; what was known holds", zap.Int("unread", a.unread),
+		log.Error("storage could not tell of all certificates on record whether it has them; what was known before still counts", zap.Int("unread", a.unread),
 			zap.Int("looked_for", a.looked+a.unread), zap.Int("recorded", recorded), zap.Error(a.err))
 	}
 	if a.missing == 0 {
 		return
 	}
 	fields := []zap.Field{zap.Int("missing", a.missing), zap.Int("looked_for", a.looked), zap.Int("recorded", recorded),
-		zap.String("example", a.example.hostname), zap.String("expected", a.example.expected()), zap.String("ca", a.example.rec.CA)}
+		zap.String("example", a.example.hostname), zap.String("expected", a.example.keyFile()), zap.String("ca", a.example.rec.CA)}
 	if c := a.example.home(); c == nil {
 		log.Error("certificates on record are of a certificate authority that is not configured any more, so that no handshake finds them, and others are ordered", fields...)
 		return
@@ -231,8 +230,8 @@ func (a *findings) tell(log *zap.Logger, recorded int) {
 	log.Warn("a few certificates on record are not in storage, and others are ordered", fields...)
 }
 
-// markMissing takes over what is missing. It is kept in memory alone: a restart
-// finds it again, and a write for each would take longer than that.
+// markMissing notes which certificates are missing, in memory only: a restart finds them
+// again sooner than they could all be written.
 func (s *Scheduler) markMissing(ctx context.Context, news []sighted) {
 	for _, n := range news {
 		switch {
@@ -244,8 +243,8 @@ func (s *Scheduler) markMissing(ctx context.Context, news []sighted) {
 	}
 }
 
-// noteFound takes over what else was found. Each costs looks into storage and a
-// write, so no order waits for it: an order looks there itself.
+// noteFound notes what else was found. Each costs reads of storage and a write of the
+// store. Orders do not wait for that, because each looks into storage itself.
 func (s *Scheduler) noteFound(ctx context.Context, news []sighted) {
 	for _, n := range news {
 		if ctx.Err() != nil {
@@ -257,7 +256,8 @@ func (s *Scheduler) noteFound(ctx context.Context, news []sighted) {
 	}
 }
 
-// mark notes that a certificate is missing if it is still as it was glimpsed.
+// mark notes that a certificate is missing, if the entry has not changed since its
+// snapshot.
 func (s *Scheduler) mark(j *job) bool {
 	return s.entries.amend(j.hostname, func(e *entry, r *dossier) bool {
 		if r.Serial != j.rec.Serial || r.gone() {

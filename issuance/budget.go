@@ -10,21 +10,20 @@ import (
 	"github.com/apoxy-dev/caddy-apoxy/issuance/acme"
 )
 
-// bucket counts the orders of one CA and account as Let's Encrypt does since
-// 2025 (letsencrypt.org/docs/rate-limits): a bucket of as many orders as the
-// budget has, from which each takes one out, and into which they come back one
-// by one, evenly over the budget's span. It is kept as one time, by the generic
-// cell rate algorithm (GCRA, ITU-T I.371). The zero value is full.
+// bucket counts the orders of one CA and account as Let's Encrypt does since 2025
+// (letsencrypt.org/docs/rate-limits). It holds as many orders as the budget has; each
+// order takes one out, and they come back one by one, evenly over the budget's span. One
+// time is enough to keep it (GCRA, the generic cell rate algorithm, ITU-T I.371). The
+// zero value is full.
 type bucket struct {
 	// Full is when all orders will have come back.
 	Full time.Time `json:"full"`
-	// Each is what one order took to come back when Full was reckoned.
+	// Each is how long one order took to come back when Full was computed.
 	Each time.Duration `json:"each"`
 }
 
-// under returns the bucket as it is under a budget that may be another than
-// before: as many orders as were out are out. No more can be than the budget
-// has, whatever a clock that has been set back since said.
+// under returns the bucket for a budget that may have changed: as many orders are out as
+// before, but not more than the budget has, even if the clock was set back.
 func (k bucket) under(b acme.Budget, now time.Time) bucket {
 	out := max(k.Full.Sub(now), 0)
 	most := b.Each() * time.Duration(max(b.Orders, 1))
@@ -58,10 +57,10 @@ func (k bucket) take(b acme.Budget, now time.Time) (bucket, bool) {
 	return k, true
 }
 
-// longestForecast bounds what is told of a wait.
+// longestForecast is the longest wait that is forecast.
 const longestForecast = 10 * 365 * 24 * time.Hour
 
-// forecast is how long the order behind so many others waits.
+// forecast is how long an order with so many ahead of it waits.
 func (k bucket) forecast(b acme.Budget, now time.Time, ahead int) time.Duration {
 	if b.Orders <= 0 {
 		return 0
@@ -78,8 +77,8 @@ func (k bucket) marshal() []byte {
 	return b
 }
 
-// decodeBucket reads a bucket, or what was kept in its place before: how many orders
-// went out in each slot of a hundredth of the budget's span.
+// decodeBucket reads a bucket, or what former versions kept: how many orders were placed
+// in each slot of a hundredth of the budget's span.
 func decodeBucket(b []byte) (bucket, error) {
 	var j struct {
 		bucket
@@ -98,8 +97,8 @@ func decodeBucket(b []byte) (bucket, error) {
 	return j.bucket, nil
 }
 
-// bucketOfSlots has the orders of all slots come back evenly over a span that
-// begins with the end of the last: late is safe.
+// bucketOfSlots makes a bucket of slots: all orders come back evenly over a span that
+// begins at the end of the last slot, which is rather too late than too early.
 func bucketOfSlots(length int64, slots map[string]int) (bucket, error) {
 	if length <= 0 || length > math.MaxInt64/slotsPerSpan {
 		return bucket{}, fmt.Errorf("decoding spent orders: slot of %d ns", length)
@@ -119,5 +118,5 @@ func bucketOfSlots(length int64, slots map[string]int) (bucket, error) {
 	return bucket{Full: time.Unix(0, last).Add(span), Each: acme.Budget{Orders: spent, Per: span}.Each()}, nil
 }
 
-// slotsPerSpan is how many slots a budget's span was cut into before.
+// slotsPerSpan is how many slots a budget's span had in former versions.
 const slotsPerSpan = 100

@@ -15,7 +15,7 @@ import (
 // registering, and after a restart from storage.
 func TestCAAOfAnotherAccountCausesNoOrder(t *testing.T) {
 	w := newWorld(t)
-	w.ca.identities = []string{"ca.test"}
+	w.ca.Identities = []string{"ca.test"}
 	forbidden := func(host, value string) {
 		t.Helper()
 		w.dns.delegate(host)
@@ -27,24 +27,24 @@ func TestCAAOfAnotherAccountCausesNoOrder(t *testing.T) {
 		if !o.FoundHere {
 			t.Error("the mend is told, and not said to be")
 		}
-		if want := `add: example.com. CAA 0 issue "ca.test; accounturi=` + w.ca.srv.URL + "/account/"; !strings.Contains(o.Mend, want) {
+		if want := `add: example.com. CAA 0 issue "ca.test; accounturi=` + w.ca.Server.URL + "/account/"; !strings.Contains(o.Mend, want) {
 			t.Errorf("mend %q lacks %q", o.Mend, want)
 		}
 	}
-	forbidden("a.example.com", "ca.test; accounturi="+w.ca.srv.URL+"/account/another")
+	forbidden("a.example.com", "ca.test; accounturi="+w.ca.Server.URL+"/account/another")
 	w.halt()
 	w.start()
-	forbidden("b.example.com", "ca.test; accounturi="+w.ca.srv.URL+"/account/another")
-	if orders, accounts := w.ca.count("order"), w.ca.count("account"); orders != 0 || accounts != 1 {
+	forbidden("b.example.com", "ca.test; accounturi="+w.ca.Server.URL+"/account/another")
+	if orders, accounts := w.ca.Count("order"), w.ca.Count("account"); orders != 0 || accounts != 1 {
 		t.Errorf("%d orders and %d registrations", orders, accounts)
 	}
 
-	w.ca.mu.Lock()
+	w.ca.Mu.Lock()
 	var ours string
-	for id := range w.ca.accounts {
-		ours = w.ca.srv.URL + "/account/" + id
+	for id := range w.ca.Accounts {
+		ours = w.ca.Server.URL + "/account/" + id
 	}
-	w.ca.mu.Unlock()
+	w.ca.Mu.Unlock()
 	w.dns.mu.Lock()
 	w.dns.caa["b.example.com"] = caaSet("ca.test; accounturi=" + ours + "; validationmethods=dns-01")
 	w.dns.mu.Unlock()
@@ -56,14 +56,14 @@ func TestCAAOfAnotherAccountCausesNoOrder(t *testing.T) {
 // without any nothing is ordered.
 func TestCAANarrowsTheChallenges(t *testing.T) {
 	w := newWorld(t)
-	w.ca.identities = []string{"ca.test"}
-	w.ca.validate = func(string, string, string, string) *acmez.Problem { return nil }
+	w.ca.Identities = []string{"ca.test"}
+	w.ca.Validate = func(string, string, string, string) *acmez.Problem { return nil }
 	w.dns.delegate("api.example.com")
 	w.dns.caa["api.example.com"] = caaSet("ca.test; validationmethods=http-01")
 	w.s.Want(Want{Hostname: "api.example.com", UID: "u1", DNS01: true})
 	o := w.until("api.example.com", "forbidden", worked(ownership.WorkCAAForbids))
-	if !strings.Contains(o.Message, "permit only the validation methods http-01, and dns-01 is what can be used here") || w.ca.placed() != 0 {
-		t.Errorf("%d orders, message %q", w.ca.placed(), o.Message)
+	if !strings.Contains(o.Message, "permit only the validation methods http-01, and dns-01 is what can be used here") || w.ca.Placed() != 0 {
+		t.Errorf("%d orders, message %q", w.ca.Placed(), o.Message)
 	}
 	w.s.Want(Want{Hostname: "api.example.com", UID: "u1", DNS01: true, HTTP01: true})
 	if o := w.until("api.example.com", "certified", seen); o.Challenge != "http-01" {
@@ -75,7 +75,7 @@ func TestCAANarrowsTheChallenges(t *testing.T) {
 // verdict, whatever the set, the account, the ways that can be gone and the CA.
 func TestTheStatusJudgesCAAAsAnOrderDoes(t *testing.T) {
 	w := newWorld(t)
-	w.ca.identities = []string{"ca.test"}
+	w.ca.Identities = []string{"ca.test"}
 	if _, err := w.s.authorities()[0].CaaIdentities(t.Context()); err != nil {
 		t.Fatal(err)
 	}

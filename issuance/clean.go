@@ -8,27 +8,25 @@ import (
 	"slices"
 	"time"
 
-	"github.com/caddyserver/certmagic"
 	"go.uber.org/zap"
 
 	"github.com/apoxy-dev/caddy-apoxy/issuance/certfiles"
 )
 
-// This file removes from storage what is of no use any more. It does so hostname
-// by hostname, as the scheduler comes by, because a sweep that finds the same by
-// listing everything reads a million certificates. What is removed goes first
-// and the index is written after it, so that a crash between the two leaves a
-// hint to it in the index.
+// This file removes from storage what is of no use any more. It does so whenever a
+// hostname is worked on, because finding the same by listing storage would read a million
+// certificates. Files are removed before the index is written, so that after a crash
+// between the two the index still tells of them.
 
-// cleanTimeout bounds the cleaning after one hostname.
+// cleanTimeout is the time for cleaning up after one hostname.
 const cleanTimeout = 15 * time.Second
 
-// dropRetry is the pause before a deletion that failed is tried again.
+// dropRetry is the pause before a deletion that failed is repeated.
 const dropRetry = time.Hour
 
-// clean removes what a piece of work has made useless, given what the index
-// knew before and will know: keys of orders that were given up or fulfilled,
-// and the certificate of a CA that another one took the place of.
+// clean removes what a job has made useless: private keys of orders that are finished or
+// given up, and the certificate that one of another CA has replaced. before and after
+// are the dossier before the job and as it will be written.
 func (j *job) clean(ctx context.Context, before, after *dossier) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanTimeout)
 	defer cancel()
@@ -38,11 +36,8 @@ func (j *job) clean(ctx context.Context, before, after *dossier) {
 	}
 	for _, key := range ordered {
 		if after.Order == nil || after.Order.CA != key {
-			keys := []string{certfiles.OrderKey(key, j.hostname)}
-			if o := before.Order; o.AtWork(key) && o.Method != "" { // its challenge was left in place
-				keys = append(keys, certfiles.ChallengeKey(key, j.hostname))
-			}
-			j.removed(j.delete(ctx, key, keys...))
+			o := before.Order
+			j.removed(j.dropOrder(ctx, key, o.AtWork(key) && o.Method != "")) // then its challenge was left in place
 		}
 	}
 	if before.has() && after.has() && before.CA != after.CA {
@@ -51,9 +46,8 @@ func (j *job) clean(ctx context.Context, before, after *dossier) {
 	}
 }
 
-// drop deletes the expired certificate of a hostname without a record, or the
-// one that was issued for another owner's record, and whatever an order for it
-// has left behind.
+// drop deletes the expired certificate of a hostname without a record, or one that was
+// issued for another owner's record, and what an order for it has left behind.
 func (j *job) drop(ctx context.Context) landing {
 	ctx, cancel := context.WithTimeout(ctx, cleanTimeout)
 	defer cancel()
@@ -61,41 +55,40 @@ func (j *job) drop(ctx context.Context) landing {
 	locked, err := certfiles.TryLock(ctx, storage, j.hostname)
 	if err != nil {
 		j.removed(err)
-		return landing{rec: j.rec, again: dropRetry, quiet: true}
+		return landing{rec: j.rec, again: dropRetry, unchanged: true}
 	}
-	if !locked { // another node, where the hostname is wanted again
-		return landing{rec: j.rec, again: time.Minute, quiet: true}
+	if !locked { // another node works on it, so it is wanted again there
+		return landing{rec: j.rec, again: time.Minute, unchanged: true}
 	}
 	defer func() { j.removed(certfiles.Unlock(ctx, storage, j.hostname)) }()
 	var errs []error
 	if j.rec.has() {
 		kept, err := j.discard(ctx, &j.rec)
 		if errs = append(errs, err); kept {
-			j.log.Info("a certificate was renewed by somebody else and is left alone", zap.String("hostname", j.hostname), zap.String("ca", j.rec.CA))
+			j.log.Info("a certificate was renewed by another issuer and is left alone", zap.String("hostname", j.hostname), zap.String("ca", j.rec.CA))
 		}
 	}
 	if o := j.rec.Order; o != nil {
-		errs = append(errs, j.delete(ctx, o.CA, certfiles.OrderKey(o.CA, j.hostname)), j.delete(ctx, o.CA, certfiles.ChallengeKey(o.CA, j.hostname)))
+		errs = append(errs, j.dropOrder(ctx, o.CA, true))
 	}
 	if err := errors.Join(errs...); err != nil {
 		j.removed(err)
-		return landing{rec: j.rec, again: dropRetry, quiet: true}
+		return landing{rec: j.rec, again: dropRetry, unchanged: true}
 	}
 	if j.step == stepDisown {
-		j.evict()
-		return landing{rec: dossier{Trouble: j.rec.Trouble}, save: true, looked: true, quiet: true}
+		j.evict(j.hostname)
+		return landing{rec: dossier{Trouble: j.rec.Trouble}, save: true, looked: true, unchanged: true}
 	}
-	return landing{save: true, quiet: true}
+	return landing{save: true, unchanged: true}
 }
 
-// discard removes the certificate that a dossier names, and its OCSP staples.
-// One that lasts longer than the dossier says was put there by somebody else,
-// such as Caddy's own issuer: it is kept. So is, with an error, one that storage
-// does not show at the moment.
+// discard removes the certificate that a dossier names, with its OCSP staples. A stored
+// one that ends later than the dossier says was put there by another, such as Caddy's
+// own issuer, and is kept. It is an error if storage cannot tell which one it has.
 func (j *job) discard(ctx context.Context, r *dossier) (kept bool, err error) {
 	var errs []error
-	for _, st := range j.storages(r.CA) {
-		have, err := certfiles.Load(ctx, st, r.CA, j.hostname)
+	for _, site := range j.sites(r.CA) {
+		have, err := site.Load(ctx)
 		if err == nil && have.Leaf.NotAfter.Unix() > r.NotAfter {
 			kept = true
 			continue
@@ -104,36 +97,42 @@ func (j *job) discard(ctx context.Context, r *dossier) (kept bool, err error) {
 			errs = append(errs, fmt.Errorf("looking for a later certificate of %s: %w", r.CA, err))
 			continue
 		}
-		staples := certfiles.Staples(ctx, st, r.CA, j.hostname)
-		errs = append(errs, certfiles.Delete(ctx, st, r.CA, j.hostname), certfiles.DeleteKeys(ctx, st, staples))
+		errs = append(errs, site.Delete(ctx))
 	}
 	return kept, errors.Join(errs...)
 }
 
-func (j *job) delete(ctx context.Context, issuerKey string, keys ...string) error {
+// dropOrder removes the private key that an order at a CA left in storage, and its
+// challenge if that is still there.
+func (j *job) dropOrder(ctx context.Context, issuerKey string, challenge bool) error {
 	var errs []error
-	for _, st := range j.storages(issuerKey) {
-		errs = append(errs, certfiles.DeleteKeys(ctx, st, keys))
+	for _, site := range j.sites(issuerKey) {
+		keys := []string{site.OrderKey()}
+		if challenge {
+			keys = append(keys, site.ChallengeKey())
+		}
+		errs = append(errs, certfiles.DeleteKeys(ctx, site.Storage, keys))
 	}
 	return errors.Join(errs...)
 }
 
-// removed logs what could not be removed.
+// removed logs the error of removing something; nil: none.
 func (j *job) removed(err error) {
 	if err != nil {
 		j.log.Warn("removing from storage what is of no use any more failed", zap.String("hostname", j.hostname), zap.Error(err))
 	}
 }
 
-// storages are where a CA's part of storage may be: that of the issuer line
-// that names it or, if none does any more, those of all.
-func (j *job) storages(issuerKey string) []certmagic.Storage {
-	var all []certmagic.Storage
+// sites are where a CA may have files of the hostname: in the storage of the issuer
+// line that names the CA or, if none does any more, in those of all lines.
+func (j *job) sites(issuerKey string) []certfiles.Site {
+	var all []certfiles.Site
 	for _, c := range j.authorities() {
+		site := certfiles.At(c.Storage(), issuerKey, j.hostname)
 		if c.Key == issuerKey {
-			return []certmagic.Storage{c.Storage()}
+			return []certfiles.Site{site}
 		}
-		all = append(all, c.Storage())
+		all = append(all, site)
 	}
 	return all
 }

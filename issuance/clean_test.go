@@ -13,6 +13,7 @@ import (
 	"github.com/caddyserver/certmagic"
 	acmez "github.com/mholt/acmez/v3/acme"
 
+	"github.com/apoxy-dev/caddy-apoxy/internal/acmetest"
 	"github.com/apoxy-dev/caddy-apoxy/issuance/acme"
 	"github.com/apoxy-dev/caddy-apoxy/issuance/certfiles"
 	"github.com/apoxy-dev/caddy-apoxy/ownership"
@@ -34,9 +35,9 @@ func (w *world) inStorage() []string {
 }
 
 // holds waits until storage has the certificates of one CA and nothing else.
-func (w *world) holds(hostname string, ca *testCA) {
+func (w *world) holds(hostname string, ca *acmetest.CA) {
 	w.t.Helper()
-	prefix := certmagic.StorageKeys.CertsSitePrefix(acme.Authority{Directory: ca.directory()}.Key(), hostname) + "/"
+	prefix := certmagic.StorageKeys.CertsSitePrefix(acme.Authority{Directory: ca.Directory()}.Key(), hostname) + "/"
 	w.wait("nothing but the present certificate in storage", func() bool {
 		keys := w.inStorage()
 		return len(keys) == 3 && !slices.ContainsFunc(keys, func(k string) bool { return !strings.HasPrefix(k, prefix) })
@@ -76,17 +77,19 @@ func (w *world) gone(hostname string) {
 
 func TestTheCertificateOfAFormerCAIsRemoved(t *testing.T) {
 	const host = "api.example.com"
-	for name, change := range map[string]func(w *world, other *testCA){
-		"when the record picks another": func(w *world, other *testCA) {
-			w.s.Want(Want{Hostname: host, UID: "u1", DNS01: true, CertificateAuthority: other.directory()})
+	for name, change := range map[string]func(w *world, other *acmetest.CA){
+		"when the record picks another": func(w *world, other *acmetest.CA) {
+			w.s.Want(Want{Hostname: host, UID: "u1", DNS01: true, CertificateAuthority: other.Directory()})
 		},
-		"when its issuer line is gone":   func(w *world, other *testCA) { w.is.Remove(w.magic.Issuers[0]) },
-		"when the first does not answer": func(w *world, other *testCA) { w.ca.inject = func(string) *injected { return &injected{status: 500} } },
+		"when its issuer line is gone": func(w *world, other *acmetest.CA) { w.is.Remove(w.magic.Issuers[0]) },
+		"when the first does not answer": func(w *world, other *acmetest.CA) {
+			w.ca.Inject = func(string) *acmetest.Answer { return &acmetest.Answer{Status: 500} }
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
 			other := w.second()
-			other.serial = 1000 // unlike the first one's
+			other.Serial = 1000 // unlike the first one's
 			w.dns.delegate(host)
 			w.s.Want(Want{Hostname: host, UID: "u1", DNS01: true})
 			before := w.until(host, "certified", seen)
@@ -103,7 +106,7 @@ func TestTheCertificateOfAFormerCAIsRemovedAfterACrash(t *testing.T) {
 	const host = "api.example.com"
 	w := newWorld(t)
 	other := w.second()
-	other.serial, other.lifetime = 1000, 100*24*time.Hour // unlike the first one's
+	other.Serial, other.Lifetime = 1000, 100*24*time.Hour // unlike the first one's
 	w.dns.delegate(host)
 	w.s.Want(Want{Hostname: host, UID: "u1", DNS01: true})
 	before := w.until(host, "certified", seen)
@@ -117,12 +120,12 @@ func TestTheCertificateOfAFormerCAIsRemovedAfterACrash(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	w.s.Want(Want{Hostname: host, UID: "u1", DNS01: true, CertificateAuthority: other.directory()})
+	w.s.Want(Want{Hostname: host, UID: "u1", DNS01: true, CertificateAuthority: other.Directory()})
 	after := w.renewed(host, before)
 	w.holds(host, other)
 	w.halt()
 	w.start()
-	w.is.Set("second", acme.Authority{Directory: other.directory(), Email: "ops@example.net"}, w.magic, nil)
+	w.is.Set("second", acme.Authority{Directory: other.Directory(), Email: "ops@example.net"}, w.magic, nil)
 	for k, v := range files { // as they lay there in that moment
 		if err := w.magic.Storage.Store(context.Background(), k, v); err != nil {
 			t.Fatal(err)
@@ -131,13 +134,13 @@ func TestTheCertificateOfAFormerCAIsRemovedAfterACrash(t *testing.T) {
 	if _, err := w.store.Write(context.Background(), store.Op{Key: old.Key, Value: old.Value, If: store.Any}); err != nil {
 		t.Fatal(err)
 	}
-	w.s.Want(Want{Hostname: host, UID: "u1", DNS01: true, CertificateAuthority: other.directory()})
+	w.s.Want(Want{Hostname: host, UID: "u1", DNS01: true, CertificateAuthority: other.Directory()})
 	w.until(host, "known as before", func(o ownership.CertificateObservation) bool { return o.SerialNumber == before.SerialNumber })
 	w.rewrite(host, func(r *dossier) { r.Renewal = 1 })
 	w.until(host, "found", func(o ownership.CertificateObservation) bool { return o.SerialNumber == after.SerialNumber })
 	w.holds(host, other)
-	if other.placed() != 1 {
-		t.Errorf("%d orders", other.placed())
+	if other.Placed() != 1 {
+		t.Errorf("%d orders", other.Placed())
 	}
 }
 
@@ -148,7 +151,7 @@ func TestNothingStaysOfAHostnameWithoutRecord(t *testing.T) {
 	w.s.Want(Want{Hostname: host, UID: "u1", DNS01: true})
 	w.until(host, "certified", seen)
 	key := w.is.cas()[0].Key
-	for _, k := range []string{certfiles.OrderKey(key, host), certfiles.ChallengeKey(key, host)} { // of an order that a crash cut short
+	for _, k := range []string{certfiles.At(nil, key, host).OrderKey(), certfiles.At(nil, key, host).ChallengeKey()} { // of an order that a crash cut short
 		if err := w.magic.Storage.Store(context.Background(), k, []byte("x")); err != nil {
 			t.Fatal(err)
 		}
@@ -158,7 +161,7 @@ func TestNothingStaysOfAHostnameWithoutRecord(t *testing.T) {
 	w.is.Remove(w.magic.Issuers[0]) // not even the CA is configured any more
 	w.rewrite(host, func(r *dossier) {
 		r.NotAfter = time.Now().Add(-keepExpired - time.Minute).Unix()
-		r.Order = &acme.Order{CA: key, URL: w.ca.directory() + "/order/1"}
+		r.Order = &acme.Order{CA: key, URL: w.ca.Directory() + "/order/1"}
 	})
 	w.gone(host)
 	// The certificate itself lasts longer than the index said: somebody else
@@ -171,7 +174,7 @@ func TestNothingStaysOfAHostnameWithoutRecord(t *testing.T) {
 func TestAnExpiredCertificateWithoutRecordIsRemoved(t *testing.T) {
 	const host = "api.example.com"
 	w := newWorld(t)
-	w.ca.lifetime = 2 * time.Minute // of which one is over
+	w.ca.Lifetime = 2 * time.Minute // of which one is over
 	w.dns.delegate(host)
 	w.s.Want(Want{Hostname: host, UID: "u1", DNS01: true})
 	o := w.until(host, "certified", seen)
@@ -208,9 +211,9 @@ func TestTheKeyOfAnOrderThatIsGivenUpIsRemoved(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
-			w.ca.inject = func(path string) *injected {
+			w.ca.Inject = func(path string) *acmetest.Answer {
 				if strings.Contains(path, "finalize") {
-					return &injected{status: 403, problem: problem}
+					return &acmetest.Answer{Status: 403, Problem: problem}
 				}
 				return nil
 			}
@@ -225,10 +228,10 @@ func TestTheKeyOfAnOrderThatIsGivenUpIsRemoved(t *testing.T) {
 	t.Run("for another CA", func(t *testing.T) {
 		w := newWorld(t)
 		other := w.second()
-		other.serial = 1000 // unlike the first one's
-		w.ca.inject = func(path string) *injected {
+		other.Serial = 1000 // unlike the first one's
+		w.ca.Inject = func(path string) *acmetest.Answer {
 			if strings.Contains(path, "finalize") {
-				return &injected{status: 503, header: map[string]string{"Retry-After": "3600"}, problem: acmez.Problem{Type: acmez.ProblemTypeServerInternal}}
+				return &acmetest.Answer{Status: 503, Header: map[string]string{"Retry-After": "3600"}, Problem: acmez.Problem{Type: acmez.ProblemTypeServerInternal}}
 			}
 			return nil
 		}
@@ -252,7 +255,7 @@ func TestADeletionThatFailsIsTriedAgain(t *testing.T) {
 	o := w.until(host, "certified", seen)
 	cfg := *w.magic
 	cfg.Storage = stubborn{&certmagic.FileStorage{Path: filepath.Join(w.dir, "storage")}}
-	c := newCA(acme.Authority{Directory: w.ca.directory()}, &cfg, 0, nil)
+	c := newCA(acme.Authority{Directory: w.ca.Directory()}, &cfg, 0, nil)
 	s := New(Config{})
 	s.SetIssuers(&Issuers{list: []issuer{{member: "a", ca: c}}})
 	j := &job{tools: s.tools, hostname: host, step: stepDrop, cas: []*ca{c}, rec: dossier{CA: c.Key, Serial: o.SerialNumber, NotAfter: o.NotAfter.Unix()}}
@@ -276,7 +279,7 @@ func TestOfTwoCertificatesThatAreFoundOneStays(t *testing.T) {
 	const host = "api.example.com"
 	w := newWorld(t)
 	other := w.second()
-	other.lifetime = 100 * 24 * time.Hour
+	other.Lifetime = 100 * 24 * time.Hour
 	w.dns.delegate(host)
 	w.s.Want(Want{Hostname: host, UID: "u1", DNS01: true})
 	before := w.until(host, "certified", seen)
@@ -289,7 +292,7 @@ func TestOfTwoCertificatesThatAreFoundOneStays(t *testing.T) {
 		files[k] = b
 	}
 	w.is.Remove(w.magic.Issuers[0])
-	other.serial = 1000
+	other.Serial = 1000
 	w.renewed(host, before)
 	w.holds(host, other)
 	w.halt()
@@ -300,7 +303,7 @@ func TestOfTwoCertificatesThatAreFoundOneStays(t *testing.T) {
 	}
 	w.dir = t.TempDir() // another store, the same storage
 	w.start()
-	w.is.Set("second", acme.Authority{Directory: other.directory(), Email: "ops@example.net"}, w.magic, nil)
+	w.is.Set("second", acme.Authority{Directory: other.Directory(), Email: "ops@example.net"}, w.magic, nil)
 	w.s.Want(Want{Hostname: host, UID: "u1"})
 	w.until(host, "found", seen)
 	w.holds(host, other)

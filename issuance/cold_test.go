@@ -18,7 +18,7 @@ func TestAColdHandshakeReadsOneFile(t *testing.T) {
 	w.s.Want(Want{Hostname: host, UID: "u1", DNS01: true})
 	w.until(host, "certified", func(o ownership.CertificateObservation) bool { return seen(o) && o.Work == ownership.WorkNone })
 	st.Took()
-	w.cold(t, host, w.ca.serial)
+	w.cold(t, host, w.ca.Serial)
 	want := []string{"load " + certmagic.StorageKeys.SitePrivateKey(w.key(), host)}
 	if got := st.Took(); !slices.Equal(got, want) {
 		t.Errorf("read %q, want %q", got, want)

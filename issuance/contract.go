@@ -23,15 +23,15 @@ type Want struct {
 	DNS01 bool
 	// HTTP01: the hostname resolves to us, so HTTP-01 or TLS-ALPN-01 can succeed.
 	HTTP01 bool
-	// DNS01From and HTTP01From are when the two may be tried first, in Unix seconds;
-	// 0: now.
+	// DNS01From and HTTP01From are the earliest times at which the two may be tried, in
+	// Unix seconds; 0: now. Resolvers may hold older answers until then.
 	DNS01From, HTTP01From int64
-	// Since is when the first of the two became possible, in Unix seconds: the
-	// order of first issuances, over restarts too. 0: now.
+	// Since is when the first of the two became possible, in Unix seconds; 0: now. First
+	// issuances are served in this order, over restarts too.
 	Since int64
 }
 
-// startable is when the first challenge that is possible may be tried, zero: now.
+// startable is the earliest time at which a possible challenge may be tried; zero: now.
 func (w Want) startable() time.Time {
 	switch {
 	case !w.HTTP01:
@@ -42,7 +42,7 @@ func (w Want) startable() time.Time {
 	return times.Unix(min(w.DNS01From, w.HTTP01From))
 }
 
-// at is the Want as far as it may be tried at a time.
+// at returns the Want without the challenges that may not be tried yet.
 func (w Want) at(now time.Time) Want {
 	w.DNS01 = w.DNS01 && !times.Unix(w.DNS01From).After(now)
 	w.HTTP01 = w.HTTP01 && !times.Unix(w.HTTP01From).After(now)
@@ -51,18 +51,17 @@ func (w Want) at(now time.Time) Want {
 
 // Prober answers, at the moment of ordering, whether a challenge can succeed.
 type Prober interface {
-	// Delegated reports whether _acme-challenge of hostname is a CNAME into our
-	// zone that is exactly right. ownership.ErrBogus: it would be; another error:
-	// could not tell.
+	// Delegated reports whether _acme-challenge of hostname is a CNAME into our zone
+	// that is exactly right. The error is ownership.ErrBogus if it is, but its DNSSEC
+	// signatures do not hold; any other error means that DNS could not tell.
 	Delegated(ctx context.Context, hostname string) (bool, error)
 	// CAA returns the relevant CAA record set of hostname as RFC 8659 section 3
-	// finds it (climbing, following aliases), Seen or Absent. An error: could not
-	// tell.
+	// finds it (climbing, following aliases), Seen or Absent. An error means that DNS
+	// could not tell.
 	CAA(ctx context.Context, hostname string) (ownership.CAAObservation, error)
 	// Arrives reports whether hostname leads to our edge and nowhere else: by a
-	// CNAME into our zone or, where none may stand, by the edge's addresses and
-	// no stray one beside them. ownership.ErrBogus: it would; another error: could
-	// not tell.
+	// CNAME into our zone or, where a CNAME is not possible, by the edge's addresses
+	// and no other one. Errors are as for Delegated.
 	Arrives(ctx context.Context, hostname string) (bool, error)
 }
 
@@ -72,10 +71,12 @@ type Observer interface {
 	Want(w Want)
 	// Forget drops a hostname: nothing is obtained or renewed for it any more.
 	Forget(hostname string)
-	// Retry has a hostname that failed tried now rather than when its pause is
-	// over, or once more after the try that is under way: what it failed on has
-	// changed. What a CA asked to wait for is still waited for.
+	// Retry is called when what a hostname failed on has changed: it is tried now, and
+	// not when its pause is over, or again after the try that is under way. A CA that
+	// asked to wait is not asked earlier.
 	Retry(hostname string)
-	// Observe tells what is known of the hostname's certificate, from memory.
+	// Observe tells from memory what is known of the hostname's certificate. Before the
+	// index was read, and before storage was searched for the certificate of a wanted
+	// hostname, nothing can be told, which is the zero value.
 	Observe(hostname string) ownership.CertificateObservation
 }

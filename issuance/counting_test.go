@@ -19,7 +19,7 @@ func (w *world) counted() *certtest.Storage {
 }
 
 // key is certmagic's key for the world's first CA.
-func (w *world) key() string { return acme.Authority{Directory: w.ca.directory()}.Key() }
+func (w *world) key() string { return acme.Authority{Directory: w.ca.Directory()}.Key() }
 
 // cold is shake with nothing in memory.
 func (w *world) cold(t *testing.T, hostname string, want int64) {
@@ -33,7 +33,7 @@ func (w *world) cold(t *testing.T, hostname string, want int64) {
 // saved stores a certificate as the scheduler does.
 func saved(t *testing.T, m certtest.Certificate, st certmagic.Storage, issuerKey, hostname string) {
 	t.Helper()
-	if err := certfiles.Save(t.Context(), st, issuerKey, hostname, m.Key, m.Chain, certfiles.Metadata{}); err != nil {
+	if err := certfiles.At(st, issuerKey, hostname).Save(t.Context(), m.Key, m.Chain, certfiles.Metadata{}); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -68,7 +68,7 @@ func TestNothingIsRemovedThatCannotBeReadForTheMoment(t *testing.T) {
 	saved(t, m, w.magic.Storage, w.key(), host)
 	cfg := *w.magic
 	cfg.Storage = mute{certfiles.Unwrap(w.magic.Storage).(*certmagic.FileStorage)}
-	c := newCA(acme.Authority{Directory: w.ca.directory()}, &cfg, 0, nil)
+	c := newCA(acme.Authority{Directory: w.ca.Directory()}, &cfg, 0, nil)
 	s := New(Config{})
 	s.SetIssuers(&Issuers{list: []issuer{{member: "a", ca: c}}})
 	j := &job{tools: s.tools, hostname: host, step: stepDrop, cas: []*ca{c}, rec: dossier{CA: c.Key, Serial: "1", NotAfter: 1}}

@@ -22,7 +22,7 @@ func TestADamagedIndexEntryIsMadeAnew(t *testing.T) {
 		w.s.Want(Want{Hostname: host, UID: "uid of " + host, DNS01: true})
 		wanted[host] = w.until(host, "certified", seen)
 	}
-	path, placed := filepath.Join(w.dir, "apoxy.db"), w.ca.placed()
+	path, placed := filepath.Join(w.dir, "apoxy.db"), w.ca.Placed()
 	w.halt()
 	storetest.Spoil(t, path, `"uid":"uid of `+bad)
 	w.start()
@@ -32,7 +32,7 @@ func TestADamagedIndexEntryIsMadeAnew(t *testing.T) {
 			t.Errorf("%s has certificate %s, want %s", host, o.SerialNumber, before.SerialNumber)
 		}
 	}
-	if n := w.ca.placed(); n != placed {
+	if n := w.ca.Placed(); n != placed {
 		t.Errorf("%d orders more", n-placed)
 	}
 	w.wait("the entry that is made anew", func() bool {

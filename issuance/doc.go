@@ -1,5 +1,5 @@
 // Package issuance gets certificates and keeps them fresh: it chooses the
-// challenge per name, has orders placed (issuance/acme), obeys what the CA asks of
+// challenge per name, has orders placed (issuance/acme), waits where a CA asks for
 // it, schedules first issuances and renewals, and remembers what is stored. It
 // neither serves DNS nor decides who owns a name.
 //
@@ -19,13 +19,17 @@
 //	       run.go ──── flight.go (land)                    back into the heap; Observe tells
 //
 // Beside it: follow.go brings what other nodes write, handshake.go what handshakes
-// cause, stored.go and audit.go what storage lacks, ledger.go, holds.go and budget.go
+// cause, stored.go, inventory.go and audit.go what storage lacks, ledger.go, holds.go and budget.go
 // what CAs asked for and what was spent.
 //
 // Who holds which lock: entries.mu the hostnames, their heap, lanes and flights;
 // ledger.mu holds and budgets (it may be taken under entries.mu); Issuers.mu the
 // issuer lines (the same); inventory.mu what storage did not answer (the same);
 // auditor.mu which storage was compared; Scheduler.confMu one change of configuration
-// at a time, before all others. Nothing is asked of storage, the store, DNS or a CA
-// under any of them but confMu, and OnChange is called under none.
+// at a time, and it is taken before all others. Storage, the store, DNS and CAs are
+// asked under none of them but confMu, and OnChange is called under none.
+//
+// Words: the index is what the store keeps, one dossier for each hostname; an entry is
+// what memory has of it, dossier and Want together. A step is what an entry needs next;
+// a flight is an entry that is worked on, a job that work, and a landing its result.
 package issuance

@@ -20,35 +20,37 @@ import (
 // IndexPrefix holds one dossier per hostname in the store.
 const IndexPrefix = "certificates/"
 
-// dossier is what the store keeps of a hostname: its certificate, an order
-// under way and trouble. Times are Unix seconds, 0 for none.
+// dossier is what the store keeps of a hostname: its certificate, an order under way and
+// its last failure. Times are Unix seconds, 0 for none.
 type dossier struct {
-	// UID and Owner are those of the DomainRecord that the certificate was
-	// obtained for.
+	// UID and Owner are those of the DomainRecord for which the certificate was
+	// obtained.
 	UID   string `json:"uid,omitempty"`
 	Owner string `json:"owner,omitempty"`
-	// CA is certmagic's issuer key, under which storage holds the certificate.
-	CA        string `json:"ca,omitempty"`
+	// CA is the key of the CA, under which storage has the certificate.
+	CA string `json:"ca,omitempty"`
+	// Issuer names the CA for people; Serial is hexadecimal; Challenge is the type that
+	// proved control; Renewal is when the certificate is to be renewed.
 	Issuer    string `json:"issuer,omitempty"`
 	Serial    string `json:"serial,omitempty"`
 	NotBefore int64  `json:"notBefore,omitempty"`
 	NotAfter  int64  `json:"notAfter,omitempty"`
 	Renewal   int64  `json:"renewal,omitempty"`
 	Challenge string `json:"challenge,omitempty"`
-	// Spared is until when the certificate is not renewed, because it or the one
-	// before was due as soon as it was there; 0 as a rule.
+	// Spared is until when the certificate is not renewed, because it, or the one
+	// before, was due for renewal as soon as it was issued; mostly 0.
 	Spared int64 `json:"spared,omitempty"`
 
-	// Loss is that storage was found without the certificate; nil: not lately.
+	// Loss notes that storage lacked the certificate; nil: it did not lately.
 	Loss    *loss            `json:"loss,omitempty"`
-	ARI     *ariRecord       `json:"ari,omitempty"`
+	ARI     *renewalInfo     `json:"ari,omitempty"`
 	OCSP    *revocation.OCSP `json:"ocsp,omitempty"`
 	Order   *acme.Order      `json:"order,omitempty"`
 	Trouble *trouble         `json:"trouble,omitempty"`
 }
 
-// ariRecord is the CA's renewal information (RFC 9773).
-type ariRecord struct {
+// renewalInfo is the CA's renewal information (RFC 9773).
+type renewalInfo struct {
 	ID    string `json:"id"`
 	Start int64  `json:"start"`
 	End   int64  `json:"end"`
@@ -56,19 +58,22 @@ type ariRecord struct {
 	Poll int64 `json:"poll"`
 }
 
-// empty: nothing is worth keeping.
+// empty reports whether there is neither a certificate nor an order nor trouble. Then
+// the store keeps no dossier.
 func (r *dossier) empty() bool { return !r.has() && r.Order == nil && r.Trouble == nil }
 
+// has reports whether there is a certificate.
 func (r *dossier) has() bool { return r.NotAfter != 0 }
 
-// proves reports whether the certificate may count for a record: one that was
-// obtained for a record of another tenant, or nobody knows for whom, may not.
+// proves reports whether the certificate may count for a record. One that was obtained
+// for a record of another owner, or for an unknown one, may not.
 func (r *dossier) proves(w Want) bool {
 	return ownership.ProvenanceOf(r.UID, r.Owner, w.UID, w.Owner) != ownership.ForeignCertificate
 }
 
-// replaces is the ARI identifier to name in an order at a CA; empty for none.
-// Such an order is exempt from CAs' limits, and from our budget.
+// replaces is the ARI identifier that an order at a CA names as the certificate that it
+// replaces; empty for none. Such an order counts against neither the CA's limits nor our
+// budget.
 func (r *dossier) replaces(w Want, c *ca) string {
 	if r.Loss != nil && r.gone() && r.Loss.Count > freeLosses {
 		return ""
@@ -79,6 +84,7 @@ func (r *dossier) replaces(w Want, c *ca) string {
 	return ""
 }
 
+// window is the CA's renewal window, the zero value if there is none.
 func (r *dossier) window() revocation.Window {
 	if r.ARI == nil {
 		return revocation.Window{}
@@ -86,7 +92,8 @@ func (r *dossier) window() revocation.Window {
 	return revocation.Window{Start: times.Unix(r.ARI.Start), End: times.Unix(r.ARI.End)}
 }
 
-// setCertificate takes over a certificate and forgets what led to it.
+// setCertificate makes leaf the certificate of the dossier. Order, trouble and renewal
+// information of before are dropped.
 func (r *dossier) setCertificate(issuerKey, method string, w Want, leaf *x509.Certificate, now time.Time) {
 	*r = dossier{
 		UID: w.UID, Owner: w.Owner, CA: issuerKey, Challenge: method,
@@ -98,20 +105,19 @@ func (r *dossier) setCertificate(issuerKey, method string, w Want, leaf *x509.Ce
 	}
 }
 
-// setARI takes over renewal information; nil or an unusable window: none, to
-// be asked for again at poll if that is set.
-func (r *dossier) setARI(id string, info *acmez.RenewalInfo, poll time.Time) {
-	if info == nil || !(revocation.Window{Start: info.SuggestedWindow.Start, End: info.SuggestedWindow.End}).Valid() {
-		r.ARI = nil
-		return
+// setARI takes renewal information over, which is to be asked for again at poll. A
+// window that is none counts as no information.
+func (r *dossier) setARI(info *acmez.RenewalInfo, poll time.Time) {
+	start, end := info.SuggestedWindow.Start, info.SuggestedWindow.End
+	if r.ARI = nil; (revocation.Window{Start: start, End: end}).Valid() {
+		r.ARI = &renewalInfo{ID: info.UniqueIdentifier, Start: start.Unix(), End: end.Unix(), Poll: poll.Unix()}
 	}
-	r.ARI = &ariRecord{ID: id, Start: info.SuggestedWindow.Start.Unix(), End: info.SuggestedWindow.End.Unix(), Poll: poll.Unix()}
 }
 
-// hurried is until when the certificate that takes this one's place now is not
-// renewed, 0 if this one has not been hurried away: a CA's window that is always
-// over, or a clock that is wrong, must not make one order follow the other. Such
-// orders are exempt from every budget.
+// hurried returns until when the certificate that now replaces this one is not renewed;
+// 0: no limit, because this one was not replaced soon after it was issued. A renewal
+// window that is always in the past, or a wrong clock, would otherwise cause one order
+// after the other, which count against no budget.
 func (r *dossier) hurried(next *x509.Certificate, now time.Time) int64 {
 	pause := hurryPause(times.Unix(r.NotBefore), times.Unix(r.NotAfter))
 	young := now.Before(times.Unix(r.NotBefore).Add(pause)) || r.Spared != 0 && now.Before(times.Unix(r.Spared).Add(pause))
@@ -130,13 +136,14 @@ func (r *dossier) schedule(hostname string, ratio float64) {
 	r.hasten()
 }
 
-// hasten has a revoked certificate renewed at once, whatever else applies.
+// hasten brings the renewal of a revoked certificate forward to when it is due.
 func (r *dossier) hasten() {
 	if r.OCSP.IsRevoked() {
 		r.Renewal = min(r.Renewal, r.OCSP.Due)
 	}
 }
 
+// issuerName names the issuer of a certificate for people, or is fallback.
 func issuerName(leaf *x509.Certificate, fallback string) string {
 	var org string
 	if len(leaf.Issuer.Organization) > 0 {
@@ -156,14 +163,13 @@ func (r *dossier) marshal() []byte {
 	return b
 }
 
-// CheckIndex says why the value at a key of the index of certificates is none;
-// nil: it is one.
+// CheckIndex says why the value at a key of the index is no dossier; nil: it is one.
 func CheckIndex(key string, value []byte) error {
-	_, _, err := decodeRecord(key, value)
+	_, _, err := decodeDossier(key, value)
 	return err
 }
 
-func decodeRecord(key string, value []byte) (hostname string, r dossier, err error) {
+func decodeDossier(key string, value []byte) (hostname string, r dossier, err error) {
 	hostname = strings.TrimPrefix(key, IndexPrefix)
 	if err = json.Unmarshal(value, &r); err != nil {
 		return hostname, r, fmt.Errorf("decoding %s: %w", key, err)
@@ -180,7 +186,7 @@ func intern(s string) string {
 	return unique.Make(s).Value()
 }
 
-// intern shares what many dossiers have in common.
+// intern shares the strings that many dossiers have in common.
 func (r *dossier) intern() {
 	r.CA, r.Issuer, r.Challenge = intern(r.CA), intern(r.Issuer), intern(r.Challenge)
 }

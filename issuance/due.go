@@ -29,7 +29,7 @@ func (h *dueHeap) Pop() any {
 	return e
 }
 
-// at puts an entry at its time, or takes it out with the zero time.
+// at puts an entry into the heap at a time; the zero time takes it out.
 func (h *dueHeap) at(e *entry, due time.Time) {
 	switch {
 	case due.IsZero() && e.slot >= 0:
@@ -44,7 +44,7 @@ func (h *dueHeap) at(e *entry, due time.Time) {
 	}
 }
 
-// nanos is a time in nanoseconds since 1970, or as close to it as they reach:
+// nanos is a time in nanoseconds since 1970, or the nearest that int64 can hold:
 // certificates may last until the year 9999.
 func nanos(t time.Time) int64 {
 	switch s := t.Unix(); {

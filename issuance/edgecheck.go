@@ -6,7 +6,6 @@ import (
 
 	"go.uber.org/zap"
 
-	"github.com/apoxy-dev/caddy-apoxy/internal/words"
 	"github.com/apoxy-dev/caddy-apoxy/issuance/acme"
 	"github.com/apoxy-dev/caddy-apoxy/issuance/edge"
 )
@@ -26,7 +25,7 @@ func (ts *tools) reachable(ctx context.Context, c *ca, hostname string, methods 
 	case ctx.Err() != nil:
 		return nil, acme.Classify(err, hostname)
 	}
-	return nil, &acme.Failure{Class: acme.ClassOperator, Err: err, Message: words.Cut(err.Error(), 250)}
+	return nil, acme.Failed(acme.ClassOperator, "", err)
 }
 
 // reached takes over that a CA met us by a type of challenge, and has the hostnames
@@ -34,7 +33,7 @@ func (ts *tools) reachable(ctx context.Context, c *ca, hostname string, methods 
 func (ts *tools) reached(ctx context.Context, method string) {
 	waited, err := ts.edgeCheck.Succeeded(ctx, method)
 	if err != nil {
-		ts.log.Error("a restart will have to learn anew that certificate authorities reach the edge", zap.Error(err))
+		ts.log.Error("noting that certificate authorities reach the edge failed; a restart has to find it out again", zap.Error(err))
 	}
 	for _, hostname := range waited {
 		ts.retry(hostname)

@@ -59,7 +59,7 @@ func (w *world) serve(at *atomic.Pointer[net.TCPAddr], h http.Handler, with *tls
 }
 
 func (w *world) challengeHandler() http.Handler {
-	responder := certmagic.NewACMEIssuer(w.magic, certmagic.ACMEIssuer{CA: w.ca.directory()})
+	responder := certmagic.NewACMEIssuer(w.magic, certmagic.ACMEIssuer{CA: w.ca.Directory()})
 	return responder.HTTPChallengeHandler(http.NotFoundHandler())
 }
 
@@ -67,7 +67,7 @@ func newEdge(t *testing.T) (*world, *stand) {
 	w, e := newWorld(t), new(stand)
 	w.edge = edge.Endpoint{Addresses: []netip.Addr{netip.MustParseAddr("203.0.113.10")}}
 	w.s.edgeCheck.Dial = e.dial
-	w.ca.validate = func(string, string, string, string) *acmez.Problem { return nil }
+	w.ca.Validate = func(string, string, string, string) *acmez.Problem { return nil }
 	return w, e
 }
 
@@ -82,7 +82,7 @@ func TestAnEdgeThatNoCAReachesCausesNoOrder(t *testing.T) {
 			t.Errorf("message %q, mend %q: lacks %q", o.Message, o.Mend, said)
 		}
 	}
-	if n := w.ca.count(""); n != 0 {
+	if n := w.ca.Count(""); n != 0 {
 		t.Errorf("%d requests to the CA", n)
 	}
 	w.dns.delegate("api.example.com") // DNS-01 needs no edge
@@ -114,7 +114,7 @@ func TestSomebodyElseAtTheEdgeIsNamed(t *testing.T) {
 			t.Errorf("message %q, mend %q: lacks %q", o.Message, o.Mend, said)
 		}
 	}
-	if n := w.ca.count(""); n != 0 {
+	if n := w.ca.Count(""); n != 0 {
 		t.Errorf("%d requests to the CA", n)
 	}
 }
@@ -123,8 +123,8 @@ func TestTLSALPNIsTakenWhereOnly443IsOpen(t *testing.T) {
 	w, e := newEdge(t)
 	w.serve(&e.https, http.NotFoundHandler(), w.magic.TLSConfig())
 	w.s.Want(Want{Hostname: www, UID: "u1", HTTP01: true})
-	if o := w.until(www, "certified", seen); o.Challenge != "tls-alpn-01" || w.ca.placed() != 1 {
-		t.Errorf("by %s, %d orders", o.Challenge, w.ca.placed())
+	if o := w.until(www, "certified", seen); o.Challenge != "tls-alpn-01" || w.ca.Placed() != 1 {
+		t.Errorf("by %s, %d orders", o.Challenge, w.ca.Placed())
 	}
 }
 
@@ -145,8 +145,8 @@ func TestAHostnameThatLeadsElsewhereTooCausesNoOrder(t *testing.T) {
 	w.dns.astray[www] = true
 	w.s.Want(Want{Hostname: www, UID: "u1", HTTP01: true})
 	o := w.until(www, "waits for DNS", func(o ownership.CertificateObservation) bool { return o.Message != "" && o.Work == ownership.WorkNone })
-	if !strings.Contains(o.Message, "or not only here") || w.ca.count("") != 0 {
-		t.Errorf("%q, %d requests", o.Message, w.ca.count(""))
+	if !strings.Contains(o.Message, "or not only here") || w.ca.Count("") != 0 {
+		t.Errorf("%q, %d requests", o.Message, w.ca.Count(""))
 	}
 }
 
@@ -158,8 +158,8 @@ func TestABogusZoneCausesNoOrder(t *testing.T) {
 	w.dns.bogus[www] = true
 	w.s.Want(Want{Hostname: www, UID: "u1", DNS01: true, HTTP01: true})
 	o := w.until(www, "waits for DNS", func(o ownership.CertificateObservation) bool { return o.Message != "" && o.Work == ownership.WorkNone })
-	if !strings.Contains(o.Message, "the DNSSEC signatures of its zone do not hold, so no certificate authority would believe it") || w.ca.count("") != 0 {
-		t.Errorf("%q, %d requests", o.Message, w.ca.count(""))
+	if !strings.Contains(o.Message, "the DNSSEC signatures of its zone do not hold, so no certificate authority would believe it") || w.ca.Count("") != 0 {
+		t.Errorf("%q, %d requests", o.Message, w.ca.Count(""))
 	}
 	w.dns.mu.Lock()
 	w.dns.bogus[www] = false
@@ -170,13 +170,13 @@ func TestABogusZoneCausesNoOrder(t *testing.T) {
 
 func TestACAAThatCannotBeLookedUpCausesNoOrder(t *testing.T) {
 	w := newWorld(t)
-	w.ca.identities = []string{"ca.test"}
+	w.ca.Identities = []string{"ca.test"}
 	w.dns.delegate("api.example.com")
 	w.dns.caaErr = errors.New("looking for CAA records of api.example.com at example.com: SERVFAIL from 192.0.2.53")
 	w.s.Want(Want{Hostname: "api.example.com", UID: "u1", DNS01: true})
 	o := w.until("api.example.com", "waits for DNS", func(o ownership.CertificateObservation) bool { return o.Message != "" && o.Work == ownership.WorkNone })
-	if !strings.Contains(o.Message, "SERVFAIL from 192.0.2.53") || w.ca.placed() != 0 {
-		t.Errorf("%q, %d orders", o.Message, w.ca.placed())
+	if !strings.Contains(o.Message, "SERVFAIL from 192.0.2.53") || w.ca.Placed() != 0 {
+		t.Errorf("%q, %d orders", o.Message, w.ca.Placed())
 	}
 	c := w.is.cas()[0]
 	if m, f := w.s.permitted(t.Context(), c, Want{Hostname: "api.example.com"}, []string{"dns-01"}, true); f != nil || len(m) != 1 {
@@ -218,7 +218,7 @@ func TestAnInnerPortIsNotPort80(t *testing.T) {
 	w.serve(&e.inner, w.challengeHandler(), nil)
 	w.s.Want(Want{Hostname: www, UID: "u1", HTTP01: true})
 	w.until(www, "failed", worked(ownership.WorkFailed))
-	if n := w.ca.count(""); n != 0 {
+	if n := w.ca.Count(""); n != 0 {
 		t.Errorf("%d requests to the CA", n)
 	}
 	vouched, inside := newEdge(t)

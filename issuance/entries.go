@@ -16,7 +16,7 @@ type entries struct {
 	ledger *ledger
 	orders int           // in flight at most
 	wake   chan struct{} // has a token once something may be taken up sooner than pause said
-	// left is told of hostnames that are not kept any more; the lock is held.
+	// left is called for hostnames that are dropped, with the lock held.
 	left func(hostname string)
 
 	mu      sync.Mutex
@@ -26,19 +26,19 @@ type entries struct {
 	of      map[string]*entry
 	due     dueHeap
 	issuers *Issuers // of the current configuration, nil for none
-	closed  bool     // no order is taken up for the moment
+	closed  bool     // no order is taken up until admit allows it
 
 	lanes  map[laneKey]*lane
-	parked *lane           // due, but no configured CA may be used
-	putOff map[*entry]bool // due, but every CA is held
-	freed  map[*entry]bool // put off, being sorted anew after a change of issuers
-	stale  []*lane         // of before the last reroute, being emptied
-	sorted time.Time       // when all due work was last routed
+	parked *lane           // entries that are due, but may use no configured CA
+	putOff map[*entry]bool // entries that are due, but whose CAs are all held
+	freed  map[*entry]bool // entries that were put off before the last reroute and are to be placed anew
+	stale  []*lane         // lanes of before the last reroute, whose entries are to be placed anew
+	sorted time.Time       // when the last reroute was
 
-	flying int            // orders
-	booked map[string]int // orders that are to be spent yet, by CA and account
-	beside int            // other steps, but
-	asking int            // OCSP responders
+	flying int            // orders in flight
+	asking int            // questions to OCSP responders in flight
+	beside int            // other steps in flight
+	booked map[string]int // orders in flight that have not spent from their budget yet, by CA and account
 }
 
 func newEntries(now func() time.Time, l *ledger, orders int, left func(hostname string)) *entries {
@@ -47,6 +47,7 @@ func newEntries(now func() time.Time, l *ledger, orders int, left func(hostname 
 		parked: &lane{parked: true}}
 }
 
+// poke wakes Run.
 func (es *entries) poke() {
 	select {
 	case es.wake <- struct{}{}:
@@ -54,8 +55,8 @@ func (es *entries) poke() {
 	}
 }
 
-// use has work done at the CAs of is from now on. closed: no order is taken up
-// before admit says so.
+// use makes the CAs of is the current ones. closed: no order is taken up until admit
+// allows it.
 func (es *entries) use(is *Issuers, closed bool) {
 	es.mu.Lock()
 	es.issuers, es.closed = is, closed
@@ -64,7 +65,7 @@ func (es *entries) use(is *Issuers, closed bool) {
 	es.poke()
 }
 
-// admit has orders taken up again, or not.
+// admit allows orders to be taken up, or forbids it.
 func (es *entries) admit(orders bool) {
 	es.mu.Lock()
 	es.closed = !orders
@@ -79,7 +80,7 @@ func (es *entries) authorities() []*ca {
 	return es.issuers.cas()
 }
 
-// candidates are the authorities that a Want for the named one may use.
+// candidates are the CAs that a Want may use which names one, or none.
 func candidates(cas []*ca, named string) []*ca {
 	return slices.DeleteFunc(slices.Clone(cas), func(c *ca) bool { return !c.Auth.Named(named) })
 }
@@ -91,7 +92,7 @@ func (es *entries) want(w Want) {
 	e := es.of[w.Hostname]
 	switch {
 	case e == nil:
-		e = es.add(w.Hostname) // the record's own copy
+		e = es.add(w.Hostname)
 	case e.wanted && e.want() == w:
 		return
 	}
@@ -107,15 +108,15 @@ func (es *entries) add(hostname string) *entry {
 	return e
 }
 
-// stir wakes Run if it would otherwise come too late to an entry that has just
-// been placed. es.mu must be held.
+// stir wakes Run if an entry that has just been placed is due before Run would look.
+// es.mu must be held.
 func (es *entries) stir(e *entry) {
 	if e.slot == 0 || e.ready != nil && !e.ready.Value.lane.parked {
 		es.poke()
 	}
 }
 
-// forget has a hostname wanted no more; false: it was not.
+// forget notes that a hostname is wanted no more; false: it was not wanted.
 func (es *entries) forget(hostname string) bool {
 	es.mu.Lock()
 	defer es.mu.Unlock()
@@ -134,7 +135,7 @@ func (es *entries) forget(hostname string) bool {
 	return true
 }
 
-// retry has a hostname tried without the pauses of our own making.
+// retry has a hostname tried without waiting for the pause after its last failure.
 func (es *entries) retry(hostname string) {
 	es.mu.Lock()
 	defer es.mu.Unlock()
@@ -149,8 +150,8 @@ func (es *entries) retry(hostname string) {
 	}
 }
 
-// amend changes what is known of a hostname that is not being worked on, if change
-// says that it has.
+// amend lets change change the dossier of a hostname that is not in flight. change
+// reports whether it did, and so does amend.
 func (es *entries) amend(hostname string, change func(e *entry, r *dossier) bool) bool {
 	es.mu.Lock()
 	defer es.mu.Unlock()
@@ -168,26 +169,28 @@ func (es *entries) amend(hostname string, change func(e *entry, r *dossier) bool
 	return true
 }
 
-// learnt is a dossier as the store has it.
+// learnt is a dossier that was read from the store.
 type learnt struct {
 	hostname string
 	rec      dossier
 	revision int64
-	replaced bool // it took the place of another certificate
+	replaced bool // it has another certificate than the one known before
 }
 
-// learn takes over a dossier of the store; false: it is no news to anybody.
+// learn takes over a dossier from the store. It reports whether others must hear of it:
+// while the index is read for the first time, nobody has asked for it yet.
 func (es *entries) learn(l *learnt) bool {
 	es.mu.Lock()
 	defer es.mu.Unlock()
-	return es.takeOver(l) && es.loaded // else it all is new
+	return es.takeOver(l) && es.loaded
 }
 
-// takeOver is learn; false: it is none to us. es.mu must be held.
+// takeOver takes over a dossier from the store; false: it is not newer than what is
+// known, or the hostname is in flight, which keeps it until it lands. es.mu must be held.
 func (es *entries) takeOver(l *learnt) bool {
 	e := es.of[l.hostname]
 	if e == nil {
-		e = es.add(strings.Clone(l.hostname)) // without the key around it
+		e = es.add(strings.Clone(l.hostname)) // it is a part of a longer string
 		e.since = es.now().UnixNano()
 	}
 	if l.revision <= e.revision {
@@ -208,9 +211,9 @@ func (es *entries) takeOver(l *learnt) bool {
 	return true
 }
 
-// unlearn takes over that the store has no dossier of a hostname any more: what
-// nobody wants has expired, or another node has had a certificate revoked. nil: it
-// is no news to anybody.
+// unlearn takes over that the store has no dossier of a hostname any more: another node
+// has dropped one that nobody wants, or revoked a certificate. It returns what others
+// must hear of, nil for nothing.
 func (es *entries) unlearn(hostname string, revision int64) *learnt {
 	es.mu.Lock()
 	defer es.mu.Unlock()
@@ -230,13 +233,14 @@ func (es *entries) unlearn(hostname string, revision int64) *learnt {
 	return l
 }
 
-// drop forgets an entry. es.mu must be held.
+// drop removes an entry. es.mu must be held.
 func (es *entries) drop(e *entry) {
 	delete(es.of, e.hostname)
 	es.left(e.hostname)
 }
 
-// complete notes that the index, of so many hostnames, has been read.
+// complete notes that the index has been read for the first time, and how many hostnames
+// it has.
 func (es *entries) complete(hostnames int) {
 	es.mu.Lock()
 	defer es.mu.Unlock()
@@ -253,8 +257,8 @@ func (es *entries) read(hostname string, do func(e *entry)) {
 	do(es.of[hostname])
 }
 
-// each calls do for every entry. Between them the lock is given back now and then:
-// whoever waits for an Observe must not notice.
+// each calls do for every entry, with the lock held. It releases the lock now and then,
+// so that an Observe does not wait for long.
 func (es *entries) each(do func(e *entry)) {
 	es.mu.Lock()
 	defer es.mu.Unlock()

@@ -3,42 +3,45 @@ package issuance
 import (
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/apoxy-dev/caddy-apoxy/internal/times"
 	"github.com/apoxy-dev/caddy-apoxy/issuance/acme"
 	"github.com/apoxy-dev/caddy-apoxy/issuance/fairqueue"
 )
 
-// entry is what the scheduler has in memory of one hostname. There may be a
-// million: what only few have is behind pointers.
+// entry is what memory has of one hostname. There may be a million of them, so what only
+// few have is behind pointers.
 type entry struct {
-	hostname string // never changes, so that it is read without the lock
+	hostname string // never changes, so it may be read without the lock
 	// What is wanted and known: packed if loose is nil. want, dossier and the
 	// questions below read them, set writes them.
 	packed packed
 	loose  *loose
 
 	revision int64 // of the store's copy of the dossier
-	// since is when the hostname became due for the first time, for its age; of
-	// one that is not wanted when it came up. Unix nanoseconds.
+	// since is when the hostname could be ordered first, or became known if it is not
+	// wanted, in Unix nanoseconds. Older entries go first.
 	since int64
 
-	wanted  bool
-	dropped bool // Forget was called: nothing is worth keeping but a certificate
-	// looked: storage was searched for a certificate that the index does not
-	// know, or need not be.
+	wanted bool
+	// dropped reports that Forget was called: the entry is kept for its certificate, or
+	// for as long as its failures count, and not for a Want that may still come.
+	dropped bool
+	// looked reports that storage need not be searched for a certificate that the index
+	// does not know: it was searched, or a certificate is known.
 	looked bool
-	// soon overrides waits of our own making, not of a CA's: a retry was asked for.
+	// soon reports that a retry was asked for: the pause after a failure does not count.
 	soon bool
 
-	// At most one of these is set: due waits in the heap until then; ready
-	// stands in a lane; flight is being worked on.
-	slot   int32 // in the heap, -1 if not there
-	due    int64 // Unix nanoseconds
-	ready  *fairqueue.Item[waiting]
-	flight *flight
+	// An entry stands in one place at most: in the heap, in a lane or in flight.
+	slot   int32                    // its place in the heap, -1 if it is not there
+	due    int64                    // when it is due, if it is in the heap, in Unix nanoseconds
+	ready  *fairqueue.Item[waiting] // its place in a lane, nil if it is in none
+	flight *flight                  // nil if it is not in flight
 }
 
-// set takes over what is wanted, if wanted is set, and what is known.
+// set sets the Want, which counts only if wanted is set, and the dossier.
 func (e *entry) set(w Want, r dossier) {
 	if e.packed.pack(w, e.wanted, &r) {
 		e.loose = nil
@@ -50,7 +53,7 @@ func (e *entry) set(w Want, r dossier) {
 	e.loose = &loose{want: w, rec: r}
 }
 
-// wish takes a Want over, at a time.
+// wish sets the Want and marks the entry as wanted.
 func (e *entry) wish(w Want, now time.Time) {
 	rec := e.dossier()
 	rec.Trouble = rec.Trouble.renewedBy(w, now)
@@ -64,7 +67,7 @@ func (e *entry) wish(w Want, now time.Time) {
 	e.set(w, rec)
 }
 
-// want is the present Want; one with nothing but the hostname if there is none.
+// want is the Want; one with nothing but the hostname if the entry is not wanted.
 func (e *entry) want() Want {
 	var w Want
 	switch {
@@ -79,7 +82,7 @@ func (e *entry) want() Want {
 	return w
 }
 
-// dossier is a copy of what is known.
+// dossier is a copy of the dossier.
 func (e *entry) dossier() dossier {
 	if e.loose != nil {
 		return e.loose.rec
@@ -120,7 +123,7 @@ func (e *entry) dueSince() time.Time {
 	return since
 }
 
-// poll is what is to be asked about the certificate next, and when.
+// poll is what to ask about the certificate next (ARI or OCSP), and when.
 func (e *entry) poll() (step, time.Time) {
 	switch {
 	case e.loose != nil:
@@ -153,7 +156,7 @@ func (e *entry) serialNumber() string {
 	return e.packed.serialText()
 }
 
-// empty: nothing is worth keeping.
+// empty reports whether the dossier holds nothing, see dossier.empty.
 func (e *entry) empty() bool {
 	if e.loose != nil {
 		return e.loose.rec.empty()
@@ -193,8 +196,7 @@ func (e *entry) possible() bool {
 	return e.packed.bits&(bitDNS01|bitHTTP01) != 0
 }
 
-// startable is when an order may be placed first, as DNS has it; zero: now. Orders
-// that the CA works on do not depend on it.
+// startable is Want.startable: before it no new order may be placed.
 func (e *entry) startable() time.Time {
 	if e.loose != nil {
 		return e.loose.want.startable()
@@ -208,10 +210,10 @@ func (e *entry) expired(now time.Time) bool {
 	return !now.Before(times.Unix(notAfter))
 }
 
-// gone reports whether storage lacks the certificate that is known.
+// gone reports whether storage lacks the certificate of the dossier.
 func (e *entry) gone() bool { return e.loose != nil && e.loose.rec.gone() }
 
-// goneSince is when that was seen first, Unix seconds.
+// goneSince is when it was missed first, in Unix seconds; it must be gone.
 func (e *entry) goneSince() int64 { return e.loose.rec.Loss.Since }
 
 // revoked is when the CA revoked the certificate, Unix seconds; 0: it has not.
@@ -222,7 +224,7 @@ func (e *entry) revoked() int64 {
 	return 0
 }
 
-// working is the order that its CA works on, nil if there is none.
+// working is an order that its CA was found to be still working on, nil for none.
 func (e *entry) working() *acme.Order {
 	if l := e.loose; l != nil && l.rec.Order != nil && l.rec.Order.Since != 0 {
 		return l.rec.Order
@@ -247,9 +249,9 @@ func (e *entry) foreign(uid, owner string) bool {
 	if l := e.loose; l != nil {
 		return !l.rec.proves(Want{UID: uid, Owner: owner})
 	}
-	var own [16]byte
 	if unshared(e.packed.owner) == owner {
 		return e.packed.bits&bitUID == 0
 	}
-	return !parseUID(&own, uid) || own != e.packed.uid || e.packed.bits&bitUID == 0
+	own, err := uuid.Parse(uid)
+	return err != nil || own != e.packed.uid || e.packed.bits&bitUID == 0
 }

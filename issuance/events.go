@@ -11,17 +11,16 @@ import (
 	"golang.org/x/crypto/ocsp"
 
 	"github.com/apoxy-dev/caddy-apoxy/internal/times"
-	"github.com/apoxy-dev/caddy-apoxy/internal/words"
 	"github.com/apoxy-dev/caddy-apoxy/issuance/acme"
 	"github.com/apoxy-dev/caddy-apoxy/issuance/certfiles"
 )
 
 const (
-	// hookTimeout bounds how long work waits for the handlers of an event.
+	// hookTimeout is how long emit waits for the handlers of an event.
 	hookTimeout = 30 * time.Second
-	// maxHooks bounds the events whose handlers run: some may never end.
+	// maxHooks is for how many events handlers may run at once: some may never end.
 	maxHooks = 128
-	// maxRevoked bounds the certificates whose revocation is known to be told.
+	// maxRevoked is how many certificates revocationsTold remembers.
 	maxRevoked = 4096
 )
 
@@ -30,12 +29,12 @@ var (
 	errHooksMany = errors.New("too many handlers of earlier events have not ended")
 )
 
-// emit raises an event through the present configuration of a CA, and waits for
-// its handlers. An error: one of them aborts, or they take too long.
+// emit raises an event with the current configuration of a CA and waits for the handlers.
+// The error is that of a handler, which aborts by it, or says that they take too long.
 func (ts *tools) emit(ctx context.Context, c *ca, event string, data func() map[string]any) error {
 	for _, now := range ts.authorities() {
 		if now.Key == c.Key {
-			c = now // the handlers of a former configuration hear nothing any more
+			c = now // handlers of a former configuration are not called any more
 		}
 	}
 	cfg := c.cfg
@@ -66,35 +65,35 @@ func (ts *tools) emit(ctx context.Context, c *ca, event string, data func() map[
 	}
 }
 
-// notify has an event raised that no handler can abort, once the work has landed:
-// neither its slot nor what others are told waits for handlers.
+// notify raises an event that no handler can abort, but only after the job has landed, so
+// that its flight does not wait for handlers.
 func (j *job) notify(c *ca, event string, data func() map[string]any) {
 	j.after = append(j.after, func(ctx context.Context) {
 		err := j.emit(ctx, c, event, data)
 		if errors.Is(err, errHooksSlow) || errors.Is(err, errHooksMany) {
-			j.log.Error("an event may not have been heard", zap.String("event", event), zap.String("hostname", j.hostname), zap.Error(err))
+			j.log.Error("the handlers of an event were not called or have not ended", zap.String("event", event), zap.String("hostname", j.hostname), zap.Error(err))
 		}
 	})
 }
 
-// landed raises the events of the work that has landed.
+// landed raises the events that notify was called for.
 func (j *job) landed(ctx context.Context) {
 	for _, raise := range j.after {
 		raise(ctx)
 	}
 }
 
-// hooked is an order with its events.
+// hooked is the state of an order's events.
 type hooked struct {
 	certfiles.Try
 	announced bool          // cert_obtaining was raised
-	asked     []string      // issuer keys
-	fault     *acme.Failure // of the last CA
+	asked     []string      // keys of the CAs that were asked
+	fault     *acme.Failure // of the last of them
 }
 
-// hook prepares the events of an order; those of a handshake are certmagic's.
+// hook prepares the events of an order. For a handshake certmagic raises them.
 func (j *job) hook() *hooked {
-	h := &hooked{Try: certfiles.Try{Hostname: j.hostname}, announced: j.rec.Order != nil} // then it was when that was placed
+	h := &hooked{Try: certfiles.Try{Hostname: j.hostname}, announced: j.rec.Order != nil} // it was raised when that order was placed
 	if h.Renewal = j.rec.has() && !j.rec.gone(); h.Renewal {
 		h.Remaining = times.Unix(j.rec.NotAfter).Sub(j.now())
 	}
@@ -113,9 +112,9 @@ func (j *job) announce(ctx context.Context, c *ca) *acme.Failure {
 	}
 	err := j.emit(ctx, c, certfiles.EventObtaining, func() map[string]any { return h.Obtaining(j.rec.OCSP.IsRevoked(), j.rec.CA) })
 	if err != nil {
-		return &acme.Failure{Class: acme.ClassOperator, Aborted: true, Err: err,
-			Message: "a handler of the event " + certfiles.EventObtaining + " keeps it from being obtained: " + words.Cut(err.Error(), 200),
-			Mend:    "The operator looks at what the `events` of the configuration run on " + certfiles.EventObtaining}
+		f := acme.Failed(acme.ClassOperator, "a handler of the event "+certfiles.EventObtaining+" keeps it from being obtained", err)
+		f.Aborted, f.Mend = true, "The operator looks at what the `events` of the configuration run on "+certfiles.EventObtaining
+		return f
 	}
 	h.announced = true
 	return nil
@@ -127,7 +126,7 @@ func (j *job) obtained(ctx context.Context, c *ca, keys *storedKey) {
 	h.fault = nil
 	der, err := keys.csr(ctx) // the key is the one that was certified
 	if err != nil {
-		j.log.Warn("the certificate request of an event is left out", zap.String("hostname", j.hostname), zap.Error(err))
+		j.log.Warn("an event is raised without its certificate request, which could not be made", zap.String("hostname", j.hostname), zap.Error(err))
 	}
 	j.notify(c, certfiles.EventObtained, func() map[string]any { return h.Obtained(c.Key, der) })
 }
@@ -143,6 +142,6 @@ func (j *job) gaveUp(ctx context.Context) {
 
 // revoked raises cert_ocsp_revoked.
 func (j *job) revoked(ctx context.Context, c *ca, r *ocsp.Response) {
-	cert := certmagic.Certificate{Certificate: certfiles.KeyPair(ctx, c.Storage(), j.rec.CA, j.hostname), Names: []string{j.hostname}}
+	cert := certmagic.Certificate{Certificate: j.site(c).KeyPair(ctx), Names: []string{j.hostname}}
 	j.notify(c, certfiles.EventRevoked, func() map[string]any { return certfiles.RevokedData(cert, r) })
 }

@@ -16,6 +16,7 @@ import (
 	acmez "github.com/mholt/acmez/v3/acme"
 	"golang.org/x/crypto/ocsp"
 
+	"github.com/apoxy-dev/caddy-apoxy/internal/acmetest"
 	"github.com/apoxy-dev/caddy-apoxy/issuance/certfiles"
 	"github.com/apoxy-dev/caddy-apoxy/ownership"
 )
@@ -102,7 +103,7 @@ func TestEventsAreThoseOfCertmagic(t *testing.T) {
 	ours := l.take(w, 2)
 
 	certfiles.Evict(w.magic, host)
-	if err := certfiles.Delete(t.Context(), w.magic.Storage, w.key(), host); err != nil {
+	if err := certfiles.At(w.magic.Storage, w.key(), host).Delete(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if err := w.magic.ObtainCertSync(t.Context(), host); err != nil {
@@ -141,14 +142,14 @@ func TestEventsAreThoseOfCertmagic(t *testing.T) {
 		t.Errorf("of a renewal the scheduler raises %+v", ours[1])
 	}
 
-	w.ca.mu.Lock()
-	w.ca.inject = func(path string) *injected {
+	w.ca.Mu.Lock()
+	w.ca.Inject = func(path string) *acmetest.Answer {
 		if path == "order" {
-			return &injected{status: 403, problem: acmez.Problem{Type: acmez.ProblemTypeRejectedIdentifier, Detail: "policy"}}
+			return &acmetest.Answer{Status: 403, Problem: acmez.Problem{Type: acmez.ProblemTypeRejectedIdentifier, Detail: "policy"}}
 		}
 		return nil
 	}
-	w.ca.mu.Unlock()
+	w.ca.Mu.Unlock()
 	w.rewrite(host, func(r *dossier) { r.Renewal = 1 })
 	ours = l.take(w, 2)
 	if got, want := ours[1].form(), theirs[1].form(); got != want {
@@ -172,7 +173,7 @@ func TestAHandlerMayAbort(t *testing.T) {
 	if !strings.Contains(o.Message, certfiles.EventObtaining) || !strings.Contains(o.Message, "not on my watch") || !strings.HasPrefix(o.Mend, "The operator") || o.Until.IsZero() {
 		t.Errorf("observed %+v", o)
 	}
-	if n := w.ca.placed(); n != 0 {
+	if n := w.ca.Placed(); n != 0 {
 		t.Errorf("%d orders reached the CA", n)
 	}
 	l.take(w, 1) // and no cert_failed, as of certmagic

@@ -1,6 +1,7 @@
 package issuance
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -11,35 +12,32 @@ import (
 	"github.com/apoxy-dev/caddy-apoxy/issuance/acme"
 )
 
-// failed writes a failure into the dossier.
+// outcomes are those of classes of failures that are counted apart.
+var outcomes = map[acme.Class]string{
+	acme.ClassLimited: outcomeLimited, acme.ClassCAA: outcomeForbids, acme.ClassDNS: outcomeNotReady, acme.ClassEdge: outcomeNotReady,
+}
+
+// failed logs and counts a failure at a CA and writes it into the dossier, with when to
+// try again. method is the challenge type that was tried, empty for none.
 func (j *job) failed(ctx context.Context, c *ca, method string, f *acme.Failure) landing {
 	if j.hooks != nil {
 		j.hooks.fault = f
 	}
-	if ctx.Err() != nil { // stopped, not failed; a placed order is taken up again
-		return landing{rec: j.rec, save: j.rec.Order != nil, looked: true, quiet: true}
+	if ctx.Err() != nil { // it was stopped and did not fail; a placed order is resumed
+		return landing{rec: j.rec, save: j.rec.Order != nil, looked: true, unchanged: true}
 	}
 	if f.Class == acme.ClassWorking {
 		return j.stillWorking(c, f)
 	}
 	now := j.now()
-	outcome := outcomeFailed
-	switch f.Class {
-	case acme.ClassLimited:
-		outcome = outcomeLimited
-	case acme.ClassCAA:
-		outcome = outcomeForbids
-	case acme.ClassDNS, acme.ClassEdge:
-		outcome = outcomeNotReady
-	}
-	count(c.Key, method, outcome)
+	count(c.Key, method, cmp.Or(outcomes[f.Class], outcomeFailed))
 	j.log.Warn("no certificate was obtained", zap.String("hostname", j.hostname), zap.String("ca", c.Key),
 		zap.String("challenge", method), zap.String("class", string(f.Class)), zap.String("reason", f.Message), zap.Error(f.Err))
 	if f.Class == acme.ClassLimited || f.Account {
 		switch {
 		case f.Account:
 			j.fault(ctx, c, f)
-			j.rec.Order = nil // it is that account's
+			j.rec.Order = nil // it belongs to that account
 			return landing{rec: j.rec, save: true, looked: true}
 		case !errors.Is(f.Err, errHeld):
 			j.limited(ctx, c, f, j.hostname)
@@ -70,12 +68,9 @@ func (j *job) failed(ctx context.Context, c *ca, method string, f *acme.Failure)
 	return landing{rec: j.rec, save: true, looked: true}
 }
 
-// A CA that refuses a hostname for good is asked no more for it, by whatever way
-// and for whatever reason the others fail, until a try is asked for, another
-// record is made, or the record names its CA.
-
-// usable are the candidates for a record that asks for the named CA, but those that
-// have refused its hostname for good, unless all have or a try is asked for.
+// usable are the CAs to ask for a record that names one, or none. A CA that has refused
+// the hostname for good is left out, unless all have, or asked: a retry was asked for.
+// Another record, or one that names another CA, begins anew: see renewedBy.
 func usable(cas []*ca, named string, t *trouble, asked bool) []*ca {
 	all := candidates(cas, named)
 	if t == nil || len(t.Refused) == 0 || asked {
@@ -87,8 +82,9 @@ func usable(cas []*ca, named string, t *trouble, asked bool) []*ca {
 	return all
 }
 
-// refused notes in a new trouble that a CA has refused for good. As long as there
-// are others it is they who decide when the hostname is tried again, and why not.
+// refused notes in a new trouble that a CA has refused for good. While there are other
+// CAs the hostname is tried there: at once, or when the pause after their last failure
+// is over, which then is the failure that is told.
 func (j *job) refused(t *trouble, c *ca) {
 	if !t.refusedBy(c) {
 		t.Refused = append(slices.Clone(t.Refused), c.Key)

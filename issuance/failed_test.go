@@ -7,25 +7,14 @@ import (
 
 	acmez "github.com/mholt/acmez/v3/acme"
 
+	"github.com/apoxy-dev/caddy-apoxy/internal/acmetest"
 	"github.com/apoxy-dev/caddy-apoxy/issuance/acme"
 	"github.com/apoxy-dev/caddy-apoxy/ownership"
 )
 
-// answering answers new orders with a problem for as long as one is set.
-func (ca *testCA) answering(in *injected) {
-	ca.mu.Lock()
-	defer ca.mu.Unlock()
-	ca.inject = func(path string) *injected {
-		if path != "order" {
-			return nil
-		}
-		return in
-	}
-}
-
 var (
-	refusing = &injected{status: 400, problem: acmez.Problem{Type: acmez.ProblemTypeRejectedIdentifier, Detail: "high risk"}}
-	failing  = &injected{status: 500, problem: acmez.Problem{Type: acmez.ProblemTypeServerInternal, Detail: "down"}}
+	refusing = &acmetest.Answer{Status: 400, Problem: acmez.Problem{Type: acmez.ProblemTypeRejectedIdentifier, Detail: "high risk"}}
+	failing  = &acmetest.Answer{Status: 500, Problem: acmez.Problem{Type: acmez.ProblemTypeServerInternal, Detail: "down"}}
 )
 
 // While the second CA is down for long the first, which has refused, is not asked
@@ -33,22 +22,22 @@ var (
 func TestACAThatRefusedIsNotAskedWhileAnotherFails(t *testing.T) {
 	w := newWorld(t)
 	other := w.second()
-	w.ca.answering(refusing)
-	other.answering(failing)
+	w.ca.AnswerOrders(refusing)
+	other.AnswerOrders(failing)
 	w.dns.delegate("bank.example.com")
 	w.s.Want(Want{Hostname: "bank.example.com", UID: "u1", DNS01: true})
 	for range 3 {
-		before := other.count("order")
-		w.wait("a try at the second", func() bool { return other.count("order") > before }, func() string { return "" })
+		before := other.Count("order")
+		w.wait("a try at the second", func() bool { return other.Count("order") > before }, func() string { return "" })
 		w.until("bank.example.com", "failed", func(o ownership.CertificateObservation) bool {
 			return o.Work == ownership.WorkFailed && !o.Until.IsZero()
 		})
 		w.advance(20 * time.Minute)
 	}
-	if got := w.ca.count("order"); got != 1 {
+	if got := w.ca.Count("order"); got != 1 {
 		t.Errorf("%d orders at the CA that refused, want 1", got)
 	}
-	other.answering(nil)
+	other.AnswerOrders(nil)
 	w.advance(time.Hour)
 	w.until("bank.example.com", "certified", seen)
 }
@@ -57,21 +46,21 @@ func TestACAThatRefusedIsNotAskedWhileAnotherFails(t *testing.T) {
 // wait: the hostname goes on with it, after a restart too.
 func TestARefusalElsewhereDoesNotEndAHold(t *testing.T) {
 	w := newWorld(t)
-	w.ca.answering(&injected{status: 429, header: map[string]string{"Retry-After": "600"}, problem: acmez.Problem{Type: acmez.ProblemTypeRateLimited, Detail: "busy"}})
+	w.ca.AnswerOrders(&acmetest.Answer{Status: 429, Header: map[string]string{"Retry-After": "600"}, Problem: acmez.Problem{Type: acmez.ProblemTypeRateLimited, Detail: "busy"}})
 	other := w.second()
-	other.answering(refusing)
+	other.AnswerOrders(refusing)
 	w.dns.delegate("bank.example.com")
 	w.s.Want(Want{Hostname: "bank.example.com", UID: "u1", DNS01: true})
 	w.until("bank.example.com", "held", worked(ownership.WorkRateLimited))
 	w.halt()
 	w.start()
-	w.is.Set("second", acme.Authority{Directory: other.directory(), Email: "ops@example.net"}, w.magic, nil)
+	w.is.Set("second", acme.Authority{Directory: other.Directory(), Email: "ops@example.net"}, w.magic, nil)
 	w.s.Want(Want{Hostname: "bank.example.com", UID: "u1", DNS01: true})
 	w.until("bank.example.com", "held", worked(ownership.WorkRateLimited))
-	w.ca.answering(nil)
+	w.ca.AnswerOrders(nil)
 	w.advance(15 * time.Minute)
 	w.until("bank.example.com", "certified", seen)
-	if got := other.count("order"); got != 1 {
+	if got := other.Count("order"); got != 1 {
 		t.Errorf("%d orders at the CA that refused, want 1", got)
 	}
 }
@@ -79,7 +68,7 @@ func TestARefusalElsewhereDoesNotEndAHold(t *testing.T) {
 // A refusal is about the name: a change of DNS is no reason to try again.
 func TestARefusalOutlastsAChangeOfDNS(t *testing.T) {
 	w := newWorld(t)
-	w.ca.answering(refusing)
+	w.ca.AnswerOrders(refusing)
 	w.dns.delegate("bank.example.com")
 	w.s.Want(Want{Hostname: "bank.example.com", UID: "u1", DNS01: true})
 	w.until("bank.example.com", "refused", worked(ownership.WorkFailed))
@@ -88,10 +77,10 @@ func TestARefusalOutlastsAChangeOfDNS(t *testing.T) {
 	if o := w.s.Observe("bank.example.com"); o.Work != ownership.WorkFailed || !strings.Contains(o.Message, "for good") {
 		t.Errorf("observed %+v", o)
 	}
-	if got := w.ca.count("order"); got != 1 {
+	if got := w.ca.Count("order"); got != 1 {
 		t.Errorf("%d orders", got)
 	}
-	w.ca.answering(nil)
+	w.ca.AnswerOrders(nil)
 	w.s.Retry("bank.example.com")
 	w.until("bank.example.com", "certified", seen)
 }
@@ -100,22 +89,22 @@ func TestARefusalOutlastsAChangeOfDNS(t *testing.T) {
 // first, which only asked to wait.
 func TestAFailureElsewhereDoesNotLengthenAHold(t *testing.T) {
 	w := newWorld(t)
-	w.ca.answering(&injected{status: 429, header: map[string]string{"Retry-After": "600"}, problem: acmez.Problem{Type: acmez.ProblemTypeRateLimited, Detail: "busy"}})
+	w.ca.AnswerOrders(&acmetest.Answer{Status: 429, Header: map[string]string{"Retry-After": "600"}, Problem: acmez.Problem{Type: acmez.ProblemTypeRateLimited, Detail: "busy"}})
 	other := w.second()
-	other.answering(&injected{status: 403, problem: acmez.Problem{Type: acmez.ProblemTypeBadCSR}})
+	other.AnswerOrders(&acmetest.Answer{Status: 403, Problem: acmez.Problem{Type: acmez.ProblemTypeBadCSR}})
 	w.dns.delegate("api.example.com")
 	w.s.Want(Want{Hostname: "api.example.com", UID: "u1", DNS01: true})
 	for n := range 3 {
-		w.wait("the failure", func() bool { return other.count("order") == n+1 }, func() string { return "" })
+		w.wait("the failure", func() bool { return other.Count("order") == n+1 }, func() string { return "" })
 		w.until("api.example.com", "failed", worked(ownership.WorkFailed))
 		if n < 2 {
 			w.s.Retry("api.example.com")
 		}
 	}
-	w.ca.answering(nil)
+	w.ca.AnswerOrders(nil)
 	w.advance(15 * time.Minute)
 	w.until("api.example.com", "certified", seen)
-	if got := other.count("order"); got != 3 {
+	if got := other.Count("order"); got != 3 {
 		t.Errorf("%d orders at the second CA, want 3", got)
 	}
 }

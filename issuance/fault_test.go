@@ -9,23 +9,11 @@ import (
 
 	acmez "github.com/mholt/acmez/v3/acme"
 
+	"github.com/apoxy-dev/caddy-apoxy/internal/acmetest"
 	"github.com/apoxy-dev/caddy-apoxy/internal/certtest"
 	"github.com/apoxy-dev/caddy-apoxy/issuance/acme"
 	"github.com/apoxy-dev/caddy-apoxy/ownership"
 )
-
-// accountsAre makes the CA refuse every account that it has with a problem; nil
-// ends that.
-func (ca *testCA) accountsAre(p *acmez.Problem) {
-	ca.mu.Lock()
-	defer ca.mu.Unlock()
-	clear(ca.faults)
-	for id := range ca.accounts {
-		if p != nil {
-			ca.faults[id] = *p
-		}
-	}
-}
 
 // A fault of the account costs one request at a time, not one for each hostname;
 // what is said names the account and the mend; and another address ends it at
@@ -44,10 +32,10 @@ func TestAFaultOfTheAccountHoldsTheAccount(t *testing.T) {
 			w.dns.delegate("first.example.com")
 			w.s.Want(Want{Hostname: "first.example.com", UID: "u1", DNS01: true})
 			w.until("first.example.com", "certified", seen)
-			w.ca.accountsAre(&c.fault)
+			w.ca.RefuseAccounts(&c.fault)
 			w.halt()
 			w.start() // which does not know yet whether the account is taken
-			before, many := w.ca.count("order"), 60
+			before, many := w.ca.Count("order"), 60
 			host := func(i int) string { return fmt.Sprintf("h%d.d%d.com", i, i) }
 			for i := range many {
 				w.dns.delegate(host(i))
@@ -55,23 +43,23 @@ func TestAFaultOfTheAccountHoldsTheAccount(t *testing.T) {
 			}
 			for i := range many {
 				o := w.until(host(i), "told", worked(ownership.WorkFailed))
-				if !strings.Contains(o.Message, w.ca.srv.URL+"/account/") || !strings.Contains(o.Message, "ops@example.net") {
+				if !strings.Contains(o.Message, w.ca.Server.URL+"/account/") || !strings.Contains(o.Message, "ops@example.net") {
 					t.Fatalf("message %q does not name the account", o.Message)
 				}
 				if !strings.HasPrefix(o.Mend, "The operator ") || !strings.Contains(o.Mend, c.says) || o.Until.IsZero() {
 					t.Fatalf("mend %q until %v", o.Mend, o.Until)
 				}
 			}
-			if got := w.ca.count("order") - before; got != 1 {
+			if got := w.ca.Count("order") - before; got != 1 {
 				t.Errorf("%d requests for orders, want 1", got)
 			}
 			w.advance(2 * time.Minute)
-			w.wait("another probe", func() bool { return w.ca.count("order")-before >= 2 }, func() string { return "" })
+			w.wait("another probe", func() bool { return w.ca.Count("order")-before >= 2 }, func() string { return "" })
 			w.until(host(3), "told again", worked(ownership.WorkFailed))
-			if got := w.ca.count("order") - before; got != 2 {
+			if got := w.ca.Count("order") - before; got != 2 {
 				t.Errorf("%d requests for orders, want 2", got)
 			}
-			reload(w, acme.Authority{Directory: w.ca.directory(), Email: "new@example.net"})
+			reload(w, acme.Authority{Directory: w.ca.Directory(), Email: "new@example.net"})
 			for i := range many {
 				w.until(host(i), "certified", seen)
 			}
@@ -93,13 +81,13 @@ func reload(w *world, a acme.Authority) {
 func TestAnExternalAccountThatIsSpentHoldsTheAccount(t *testing.T) {
 	w := newWorld(t)
 	spent := true
-	w.ca.inject = func(path string) *injected {
+	w.ca.Inject = func(path string) *acmetest.Answer {
 		if path == "account" && spent {
-			return &injected{status: 400, problem: acmez.Problem{Type: acmez.ProblemTypeMalformed, Detail: "external account key has been used"}}
+			return &acmetest.Answer{Status: 400, Problem: acmez.Problem{Type: acmez.ProblemTypeMalformed, Detail: "external account key has been used"}}
 		}
 		return nil
 	}
-	a := acme.Authority{Directory: w.ca.directory(), Email: "ops@example.net", ExternalAccount: &acmez.EAB{KeyID: "a", MACKey: "c2VjcmV0"}}
+	a := acme.Authority{Directory: w.ca.Directory(), Email: "ops@example.net", ExternalAccount: &acmez.EAB{KeyID: "a", MACKey: "c2VjcmV0"}}
 	reload(w, a)
 	host := func(i int) string { return fmt.Sprintf("h%d.d%d.com", i, i) }
 	for i := range batch + 50 {
@@ -111,12 +99,12 @@ func TestAnExternalAccountThatIsSpentHoldsTheAccount(t *testing.T) {
 			t.Fatalf("%q, %q", o.Message, o.Mend)
 		}
 	}
-	if got := w.ca.count("account"); got != 1 {
+	if got := w.ca.Count("account"); got != 1 {
 		t.Errorf("%d registrations, want 1", got)
 	}
-	w.ca.mu.Lock()
+	w.ca.Mu.Lock()
 	spent = false
-	w.ca.mu.Unlock()
+	w.ca.Mu.Unlock()
 	a.ExternalAccount = &acmez.EAB{KeyID: "b", MACKey: "c2VjcmV0"}
 	reload(w, a)
 	for i := range batch + 50 {

@@ -8,35 +8,36 @@ import (
 	"github.com/apoxy-dev/caddy-apoxy/issuance/acme"
 )
 
-// flight is work under way on a hostname. Who works on it tells it, through its
-// methods, what Observe is to tell; its fields are under the lock of the entries.
+// flight is an entry that is worked on. Its fields are under the lock of the entries; the
+// job reports through its methods what Observe is to tell (desk).
 type flight struct {
 	es      *entries
 	entry   *entry
-	ca      string // host of the one that is asked for an order, if order is set
-	order   bool   // it may order, as opposed to looking into storage
-	ready   bool   // DNS was looked at, and lets it
-	ocsp    bool   // it asks an OCSP responder
+	ca      string // host of the CA that is asked for an order, if order is set
+	order   bool   // its step is stepOrder
+	probed  bool   // DNS and CAA were asked, and allow the order
+	ocsp    bool   // its step is stepOCSP
 	cancel  context.CancelFunc
-	done    chan struct{}
-	changed bool // a Want or Forget came meanwhile
-	// missed is the last dossier of the store that came meanwhile, nil for none.
-	missed *learnt
-	booked *ca // whose budget it was taken up for and has not spent from; nil: none
+	done    chan struct{} // closed when it has landed
+	changed bool          // its entry was to be placed meanwhile: a Want or Forget came
+	missed  *learnt       // the last dossier from the store that came meanwhile, nil for none
+	booked  *ca           // whose budget has room for it that it has not spent yet, nil for none
 }
 
-// taken is an entry in flight, as it was when it was taken up.
+// taken is a copy of an entry when it was put in flight.
 type taken struct {
 	flight *flight
-	ctx    context.Context // it is to be worked on until this ends
+	ctx    context.Context // ends the work
 	want   Want
 	rec    dossier
 	step   step
 	cas    []*ca // that may be asked, best first
-	told   bool  // what is told of it stands until there is news
+	// unchanged reports that Observe tells the same as before it was put in flight.
+	unchanged bool
 }
 
-// fly puts an entry in flight; c is nil for what is no order. es.mu must be held.
+// fly puts an entry in flight. c is the CA of an order, nil for another step. es.mu must
+// be held.
 func (es *entries) fly(e *entry, st step, c *ca, cancel context.CancelFunc) *flight {
 	es.unplace(e)
 	f := &flight{es: es, entry: e, order: st == stepOrder, ocsp: st == stepOCSP, cancel: cancel, done: make(chan struct{})}
@@ -48,7 +49,7 @@ func (es *entries) fly(e *entry, st step, c *ca, cancel context.CancelFunc) *fli
 	return f
 }
 
-// slots are how many flights of its kind there are. es.mu must be held.
+// slots is the counter of flights of this one's kind. es.mu must be held.
 func (es *entries) slots(f *flight) *int {
 	switch {
 	case f.order:
@@ -59,9 +60,9 @@ func (es *entries) slots(f *flight) *int {
 	return &es.beside
 }
 
-// start takes an entry up whose turn it is in a lane. es.mu must be held.
+// start puts an entry in flight whose turn in a lane it is. es.mu must be held.
 func (es *entries) start(ctx context.Context, e *entry, st step, l *lane, now time.Time) taken {
-	t := taken{step: st, want: e.want(), rec: e.dossier(), told: st != stepOrder || e.working() != nil || e.keptBack() != nil, cas: es.issuers.cas()}
+	t := taken{step: st, want: e.want(), rec: e.dossier(), unchanged: st != stepOrder || e.working() != nil || e.keptBack() != nil, cas: es.issuers.cas()}
 	if st == stepOrder {
 		cas := usable(t.cas, e.asks(), e.trouble(), e.soon)
 		t.cas = []*ca{l.ca}
@@ -80,9 +81,9 @@ func (es *entries) start(ctx context.Context, e *entry, st step, l *lane, now ti
 	return t
 }
 
-// seize takes a hostname up for somebody else than takeUp, after any work under way
-// on it; c: for an order at that CA, nil: for something else. may is called with its
-// entry, nil if there is none, and the lock held, and says why not.
+// seize puts a hostname in flight for a caller other than Run, once any other flight of
+// it has landed. c is the CA to order at, nil for another step. may is called with the
+// entry, nil if there is none, and the lock held; its error is returned.
 func (es *entries) seize(ctx context.Context, hostname string, c *ca, may func(*entry) error) (taken, error) {
 	for {
 		es.mu.Lock()
@@ -110,18 +111,19 @@ func (es *entries) seize(ctx context.Context, hostname string, c *ca, may func(*
 	}
 }
 
-// landing is what work on an entry came to.
+// landing is the result of a job.
 type landing struct {
-	rec    dossier
-	save   bool          // rec is to be kept in the store
-	looked bool          // storage has been searched
-	again  time.Duration // not before; another node is at it
-	quiet  bool          // nothing that Observe tells has changed
+	rec       dossier
+	save      bool          // rec must be written to the store
+	looked    bool          // storage was searched
+	again     time.Duration // the least time until the next step; 0: as next says
+	unchanged bool          // Observe tells the same as before
 }
 
-// land takes over what work came to, of which the store has kept the dossier at
-// revision, 0 for not; ended: it was cut short. The dossier that it returns was missed
-// meanwhile and is news; nil: none is.
+// land ends a flight with its result. revision is that at which the store has the
+// dossier, 0 if it was not written; ended reports that the work was cancelled. It
+// returns a dossier that came from the store meanwhile and has another certificate than
+// the result; nil: none.
 func (es *entries) land(f *flight, l landing, revision int64, ended bool) *learnt {
 	es.mu.Lock()
 	defer es.mu.Unlock()
@@ -139,10 +141,10 @@ func (es *entries) land(f *flight, l landing, revision int64, ended bool) *learn
 	}
 	e.set(w, l.rec)
 	if t := l.rec.Trouble; f.order && t != nil && (t.Class == acme.ClassCustomer || t.Class == acme.ClassRefused) {
-		e.soon = false // the CA has looked a moment ago
+		e.soon = false // the CA itself has just looked
 	}
-	// What was missed may be this work's own, written before a later write that
-	// failed; then it is no news.
+	// If the last write failed, what came from the store may be what this work wrote
+	// before that: then it is not news.
 	failed := l.save && revision == 0
 	news := f.missed != nil && !failed && f.missed.rec.Serial != l.rec.Serial && es.takeOver(f.missed)
 	if l.again > 0 && !f.changed {
@@ -157,24 +159,24 @@ func (es *entries) land(f *flight, l landing, revision int64, ended bool) *learn
 	return nil
 }
 
-// asks notes which CA is being asked.
+// asks notes the host of the CA that is asked.
 func (f *flight) asks(host string) {
 	f.es.mu.Lock()
 	defer f.es.mu.Unlock()
 	f.ca = host
 }
 
-// admitted notes that the probes let the order be placed. It reports whether a
-// failure of theirs was told until now.
+// admitted notes that DNS and CAA allow the order. It reports whether Observe told of a
+// failure of theirs until now.
 func (f *flight) admitted() bool {
 	f.es.mu.Lock()
 	defer f.es.mu.Unlock()
-	news := !f.ready && f.entry.keptBack() != nil
-	f.ready = true
+	news := !f.probed && f.entry.keptBack() != nil
+	f.probed = true
 	return news
 }
 
-// spent notes that what was booked of a budget is spent, or will not be.
+// spent notes that the flight has spent from the budget, or will not.
 func (f *flight) spent() {
 	f.es.mu.Lock()
 	f.es.unbook(f)
@@ -182,7 +184,7 @@ func (f *flight) spent() {
 	f.es.poke()
 }
 
-// unbook is spent for those who hold es.mu.
+// unbook is spent where es.mu is held.
 func (es *entries) unbook(f *flight) {
 	if f.booked == nil {
 		return

@@ -13,8 +13,8 @@ import (
 	"github.com/apoxy-dev/caddy-apoxy/store"
 )
 
-// follow reads ledger and index, in that order, and then applies what other nodes
-// write, until the context ends or the store is closed, whose error it returns.
+// follow reads the ledger and then the index, and from then on applies what other nodes
+// write. It ends with the context or when the store is closed, whose error it returns.
 func (s *Scheduler) follow(ctx context.Context) error {
 	ledger, read := s.ledgerFollower(ctx)
 	ended := make(chan error, 2)
@@ -36,7 +36,7 @@ func (s *Scheduler) ledgerFollower(ctx context.Context) (f store.Follower, read 
 	var once sync.Once
 	return store.Follower{
 		Prefix: LedgerPrefix,
-		Page:   func(entries []store.KeyValue) { _ = s.ledger.learn(ctx, entries, s.now()) }, // what is past is tidied every hour, too
+		Page:   func(entries []store.KeyValue) { _ = s.ledger.learn(ctx, entries, s.now()) }, // on an error the hourly tidying deletes what is past
 		Change: func(e *store.Event) {
 			if e.Err == nil {
 				s.ledger.apply(e.Key, e.Value, e.Revision, s.now())
@@ -48,9 +48,9 @@ func (s *Scheduler) ledgerFollower(ctx context.Context) (f store.Follower, read 
 	}, read
 }
 
-// indexFollower follows the index of certificates. What the store has lost while
-// nobody followed stays in memory until storage is looked at: it may be what could
-// not be kept meanwhile.
+// indexFollower follows the index of certificates. A dossier that the store does not have
+// when the index is read again stays in memory: it may be one that could not be written
+// while the store was away.
 func (s *Scheduler) indexFollower() store.Follower {
 	n := 0
 	return store.Follower{
@@ -80,10 +80,10 @@ func (s *Scheduler) followFailed(what string) func(error) {
 	return func(err error) { s.log.Error(what, zap.Error(err)) }
 }
 
-// loadPage is how many dossiers of the index are read at once.
+// loadPage is how many dossiers are read from the store at once.
 const loadPage = 10_000
 
-// learnAll takes over a batch of the store's dossiers.
+// learnAll takes over a batch of dossiers from the store.
 func (s *Scheduler) learnAll(page []store.KeyValue) {
 	var changed []*learnt
 	for _, l := range s.decode(page) {
@@ -94,18 +94,18 @@ func (s *Scheduler) learnAll(page []store.KeyValue) {
 	s.tell(changed...)
 }
 
-// decode reads dossiers; those that cannot be read are left out, and made anew
-// in time.
+// decode decodes dossiers. One that cannot be read is reported and left out; it is
+// written anew when its hostname is worked on.
 func (s *Scheduler) decode(page []store.KeyValue) []learnt {
 	out := make([]learnt, 0, len(page))
 	for _, se := range page {
 		hostname, r, err := "", dossier{}, se.Err
 		if err == nil {
-			hostname, r, err = decodeRecord(se.Key, se.Value)
+			hostname, r, err = decodeDossier(se.Key, se.Value)
 		}
 		if err != nil {
 			if !store.Report(s.cfg.Store, se.Key, se.Revision, err) {
-				s.log.Error("a record of the index cannot be read and is made anew", zap.Error(err))
+				s.log.Error("a dossier of the index of certificates cannot be read and is made anew", zap.Error(err))
 			}
 			continue
 		}
@@ -114,19 +114,20 @@ func (s *Scheduler) decode(page []store.KeyValue) []learnt {
 	return out
 }
 
-// tell spreads what was learnt while others already knew of the hostnames.
+// tell acts on dossiers that other nodes have changed: a replaced certificate leaves
+// memory, and OnChange is called.
 func (s *Scheduler) tell(changed ...*learnt) {
 	for _, l := range changed {
-		if l.replaced { // renewed by another node: this one must not serve the old any longer
+		if l.replaced { // the old certificate must not be served any longer
 			s.evict(l.hostname)
 		}
 		s.cfg.OnChange(l.hostname)
 	}
 }
 
-// keep writes a dossier to the store; without a certificate, an order or
-// trouble there is none. It tries again for a while: what is not kept is only
-// lost at a restart, and then found again in storage.
+// keep writes a dossier to the store, or deletes it there if it is empty, and returns the
+// revision. It tries for ten seconds; 0: in vain. Then only a restart loses it, which
+// finds the certificate again in storage.
 func (ts *tools) keep(ctx context.Context, hostname string, r *dossier) int64 {
 	op := store.Op{Key: IndexPrefix + hostname, If: store.Any}
 	if !r.empty() {

@@ -71,7 +71,7 @@ func TestACertificateThatAnotherNodeRevokedIsNotKept(t *testing.T) {
 	if _, err := certtest.Shake(w.magic, host); err != nil {
 		t.Fatal(err)
 	}
-	if err := certfiles.Delete(t.Context(), w.magic.Storage, w.key(), host); err != nil {
+	if err := certfiles.At(w.magic.Storage, w.key(), host).Delete(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := w.store.Write(t.Context(), store.Op{Key: IndexPrefix + host, If: store.Any}); err != nil {

@@ -32,11 +32,11 @@ func FuzzIndexRecord(f *testing.F) {
 		f.Add([]byte(raw), "", "", byte(0))
 	}
 	f.Fuzz(func(t *testing.T, raw []byte, uid, owner string, wants byte) {
-		hostname, r, err := decodeRecord(IndexPrefix+"a.example.com", raw)
+		hostname, r, err := decodeDossier(IndexPrefix+"a.example.com", raw)
 		if err != nil {
 			return
 		}
-		_, again, err := decodeRecord(IndexPrefix+hostname, r.marshal())
+		_, again, err := decodeDossier(IndexPrefix+hostname, r.marshal())
 		if err != nil || !bytes.Equal(again.marshal(), r.marshal()) {
 			t.Fatalf("%s is written as %s and read as %s (%v)", raw, r.marshal(), again.marshal(), err)
 		}
@@ -129,11 +129,13 @@ func FuzzRenewalInfo(f *testing.F) {
 		}
 		life := time.Duration(seconds%(100*365*24*3600)) * time.Second
 		r := dossier{Serial: "5a3f", NotBefore: epoch.Unix(), NotAfter: epoch.Add(life).Unix()}
-		poll := revocation.PollARI(epoch, epoch.Add(time.Duration(asked)))
+		after := epoch.Add(time.Duration(asked))
+		poll := revocation.PollARI(epoch, &after)
 		if poll.Before(epoch.Add(time.Minute)) || poll.After(epoch.Add(24*time.Hour)) {
 			t.Fatalf("asked again at %v", poll)
 		}
-		r.setARI("id", &info, poll)
+		info.UniqueIdentifier = "id"
+		r.setARI(&info, poll)
 		r.schedule("a.example.com", ratio)
 		latest := max(r.NotAfter, r.NotAfter-int64(lastResort(life)/time.Second))
 		if life > 0 {
@@ -145,7 +147,7 @@ func FuzzRenewalInfo(f *testing.F) {
 		if r.Renewal > latest {
 			t.Fatalf("%s: renewal at %v of a certificate of %v from %v", raw, times.Unix(r.Renewal), life, epoch)
 		}
-		_, back, err := decodeRecord(IndexPrefix+"a.example.com", r.marshal())
+		_, back, err := decodeDossier(IndexPrefix+"a.example.com", r.marshal())
 		if err != nil {
 			t.Fatal(err)
 		}

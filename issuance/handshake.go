@@ -16,15 +16,13 @@ import (
 	"github.com/apoxy-dev/caddy-apoxy/issuance/certfiles"
 )
 
-// Issue answers certmagic, which asks its issuers on a handshake for a
-// hostname that neither its memory nor storage has a good certificate for.
-// certmagic holds the hostname's lock in storage and generated the key of the
-// request, so the order made here is the only one: the scheduler takes the same
-// lock first. Nothing is ordered for a hostname without a Want, for one whose
-// certificate is the scheduler's to renew, or while the hostname or the CA is
-// to be left alone; all of that, and every failure, comes back at once as
-// certmagic.ErrNoRetry, because certmagic would otherwise keep the client
-// waiting and retry on its own.
+// Issue obtains the certificate for a request of certmagic, which asks its issuers on a
+// handshake if neither its memory nor storage has a good one. member identifies the
+// issuer line. certmagic has made the private key and holds the hostname's lock in
+// storage, which order takes, too, so there is no second order. Nothing is ordered for a
+// hostname without a Want, for one whose certificate Run renews, or while the hostname
+// or the CA must wait. Every error is a certmagic.ErrNoRetry, because certmagic would
+// otherwise let the client wait and repeat the request itself.
 func (s *Scheduler) Issue(ctx context.Context, is *Issuers, member any, csr *x509.CertificateRequest) (*certmagic.IssuedCertificate, error) {
 	issued, err := s.issue(ctx, is, member, csr)
 	if err != nil {
@@ -50,7 +48,7 @@ func (s *Scheduler) issue(ctx context.Context, is *Issuers, member any, csr *x50
 		if lost != nil {
 			s.noteInTime(ctx, lost, missing)
 		}
-		return nil, err // at once, whatever others wait for
+		return nil, err // without waiting for a place among the handshakes
 	}
 	select {
 	case s.handshakes <- struct{}{}:
@@ -62,7 +60,7 @@ func (s *Scheduler) issue(ctx context.Context, is *Issuers, member any, csr *x50
 		if err := lost.excuses(s.entries.refuses(e, c, hostname), e); err != nil {
 			return err
 		}
-		if e.flight == nil && lost.is(e) {
+		if e.flight == nil && lost.matches(e) {
 			rec := e.dossier()
 			rec.miss(s.now())
 			e.set(e.want(), rec)
@@ -75,19 +73,18 @@ func (s *Scheduler) issue(ctx context.Context, is *Issuers, member any, csr *x50
 	return s.issueTaken(ctx, c, t, csr.Raw)
 }
 
-// issueTaken obtains the certificate of a hostname that was taken up, for the request
-// in DER.
+// issueTaken obtains the certificate of a hostname in flight, for a request in DER.
 func (s *Scheduler) issueTaken(ctx context.Context, c *ca, t taken, request []byte) (*certmagic.IssuedCertificate, error) {
 	j := s.job(t)
 	began, before := s.now(), j.rec
 	s.cfg.OnChange(j.hostname)
-	staples := certfiles.Staples(ctx, c.Storage(), c.Key, j.hostname)
+	staples := c.Site(j.hostname).Staples(ctx)
 	res, f := j.obtain(ctx, c, given{request})
 	out := landing{rec: j.rec, save: true, looked: true}
 	switch {
 	case f == nil:
 		if err := j.note(c, res); err != nil {
-			f = &acme.Failure{Class: acme.ClassPassing, Err: err, Message: words.Cut(err.Error(), 200)}
+			f = acme.Failed(acme.ClassPassing, "", err)
 			out = j.failed(ctx, c, res.Method, f)
 			break
 		}
@@ -100,49 +97,45 @@ func (s *Scheduler) issueTaken(ctx context.Context, c *ca, t taken, request []by
 		out = j.failed(ctx, c, j.method, f)
 	}
 	j.clean(ctx, &before, &out.rec)
-	t.ctx = context.WithoutCancel(ctx) // the handshake may have given up, the hostname has not
+	t.ctx = context.WithoutCancel(ctx) // the result counts even if the client has left
 	s.land(t, out)
 	if f != nil {
 		return nil, fmt.Errorf("issuing for %s: %w", j.hostname, f)
 	}
-	return &certmagic.IssuedCertificate{
-		Certificate: res.Chain.ChainPEM,
-		Metadata: certfiles.Metadata{Certificate: res.Chain,
-			Provenance: &certfiles.Provenance{UID: j.want.UID, Owner: j.want.Owner, Challenge: res.Method}},
-	}, nil
+	return &certmagic.IssuedCertificate{Certificate: res.Chain.ChainPEM, Metadata: j.metadata(res)}, nil
 }
 
-// refusal is refuses for callers without the lock.
+// refusal is refuses where the lock is not held.
 func (s *Scheduler) refusal(c *ca, hostname string, lost *job) (err error) {
 	s.entries.read(hostname, func(e *entry) { err = lost.excuses(s.entries.refuses(e, c, hostname), e) })
 	return err
 }
 
-// lost is what is known of a hostname whose certificate storage lacks, which was
-// not known yet; nil: nothing of that sort. The handshake that asks holds the
-// hostname's lock, so it must be the one that makes it good.
+// lost returns what is known of a hostname if storage lacks its certificate and that was
+// not noted before; nil: otherwise. The handshake that asks holds the hostname's lock,
+// so only it can order another one.
 func (s *Scheduler) lost(ctx context.Context, hostname string) *job {
-	j := s.glimpse(hostname)
+	j := s.snapshot(hostname)
 	if j == nil || j.rec.gone() {
 		return nil
 	}
 	if where, err := s.ask(ctx, j); err != nil || where != missing {
-		s.Stored(ctx, hostname) // which notes it
+		s.Stored(ctx, hostname) // notes what else was found
 		return nil
 	}
 	return j
 }
 
-// is reports whether an entry still has the certificate that was lost.
-func (j *job) is(e *entry) bool {
+// matches reports whether an entry still has the certificate that was lost.
+func (j *job) matches(e *entry) bool {
 	return j != nil && e.serialNumber() == j.rec.Serial && !e.gone()
 }
 
-// excuses takes the refusal back that the certificate which was lost is the
-// scheduler's to renew, unless so many were lost before that the next has to wait.
-// The lock of the entries must be held.
+// excuses returns nil in place of a renewedError if the certificate was lost, so that
+// another one may be ordered. If too many were lost before, the error says when the next
+// one may be. Any other error is returned as it is. The lock of the entries must be held.
 func (j *job) excuses(err error, e *entry) error {
-	if !errors.As(err, new(*renewedError)) || !j.is(e) {
+	if !errors.As(err, new(*renewedError)) || !j.matches(e) {
 		return err
 	}
 	now, rec := j.now(), e.dossier()
@@ -152,12 +145,12 @@ func (j *job) excuses(err error, e *entry) error {
 	return nil
 }
 
-// lostAgain refuses an order until one in place of the last loss is due.
+// lostAgain is the error of a handshake while the pause after a loss lasts.
 func lostAgain(hostname string, renewal int64) error {
 	return fmt.Errorf("issuing for %s: storage has lost its certificate over and over; the next is ordered at %s", hostname, times.Stamp(times.Unix(renewal)))
 }
 
-// renewedError: there is a certificate, and to renew it is the scheduler's.
+// renewedError means that there is a certificate, which Run renews.
 type renewedError struct {
 	hostname string
 	renewal  time.Time
@@ -167,8 +160,7 @@ func (r *renewedError) Error() string {
 	return fmt.Sprintf("issuing for %s: the scheduler renews it, next at %s", r.hostname, times.Stamp(r.renewal))
 }
 
-// refuses says why a handshake may not cause an order; nil: it may. It asks
-// nothing of storage, for es.mu must be held.
+// refuses says why a handshake may not cause an order; nil: it may. es.mu must be held.
 func (es *entries) refuses(e *entry, c *ca, hostname string) error {
 	if !es.loaded {
 		return fmt.Errorf("issuing for %s: the index of certificates is still being read", hostname)
@@ -177,7 +169,7 @@ func (es *entries) refuses(e *entry, c *ca, hostname string) error {
 		return errUnknownName(hostname)
 	}
 	if e.flight != nil {
-		return nil // its outcome decides
+		return nil // seize waits for it and asks again
 	}
 	if es.closed {
 		return fmt.Errorf("issuing for %s: storage is still being compared with the index of certificates", e.hostname)
@@ -190,7 +182,7 @@ func (es *entries) refuses(e *entry, c *ca, hostname string) error {
 		return fmt.Errorf("issuing for %s: %s is left alone until %s: %s", e.hostname, c.Auth.Host(), times.Stamp(h.Until), h.Reason)
 	}
 	if o := e.working(); o.AtWork(c.Key) {
-		return fmt.Errorf("issuing for %s: %s", e.hostname, o.Told(c.Auth.Host()))
+		return fmt.Errorf("issuing for %s: %s", e.hostname, o.Doing(c.Auth.Host()))
 	}
 	if from := e.startable(); from.After(now) {
 		return fmt.Errorf("issuing for %s: resolvers may hold old answers about it until %s", e.hostname, times.Stamp(from))
@@ -214,14 +206,15 @@ func (es *entries) refuses(e *entry, c *ca, hostname string) error {
 	return nil
 }
 
-// given is a request that certmagic made.
+// given is a certificate request that certmagic made.
 type given struct{ der []byte }
 
 func (g given) csr(context.Context) ([]byte, error) { return g.der, nil }
 func (given) known(context.Context) bool            { return false }
 
-// RenewalInfo answers certmagic from memory. Its own use of ARI is turned off;
-// whoever asks gets what the scheduler knows, and no request goes out.
+// RenewalInfo returns the renewal information of a hostname from memory. certmagic's own
+// use of ARI is turned off, so no request is made for it. The error is
+// acmez.ErrUnsupported if there is none.
 func (s *Scheduler) RenewalInfo(hostname string) (acmez.RenewalInfo, error) {
 	var info acmez.RenewalInfo
 	var r dossier
@@ -240,7 +233,7 @@ func (s *Scheduler) RenewalInfo(hostname string) (acmez.RenewalInfo, error) {
 	return info, nil
 }
 
-// errUnknownName refuses to order for a hostname that no record asks for.
+// errUnknownName is the error of a hostname for which no record wants a certificate.
 func errUnknownName(hostname string) error {
 	return fmt.Errorf("ordering a certificate for %q: no record asks for one; create a DomainRecord with spec.tls", words.Cut(hostname, 253))
 }

@@ -14,14 +14,13 @@ import (
 	"github.com/apoxy-dev/caddy-apoxy/store"
 )
 
-// alone runs do, which uses the account of a CA, by itself until the CA has accepted
-// it: who waited finds the hold.
+// alone is acme.CA.Alone with the ledger: a fault of the account becomes a hold, which
+// the next do finds.
 func (ts *tools) alone(ctx context.Context, c *ca, do func() (accepted bool, err error)) error {
 	return c.Alone(ctx, func() *acme.Failure { return ts.heldBack(c) }, func(f *acme.Failure) { ts.fault(ctx, c, f) }, do)
 }
 
-// heldBack is the failure of a request to a CA that is held as a whole; nil: it is
-// not.
+// heldBack is the Failure of a request to a CA that is held as a whole; nil: it is not.
 func (ts *tools) heldBack(c *ca) *acme.Failure {
 	if h, held := ts.ledger.heldCA(c, ts.now()); held {
 		return &acme.Failure{Class: acme.ClassLimited, Scope: acme.ScopeCA, Until: h.Until, Err: errHeld, Message: h.Reason}
@@ -29,7 +28,7 @@ func (ts *tools) heldBack(c *ca) *acme.Failure {
 	return nil
 }
 
-// fault holds the account for a failure, once.
+// fault notes a fault of the account as a hold, once for each Failure.
 func (ts *tools) fault(ctx context.Context, c *ca, f *acme.Failure) {
 	if f.Kept {
 		return
@@ -43,10 +42,10 @@ func (ts *tools) fault(ctx context.Context, c *ca, f *acme.Failure) {
 		zap.String("reason", h.Reason), zap.String("mend", h.Mend), zap.Error(f.Err))
 }
 
-// accountPauses are those between looks whether a CA takes an account again.
+// accountPauses are the pauses before a CA is asked whether it accepts an account again.
 var accountPauses = []time.Duration{time.Minute, 5 * time.Minute, 15 * time.Minute, 30 * time.Minute}
 
-// fault holds a CA and account for a fault of that account.
+// fault holds the account of a CA because of a fault, longer with each in a row.
 func (l *ledger) fault(ctx context.Context, c *ca, f *acme.Failure, now time.Time) (hold, error) {
 	key := holdKey(c, acme.ScopeAccount, "")
 	l.mu.Lock()
@@ -60,12 +59,13 @@ func (l *ledger) fault(ctx context.Context, c *ca, f *acme.Failure, now time.Tim
 	return h, l.keepHold(ctx, key, h)
 }
 
-// stops reports whether a hold is one for a CA as it is configured now.
+// stops reports whether a hold is not over and, if it is for a fault of the account, the
+// CA is still configured with that account.
 func (h hold) stops(c *ca, now time.Time) bool {
 	return h.Until.After(now) && (h.Account == "" || h.Account == c.identity)
 }
 
-// accountOf is the CA's account; a fault of it holds it.
+// accountOf returns the CA's account. A fault of it becomes a hold.
 func (ts *tools) accountOf(ctx context.Context, c *ca) (acmez.Account, error) {
 	var acct acmez.Account
 	err := ts.alone(ctx, c, func() (bool, error) {
@@ -76,7 +76,7 @@ func (ts *tools) accountOf(ctx context.Context, c *ca) (acmez.Account, error) {
 	return acct, err
 }
 
-// limited keeps a CA's request to wait.
+// limited notes as a hold that a CA asked to wait.
 func (ts *tools) limited(ctx context.Context, c *ca, f *acme.Failure, hostname string) hold {
 	h, err := ts.ledger.put(context.WithoutCancel(ctx), c, f.Scope, hostname, f.Until, f.Message, ts.now())
 	if err != nil {
@@ -87,20 +87,22 @@ func (ts *tools) limited(ctx context.Context, c *ca, f *acme.Failure, hostname s
 	return h
 }
 
-// hold is a CA's request to wait.
+// hold stops requests to a CA, or for some hostnames there, until a time.
 type hold struct {
 	Until  time.Time `json:"until"`
 	Reason string    `json:"reason"`
-	// Mend says who must act and how, empty if nobody needs to.
+	// Mend says who must act and how; empty: nobody needs to.
 	Mend string `json:"mend,omitempty"`
-	// Account is the identity of the account that is at fault; empty: the CA asked.
+	// Account is the identity of the account that is at fault (acme.Authority.Identity);
+	// empty: the CA asked to wait.
 	Account string `json:"account,omitempty"`
-	// Count is how many holds without a time to come came in a row.
+	// Count is how many holds in a row had no time of the CA's; their pauses grow.
 	Count int `json:"count,omitempty"`
-	// down: the CA did not ask, it does not answer. Kept in memory only.
+	// down reports that the CA does not answer. Such a hold is in memory only.
 	down bool
 }
 
+// holdKey is the key of a hold of a scope, below holdPrefix.
 func holdKey(c *ca, s acme.Scope, hostname string) string {
 	switch s {
 	case acme.ScopeName:
@@ -113,7 +115,7 @@ func holdKey(c *ca, s acme.Scope, hostname string) string {
 	return c.LedgerKey() + "/ca"
 }
 
-// held returns the hold that stops a hostname at a CA; false if none does.
+// held returns the longest hold that stops a hostname at a CA; false if none does.
 func (l *ledger) held(c *ca, hostname string, now time.Time) (hold, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -129,24 +131,14 @@ func (l *ledger) held(c *ca, hostname string, now time.Time) (hold, bool) {
 	return worst, !worst.Until.IsZero()
 }
 
-// heldCA is held for the scope of the whole CA alone.
-func (l *ledger) heldCA(c *ca, now time.Time) (hold, bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for _, s := range []acme.Scope{acme.ScopeCA, acme.ScopeAccount} {
-		if h, ok := l.holds[holdKey(c, s, "")]; ok && h.stops(c, now) {
-			return h, true
-		}
-	}
-	return hold{}, false
-}
+// heldCA returns the hold that stops everything at a CA; false if none does.
+func (l *ledger) heldCA(c *ca, now time.Time) (hold, bool) { return l.held(c, "", now) }
 
-// rowEnds is how long after a hold the next one is the first of another row.
+// rowEnds is how long after the end of a hold another one still counts as in a row.
 const rowEnds = time.Hour
 
-// put holds a scope until a time; without one the pauses grow from ten minutes.
-// A time that has come already would be no pause at all: those grow from five
-// seconds.
+// put holds a scope until a time. The zero time means that the CA named none: the pauses
+// then grow from ten minutes. If the time is past, they grow from five seconds.
 func (l *ledger) put(ctx context.Context, c *ca, s acme.Scope, hostname string, until time.Time, reason string, now time.Time) (hold, error) {
 	key := holdKey(c, s, hostname)
 	l.mu.Lock()
@@ -162,7 +154,7 @@ func (l *ledger) put(ctx context.Context, c *ca, s acme.Scope, hostname string, 
 		h.Count++
 		h.Until = now.Add(backoff(pauses, h.Count, 0))
 	}
-	if old := l.holds[key]; old.Until.After(h.Until) && !old.down { // who asks is not down
+	if old := l.holds[key]; old.Until.After(h.Until) && !old.down { // a CA that asks to wait does answer
 		h = old
 	}
 	l.holds[key] = h
@@ -182,13 +174,11 @@ func (l *ledger) keepHold(ctx context.Context, key string, h hold) error {
 	return nil
 }
 
-// downAfter is how many hostnames in a row must find a CA out of order before
-// all others leave it alone for a while.
+// downAfter is after how many failures in a row a CA that does not answer is held.
 const downAfter = 5
 
-// answered notes whether a CA answered properly. Once it did not several times
-// in a row it is held, longer with each time, so that a queue does not hammer
-// it; the first hostname to try after that decides for all.
+// answered notes whether a CA answered. Once it did not downAfter times in a row it is
+// held, longer with each failure, so that a long queue does not keep asking it.
 func (l *ledger) answered(c *ca, ok bool, message string, now time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -198,7 +188,7 @@ func (l *ledger) answered(c *ca, ok bool, message string, now time.Time) {
 		return
 	}
 	if l.holds[holdKey(c, acme.ScopeCA, "")].Until.After(now) {
-		return // an order that was under way already tells nothing new
+		return // the order was under way when the hold began
 	}
 	l.fails[key]++
 	n := l.fails[key] - downAfter + 1

@@ -13,13 +13,11 @@ import (
 	"github.com/apoxy-dev/caddy-apoxy/issuance/certfiles"
 )
 
-// Issuers are the authorities of one configuration, in the order of its issuer
-// lines. The zero value is ready for use.
+// Issuers are the CAs of one configuration, in the order of its issuer lines. The zero
+// value is ready for use.
 type Issuers struct {
-	// Shows says whose certificate a handshake for a hostname, or with a
-	// wildcard's name that wildcard's, is shown. It answers from memory; at the
-	// start of the process it may wait for the records, while ctx lasts. Set it
-	// before the first Set. Default: ShowAny.
+	// Shows is certfiles.Front.Shows. It answers from memory; at the start of the
+	// process it may wait for the records until ctx ends. Set it before the first Set.
 	Shows func(ctx context.Context, hostname string) certfiles.Shown
 
 	mu   sync.Mutex
@@ -33,12 +31,10 @@ type issuer struct {
 	ca     *ca
 }
 
-// Set makes known what an issuer line, identified by member, says, and the
-// certmagic configuration that it works for. Further calls replace: Caddy sets
-// the configuration of one issuer several times per load, and the last holds.
-// The configuration is tuned so that certmagic leaves the timing of renewals
-// to the scheduler, its storage is wrapped so that a handshake reads one file, and
-// its events pass by here so that a handshake is shown what Shows says.
+// Set sets what an issuer line, identified by member, says, and the certmagic
+// configuration that it belongs to. Another call for the same member replaces that:
+// Caddy sets the configuration of an issuer several times in one load. The configuration
+// is changed as certfiles.Front.Install says.
 func (is *Issuers) Set(member any, a acme.Authority, cfg *certmagic.Config, log *zap.Logger) {
 	is.mu.Lock()
 	defer is.mu.Unlock()
@@ -76,7 +72,7 @@ func (is *Issuers) cas() []*ca {
 	return is.distinct()
 }
 
-// named tells the front whose files are ours. is.mu must be held.
+// named tells the front which issuers' files are ours. is.mu must be held.
 func (is *Issuers) named() {
 	var keys []string
 	for _, c := range is.distinct() {
@@ -85,7 +81,7 @@ func (is *Issuers) named() {
 	is.front.SetIssuers(keys)
 }
 
-// distinct is cas for those who hold is.mu.
+// distinct is cas where is.mu is held.
 func (is *Issuers) distinct() []*ca {
 	out := make([]*ca, 0, len(is.list))
 	for _, i := range is.list {
@@ -96,6 +92,7 @@ func (is *Issuers) distinct() []*ca {
 	return out
 }
 
+// member is the CA of an issuer line, nil if it is not set.
 func (is *Issuers) member(member any) *ca {
 	if is == nil {
 		return nil
@@ -114,10 +111,10 @@ func (is *Issuers) member(member any) *ca {
 type ca struct {
 	*acme.CA
 	cfg      *certmagic.Config
-	ratio    float64  // of lifetime remaining at renewal; 0: the scheduler's own rule
-	identity string   // of its account, as the issuer line says
-	names    []string // what records may call it, lower case
-	methods  []string // challenge types that are not ruled out, best first
+	ratio    float64  // of the lifetime that remains at renewal; 0: as renewalTime says
+	identity string   // acme.Authority.Identity
+	names    []string // acme.Authority.Names
+	methods  []string // acme.Authority.Methods
 }
 
 func newCA(a acme.Authority, cfg *certmagic.Config, ratio float64, log *zap.Logger) *ca {

@@ -4,14 +4,15 @@ import (
 	"context"
 )
 
-// desk is what work on a hostname tells while it is under way.
+// desk is what a job reports to while it is under way. It is a flight, but a job sees
+// neither the entries nor their lock.
 type desk interface {
-	// asks notes the host of the CA that is being asked.
+	// asks notes the host of the CA that is asked.
 	asks(host string)
-	// admitted notes that DNS lets the order be placed, and reports whether that is
-	// news.
+	// admitted notes that DNS and CAA allow the order. It reports whether Observe now
+	// tells something else.
 	admitted() bool
-	// spent notes that what was set aside of a budget is spent, or will not be.
+	// spent notes that the order was spent from the budget, or will not be.
 	spent()
 }
 
@@ -24,19 +25,19 @@ type job struct {
 	rec      dossier
 	step     step
 	cas      []*ca                   // that may be asked, best first
-	ways     int                     // challenge types that could be used at the last try
+	ways     int                     // how many challenge types were possible at the last try
 	method   string                  // challenge type that was tried last
-	after    []func(context.Context) // once it has landed
-	hooks    *hooked                 // of an order; nil: its events are certmagic's
-	// ordered are the CAs that an order was placed at.
-	ordered []string
+	after    []func(context.Context) // events to raise once it has landed
+	hooks    *hooked                 // events of an order; nil: certmagic raises them
+	ordered  []string                // keys of the CAs at which orders were placed
 }
 
-// job is the work on an entry that was taken up.
+// job makes the job for an entry that was put in flight.
 func (ts *tools) job(t taken) *job {
 	return &job{tools: ts, desk: t.flight, hostname: t.flight.entry.hostname, want: t.want, rec: t.rec, step: t.step, cas: t.cas}
 }
 
+// run does the step and removes from storage what that has made useless.
 func (j *job) run(ctx context.Context) landing {
 	before := j.rec
 	l := j.take(ctx)

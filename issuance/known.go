@@ -15,9 +15,7 @@ import (
 
 var _ certfiles.Index = (*Scheduler)(nil)
 
-// Held is where an unexpired certificate for the first of names that has one is
-// stored. An empty issuerKey: none is known, or another one is being obtained,
-// which storage has before the index.
+// Held implements certfiles.Index.
 func (s *Scheduler) Held(names []string) (issuerKey, stored, serial string) {
 	now, decided := s.now(), false
 	for _, name := range names {
@@ -37,44 +35,43 @@ func (s *Scheduler) Held(names []string) (issuerKey, stored, serial string) {
 	return issuerKey, stored, serial
 }
 
-// Missed reports whether the certificate of a hostname is known to be missing.
+// Missed implements certfiles.Index.
 func (s *Scheduler) Missed(hostname string) (missed bool) {
 	s.entries.read(hostname, func(e *entry) { missed = e != nil && e.gone() })
 	return missed
 }
 
-// Heard has storage looked at for a hostname whose certificate a handshake did not
-// find in its place, or found although it was missed, a moment later: the handshake
-// itself may come to Issue, which sees to it sooner.
-func (s *Scheduler) Heard(hostname string) {
+// LookAgain implements certfiles.Index. It looks a moment later, because the handshake
+// itself may come to Issue, which looks at once.
+func (s *Scheduler) LookAgain(hostname string) {
 	if s.inventory.again(hostname, s.now()) {
 		time.AfterFunc(storedPause, func() { s.Stored(context.Background(), hostname) })
 	}
 }
 
-// Foreign reports whether the certificate that there is for a hostname was issued
-// for a record of another owner than the one with this uid. It is to be shown to
-// nobody then, whether or not it is already removed. It does not allocate.
+// Foreign reports whether the known certificate of a hostname was issued for a record of
+// another owner than the one with this uid. Such a certificate must not be shown, even
+// before it is removed. It does not allocate.
 func (s *Scheduler) Foreign(hostname, uid, owner string) (foreign bool) {
 	s.entries.read(hostname, func(e *entry) { foreign = e != nil && e.foreign(uid, owner) })
 	return foreign
 }
 
-// Told reports whether the event that a certificate is revoked was raised for it
-// before, and notes that it is now: certmagic, which asks responders for what it has
-// in memory, may learn of it, too.
-func (s *Scheduler) Told(cert certmagic.Certificate) bool {
-	return s.told.note(fmt.Sprintf("%s %x", cert.Leaf.Issuer, cert.Leaf.SerialNumber))
+// RevocationTold implements certfiles.Index. certmagic asks responders for what it has in
+// memory, so both it and pollOCSP may learn of a revocation.
+func (s *Scheduler) RevocationTold(cert certmagic.Certificate) bool {
+	return s.revocations.note(fmt.Sprintf("%s %x", cert.Leaf.Issuer, cert.Leaf.SerialNumber))
 }
 
-// revokedTold are the certificates, by issuer and serial number, that were told to
-// be revoked. The zero value is ready for use.
-type revokedTold struct {
+// revocationsTold are the certificates, by issuer and serial number, for which the event
+// of their revocation was raised. The zero value is ready for use.
+type revocationsTold struct {
 	mu sync.Mutex
 	of map[string]bool
 }
 
-func (r *revokedTold) note(serial string) (before bool) {
+// note adds one, and reports whether it was there before.
+func (r *revocationsTold) note(serial string) (before bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	before = r.of[serial]

@@ -9,20 +9,20 @@ import (
 	"github.com/apoxy-dev/caddy-apoxy/issuance/fairqueue"
 )
 
-// lane holds due work of one kind for one CA.
+// lane holds entries that are due, for one CA and one kind of step.
 type lane struct {
 	laneKey
 	ca     *ca // nil: work that asks no CA for an order
 	queue  fairqueue.Queue[waiting]
-	parked bool // no configured CA may be used for what is here
-	stale  bool // what is here is being sorted anew
+	parked bool // its entries may use no configured CA
+	stale  bool // its entries are to be placed anew
 }
 
 // laneKey tells lanes apart.
 type laneKey struct {
 	ca     string // key of the CA, empty for none
-	exempt bool   // of the CA's limits, and of our budget
-	ocsp   bool   // questions to OCSP responders: apart, so that a slow one delays nothing else
+	exempt bool   // its orders do not count against the CA's limits and our budget
+	ocsp   bool   // it asks OCSP responders; apart, so that slow ones delay nothing else
 }
 
 // waiting is an entry in a lane.
@@ -31,7 +31,8 @@ type waiting struct {
 	lane  *lane
 }
 
-// place puts an entry where it belongs now. es.mu must be held.
+// place puts an entry where it belongs now: into the heap, or into a lane if it is due.
+// es.mu must be held.
 func (es *entries) place(e *entry) {
 	if e.flight != nil {
 		e.flight.changed = true
@@ -52,6 +53,7 @@ func (es *entries) place(e *entry) {
 	}
 }
 
+// unplace takes an entry out of heap and lane. es.mu must be held.
 func (es *entries) unplace(e *entry) {
 	es.due.at(e, time.Time{})
 	delete(es.putOff, e)
@@ -62,8 +64,8 @@ func (es *entries) unplace(e *entry) {
 	}
 }
 
-// route puts a due entry into a lane, or back into the heap until a CA may be
-// asked again. es.mu must be held.
+// route puts a due entry into a lane. If all CAs that it may use are held, it puts it
+// into the heap until the first of them may be asked again. es.mu must be held.
 func (es *entries) route(e *entry, st step, now time.Time) {
 	all := es.issuers.cas()
 	switch {
@@ -79,7 +81,7 @@ func (es *entries) route(e *entry, st step, now time.Time) {
 		es.enter(e, es.parked, now)
 		return
 	}
-	if o := e.working(); o != nil { // its CA goes first, and what it needs of the budget is spent
+	if o := e.working(); o != nil { // to the CA that works on it; its order is spent already
 		for _, c := range cas {
 			if _, held := es.ledger.held(c, e.hostname, now); o.AtWork(c.Key) && !held {
 				es.enter(e, es.lane(c, laneKey{exempt: true}), now)
@@ -102,7 +104,7 @@ func (es *entries) route(e *entry, st step, now time.Time) {
 	es.due.at(e, release.Add(resumeJitter(release.Sub(now), times.Fraction(e.hostname+release.String()))))
 }
 
-// lane is the lane of a key for a CA, made if there is none. es.mu must be held.
+// lane returns the lane of a CA, nil for none, and a key. es.mu must be held.
 func (es *entries) lane(c *ca, key laneKey) *lane {
 	if c != nil {
 		key.ca = c.Key
@@ -116,12 +118,14 @@ func (es *entries) lane(c *ca, key laneKey) *lane {
 	return l
 }
 
+// enter puts an entry into a lane. es.mu must be held.
 func (es *entries) enter(e *entry, l *lane, now time.Time) {
 	u, rank := e.urgency(now)
 	e.ready = l.queue.Push(waiting{e, l}, u, e.tenant(), acme.RegisteredDomain(e.hostname), rank)
 }
 
-// reroute has all due work sorted anew, by and by. es.mu must be held.
+// reroute marks all entries that are due or put off, so that sort places them anew, a
+// batch at a time. es.mu must be held.
 func (es *entries) reroute() {
 	es.sorted = es.now()
 	from := len(es.stale)

@@ -15,8 +15,8 @@ import (
 
 func TestAHostnameGetsItByTLSALPN01ThroughCertmagicsOwnHandshake(t *testing.T) {
 	w := newWorld(t)
-	w.ca.offer = []string{"tls-alpn-01"}
-	w.ca.validate = func(host, kind, token, keyAuth string) *acmez.Problem {
+	w.ca.Offer = []string{"tls-alpn-01"}
+	w.ca.Validate = func(host, kind, token, keyAuth string) *acmez.Problem {
 		server, client := net.Pipe()
 		defer client.Close()
 		go tls.Server(server, w.magic.TLSConfig()).Handshake()
@@ -44,22 +44,22 @@ func TestAccountsAreSharedWithCertmagic(t *testing.T) {
 	w.dns.delegate("api.example.com")
 	w.s.Want(Want{Hostname: "api.example.com", UID: "u1", DNS01: true})
 	w.until("api.example.com", "certified", seen)
-	registered := w.ca.count("account")
-	theirs := certmagic.NewACMEIssuer(w.magic, certmagic.ACMEIssuer{CA: w.ca.directory(), Email: "ops@example.net"})
+	registered := w.ca.Count("account")
+	theirs := certmagic.NewACMEIssuer(w.magic, certmagic.ACMEIssuer{CA: w.ca.Directory(), Email: "ops@example.net"})
 	if err := theirs.PreCheck(context.Background(), []string{"api.example.com"}, false); err != nil {
 		t.Fatal(err)
 	}
-	st, err := certfiles.Load(context.Background(), w.magic.Storage, theirs.IssuerKey(), "api.example.com")
+	st, err := certfiles.At(w.magic.Storage, theirs.IssuerKey(), "api.example.com").Load(context.Background())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if st.Meta.CA != w.ca.directory() || st.Meta.Account == "" {
+	if st.Meta.CA != w.ca.Directory() || st.Meta.Account == "" {
 		t.Errorf("metadata %+v", st.Meta)
 	}
 	// Their revocation goes through the same account without registering.
-	err = theirs.Revoke(context.Background(), certmagic.CertificateResource{CertificatePEM: w.ca.order(0).Chain}, 0)
-	if err != nil || w.ca.count("revoke") != 1 || w.ca.count("account") != registered {
-		t.Errorf("revoking: %v, %d registrations", err, w.ca.count("account"))
+	err = theirs.Revoke(context.Background(), certmagic.CertificateResource{CertificatePEM: w.ca.Order(0).Chain}, 0)
+	if err != nil || w.ca.Count("revoke") != 1 || w.ca.Count("account") != registered {
+		t.Errorf("revoking: %v, %d registrations", err, w.ca.Count("account"))
 	}
 }
 
@@ -95,7 +95,7 @@ func TestARenewedCertificateIsServedByTheNextHandshake(t *testing.T) {
 	if got := served(); got != after.SerialNumber {
 		t.Errorf("serves %s, not %s", got, after.SerialNumber)
 	}
-	if w.ca.placed() != 2 {
-		t.Errorf("%d orders", w.ca.placed())
+	if w.ca.Placed() != 2 {
+		t.Errorf("%d orders", w.ca.Placed())
 	}
 }

@@ -15,41 +15,41 @@ import (
 	"github.com/apoxy-dev/caddy-apoxy/store"
 )
 
-// The ledger's keys: ledger/hold/CA/ACCOUNT/SCOPE[/NAME] until when something
-// must be left alone, ledger/budget/CA/ACCOUNT what was ordered lately.
+// The keys of the ledger in the store: ledger/hold/CA/ACCOUNT/SCOPE[/NAME] is a hold,
+// ledger/budget/CA/ACCOUNT a bucket, metKey a meeting.
 const (
 	LedgerPrefix = "ledger/"
 	holdPrefix   = LedgerPrefix + "hold/"
 	budgetPrefix = LedgerPrefix + "budget/"
 )
 
-// ledger remembers what CAs asked for and what was ordered, in memory and in
-// the store.
+// ledger remembers which CAs asked to wait and how many orders were placed, in memory and
+// in the store, which the nodes of a cluster share.
 type ledger struct {
 	store store.Store
 
-	taking sync.Mutex // one order is spent at a time
+	taking sync.Mutex // held while an order is spent: one at a time
 	mu     sync.Mutex
 	holds  map[string]hold   // by key below holdPrefix
-	spent  map[string]bucket // by CA/ACCOUNT
-	stored map[string]int64  // revision of each bucket
-	fails  map[string]int    // by CA/ACCOUNT: times in a row that it did not answer
+	spent  map[string]bucket // by CA/ACCOUNT (acme.CA.LedgerKey)
+	stored map[string]int64  // by CA/ACCOUNT: revision of the bucket in the store
+	fails  map[string]int    // by CA/ACCOUNT: how often in a row it did not answer
 
-	meeting meeting // that a CA reached the edge
+	meeting meeting // the last time that a CA reached the edge
 }
 
 func newLedger(st store.Store) *ledger {
 	return &ledger{store: st, holds: map[string]hold{}, spent: map[string]bucket{}, stored: map[string]int64{}, fails: map[string]int{}}
 }
 
-// bucket returns what is left of the budget of a CA. l.mu must be held.
+// bucket returns the bucket of a CA's budget. l.mu must be held.
 func (l *ledger) bucket(c *ca, now time.Time) bucket {
 	k := l.spent[c.LedgerKey()].under(c.Auth.OrderBudget(), now)
 	l.spent[c.LedgerKey()] = k
 	return k
 }
 
-// free is when the budget allows the next order, at the earliest now.
+// free is when the budget allows the next order: now or later.
 func (l *ledger) free(c *ca, now time.Time) time.Time {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -63,15 +63,15 @@ func (l *ledger) room(c *ca, now time.Time) int {
 	return l.bucket(c, now).room(c.Auth.OrderBudget(), now)
 }
 
-// forecast is how long the order behind so many others waits for the budget.
+// forecast is how long an order with so many ahead of it waits for the budget.
 func (l *ledger) forecast(c *ca, now time.Time, ahead int) time.Duration {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.bucket(c, now).forecast(c.Auth.OrderBudget(), now, ahead)
 }
 
-// take spends one order, in the store first: the nodes of a cluster share the
-// budget. false: it is used up.
+// take spends one order. It counts once the store has it, because the nodes of a cluster
+// share the budget. false: the budget is used up.
 func (l *ledger) take(ctx context.Context, c *ca, now time.Time) (bool, error) {
 	if c.Auth.OrderBudget().Orders <= 0 {
 		return true, nil
@@ -104,11 +104,9 @@ func (l *ledger) take(ctx context.Context, c *ca, now time.Time) (bool, error) {
 		switch {
 		case errors.Is(err, store.ErrNotFound):
 			l.replace(key, store.Absent, bucket{})
-		case errors.Is(err, store.ErrDamaged):
-			l.replace(key, e.Revision, before)
-		case err != nil:
+		case err != nil && !errors.Is(err, store.ErrDamaged):
 			return false, fmt.Errorf("reading spent orders: %w", err)
-		case CheckLedger(e.Key, e.Value) != nil:
+		case err != nil || CheckLedger(e.Key, e.Value) != nil: // what cannot be read is written over
 			l.replace(key, e.Revision, before)
 		default:
 			l.replace(key, store.Absent, bucket{})
@@ -118,15 +116,14 @@ func (l *ledger) take(ctx context.Context, c *ca, now time.Time) (bool, error) {
 	return false, errors.New("keeping spent orders: too many others write them at once")
 }
 
-// replace has what is left of a budget, and the revision at which the store
-// says so, take the place of what memory holds.
+// replace sets a bucket in memory, and the revision at which the store has it.
 func (l *ledger) replace(key string, revision int64, left bucket) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.stored[key], l.spent[key] = revision, left
 }
 
-// CheckLedger says why the value at a key of the ledger is none; nil: it is one.
+// CheckLedger says why the value at a key of the ledger cannot be read; nil: it can.
 func CheckLedger(key string, value []byte) error {
 	switch {
 	case strings.HasPrefix(key, holdPrefix):
@@ -137,10 +134,10 @@ func CheckLedger(key string, value []byte) error {
 		_, err := decodeBucket(value)
 		return err
 	}
-	return nil // of another version
+	return nil // a key of another version
 }
 
-// apply takes over what the store holds at a key of the ledger.
+// apply takes over the value that the store has at a key of the ledger; nil: it has none.
 func (l *ledger) apply(key string, value []byte, revision int64, now time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -153,9 +150,9 @@ func (l *ledger) apply(key string, value []byte, revision int64, now time.Time) 
 		readable := value != nil && json.Unmarshal(value, &h) == nil
 		switch old := l.holds[k]; {
 		case value != nil && !readable:
-			// What was known of it holds.
+			// It cannot be read, so the one in memory stays.
 		case readable && old.Until.After(now) && old.Until.After(h.Until):
-			// What is stored is of before, or the CA is down besides.
+			// The one in memory lasts longer: it is newer, or the CA does not answer.
 		case !readable || now.Sub(h.Until) > 24*time.Hour || h.Until.Sub(now) > 2*acme.LongestHold:
 			delete(l.holds, k)
 		default:
@@ -169,12 +166,12 @@ func (l *ledger) apply(key string, value []byte, revision int64, now time.Time) 
 	}
 	left, err := decodeBucket(value)
 	if err != nil {
-		left = l.spent[k] // the next order writes over what cannot be read: else none could be taken ever again
+		left = l.spent[k] // the next order writes over it; otherwise none could be taken any more
 	}
 	l.spent[k], l.stored[k] = left, revision
 }
 
-// load reads the ledger from the store and deletes what is long past.
+// load reads the ledger from the store and deletes holds that are long over.
 func (l *ledger) load(ctx context.Context, now time.Time) error {
 	res, err := l.store.List(ctx, LedgerPrefix, store.ListOptions{})
 	if err != nil {
@@ -183,7 +180,7 @@ func (l *ledger) load(ctx context.Context, now time.Time) error {
 	return l.learn(ctx, res.KeyValues, now)
 }
 
-// learn takes over what is stored of the ledger and deletes what is long past.
+// learn takes over entries of the ledger and deletes holds that are long over.
 func (l *ledger) learn(ctx context.Context, entries []store.KeyValue, now time.Time) error {
 	for _, e := range entries {
 		if e.Err == nil {
@@ -201,7 +198,7 @@ func (l *ledger) learn(ctx context.Context, entries []store.KeyValue, now time.T
 	return nil
 }
 
-// tidyHourly deletes what is long past until the context ends.
+// tidyHourly deletes holds that are long over, every hour until the context ends.
 func (l *ledger) tidyHourly(ctx context.Context, now func() time.Time, log *zap.Logger) {
 	tick := time.NewTicker(time.Hour)
 	defer tick.Stop()
@@ -212,11 +209,12 @@ func (l *ledger) tidyHourly(ctx context.Context, now func() time.Time, log *zap.
 		case <-tick.C:
 		}
 		if err := l.load(ctx, now()); err != nil && ctx.Err() == nil {
-			log.Error("tidying what certificate authorities asked for failed and is tried again in an hour", zap.Error(err))
+			log.Error("deleting holds of certificate authorities that are over failed and is tried again in an hour", zap.Error(err))
 		}
 	}
 }
 
+// past reports whether apply did not keep a hold.
 func (l *ledger) past(k string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()

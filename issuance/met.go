@@ -10,28 +10,28 @@ import (
 	"github.com/apoxy-dev/caddy-apoxy/store"
 )
 
-// metKey is where it is kept that a CA reached the edge although this machine does
-// not: that is learnt by an order alone, and holds over restarts and for all nodes.
+// metKey is the key of the meeting in the store. Only an order shows that a CA reaches an
+// edge which this machine does not reach, so it is kept over restarts and for all nodes.
 const metKey = LedgerPrefix + "met"
 
-// meeting is that a CA reached the edge.
+// meeting notes that a CA has reached the edge.
 type meeting struct {
-	// Edge is the edge's name; of another one this says nothing.
+	// Edge is the edge's name. It does not count for another one.
 	Edge string `json:"edge"`
-	// Until is how long it is believed.
+	// Until is how long it counts.
 	Until time.Time `json:"until"`
 }
 
-// Met reports whether a CA has reached this edge lately.
+// Met implements edge.Belief.
 func (l *ledger) Met(name string, now time.Time) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	m := l.meeting
-	return name == m.Edge && now.Before(m.Until) && m.Until.Sub(now) <= edge.Holds+time.Hour // else the clock was wrong
+	return name == m.Edge && now.Before(m.Until) && m.Until.Sub(now) <= edge.Holds+time.Hour // else the clock was wrong when it was noted
 }
 
-// Meet notes that a CA has reached the edge, in memory at once. It is written at
-// most once an hour.
+// Meet implements edge.Belief. It notes the meeting in memory at once, and writes it to
+// the store once an hour at most.
 func (l *ledger) Meet(ctx context.Context, name string, until, now time.Time) error {
 	l.mu.Lock()
 	fresh := l.meeting.Edge == name && until.Sub(l.meeting.Until) < time.Hour && now.Before(l.meeting.Until)
@@ -53,8 +53,8 @@ func (l *ledger) Meet(ctx context.Context, name string, until, now time.Time) er
 	return nil
 }
 
-// applyMet takes over what the store holds of it. What cannot be read is as if it
-// were not there, but for what is known. l.mu must be held.
+// applyMet takes over the meeting in the store; nil: there is none. If it cannot be read
+// the one in memory stays. l.mu must be held.
 func (l *ledger) applyMet(value []byte) {
 	var m meeting
 	if value == nil {

@@ -20,15 +20,15 @@ const (
 	stepDisown      // remove the certificate of another owner's record
 )
 
-// keepExpired is how long the certificate of a hostname without a record is
-// remembered after it expired.
+// keepExpired is how long the certificate of a hostname without a record is kept after
+// it has expired.
 const keepExpired = 7 * 24 * time.Hour
 
-// keepUnwanted is how long a start waits for a record to want what the index
-// knows of a hostname without a certificate.
+// keepUnwanted is how long after a start the dossier of a hostname without a certificate
+// is kept although no record wants it.
 const keepUnwanted = time.Hour
 
-// next decides what an entry needs and when; stepNone: nothing until a Want.
+// next decides what an entry needs and when; stepNone: nothing before its Want changes.
 func (e *entry) next(now time.Time) (step, time.Time) {
 	renewal, notAfter := e.times()
 	if !e.wanted {
@@ -52,7 +52,7 @@ func (e *entry) next(now time.Time) (step, time.Time) {
 	at, order := now, e.working()
 	switch {
 	case order != nil:
-		at = times.Unix(order.Next) // whatever DNS says now, and however soon a try is asked for
+		at = times.Unix(order.Next) // neither DNS nor a retry changes when the CA is asked again
 	case have:
 		at = times.Unix(renewal)
 	case !e.possible():
@@ -65,7 +65,7 @@ func (e *entry) next(now time.Time) (step, time.Time) {
 		switch until := times.Unix(t.Until); {
 		case e.soon:
 		case until.IsZero():
-			at = time.Time{} // not again by itself
+			at = time.Time{} // it is not tried again by itself
 		case until.After(at):
 			at = until
 		}
@@ -84,8 +84,8 @@ func (e *entry) next(now time.Time) (step, time.Time) {
 	return stepOrder, at
 }
 
-// spared is the earliest time that leaves the CA's count of failed
-// validations, five an hour for a hostname, below its limit.
+// spared is the earliest time at which one more failed validation would not reach the
+// CA's limit for a hostname, five an hour.
 func (e *entry) spared(now time.Time) time.Time {
 	t := e.trouble()
 	if t == nil || len(t.Failed) < maxFailed {
@@ -94,8 +94,8 @@ func (e *entry) spared(now time.Time) time.Time {
 	return times.Unix(t.Failed[len(t.Failed)-maxFailed]).Add(time.Hour)
 }
 
-// remembered is how long the failures of a hostname that is wanted no more are
-// kept: a CA counts them for an hour, and DNS may come back before.
+// remembered is until when the failures of a hostname that is wanted no more are kept: a
+// CA counts them for an hour, and the hostname may be wanted again before.
 func (e *entry) remembered(now time.Time) time.Time {
 	t := e.trouble()
 	if t == nil || len(t.Failed) == 0 {
@@ -107,14 +107,15 @@ func (e *entry) remembered(now time.Time) time.Time {
 // maxFailed is one below Let's Encrypt's limit of failed validations an hour.
 const maxFailed = 4
 
-// urgency of an entry's order and its rank among its like.
+// urgency is the class of an entry's work and its rank within the class: what expires,
+// was revoked or went missing earlier is first, else what waits longer.
 func (e *entry) urgency(now time.Time) (fairqueue.Class, int64) {
 	if e.proven() {
 		if revoked := e.revoked(); revoked != 0 {
 			return fairqueue.Urgent, revoked
 		}
 		if e.gone() {
-			return fairqueue.Urgent, e.goneSince() // as one that expired then
+			return fairqueue.Urgent, e.goneSince() // handshakes have failed since then, as after an expiry
 		}
 		renewal, notAfter := e.times()
 		return urgencyOf(times.Unix(renewal), times.Unix(notAfter), now), notAfter

@@ -34,7 +34,7 @@ func (w *world) node(a acme.Authority) *Scheduler {
 // What a CA asked of one node, and what one spent, counts for all.
 func TestNodesShareHoldsAndTheBudget(t *testing.T) {
 	w := newWorld(t)
-	a := acme.Authority{Directory: w.ca.directory(), Email: "ops@example.net", Budget: acme.Budget{Orders: 3, Per: time.Hour}}
+	a := acme.Authority{Directory: w.ca.Directory(), Email: "ops@example.net", Budget: acme.Budget{Orders: 3, Per: time.Hour}}
 	w.is.Set(w.magic.Issuers[0], a, w.magic, nil)
 	nodes := []*Scheduler{w.s, w.node(a)}
 	want := func(i int, host string) {
@@ -53,7 +53,7 @@ func TestNodesShareHoldsAndTheBudget(t *testing.T) {
 		return n
 	}
 	w.wait("five to queue on both nodes", func() bool { return waiting() == 5 }, func() string { return fmt.Sprint(waiting()) })
-	if got := w.ca.placed(); got != 3 {
+	if got := w.ca.Placed(); got != 3 {
 		t.Errorf("%d orders, allowed are 3", got)
 	}
 
@@ -78,7 +78,7 @@ func (w *world) waitOn(s *Scheduler, hostname string, ok func(ownership.Certific
 // Two nodes share store and storage: one order, and both know.
 func TestTwoNodesPlaceOneOrder(t *testing.T) {
 	w := newWorld(t)
-	other := w.node(acme.Authority{Directory: w.ca.directory(), Email: "ops@example.net"})
+	other := w.node(acme.Authority{Directory: w.ca.Directory(), Email: "ops@example.net"})
 	var hosts []string
 	for i := range 20 {
 		h := fmt.Sprintf("h%d.example.com", i)
@@ -92,7 +92,7 @@ func TestTwoNodesPlaceOneOrder(t *testing.T) {
 		w.wait(h+" on the other node", func() bool { return other.Observe(h).SerialNumber == mine.SerialNumber },
 			func() string { return fmt.Sprintf("%+v against %+v", other.Observe(h), mine) })
 	}
-	if w.ca.placed() != 20 {
-		t.Errorf("%d orders for 20 hostnames", w.ca.placed())
+	if w.ca.Placed() != 20 {
+		t.Errorf("%d orders for 20 hostnames", w.ca.Placed())
 	}
 }

@@ -13,9 +13,7 @@ import (
 	"github.com/apoxy-dev/caddy-apoxy/ownership"
 )
 
-// Observe tells what is known of the hostname's certificate, from memory. A
-// hostname that is not wanted has none unless the index knows one; for one that
-// is wanted storage is searched first, and until then nothing can be told.
+// Observe implements Observer.
 func (s *Scheduler) Observe(hostname string) ownership.CertificateObservation {
 	o := s.entries.observe(hostname)
 	if o.Outcome == ownership.Seen {
@@ -24,7 +22,7 @@ func (s *Scheduler) Observe(hostname string) ownership.CertificateObservation {
 	return o
 }
 
-// observe puts what memory holds of a hostname into the core's words.
+// observe is Observe, but for whether storage could tell.
 func (es *entries) observe(hostname string) (o ownership.CertificateObservation) {
 	es.mu.Lock()
 	defer es.mu.Unlock()
@@ -35,7 +33,7 @@ func (es *entries) observe(hostname string) (o ownership.CertificateObservation)
 	switch {
 	case e == nil:
 		return ownership.CertificateObservation{Outcome: ownership.Absent}
-	case e.has() && (!e.wanted || e.proven()): // without a Want the uid tells whose it is
+	case e.has() && (!e.wanted || e.proven()): // if it is not wanted the caller judges by the uid
 		r := e.dossier()
 		o = ownership.CertificateObservation{
 			Outcome: ownership.Seen, RecordUID: r.UID, RecordOwner: r.Owner,
@@ -52,26 +50,25 @@ func (es *entries) observe(hostname string) (o ownership.CertificateObservation)
 		o.Outcome = ownership.Absent
 	}
 	o.Work, o.Message, o.Mend, o.Until = es.work(e, now)
-	o.FoundHere = o.Work == ownership.WorkCAAForbids && o.Mend != "" // what was found here comes with the line to add
+	o.FoundHere = o.Work == ownership.WorkCAAForbids && o.Mend != "" // the mend names the exact CAA record to add
 	return o
 }
 
-// work says what is being done about an entry, and after a failure who must act.
+// work says what is being done for an entry or, after a failure, who must act.
 func (es *entries) work(e *entry, now time.Time) (w ownership.Work, message, mend string, until time.Time) {
 	if o := e.working(); o != nil && e.wanted && troubleOf(e) == nil {
 		if c := caOf(es.issuers.cas(), o.CA); c != nil {
 			if _, held := es.ledger.held(c, e.hostname, now); !held {
-				return ownership.WorkIssuing, o.Told(c.Auth.Host()), workingMend, time.Time{}
+				return ownership.WorkIssuing, o.Doing(c.Auth.Host()), workingMend, time.Time{}
 			}
 		}
 	}
 	f, kept := e.flight, e.keptBack()
-	if f != nil && e.wanted && kept != nil && !f.ready {
-		return kept.told() // until DNS has been looked at once more, what was found last stands
+	if f != nil && e.wanted && kept != nil && !f.probed {
+		return kept.describe() // DNS was not asked again yet, so the last failure still holds
 	}
 	if f != nil && f.order {
-		// The challenge is left out: a status that changed with every step would
-		// cost a write each.
+		// The challenge is left out, because each change of the status costs a write.
 		return ownership.WorkIssuing, "a certificate is being obtained from " + f.ca, "", time.Time{}
 	}
 	if !e.wanted || f != nil {
@@ -88,7 +85,7 @@ func (es *entries) work(e *entry, now time.Time) (w ownership.Work, message, men
 	}
 	st, at := e.next(now)
 	if st == stepOrder && !at.After(now) {
-		// Due, and neither in a lane nor in flight: every CA is held.
+		// It is due, but neither in a lane nor in flight, so every CA is held.
 		switch c, h := es.leastHeld(e, now); {
 		case c == nil:
 		case h.Account != "":
@@ -104,7 +101,7 @@ func (es *entries) work(e *entry, now time.Time) (w ownership.Work, message, men
 	if t == nil {
 		return ownership.WorkNone, "", "", time.Time{}
 	}
-	return t.told()
+	return t.describe()
 }
 
 // caOf is the CA of a key, nil if there is none.
@@ -115,16 +112,16 @@ func caOf(cas []*ca, key string) *ca {
 	return nil
 }
 
-// troubleOf is the trouble that an entry is in, nil if none.
+// troubleOf is the trouble of an entry that there is something to tell of, nil for none.
 func troubleOf(e *entry) *trouble {
-	if t := e.trouble(); t != nil && t.Message != "" {
+	if t := e.trouble(); t.visible() {
 		return t
 	}
 	return nil
 }
 
-// keptBack is the trouble of an entry whose last order was not placed for what DNS
-// said, nil if there is none.
+// keptBack is the trouble of an entry whose last order was not placed because of what DNS
+// or CAA said, nil for none.
 func (e *entry) keptBack() *trouble {
 	if t := troubleOf(e); t != nil && (t.Class == acme.ClassDNS || t.Class == acme.ClassCAA) {
 		return t
@@ -146,8 +143,8 @@ func (es *entries) unusable(e *entry) (w ownership.Work, message, mend string, u
 		words.Cut(e.asks(), 100), strings.Join(have, ", ")), "The operator names one of them in the record, or adds an `issuer apoxy` line for it", time.Time{}
 }
 
-// queued tells the place in the queue and how long that takes, both to two
-// digits: a status that changed with every order would cost a write each.
+// queued tells the place in the queue and for how long. Both are rounded, because each
+// change of the status costs a write.
 func (es *entries) queued(e *entry, l *lane, now time.Time) (ownership.Work, string, time.Time) {
 	ahead := twoDigits(l.queue.Ahead(e.ready))
 	wait := es.ledger.forecast(l.ca, now, ahead)
@@ -169,7 +166,7 @@ func twoDigits(n int) int {
 	return (n + unit - 1) / unit * unit
 }
 
-// roughDuration is shortDuration of d rounded up to what a forecast can tell.
+// roughDuration writes d, rounded up to what a forecast can tell.
 func roughDuration(d time.Duration) string {
 	unit := 10 * time.Second
 	switch {
@@ -187,7 +184,8 @@ func roughDuration(d time.Duration) string {
 	return acme.ShortDuration((d + unit - 1).Truncate(unit))
 }
 
-// leastHeld is the CA that takes the hostname again first.
+// leastHeld is the CA whose hold on the hostname ends first, and that hold; nil: no CA
+// that the hostname may use is held.
 func (es *entries) leastHeld(e *entry, now time.Time) (*ca, hold) {
 	var best *ca
 	var until hold

@@ -5,12 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"time"
 
 	acmez "github.com/mholt/acmez/v3/acme"
 
 	"github.com/apoxy-dev/caddy-apoxy/internal/times"
-	"github.com/apoxy-dev/caddy-apoxy/internal/words"
 	"github.com/apoxy-dev/caddy-apoxy/issuance/acme"
 	"github.com/apoxy-dev/caddy-apoxy/issuance/certfiles"
 	"github.com/apoxy-dev/caddy-apoxy/issuance/fairqueue"
@@ -19,11 +17,12 @@ import (
 
 var (
 	errBudget = errors.New("the order budget is used up")
-	// errHeld: another issuance learnt that the CA is to be left alone.
+	// errHeld means that the CA asked another flow to wait, which is noted already.
 	errHeld = errors.New("the certificate authority asked to wait")
 )
 
-// obtain runs the probes and the flow at one CA.
+// obtain asks DNS, CAA and the edge whether an order can succeed, and then runs the flow
+// at one CA.
 func (j *job) obtain(ctx context.Context, c *ca, keys requester) (acme.Result, *acme.Failure) {
 	ctx, tr, done := acme.WithTrace(ctx, j.now, j.gate(c))
 	defer done()
@@ -46,22 +45,22 @@ func (j *job) obtain(ctx context.Context, c *ca, keys requester) (acme.Result, *
 	if fault := c.FaultLater(err, j.hostname); fault != nil {
 		f = fault
 	}
-	if err == nil || errors.As(err, &p) || f.Class == acme.ClassWorking || f.Down && ctx.Err() == nil { // else nothing was learnt
+	if err == nil || errors.As(err, &p) || f.Class == acme.ClassWorking || f.Down && ctx.Err() == nil { // else the CA was not asked
 		j.ledger.answered(c, err == nil || !f.Down, f.Message, j.now())
 	}
 	switch {
 	case err == nil:
 		j.reached(ctx, res.Method)
-		_, _ = c.CaaIdentities(ctx) // the directory is at hand; this only notes them
+		_, _ = c.CaaIdentities(ctx) // notes those of the directory, which was just read
 		return res, nil
 	case errors.Is(err, errBudget):
-		return res, &acme.Failure{Class: acme.ClassLimited, Err: errBudget, Message: errBudget.Error()}
+		return res, acme.Failed(acme.ClassLimited, "", errBudget)
 	}
 	return res, f
 }
 
-// flow is the run through RFC 8555 at a CA, by one of the challenge types; known: the
-// key of an order of before is still there.
+// flow makes the flow for one CA, with the challenge types that can succeed; known is
+// acme.Flow.Known.
 func (j *job) flow(c *ca, keys requester, known bool, methods []string) *acme.Flow {
 	fl := &acme.Flow{
 		CA: c.CA, Challenges: j.cfg.Challenges, Hostname: j.hostname, Methods: methods,
@@ -80,7 +79,7 @@ func (j *job) flow(c *ca, keys requester, known bool, methods []string) *acme.Fl
 	return fl
 }
 
-// spend takes an order out of a CA's budget, unless it replaces a certificate.
+// spend takes one order from a CA's budget. One that replaces a certificate is free.
 func (j *job) spend(ctx context.Context, c *ca, replaces bool) error {
 	if replaces {
 		return nil
@@ -89,15 +88,15 @@ func (j *job) spend(ctx context.Context, c *ca, replaces bool) error {
 	j.spent()
 	switch {
 	case err != nil:
-		return &acme.Failure{Class: acme.ClassOperator, Err: err, Message: words.Cut(err.Error(), 200)}
+		return acme.Failed(acme.ClassOperator, "", err)
 	case !ok:
 		return errBudget
 	}
 	return nil
 }
 
-// ready looks whether a challenge can succeed and returns the types that can, best
-// first. Nothing is looked at for an order that the CA works on.
+// ready returns the challenge types that can succeed at a CA, best first. For an order
+// that the CA is working on nothing is asked: it is the one that the CA validates.
 func (j *job) ready(ctx context.Context, c *ca, tr *acme.Trace) ([]string, *acme.Failure) {
 	o := j.rec.Order
 	if o.AtWork(c.Key) {
@@ -112,21 +111,21 @@ func (j *job) ready(ctx context.Context, c *ca, tr *acme.Trace) ([]string, *acme
 	}
 	j.ways = len(methods)
 	if t := j.rec.Trouble; t != nil && len(methods) > 1 && methods[0] == t.Method {
-		methods = append(slices.Clone(methods[1:]), t.Method) // what failed last time is not tried first again
+		methods = append(slices.Clone(methods[1:]), t.Method) // what failed last time is tried last
 	}
 	if o != nil && o.CA == c.Key {
-		return methods, nil // the CA may be looking at its challenge right now
+		return methods, nil // a challenge of our own would replace that of the order
 	}
 	return j.reachable(ctx, c, j.hostname, methods)
 }
 
-// pressing reports whether the certificate that is to be renewed expires soon.
+// pressing reports whether there is a certificate that expires soon or is gone.
 func (j *job) pressing() bool {
 	r := &j.rec
 	return r.has() && r.proves(j.want) && (r.gone() || urgencyOf(times.Unix(r.Renewal), times.Unix(r.NotAfter), j.now()) == fairqueue.Urgent)
 }
 
-// gate stops requests while the whole CA is held.
+// gate is asked before each request to a CA: its error is the hold on the whole CA.
 func (j *job) gate(c *ca) func() error {
 	return func() error {
 		if f := j.heldBack(c); f != nil {
@@ -136,44 +135,41 @@ func (j *job) gate(c *ca) func() error {
 	}
 }
 
-// store writes the certificate where handshakes load it, and into the dossier.
+// store writes a new certificate to storage, where handshakes load it, and into the
+// dossier.
 func (j *job) store(ctx context.Context, c *ca, keys *storedKey, res acme.Result) error {
-	staples := certfiles.Staples(ctx, c.Storage(), c.Key, j.hostname)
-	meta := certfiles.Metadata{Certificate: res.Chain, Provenance: &certfiles.Provenance{UID: j.want.UID, Owner: j.want.Owner, Challenge: res.Method}}
-	if err := certfiles.Save(context.WithoutCancel(ctx), c.Storage(), c.Key, j.hostname, keys.key, res.Chain.ChainPEM, meta); err != nil {
+	site, ctx := c.Site(j.hostname), context.WithoutCancel(ctx)
+	staples := site.Staples(ctx)
+	if err := site.Save(ctx, keys.key, res.Chain.ChainPEM, j.metadata(res)); err != nil {
 		return err
 	}
-	j.removed(certfiles.DeleteKeys(context.WithoutCancel(ctx), c.Storage(), staples))
+	j.removed(certfiles.DeleteKeys(ctx, c.Storage(), staples))
 	return j.note(c, res)
 }
 
-// note takes the new certificate over into the dossier.
+// metadata is what is stored with a new certificate.
+func (j *job) metadata(res acme.Result) certfiles.Metadata {
+	return certfiles.Metadata{Certificate: res.Chain,
+		Provenance: &certfiles.Provenance{UID: j.want.UID, Owner: j.want.Owner, Challenge: res.Method}}
+}
+
+// note writes a new certificate into the dossier.
 func (j *job) note(c *ca, res acme.Result) error {
 	leaf, err := certfiles.LeafOf(res.Chain.ChainPEM)
 	if err != nil {
 		return fmt.Errorf("reading the issued certificate: %w", err)
 	}
 	method := res.Method
-	if method == "" { // the CA reused an authorization of before
+	if method == "" { // the CA relied on an earlier validation
 		method = j.rec.Challenge
 	}
 	j.rec.setCertificate(c.Key, method, j.want, leaf, j.now())
 	if info := res.Chain.RenewalInfo; info != nil {
-		var asked time.Time
-		if info.RetryAfter != nil {
-			asked = *info.RetryAfter
-		}
-		j.rec.setARI(info.UniqueIdentifier, info, revocation.PollARI(j.now(), asked))
+		j.rec.setARI(info, revocation.PollARI(j.now(), info.RetryAfter))
 	}
 	j.rec.schedule(j.hostname, c.ratio)
 	if now := j.now().Unix(); j.rec.Renewal <= now {
-		j.rec.Spared = now // the next one is, then
+		j.rec.Spared = now // it is due already: see hurried
 	}
 	return nil
-}
-
-func (j *job) evict() {
-	for _, c := range j.cas {
-		certfiles.Evict(c.cfg, j.hostname)
-	}
 }

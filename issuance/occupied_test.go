@@ -12,7 +12,7 @@ import (
 // What no look of ours has seen, a CA may.
 func TestACAThatFindsAnotherValueIsSaidToHaveMetACDN(t *testing.T) {
 	w := newWorld(t)
-	w.ca.validate = func(string, string, string, string) *acmez.Problem {
+	w.ca.Validate = func(string, string, string, string) *acmez.Problem {
 		return &acmez.Problem{Type: acmez.ProblemTypeUnauthorized, Status: 403, Detail: `Incorrect TXT record "` + strings.Repeat("x", 400) + `" found`}
 	}
 	w.dns.delegate("api.example.com")

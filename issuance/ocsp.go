@@ -12,11 +12,11 @@ import (
 
 	"github.com/apoxy-dev/caddy-apoxy/internal/times"
 	"github.com/apoxy-dev/caddy-apoxy/internal/words"
-	"github.com/apoxy-dev/caddy-apoxy/issuance/certfiles"
 	"github.com/apoxy-dev/caddy-apoxy/issuance/revocation"
 )
 
-// burnt is the digest of the certificate's key if that is compromised.
+// burnt is the digest of the certificate's public key if its private key is compromised,
+// else empty, see revocation.OCSP.
 func (r *dossier) burnt() string {
 	if r.OCSP == nil {
 		return ""
@@ -24,24 +24,25 @@ func (r *dossier) burnt() string {
 	return r.OCSP.Burnt
 }
 
-// poll is what the index asks others for next of its own accord, and when.
+// poll is what to ask about the certificate next, its CA (ARI) or its responder (OCSP),
+// and when; stepNone: nothing.
 func (r *dossier) poll() (step, time.Time) {
 	st, at := stepNone, time.Time{}
 	if r.ARI != nil {
 		st, at = stepARI, times.Unix(r.ARI.Poll)
 	}
-	// Responders do not know expired certificates.
+	// Nothing is asked about an expired certificate: responders need not know it.
 	if o := r.OCSP; o != nil && !o.IsRevoked() && o.Poll < r.NotAfter && (st == stepNone || o.Poll < r.ARI.Poll) {
 		st, at = stepOCSP, times.Unix(o.Poll)
 	}
 	return st, at
 }
 
-// pollOCSP asks the certificate's responder whether its CA has revoked it. Any
-// answer that does not count changes nothing.
+// pollOCSP asks the certificate's responder whether its CA has revoked it. An answer that
+// is not acceptable changes only when to ask again.
 func (j *job) pollOCSP(ctx context.Context) landing {
 	now := j.now()
-	l := landing{rec: j.rec, quiet: true}
+	l := landing{rec: j.rec, unchanged: true}
 	o := *j.rec.OCSP
 	o.Asked = now.Unix()
 	l.rec.OCSP = &o
@@ -53,15 +54,15 @@ func (j *job) pollOCSP(ctx context.Context) landing {
 	case err != nil:
 		countOCSP(ocspFailed)
 		o.Poll = revocation.AskLater(now, j.hostname).Unix()
-		j.log.Debug("an OCSP responder could not be believed and is asked again later",
+		j.log.Debug("an OCSP responder gave no acceptable answer and is asked again later",
 			zap.String("hostname", j.hostname), zap.Time("at", times.Unix(o.Poll)), zap.Error(err))
-	case r == nil: // turned off, or there is nothing to ask about
+	case r == nil: // OCSP is turned off, or there is nobody to ask
 		o.Poll = now.Add(12 * time.Hour).Unix()
 	case r.Status == ocsp.Revoked && !revocation.NeverIssued(r):
 		countOCSP(ocspRevoked)
 		l.rec.OCSP = o.Withdraw(r, leaf, now)
 		l.rec.hasten()
-		l.save, l.quiet = true, false
+		l.save, l.unchanged = true, false
 		j.revoked(ctx, cmp.Or(j.home(), j.cas[0]), r)
 		j.log.Warn("the certificate authority has revoked a certificate, which is replaced",
 			zap.String("hostname", j.hostname), zap.String("serial", j.rec.Serial), zap.Time("revoked_at", r.RevokedAt),
@@ -76,14 +77,14 @@ func (j *job) pollOCSP(ctx context.Context) landing {
 	return l
 }
 
-// askOCSP asks for the status of the certificate that the index knows; nil
-// without an error if nobody can be asked.
+// askOCSP asks for the status of the certificate of the dossier, and returns it with the
+// certificate; nil without an error if nobody is to be asked.
 func (j *job) askOCSP(ctx context.Context, now time.Time) (*ocsp.Response, *x509.Certificate, error) {
-	c := cmp.Or(caOf(j.cas, j.rec.CA), j.cas[0]) // should the CA not be configured any more
+	c := cmp.Or(caOf(j.cas, j.rec.CA), j.cas[0]) // if the CA is not configured any more
 	if c.cfg.OCSP.DisableStapling {
 		return nil, nil, nil
 	}
-	leaf, issuer := certfiles.Issued(ctx, c.Storage(), j.rec.CA, j.hostname, j.rec.Serial)
+	leaf, issuer := j.site(c).Issued(ctx, j.rec.Serial)
 	if leaf == nil {
 		return nil, nil, errors.New("reading the certificate to ask about: it is not in storage")
 	}
@@ -96,8 +97,8 @@ func (j *job) askOCSP(ctx context.Context, now time.Time) (*ocsp.Response, *x509
 	return r, leaf, err
 }
 
-// suspect has the responder asked now: certmagic wanted a certificate that is
-// not due replaced, as it does once its own staple says "revoked".
+// suspect has the responder of a hostname's certificate asked now. certmagic wanted a
+// certificate replaced that is not due, which it does when its staple says "revoked".
 func (s *Scheduler) suspect(hostname string) {
 	s.entries.amend(hostname, func(e *entry, r *dossier) bool {
 		now := s.now()

@@ -15,6 +15,7 @@ import (
 	acmez "github.com/mholt/acmez/v3/acme"
 	"golang.org/x/crypto/ocsp"
 
+	"github.com/apoxy-dev/caddy-apoxy/internal/acmetest"
 	"github.com/apoxy-dev/caddy-apoxy/internal/times"
 	"github.com/apoxy-dev/caddy-apoxy/issuance/certfiles"
 	"github.com/apoxy-dev/caddy-apoxy/issuance/fairqueue"
@@ -39,8 +40,8 @@ func TestACertificateThatItsCARevokedIsReplacedUnvisited(t *testing.T) {
 	if certfiles.InMemory(w.magic, "api.example.com") {
 		t.Error("it stays in memory")
 	}
-	if !after.Revoked.IsZero() || after.RenewalTime.Before(w.s.now().Add(24*time.Hour)) || w.ca.placed() != 2 {
-		t.Errorf("observed %+v after %d orders", after, w.ca.placed())
+	if !after.Revoked.IsZero() || after.RenewalTime.Before(w.s.now().Add(24*time.Hour)) || w.ca.Placed() != 2 {
+		t.Errorf("observed %+v after %d orders", after, w.ca.Placed())
 	}
 	w.advance(2 * time.Minute)
 	w.polled(r, after.SerialNumber, 1)
@@ -51,11 +52,11 @@ func TestARevocationIsToldAndOutlivesARestart(t *testing.T) {
 	if _, err := w.magic.CacheManagedCertificate(context.Background(), "api.example.com"); err != nil {
 		t.Fatal(err)
 	}
-	w.ca.mu.Lock()
-	w.ca.inject = func(path string) *injected {
-		return &injected{status: 503, header: map[string]string{"Retry-After": "3600"}, problem: acmez.Problem{Detail: "closed"}}
+	w.ca.Mu.Lock()
+	w.ca.Inject = func(path string) *acmetest.Answer {
+		return &acmetest.Answer{Status: 503, Header: map[string]string{"Retry-After": "3600"}, Problem: acmez.Problem{Detail: "closed"}}
 	}
-	w.ca.mu.Unlock()
+	w.ca.Mu.Unlock()
 	r.revoke(before.SerialNumber, ocsp.KeyCompromise)
 	w.advance(2 * time.Minute)
 	revoked := func(o ownership.CertificateObservation) bool {
@@ -70,9 +71,9 @@ func TestARevocationIsToldAndOutlivesARestart(t *testing.T) {
 	w.start()
 	w.s.Want(Want{Hostname: "api.example.com", UID: "u1", DNS01: true})
 	w.until("api.example.com", "still revoked", revoked)
-	w.ca.mu.Lock()
-	w.ca.inject = nil
-	w.ca.mu.Unlock()
+	w.ca.Mu.Lock()
+	w.ca.Inject = nil
+	w.ca.Mu.Unlock()
 	w.advance(2 * time.Hour)
 	w.until("api.example.com", "replaced", otherThan(before.SerialNumber))
 }
@@ -117,7 +118,7 @@ func TestACompromisedKeyIsNotReused(t *testing.T) {
 }
 
 func TestAnAnswerThatDoesNotCountChangesNothingAndIsAskedForAgain(t *testing.T) {
-	stranger := newTestCA(t)
+	stranger := acmetest.New(t)
 	for name, instead := range map[string]http.HandlerFunc{
 		"a stranger's": nil,
 		"garbage":      func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "<html>") },
@@ -164,8 +165,8 @@ func TestWhatCertmagicNoticesLeadsToAReplacement(t *testing.T) {
 				t.Fatal(err)
 			}
 			after := w.until("api.example.com", "replaced", otherThan(before.SerialNumber))
-			if w.ca.placed() != 2 {
-				t.Errorf("%d orders", w.ca.placed())
+			if w.ca.Placed() != 2 {
+				t.Errorf("%d orders", w.ca.Placed())
 			}
 			w.wait("the new certificate to be served", func() bool {
 				cert, err := w.magic.GetCertificate(hello(t, "api.example.com"))
@@ -224,46 +225,13 @@ func TestNobodyIsAskedWhereNothingIsToBeAsked(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w, r, before := certified(t)
 			if !off.DisableStapling {
-				off.ResponderOverrides = map[string]string{w.ca.responder: ""}
+				off.ResponderOverrides = map[string]string{w.ca.Responder: ""}
 			}
 			w.magic.OCSP = off
 			w.advance(2 * time.Minute)
 			w.polled(r, before.SerialNumber, 0)
 			if n := r.count(before.SerialNumber); n != 0 {
 				t.Errorf("asked %d times", n)
-			}
-		})
-	}
-}
-
-func TestWhenAResponderIsAskedNext(t *testing.T) {
-	for name, tt := range map[string]struct {
-		since, until time.Duration // thisUpdate, nextUpdate from now; 0: none
-		from, to     time.Duration
-	}{
-		"halfway":                         {0, 10 * time.Hour, 270 * time.Minute, 5 * time.Hour},
-		"half of what is left once later": {-8 * time.Hour, 2 * time.Hour, 54 * time.Minute, time.Hour},
-		"twelve hours at most":            {0, 7 * 24 * time.Hour, 648 * time.Minute, 12 * time.Hour},
-		"a minute at least":               {0, 10 * time.Second, time.Minute, time.Minute},
-		"past already":                    {-time.Hour, -time.Minute, time.Minute, time.Minute},
-		"no promise":                      {0, 0, 324 * time.Minute, 6 * time.Hour},
-		"an absurd promise":               {0, 200 * 365 * 24 * time.Hour, 648 * time.Minute, 12 * time.Hour},
-	} {
-		t.Run(name, func(t *testing.T) {
-			var next time.Time
-			if tt.until != 0 {
-				next = epoch.Add(tt.until)
-			}
-			spread := map[time.Time]bool{}
-			for _, seed := range []string{"a.example.com", "b.example.com", "c.example.com"} {
-				at := revocation.AskNext(epoch, epoch.Add(tt.since), next, seed)
-				if d := at.Sub(epoch); d < tt.from || d > tt.to {
-					t.Errorf("%s: in %v", seed, d)
-				}
-				spread[at] = true
-			}
-			if len(spread) == 1 && tt.from != tt.to {
-				t.Error("all at once")
 			}
 		})
 	}
@@ -294,7 +262,7 @@ func TestAResponderThatRevokesEverythingDoesNotUseUpTheCA(t *testing.T) {
 func TestARevokedCertificateGoesFirst(t *testing.T) {
 	e := &entry{wanted: true, looked: true}
 	e.set(Want{UID: "u1"}, dossier{UID: "u1", Renewal: epoch.Add(3 * time.Hour).Unix(), NotAfter: epoch.Add(24 * time.Hour).Unix(),
-		ARI:  &ariRecord{Start: epoch.Unix(), End: epoch.Add(time.Hour).Unix(), Poll: epoch.Add(time.Hour).Unix()},
+		ARI:  &renewalInfo{Start: epoch.Unix(), End: epoch.Add(time.Hour).Unix(), Poll: epoch.Add(time.Hour).Unix()},
 		OCSP: &revocation.OCSP{Poll: epoch.Add(2 * time.Hour).Unix()}})
 	rec := &e.loose.rec
 	at := func(want step, when time.Time) {
@@ -324,7 +292,7 @@ func TestARevokedCertificateGoesFirst(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, again, err := decodeRecord(IndexPrefix+"x", raw); err != nil || !again.OCSP.IsRevoked() || *again.OCSP != *rec.OCSP {
+	if _, again, err := decodeDossier(IndexPrefix+"x", raw); err != nil || !again.OCSP.IsRevoked() || *again.OCSP != *rec.OCSP {
 		t.Errorf("kept as %s: %+v, %v", raw, again.OCSP, err)
 	}
 }

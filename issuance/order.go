@@ -9,24 +9,23 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/apoxy-dev/caddy-apoxy/internal/times"
-	"github.com/apoxy-dev/caddy-apoxy/internal/words"
 	"github.com/apoxy-dev/caddy-apoxy/issuance/acme"
 	"github.com/apoxy-dev/caddy-apoxy/issuance/certfiles"
 )
 
-// lockPatience is how long the lock of a hostname is tried to be had. Some storages
-// take seconds for one try.
+// lockPatience is for how long order tries to take the lock of a hostname. One try may
+// take longer in some storages.
 const lockPatience = 200 * time.Millisecond
 
-// order obtains or renews.
+// order obtains a certificate, first or again.
 func (j *job) order(ctx context.Context) landing {
 	began, storage := j.now(), j.cas[0].Storage()
 	locked, err := j.lock(ctx, storage)
 	if err != nil {
-		return j.failed(ctx, j.cas[0], "", operators("locking in storage failed", err))
+		return j.failed(ctx, j.cas[0], "", acme.Failed(acme.ClassOperator, "locking in storage failed", err))
 	}
-	if !locked { // another node, or a handshake
-		return landing{rec: j.rec, again: 2 * time.Second, quiet: true}
+	if !locked { // another node or a handshake has it
+		return landing{rec: j.rec, again: 2 * time.Second, unchanged: true}
 	}
 	defer func() {
 		if err := certfiles.Unlock(ctx, storage, j.hostname); err != nil {
@@ -34,15 +33,14 @@ func (j *job) order(ctx context.Context) landing {
 		}
 	}()
 	if found, err := j.adopt(ctx); err == nil && found {
-		j.evict()
+		j.evict(j.hostname)
 		return landing{rec: j.rec, save: true, looked: true}
 	}
 	return j.orderAnywhere(ctx, began)
 }
 
-// lock takes the hostname's lock. A handshake near the end of a certificate holds it
-// for a moment, over and over, or waits for this work to end; another node holds it
-// for longer.
+// lock takes the hostname's lock. It tries more than once, because handshakes near the
+// end of a certificate hold it for a moment each. Another node holds it for longer.
 func (j *job) lock(ctx context.Context, storage certmagic.Storage) (locked bool, err error) {
 	for began := time.Now(); ; {
 		locked, err = certfiles.TryLock(ctx, storage, j.hostname)
@@ -57,11 +55,11 @@ func (j *job) lock(ctx context.Context, storage certmagic.Storage) (locked bool,
 	}
 }
 
-// orderAnywhere tries one CA after the other as long as the failure is not one that
-// the next would meet, too.
+// orderAnywhere tries one CA after the other, until one succeeds or fails in a way that
+// the next one would, too.
 func (j *job) orderAnywhere(ctx context.Context, began time.Time) landing {
 	var last landing
-	var waits *landing // at a CA that takes its time, while others are asked
+	var waits *landing // of a CA that is still working on its order
 	for i, again := 0, false; i < len(j.cas); i++ {
 		c := j.cas[i]
 		l, f := j.orderAt(ctx, c, began)
@@ -78,7 +76,7 @@ func (j *job) orderAnywhere(ctx context.Context, began time.Time) landing {
 			l.rec.Order, l.save = &o, true
 			waits, j.rec.Order = &l, nil
 		case f.Class == acme.ClassCustomer && j.ways > 1 && !again && len(j.rec.Trouble.Failed) < maxFailed:
-			again = true // the other type of challenge, at once
+			again = true // once more, with another challenge type
 			i--
 		case !f.Elsewhere():
 			i = len(j.cas)
@@ -90,8 +88,8 @@ func (j *job) orderAnywhere(ctx context.Context, began time.Time) landing {
 	return last
 }
 
-// orderAt tries one CA. Without a failure there is a certificate, or one that could
-// not be stored.
+// orderAt tries one CA. A nil Failure means that no other CA is to be asked: there is a
+// certificate, stored or not.
 func (j *job) orderAt(ctx context.Context, c *ca, began time.Time) (landing, *acme.Failure) {
 	j.asks(c.Auth.Host())
 	keys := &storedKey{ca: c, hostname: j.hostname, burnt: j.rec.burnt(), resume: j.rec.Order != nil && j.rec.Order.CA == c.Key}
@@ -99,14 +97,14 @@ func (j *job) orderAt(ctx context.Context, c *ca, began time.Time) (landing, *ac
 	switch {
 	case f == nil:
 	case errors.Is(f, errBudget):
-		return landing{rec: j.rec, save: j.rec.Order != nil, quiet: true}, f
+		return landing{rec: j.rec, save: j.rec.Order != nil, unchanged: true}, f
 	default:
 		return j.failed(ctx, c, j.method, f), f
 	}
 	if err := j.store(ctx, c, keys, res); err != nil {
-		return j.failed(ctx, c, res.Method, operators("storing the certificate failed", err)), nil
+		return j.failed(ctx, c, res.Method, acme.Failed(acme.ClassOperator, "storing the certificate failed", err)), nil
 	}
-	j.evict()
+	j.evict(j.hostname)
 	j.obtained(ctx, c, keys)
 	j.issued(c, res, began)
 	j.log.Info("certificate obtained", zap.String("hostname", j.hostname), zap.String("ca", c.Key),
@@ -114,13 +112,8 @@ func (j *job) orderAt(ctx context.Context, c *ca, began time.Time) (landing, *ac
 	return landing{rec: j.rec, save: true, looked: true}, nil
 }
 
-// operators is a failure that the operator must mend.
-func operators(what string, err error) *acme.Failure {
-	return &acme.Failure{Class: acme.ClassOperator, Err: err, Message: what + ": " + words.Cut(err.Error(), 200)}
-}
-
 // issued counts a certificate that was obtained.
 func (j *job) issued(c *ca, res acme.Result, began time.Time) {
 	count(c.Key, res.Method, outcomeIssued)
-	observeDuration(j.now().Sub(began))
+	issuanceDuration.Observe(j.now().Sub(began).Seconds())
 }

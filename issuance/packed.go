@@ -5,14 +5,16 @@ import (
 	"encoding/hex"
 	"strings"
 	"unique"
+
+	"github.com/google/uuid"
 )
 
-// packed is a Want and a dossier in little memory: a million of them must fit a
-// small machine. It holds what a hostname usually has, which is a certificate
-// that was obtained for the record that wants it, or none yet, and no trouble
-// and no order. All else is loose.
+// packed is a Want and a dossier in little memory, because a million of them must fit a
+// small machine. It can hold what most hostnames have: no trouble, no order, and no
+// certificate or one that was obtained for the record that wants it. Anything else is
+// kept in a loose.
 type packed struct {
-	uid   [16]byte
+	uid   uuid.UUID // RFC 9562
 	owner text
 	// asked is Want.CertificateAuthority.
 	asked  text
@@ -25,19 +27,18 @@ type packed struct {
 	bits                         bits
 }
 
-// bits are what is yes or no in a packed.
+// bits are the yes-or-no values of a packed.
 type bits uint8
 
 const (
-	bitUID    bits = 1 << iota // there is one
-	bitDNS01                   // of the Want, as the following
-	bitHTTP01                  //
-	bitSince                   // Since is set; the entry has it
+	bitUID    bits = 1 << iota // uid is set
+	bitDNS01                   // Want.DNS01
+	bitHTTP01                  // Want.HTTP01
+	bitSince                   // Want.Since is set; its value is entry.since
 	bitARI                     // there is renewal information
 )
 
-// loose is what does not fit a packed: other forms of identifiers, an order, a
-// trouble, a certificate of another record.
+// loose is a Want and a dossier that do not fit a packed.
 type loose struct {
 	want Want
 	rec  dossier
@@ -46,8 +47,8 @@ type loose struct {
 // origin is what the certificates of one CA have in common.
 type origin struct {
 	ca, issuer, challenge string
-	// ari is what their ARI identifiers begin with: the key of the issuer (RFC
-	// 9773 section 4.1). The serial number follows.
+	// ari is the first half of their ARI identifiers, which names the issuer's key (RFC
+	// 9773 section 4.1). The second half is the serial number.
 	ari string
 }
 
@@ -68,8 +69,8 @@ func unshared(t text) string {
 	return t.Value()
 }
 
-// pack takes a Want and a dossier over, if they fit: if they can be read back
-// as they were. The hostname, and when Since is, are the entry's to hold. With
+// pack sets p to a Want and a dossier. It reports whether they fit, which they do if they
+// can be read back unchanged. The hostname and the value of Since are in the entry. With
 // wanted false only the dossier counts.
 func (p *packed) pack(w Want, wanted bool, r *dossier) bool {
 	*p = packed{}
@@ -77,8 +78,8 @@ func (p *packed) pack(w Want, wanted bool, r *dossier) bool {
 		w = Want{UID: r.UID, Owner: r.Owner}
 	}
 	w.Hostname, w.Since = "", min(w.Since, 1)
-	if w.UID != "" && parseUID(&p.uid, w.UID) {
-		p.bits |= bitUID
+	if uid, err := uuid.Parse(w.UID); err == nil {
+		p.uid, p.bits = uid, bitUID
 	}
 	if w.DNS01 {
 		p.bits |= bitDNS01
@@ -100,7 +101,7 @@ func (p *packed) pack(w Want, wanted bool, r *dossier) bool {
 	return back == *r && p.want() == w
 }
 
-// packCertificate takes over what fits.
+// packCertificate packs the certificate of a dossier, as far as it fits.
 func (p *packed) packCertificate(r *dossier) {
 	p.packSerial(r.Serial)
 	p.notBefore, p.notAfter, p.renewal = uint32(r.NotBefore), uint32(r.NotAfter), uint32(r.Renewal)
@@ -110,7 +111,7 @@ func (p *packed) packCertificate(r *dossier) {
 		p.ariStart, p.ariEnd, p.ariPoll = uint32(a.Start), uint32(a.End), uint32(a.Poll)
 		var ok bool
 		if o.ari, ok = strings.CutSuffix(a.ID, p.ariSerial()); !ok {
-			return // without an origin, which is not shared in vain
+			return // it does not fit, so no origin needs to be shared
 		}
 	}
 	p.origin = unique.Make(o)
@@ -120,7 +121,7 @@ func (p *packed) uidText() string {
 	if p.bits&bitUID == 0 {
 		return ""
 	}
-	return formatUID(&p.uid)
+	return p.uid.String()
 }
 
 // want is the Want that was packed, without hostname; Since is 1 if it is set.
@@ -140,63 +141,23 @@ func (p *packed) dossier() dossier {
 		NotBefore: int64(p.notBefore), NotAfter: int64(p.notAfter), Renewal: int64(p.renewal),
 	}
 	if p.bits&bitARI != 0 {
-		r.ARI = &ariRecord{ID: o.ari + p.ariSerial(), Start: int64(p.ariStart), End: int64(p.ariEnd), Poll: int64(p.ariPoll)}
+		r.ARI = &renewalInfo{ID: o.ari + p.ariSerial(), Start: int64(p.ariStart), End: int64(p.ariEnd), Poll: int64(p.ariPoll)}
 	}
 	return r
 }
 
-// parseUID reads a UUID in its canonical form (RFC 9562 section 4).
-func parseUID(to *[16]byte, s string) bool {
-	if len(s) != 36 || s[8] != '-' || s[13] != '-' || s[18] != '-' || s[23] != '-' {
-		return false
-	}
-	for i, at := range [16]int{0, 2, 4, 6, 9, 11, 14, 16, 19, 21, 24, 26, 28, 30, 32, 34} {
-		hi, lo := nibble(s[at]), nibble(s[at+1])
-		if hi|lo > 15 {
-			return false
-		}
-		to[i] = hi<<4 | lo
-	}
-	return true
-}
-
-// nibble is the value of a lower-case hexadecimal digit; 255: it is none.
-func nibble(c byte) byte {
-	switch {
-	case c >= '0' && c <= '9':
-		return c - '0'
-	case c >= 'a' && c <= 'f':
-		return c - 'a' + 10
-	}
-	return 255
-}
-
-func formatUID(uid *[16]byte) string {
-	var b [36]byte
-	hex.Encode(b[0:8], uid[0:4])
-	hex.Encode(b[9:13], uid[4:6])
-	hex.Encode(b[14:18], uid[6:8])
-	hex.Encode(b[19:23], uid[8:10])
-	hex.Encode(b[24:36], uid[10:16])
-	b[8], b[13], b[18], b[23] = '-', '-', '-', '-'
-	return string(b[:])
-}
-
-// packSerial reads a serial number as setCertificate writes it: hexadecimal
-// without leading zeros.
+// packSerial packs a serial number in hexadecimal, as setCertificate writes it. One that
+// does not fit leaves none.
 func (p *packed) packSerial(s string) {
-	n := (len(s) + 1) / 2
-	if n > len(p.serial) {
-		return
+	if len(s)%2 != 0 {
+		s = "0" + s
 	}
-	odd := len(s) % 2
-	for i := range len(s) {
-		at := (i + odd) / 2
-		p.serial[at] = p.serial[at]<<4 | nibble(s[i])&15
+	if b, err := hex.DecodeString(s); err == nil && len(b) <= len(p.serial) {
+		p.serialLen = uint8(copy(p.serial[:], b))
 	}
-	p.serialLen = uint8(n)
 }
 
+// serialText is the serial number in hexadecimal without leading zeros.
 func (p *packed) serialText() string {
 	var b [2 * len(p.serial)]byte
 	n := hex.Encode(b[:], p.serial[:p.serialLen])

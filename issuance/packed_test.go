@@ -24,7 +24,7 @@ func lasting(serial, ari string) dossier {
 	r := dossier{UID: someUID, Owner: "tenant", CA: someCA, Issuer: "Let's Encrypt E7", Serial: serial, Challenge: "dns-01",
 		NotBefore: 1_790_000_000, NotAfter: 1_797_776_000, Renewal: 1_795_184_000}
 	if ari != "" {
-		r.ARI = &ariRecord{ID: ari, Start: 1_795_000_000, End: 1_795_400_000, Poll: 1_790_021_600}
+		r.ARI = &renewalInfo{ID: ari, Start: 1_795_000_000, End: 1_795_400_000, Poll: 1_790_021_600}
 	}
 	return r
 }

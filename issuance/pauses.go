@@ -7,6 +7,7 @@ import (
 	"github.com/apoxy-dev/caddy-apoxy/issuance/acme"
 )
 
+// backoffs are the pauses after failures in a row, by class; the last one repeats.
 var backoffs = map[acme.Class][]time.Duration{
 	acme.ClassPassing:  {5 * time.Second, 15 * time.Second, time.Minute, 3 * time.Minute, 10 * time.Minute, 30 * time.Minute, time.Hour},
 	acme.ClassCustomer: {time.Minute, 5 * time.Minute, 20 * time.Minute, time.Hour, 3 * time.Hour, 6 * time.Hour, 12 * time.Hour, 24 * time.Hour},
@@ -17,9 +18,8 @@ var backoffs = map[acme.Class][]time.Duration{
 	acme.ClassLimited:  {10 * time.Minute, 30 * time.Minute, time.Hour, 3 * time.Hour},
 }
 
-// backoff is how long the n-th failure in a row (from 1) of a class keeps a
-// name waiting; f in [0,1) spreads it by up to a fifth. Zero for ClassRefused:
-// not again by itself.
+// backoff is the pause after the n-th failure in a row (from 1) of a class; f in [0,1)
+// lengthens it by up to a fifth. Zero means that there is no try by itself.
 func backoff(c acme.Class, n int, f float64) time.Duration {
 	steps := backoffs[c]
 	if len(steps) == 0 {
@@ -29,8 +29,9 @@ func backoff(c acme.Class, n int, f float64) time.Duration {
 	return d + time.Duration(f*float64(d)/5)
 }
 
-// sooner brings a pause after a failure forward to when a CA that asked to wait
-// takes requests again, unless the failure would meet that one, too.
+// sooner shortens the pause after a failure that ends at until: if another CA asked to
+// wait and takes requests before, that one is tried then. It does not if the failure
+// would occur at any CA.
 func (ts *tools) sooner(hostname string, w Want, f *acme.Failure, until, now time.Time) time.Time {
 	if !f.Elsewhere() {
 		return until
@@ -40,7 +41,7 @@ func (ts *tools) sooner(hostname string, w Want, f *acme.Failure, until, now tim
 		if !held || h.down {
 			continue
 		}
-		// Not over and over at the CA that failed, should the other ask for seconds.
+		// At least a minute, because the CA that failed is asked again, too.
 		again := times.Later(h.Until, now.Add(time.Minute))
 		if again = again.Add(resumeJitter(again.Sub(now), times.Fraction(hostname))); again.Before(until) {
 			until = again
@@ -49,8 +50,8 @@ func (ts *tools) sooner(hostname string, w Want, f *acme.Failure, until, now tim
 	return until
 }
 
-// resumeJitter spreads what a hold kept waiting: over a tenth of the hold, at
-// most two minutes.
+// resumeJitter spreads the hostnames that waited for the end of a hold, by f in [0,1):
+// over a tenth of the hold, at least a second and at most two minutes.
 func resumeJitter(held time.Duration, f float64) time.Duration {
 	return time.Duration(f * float64(min(max(held/10, time.Second), 2*time.Minute)))
 }

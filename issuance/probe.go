@@ -15,14 +15,14 @@ import (
 	"github.com/apoxy-dev/caddy-apoxy/ownership"
 )
 
-// probeTimeout bounds the looks at DNS before an order.
+// probeTimeout is the time for asking DNS before an order.
 const probeTimeout = 25 * time.Second
 
-// methods returns the challenge types that can succeed at a CA now, best
-// first: DNS-01 where the delegation is right, because it works before the
-// cutover and from everywhere, else HTTP-01, then TLS-ALPN-01. A failure says
-// why there is none; then nothing is asked of the CA. pressing: a certificate
-// expires soon, so where nothing can be told the CA decides.
+// methods returns the challenge types that can succeed at a CA now, best first: DNS-01
+// where the delegation is right, because it works before the cutover and does not depend
+// on the edge, then HTTP-01 and TLS-ALPN-01 where the hostname leads to the edge. If
+// there is none the Failure says why, and the CA is not asked. pressing: a certificate
+// expires soon, so if CAA cannot be looked up the CA is to decide.
 func (ts *tools) methods(ctx context.Context, c *ca, w Want, pressing bool) ([]string, *acme.Failure) {
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
@@ -31,17 +31,14 @@ func (ts *tools) methods(ctx context.Context, c *ca, w Want, pressing bool) ([]s
 	now := ts.now()
 	early := times.Unix(w.DNS01From).After(now)
 	w = w.at(now)
-	if ts.cfg.Challenges != nil && !early && ts.delegated(ctx, w, &bogus) {
+	delegated := func(p Prober) (bool, error) { return p.Delegated(ctx, w.Hostname) }
+	arrives := func(p Prober) (bool, error) { return p.Arrives(ctx, w.Hostname) }
+	if ts.cfg.Challenges != nil && !early && ts.found(w.Hostname, "the delegation", w.DNS01, &bogus, delegated) {
 		methods = append(methods, acmez.ChallengeTypeDNS01)
 	}
 	wildcard := strings.HasPrefix(w.Hostname, "*.")
-	if !wildcard && ts.arrives(ctx, w, &bogus) {
-		if !c.Auth.DisableHTTP01 {
-			methods = append(methods, acmez.ChallengeTypeHTTP01)
-		}
-		if !c.Auth.DisableTLSALPN01 {
-			methods = append(methods, acmez.ChallengeTypeTLSALPN01)
-		}
+	if !wildcard && w.HTTP01 && ts.found(w.Hostname, "the hostname", true, &bogus, arrives) {
+		methods = append(methods, c.Auth.Methods()[1:]...) // the first is DNS-01
 	}
 	if len(methods) == 0 {
 		msg := "no challenge can succeed: _acme-challenge." + strings.TrimPrefix(w.Hostname, "*.") +
@@ -61,54 +58,44 @@ func (ts *tools) methods(ctx context.Context, c *ca, w Want, pressing bool) ([]s
 	return ts.permitted(ctx, c, w, methods, pressing)
 }
 
-// delegated asks DNS now; if that cannot tell, what the Want says holds. An
-// answer that CAs would not believe is none, and noted in bogus.
-func (ts *tools) delegated(ctx context.Context, w Want, bogus *error) bool {
-	p := ts.prober.Load()
-	if p == nil || *p == nil {
-		return w.DNS01
+// found asks DNS now by ask. Where DNS cannot tell, and without a Prober, the answer is
+// believed. An answer that no CA would believe, because its DNSSEC signatures do not
+// hold, counts as no and is put into bogus. what is looked up, for the log.
+func (ts *tools) found(hostname, what string, believed bool, bogus *error, ask func(Prober) (bool, error)) bool {
+	p := ts.asked()
+	if p == nil {
+		return believed
 	}
-	ok, err := (*p).Delegated(ctx, w.Hostname)
+	ok, err := ask(p)
 	switch {
 	case errors.Is(err, ownership.ErrBogus):
 		*bogus = err
 		return false
 	case err != nil:
-		ts.log.Debug("the delegation could not be looked up", zap.String("hostname", w.Hostname), zap.Error(err))
-		return w.DNS01
+		ts.log.Debug(what+" could not be looked up", zap.String("hostname", hostname), zap.Error(err))
+		return believed
 	}
 	return ok
 }
 
-// arrives asks DNS now, if the Want says that the hostname leads here; if that
-// cannot tell, the Want is believed. bogus is as in delegated.
-func (ts *tools) arrives(ctx context.Context, w Want, bogus *error) bool {
-	p := ts.prober.Load()
-	if !w.HTTP01 || p == nil || *p == nil {
-		return w.HTTP01
+// asked is the Prober, nil if there is none.
+func (ts *tools) asked() Prober {
+	if p := ts.prober.Load(); p != nil {
+		return *p
 	}
-	ok, err := (*p).Arrives(ctx, w.Hostname)
-	switch {
-	case errors.Is(err, ownership.ErrBogus):
-		*bogus = err
-		return false
-	case err != nil:
-		ts.log.Debug("the hostname could not be looked up", zap.String("hostname", w.Hostname), zap.Error(err))
-		return true
-	}
-	return ok
+	return nil
 }
 
-// permitted leaves the challenge types that CAA records permit (RFC 8659, RFC
-// 8657). Where they cannot be looked up no CA may issue (RFC 8659 section 3), so
-// none is asked, unless it is pressing. A CA that does not say by which name they
-// speak of it, such as one's own in a world of its own, is left to check itself.
+// permitted returns those of methods that CAA records permit (RFC 8659, RFC 8657). If
+// they cannot be looked up no CA may issue (RFC 8659 section 3), so the CA is not asked,
+// unless it is pressing. A CA whose issuer domain name is not known, such as a private
+// one, checks CAA itself.
 func (ts *tools) permitted(ctx context.Context, c *ca, w Want, methods []string, pressing bool) ([]string, *acme.Failure) {
-	p := ts.prober.Load()
-	if p == nil || *p == nil {
+	p := ts.asked()
+	if p == nil {
 		return methods, nil
 	}
-	set, err := (*p).CAA(ctx, w.Hostname)
+	set, err := p.CAA(ctx, w.Hostname)
 	switch {
 	case err != nil && !pressing:
 		if names, ierr := c.CaaIdentities(ctx); ierr == nil && len(names) == 0 {
@@ -126,7 +113,7 @@ func (ts *tools) permitted(ctx context.Context, c *ca, w Want, methods []string,
 	}
 	by := ownership.Issuer{Identities: identities, Account: c.Location(), Methods: methods}
 	verdict := ownership.JudgeCAA(w.Hostname, set, by)
-	if verdict.NeedsAccount { // from storage, or registered for it
+	if verdict.NeedsAccount { // a record names accounts, so ours must be known
 		acct, err := ts.accountOf(ctx, c)
 		if err != nil {
 			return nil, acme.Classify(err, w.Hostname)

@@ -21,6 +21,7 @@ import (
 	acmez "github.com/mholt/acmez/v3/acme"
 	"go.uber.org/zap"
 
+	"github.com/apoxy-dev/caddy-apoxy/internal/acmetest"
 	"github.com/apoxy-dev/caddy-apoxy/issuance/acme"
 	"github.com/apoxy-dev/caddy-apoxy/store/boltstore"
 )
@@ -29,7 +30,7 @@ import (
 // now and then is answered with a limit. It judges each request that comes.
 type moody struct {
 	t  *testing.T
-	ca *testCA
+	ca *acmetest.CA
 
 	mu     sync.Mutex
 	rng    *rand.Rand
@@ -58,23 +59,20 @@ func (m *moody) RoundTrip(req *http.Request) (*http.Response, error) {
 		_ = json.Unmarshal(raw, &order)
 		host, isOrder, replaces = order.Identifiers[0].Value, true, order.Replaces != ""
 	} else if n, _, _ := strings.Cut(id, "/"); n != "" && kind != "ari" {
-		m.ca.mu.Lock()
-		for _, o := range m.ca.orders {
+		m.ca.Mu.Lock()
+		for _, o := range m.ca.Orders {
 			if fmt.Sprint(o.ID) == n {
 				host = o.Host
 			}
 		}
-		m.ca.mu.Unlock()
+		m.ca.Mu.Unlock()
 	}
 	m.judge(sent, host, kind, isOrder && !replaces)
 	m.pause()
 	if h := m.limit(host, isOrder); h != nil {
 		rec := httptest.NewRecorder()
-		m.ca.mu.Lock()
-		m.ca.nonce(rec)
 		rec.Header().Set("Retry-After", fmt.Sprint(int(h.wait/time.Second)))
-		m.ca.problem(rec, acmez.Problem{Type: acmez.ProblemTypeRateLimited, Status: 429, Detail: h.detail})
-		m.ca.mu.Unlock()
+		m.ca.Refuse(rec, acmez.Problem{Type: acmez.ProblemTypeRateLimited, Status: 429, Detail: h.detail})
 		m.pause()
 		m.mu.Lock()
 		now := time.Now()
@@ -87,7 +85,7 @@ func (m *moody) RoundTrip(req *http.Request) (*http.Response, error) {
 	rec := httptest.NewRecorder()
 	inner := req.Clone(req.Context())
 	inner.Body = io.NopCloser(bytes.NewReader(body))
-	m.ca.serve(rec, inner)
+	m.ca.ServeHTTP(rec, inner)
 	m.pause()
 	return rec.Result(), nil
 }
@@ -149,7 +147,7 @@ func TestSchedulerUnderRandomLimits(t *testing.T) {
 	limits := map[acme.Scope]int{} // in all runs: one alone may be spared a kind
 	for seed := range uint64(3) {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
-			ca, dir := newTestCA(t), t.TempDir()
+			ca, dir := acmetest.New(t), t.TempDir()
 			synctest.Test(t, func(t *testing.T) { underRandomLimits(t, seed, ca, dir, limits) })
 		})
 	}
@@ -158,15 +156,15 @@ func TestSchedulerUnderRandomLimits(t *testing.T) {
 	}
 }
 
-func underRandomLimits(t *testing.T, seed uint64, ca *testCA, dir string, limits map[acme.Scope]int) {
+func underRandomLimits(t *testing.T, seed uint64, ca *acmetest.CA, dir string, limits map[acme.Scope]int) {
 	const hostnames = 36
 	budget := acme.Budget{Orders: 12, Per: time.Hour}
 	rng := rand.New(rand.NewPCG(seed, 7))
-	ca.t, ca.lifetime = t, 12*time.Hour
-	ca.windows = func(notBefore, notAfter time.Time) (time.Time, time.Time) {
+	ca.T, ca.Lifetime = t, 12*time.Hour
+	ca.Windows = func(notBefore, notAfter time.Time) (time.Time, time.Time) {
 		return notBefore.Add(6 * time.Hour), notBefore.Add(8 * time.Hour)
 	}
-	zone := &testZone{values: map[string][]string{}}
+	zone := &acmetest.Zone{}
 	st, err := boltstore.Open(filepath.Join(dir, "apoxy.db"), boltstore.Options{})
 	if err != nil {
 		t.Fatal(err)
@@ -177,7 +175,7 @@ func underRandomLimits(t *testing.T, seed uint64, ca *testCA, dir string, limits
 	defer magic.Stop()
 	cfg := certmagic.New(magic, certmagic.Config{Storage: &certmagic.FileStorage{Path: filepath.Join(dir, "storage")}, Logger: zap.NewNop()})
 	is := &Issuers{}
-	is.Set("one", acme.Authority{Directory: ca.directory(), Email: "ops@example.net", Budget: budget}, cfg, nil)
+	is.Set("one", acme.Authority{Directory: ca.Directory(), Email: "ops@example.net", Budget: budget}, cfg, nil)
 	way := &moody{t: t, ca: ca, rng: rand.New(rand.NewPCG(seed, 9)), held: map[string][2]time.Time{}, gone: map[string]time.Time{}, limits: limits}
 	is.cas()[0].Client.HTTPClient.Transport = acme.Transport{Next: way}
 	s.SetIssuers(is)

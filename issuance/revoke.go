@@ -11,16 +11,15 @@ import (
 
 	"github.com/apoxy-dev/caddy-apoxy/internal/times"
 	"github.com/apoxy-dev/caddy-apoxy/issuance/acme"
-	"github.com/apoxy-dev/caddy-apoxy/issuance/certfiles"
 )
 
-// ErrNoCertificate: there is nothing to revoke.
+// ErrNoCertificate means that there is no certificate to revoke.
 var ErrNoCertificate = errors.New("no certificate is stored")
 
-// Revoke revokes a hostname's certificate at its CA, deletes it and its key,
-// and drops it from memory. A hostname that is still wanted gets a new one,
-// with a new key, at once. ErrNoCertificate if there is none; otherwise an
-// error means that the certificate still stands.
+// Revoke revokes a hostname's certificate at its CA, with a reason code of RFC 5280
+// section 5.3.1, deletes it with its key, and evicts it from memory. A hostname that is
+// still wanted gets another one, with another key, at once. The error is
+// ErrNoCertificate if there is none; any other error means that it is not revoked.
 func (s *Scheduler) Revoke(ctx context.Context, hostname string, reason int) error {
 	t, err := s.entries.seize(ctx, hostname, nil, func(e *entry) error {
 		if e == nil || !e.has() {
@@ -32,7 +31,7 @@ func (s *Scheduler) Revoke(ctx context.Context, hostname string, reason int) err
 		return fmt.Errorf("revoking the certificate of %s: %w", hostname, err)
 	}
 	j := s.job(t)
-	before, out := j.rec, landing{rec: j.rec, quiet: true}
+	before, out := j.rec, landing{rec: j.rec, unchanged: true}
 	if err = j.revoke(ctx, reason); err == nil {
 		out = landing{rec: dossier{Trouble: j.rec.Trouble}, save: true, looked: true}
 		s.log.Info("certificate revoked", zap.String("hostname", hostname), zap.String("serial", j.rec.Serial), zap.Int("reason", reason))
@@ -46,12 +45,13 @@ func (s *Scheduler) Revoke(ctx context.Context, hostname string, reason int) err
 	return nil
 }
 
+// revoke is the work of Revoke.
 func (j *job) revoke(ctx context.Context, reason int) error {
 	c := caOf(j.cas, j.rec.CA)
 	if c == nil {
 		return fmt.Errorf("its certificate authority %s is not configured any more", j.rec.CA)
 	}
-	st, err := certfiles.Load(ctx, c.Storage(), c.Key, j.hostname)
+	st, err := c.Site(j.hostname).Load(ctx)
 	if err != nil {
 		return fmt.Errorf("reading it from storage: %w", err)
 	}
@@ -70,12 +70,10 @@ func (j *job) revoke(ctx context.Context, reason int) error {
 	if err != nil && !(errors.As(err, &p) && p.Type == acmez.ProblemTypeAlreadyRevoked) {
 		return acme.Classify(err, j.hostname)
 	}
-	// It is revoked; whatever fails now, nothing may serve it any longer.
-	staples := certfiles.Staples(ctx, c.Storage(), c.Key, j.hostname)
-	if err := errors.Join(certfiles.Delete(context.WithoutCancel(ctx), c.Storage(), c.Key, j.hostname),
-		certfiles.DeleteKeys(context.WithoutCancel(ctx), c.Storage(), staples)); err != nil {
+	// It is revoked, so it must not be served any longer even if deleting it fails.
+	if err := c.Site(j.hostname).Delete(context.WithoutCancel(ctx)); err != nil {
 		j.log.Error("deleting a revoked certificate failed", zap.String("hostname", j.hostname), zap.Error(err))
 	}
-	j.evict()
+	j.evict(j.hostname)
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 
 	acmez "github.com/mholt/acmez/v3/acme"
 
+	"github.com/apoxy-dev/caddy-apoxy/internal/acmetest"
 	"github.com/apoxy-dev/caddy-apoxy/issuance/certfiles"
 	"github.com/apoxy-dev/caddy-apoxy/issuance/revocation"
 	"github.com/apoxy-dev/caddy-apoxy/ownership"
@@ -33,8 +34,8 @@ func TestARevokedCertificateIsGoneAndReplaced(t *testing.T) {
 	w.until("api.example.com", "replaced", func(o ownership.CertificateObservation) bool {
 		return seen(o) && o.SerialNumber != before.SerialNumber
 	})
-	if w.ca.count("revoke") != 1 {
-		t.Errorf("%d revocations", w.ca.count("revoke"))
+	if w.ca.Count("revoke") != 1 {
+		t.Errorf("%d revocations", w.ca.Count("revoke"))
 	}
 }
 
@@ -43,14 +44,14 @@ func TestARefusedRevocationLeavesEverythingInPlace(t *testing.T) {
 	w.dns.delegate("api.example.com")
 	w.s.Want(Want{Hostname: "api.example.com", UID: "u1", DNS01: true})
 	before := w.until("api.example.com", "certified", seen)
-	w.ca.mu.Lock()
-	w.ca.inject = func(path string) *injected {
+	w.ca.Mu.Lock()
+	w.ca.Inject = func(path string) *acmetest.Answer {
 		if path == "revoke" {
-			return &injected{status: 403, problem: acmez.Problem{Type: acmez.ProblemTypeUnauthorized, Detail: "not yours"}}
+			return &acmetest.Answer{Status: 403, Problem: acmez.Problem{Type: acmez.ProblemTypeUnauthorized, Detail: "not yours"}}
 		}
 		return nil
 	}
-	w.ca.mu.Unlock()
+	w.ca.Mu.Unlock()
 	if err := w.s.Revoke(context.Background(), "api.example.com", 0); err == nil {
 		t.Error("no error")
 	}

@@ -46,18 +46,18 @@ func (s *Scheduler) Run(ctx context.Context) error {
 	}
 }
 
-// do does what was taken up.
+// do works on what was taken up.
 func (s *Scheduler) do(t taken) {
 	defer t.flight.cancel()
 	j := s.job(t)
-	if !t.told {
+	if !t.unchanged {
 		s.cfg.OnChange(j.hostname)
 	}
 	s.land(t, j.run(t.ctx))
 	j.landed(t.ctx)
 }
 
-// land takes over what work came to, and tells it.
+// land keeps the result of work, puts the entry back and tells others.
 func (s *Scheduler) land(t taken, l landing) {
 	hostname, revision := t.flight.entry.hostname, int64(0)
 	if l.save {
@@ -66,7 +66,7 @@ func (s *Scheduler) land(t taken, l landing) {
 	}
 	if missed := s.entries.land(t.flight, l, revision, t.ctx.Err() != nil); missed != nil {
 		s.tell(missed)
-	} else if !l.quiet {
+	} else if !l.unchanged {
 		s.cfg.OnChange(hostname)
 	}
 }

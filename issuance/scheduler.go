@@ -20,18 +20,18 @@ import (
 type Config struct {
 	// Store keeps the index of certificates and the ledger. Required.
 	Store store.Store
-	// Prober looks at DNS before an order; SetProber may give it later. Default:
-	// what the Wants say is believed.
+	// Prober asks DNS before an order; SetProber may set it later. Default: what the
+	// Wants say is believed.
 	Prober Prober
 	// Challenges publishes DNS-01 values. Default: DNS-01 is not used.
 	Challenges acme.Challenges
 	// OnChange is called, without locks held and from any goroutine, whenever
 	// what Observe tells of a hostname has changed. It must return quickly.
 	OnChange func(hostname string)
-	// Edge tells where hostnames lead to, so that it can be seen whether CAs
-	// reach it. Default: not looked at.
+	// Edge returns where hostnames lead to, to check whether CAs reach it. Default: not
+	// checked.
 	Edge func() edge.Endpoint
-	// Concurrency bounds the orders in flight. Default: 32.
+	// Concurrency is how many orders are in flight at most. Default: 32.
 	Concurrency int
 	// Logger. Default: none.
 	Logger *zap.Logger
@@ -41,31 +41,31 @@ type Config struct {
 
 const (
 	defaultConcurrency = 32
-	// besideConcurrency bounds what is done beside orders: looks into storage
-	// and polls of renewal windows.
+	// besideConcurrency is how many other steps are in flight at most: searches of
+	// storage, deletions and questions about renewal windows.
 	besideConcurrency = 8
-	// ocspConcurrency bounds the OCSP responders that are asked at once.
+	// ocspConcurrency is how many OCSP responders are asked at once.
 	ocspConcurrency = 4
-	// handshakeConcurrency bounds the issuances that handshakes wait for.
+	// handshakeConcurrency is how many handshakes may wait for an issuance at once.
 	handshakeConcurrency = 8
 )
 
 // Scheduler obtains certificates for the hostnames that are wanted and keeps
-// them fresh. It outlives Caddy's configurations: each hands its Issuers in
-// and takes them away again.
+// them fresh. It outlives Caddy's configurations: each sets its Issuers and drops them
+// when it ends.
 type Scheduler struct {
 	*tools
-	entries    *entries
-	inventory  *inventory
-	told       revokedTold
-	handshakes chan struct{}
+	entries     *entries
+	inventory   *inventory
+	revocations revocationsTold
+	handshakes  chan struct{}
 
-	confMu  sync.Mutex // held while one configuration takes another's place
+	confMu  sync.Mutex // held while the configuration changes
 	configs []*Issuers // live ones, the current one last
 	audits  auditor
 }
 
-// tools are what work on hostnames is done with. None of them knows the entries.
+// tools are what jobs work with. None of them knows the entries.
 type tools struct {
 	cfg         Config
 	log         *zap.Logger
@@ -75,7 +75,7 @@ type tools struct {
 	prober      atomic.Pointer[Prober]
 	responders  revocation.Responders
 	hooks       chan struct{} // bounds the events whose handlers run
-	patience    time.Duration // how long an order waits in its slot for its CA
+	patience    time.Duration // acme.Flow.Patience
 	authorities func() []*ca  // the current ones, in order
 	retry       func(hostname string)
 }
@@ -108,7 +108,7 @@ func New(cfg Config) *Scheduler {
 	return s
 }
 
-// SetProber gives or replaces the Prober.
+// SetProber sets or replaces the Prober.
 func (s *Scheduler) SetProber(p Prober) { s.prober.Store(&p) }
 
 // SetIssuers makes a configuration's issuers the current ones.
@@ -117,11 +117,11 @@ func (s *Scheduler) SetIssuers(is *Issuers) {
 	s.reconfigure(is, is)
 }
 
-// DropIssuers takes a configuration's issuers away. If they were the current
-// ones, those of the configuration before apply again, if it still lives.
+// DropIssuers removes a configuration's issuers. If they were the current ones, those of
+// the configuration before become current again, unless it was dropped, too.
 func (s *Scheduler) DropIssuers(is *Issuers) { s.reconfigure(is) }
 
-// reconfigure takes a configuration out, and others in as the last.
+// reconfigure removes a configuration's issuers and makes others the current ones.
 func (s *Scheduler) reconfigure(out *Issuers, in ...*Issuers) {
 	s.confMu.Lock()
 	defer s.confMu.Unlock()
@@ -142,9 +142,9 @@ func (s *Scheduler) Authorities() []string {
 	return keys
 }
 
-// CAAIssuers lists the current authorities as CAA records speak of them, as far as
-// that is known. A CA's directory tells its identities, once it has been read, and
-// the account is known once it was used.
+// CAAIssuers lists the current CAs by what CAA records may say about them, as far as that
+// is known: the issuer domain names once a CA's directory was read, the account once it
+// was used.
 func (s *Scheduler) CAAIssuers() []ownership.Issuer {
 	cas := s.authorities()
 	out := make([]ownership.Issuer, 0, len(cas))

@@ -16,6 +16,7 @@ import (
 	"github.com/caddyserver/certmagic"
 	acmez "github.com/mholt/acmez/v3/acme"
 
+	"github.com/apoxy-dev/caddy-apoxy/internal/acmetest"
 	"github.com/apoxy-dev/caddy-apoxy/issuance/acme"
 	"github.com/apoxy-dev/caddy-apoxy/issuance/certfiles"
 	"github.com/apoxy-dev/caddy-apoxy/ownership"
@@ -28,7 +29,7 @@ func (i *testIssuer) Issue(ctx context.Context, csr *x509.CertificateRequest) (*
 	return i.w.s.Issue(ctx, i.w.is, i, csr)
 }
 
-func (i *testIssuer) IssuerKey() string { return acme.Authority{Directory: i.w.ca.directory()}.Key() }
+func (i *testIssuer) IssuerKey() string { return acme.Authority{Directory: i.w.ca.Directory()}.Key() }
 
 func TestADelegatedHostnameGetsItsCertificateByDNS01(t *testing.T) {
 	w := newWorld(t)
@@ -48,15 +49,15 @@ func TestADelegatedHostnameGetsItsCertificateByDNS01(t *testing.T) {
 	if err := cert.Leaf.VerifyHostname("api.example.com"); err != nil {
 		t.Error(err)
 	}
-	if len(w.zone.values["api.example.com"]) != 0 {
+	if w.zone.Len("api.example.com") != 0 {
 		t.Error("the challenge value stayed behind")
 	}
 }
 
 func TestAHostnameThatResolvesHereGetsItByHTTP01ThroughCertmagicsOwnHandler(t *testing.T) {
 	w := newWorld(t)
-	responder := certmagic.NewACMEIssuer(w.magic, certmagic.ACMEIssuer{CA: w.ca.directory()})
-	w.ca.validate = func(host, kind, token, keyAuth string) *acmez.Problem {
+	responder := certmagic.NewACMEIssuer(w.magic, certmagic.ACMEIssuer{CA: w.ca.Directory()})
+	w.ca.Validate = func(host, kind, token, keyAuth string) *acmez.Problem {
 		rec := httptest.NewRecorder()
 		req := httptest.NewRequest(http.MethodGet, "http://"+host+"/.well-known/acme-challenge/"+token, nil)
 		if kind == "http-01" && responder.HandleHTTPChallenge(rec, req) && rec.Body.String() == keyAuth {
@@ -84,7 +85,7 @@ func TestNothingIsOrderedWithoutARecordOrAProof(t *testing.T) {
 	if !strings.Contains(o.Message, "not delegated") {
 		t.Errorf("message %q", o.Message)
 	}
-	if n := w.ca.count(""); n != 0 {
+	if n := w.ca.Count(""); n != 0 {
 		t.Errorf("%d requests reached the CA", n)
 	}
 }
@@ -95,22 +96,22 @@ func TestAHandshakeThatReachesIssueObtainsAndIsRecorded(t *testing.T) {
 	w.s.Want(Want{Hostname: "lost.example.com", UID: "u1", DNS01: true})
 	first := w.until("lost.example.com", "certified", seen)
 	// Storage is lost behind our back; certmagic asks for the name.
-	if err := certfiles.Delete(context.Background(), w.magic.Storage, w.is.cas()[0].Key, "lost.example.com"); err != nil {
+	if err := certfiles.At(w.magic.Storage, w.is.cas()[0].Key, "lost.example.com").Delete(context.Background()); err != nil {
 		t.Fatal(err)
 	}
 	if err := w.magic.ObtainCertSync(context.Background(), "lost.example.com"); err != nil {
 		t.Fatal(err)
 	}
 	o := w.until("lost.example.com", "replaced", func(o ownership.CertificateObservation) bool { return o.SerialNumber != first.SerialNumber })
-	st, err := certfiles.Load(context.Background(), w.magic.Storage, w.is.cas()[0].Key, "lost.example.com")
+	st, err := certfiles.At(w.magic.Storage, w.is.cas()[0].Key, "lost.example.com").Load(context.Background())
 	if err != nil || st.Meta.Provenance == nil || st.Meta.Provenance.UID != "u1" || o.Outcome != ownership.Seen {
 		t.Errorf("stored %+v, %v; observed %+v", st.Meta.Provenance, err, o)
 	}
 	// And what is there is the scheduler's to renew.
 	err = w.magic.RenewCertSync(context.Background(), "lost.example.com", true)
 	var noRetry certmagic.ErrNoRetry
-	if !errors.As(err, &noRetry) || w.ca.placed() != 2 {
-		t.Errorf("renewing: %v, %d orders", err, w.ca.placed())
+	if !errors.As(err, &noRetry) || w.ca.Placed() != 2 {
+		t.Errorf("renewing: %v, %d orders", err, w.ca.Placed())
 	}
 }
 
@@ -124,8 +125,8 @@ func TestACertificateIsFoundAgainInStorageWhenTheIndexIsLost(t *testing.T) {
 	w.start()
 	w.s.Want(Want{Hostname: "api.example.com", UID: "u1", Owner: "acme"})
 	o := w.until("api.example.com", "found", seen)
-	if o.SerialNumber != before.SerialNumber || o.Challenge != "dns-01" || w.ca.placed() != 1 {
-		t.Errorf("observed %+v after %d orders", o, w.ca.placed())
+	if o.SerialNumber != before.SerialNumber || o.Challenge != "dns-01" || w.ca.Placed() != 1 {
+		t.Errorf("observed %+v after %d orders", o, w.ca.Placed())
 	}
 	// For another tenant it is no proof, and a new one is obtained.
 	w.s.Want(Want{Hostname: "api.example.com", UID: "u2", Owner: "other", DNS01: true})
@@ -150,14 +151,14 @@ func TestARestartKnowsEverythingWithoutStorage(t *testing.T) {
 }
 
 func TestACAThatAsksToWaitIsLeftAlone(t *testing.T) {
-	for name, in := range map[string]injected{
-		"429 with seconds": {status: 429, header: map[string]string{"Retry-After": "3600"}, problem: acmez.Problem{Type: acmez.ProblemTypeRateLimited, Detail: "too many new orders (300) from this account"}},
-		"503 with a date":  {status: 503, header: map[string]string{"Retry-After": time.Now().Add(time.Hour).UTC().Format(http.TimeFormat)}, problem: acmez.Problem{Type: acmez.ProblemTypeServerInternal, Detail: "busy"}},
-		"429 in words":     {status: 429, problem: acmez.Problem{Type: acmez.ProblemTypeRateLimited, Detail: "too many, retry after " + time.Now().Add(time.Hour).UTC().Format("2006-01-02 15:04:05") + " UTC"}},
+	for name, in := range map[string]acmetest.Answer{
+		"429 with seconds": {Status: 429, Header: map[string]string{"Retry-After": "3600"}, Problem: acmez.Problem{Type: acmez.ProblemTypeRateLimited, Detail: "too many new orders (300) from this account"}},
+		"503 with a date":  {Status: 503, Header: map[string]string{"Retry-After": time.Now().Add(time.Hour).UTC().Format(http.TimeFormat)}, Problem: acmez.Problem{Type: acmez.ProblemTypeServerInternal, Detail: "busy"}},
+		"429 in words":     {Status: 429, Problem: acmez.Problem{Type: acmez.ProblemTypeRateLimited, Detail: "too many, retry after " + time.Now().Add(time.Hour).UTC().Format("2006-01-02 15:04:05") + " UTC"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
-			w.ca.inject = func(path string) *injected {
+			w.ca.Inject = func(path string) *acmetest.Answer {
 				if path == "order" {
 					return &in
 				}
@@ -171,9 +172,9 @@ func TestACAThatAsksToWaitIsLeftAlone(t *testing.T) {
 			if d := time.Until(o.Until); d < 58*time.Minute || d > 61*time.Minute {
 				t.Errorf("held for %v: %q", d, o.Message)
 			}
-			n := w.ca.count("")
-			if w.ca.count("order") != 1 {
-				t.Errorf("%d requests for an order", w.ca.count("order"))
+			n := w.ca.Count("")
+			if w.ca.Count("order") != 1 {
+				t.Errorf("%d requests for an order", w.ca.Count("order"))
 			}
 			w.s.Want(Want{Hostname: "b.example.org", UID: "u2", DNS01: true})
 			w.until("b.example.org", "held", worked(ownership.WorkRateLimited))
@@ -182,8 +183,8 @@ func TestACAThatAsksToWaitIsLeftAlone(t *testing.T) {
 			w.s.Want(Want{Hostname: "a.example.com", UID: "u1", DNS01: true})
 			w.s.Retry("a.example.com")
 			w.until("a.example.com", "held after the restart", worked(ownership.WorkRateLimited))
-			if w.ca.count("") != n {
-				t.Errorf("%d requests while held", w.ca.count("")-n)
+			if w.ca.Count("") != n {
+				t.Errorf("%d requests while held", w.ca.Count("")-n)
 			}
 		})
 	}
@@ -191,10 +192,10 @@ func TestACAThatAsksToWaitIsLeftAlone(t *testing.T) {
 
 func TestALimitOfOneDomainStopsNoOther(t *testing.T) {
 	w := newWorld(t)
-	w.ca.inject = func(path string) *injected {
-		if path == "order" && w.ca.requests["order"] == 1 {
-			return &injected{status: 429, header: map[string]string{"Retry-After": "3600"},
-				problem: acmez.Problem{Type: acmez.ProblemTypeRateLimited, Detail: `too many certificates (50) already issued for "example.com" in the last 168h0m0s`}}
+	w.ca.Inject = func(path string) *acmetest.Answer {
+		if path == "order" && w.ca.Requests["order"] == 1 {
+			return &acmetest.Answer{Status: 429, Header: map[string]string{"Retry-After": "3600"},
+				Problem: acmez.Problem{Type: acmez.ProblemTypeRateLimited, Detail: `too many certificates (50) already issued for "example.com" in the last 168h0m0s`}}
 		}
 		return nil
 	}
@@ -207,14 +208,14 @@ func TestALimitOfOneDomainStopsNoOther(t *testing.T) {
 	w.s.Want(Want{Hostname: "c.example.org", UID: "3", DNS01: true})
 	w.until("c.example.org", "certified", seen)
 	w.until("b.example.com", "held too", worked(ownership.WorkRateLimited))
-	if w.ca.count("order") == 0 || w.ca.placed() != 1 {
-		t.Errorf("%d orders", w.ca.placed())
+	if w.ca.Count("order") == 0 || w.ca.Placed() != 1 {
+		t.Errorf("%d orders", w.ca.Placed())
 	}
 }
 
 func TestCAAIsCheckedBeforeAnOrder(t *testing.T) {
 	w := newWorld(t)
-	w.ca.identities = []string{"ca.test"}
+	w.ca.Identities = []string{"ca.test"}
 	w.dns.delegate("api.example.com")
 	w.dns.caa["api.example.com"] = caaSet("other.test")
 	w.s.Want(Want{Hostname: "api.example.com", UID: "u1", DNS01: true})
@@ -222,7 +223,7 @@ func TestCAAIsCheckedBeforeAnOrder(t *testing.T) {
 	if !strings.Contains(o.Mend, `example.com. CAA 0 issue "ca.test"`) {
 		t.Errorf("mend %q", o.Mend)
 	}
-	if w.ca.count("order") != 0 {
+	if w.ca.Count("order") != 0 {
 		t.Error("an order was placed")
 	}
 	w.dns.mu.Lock()
@@ -231,7 +232,7 @@ func TestCAAIsCheckedBeforeAnOrder(t *testing.T) {
 	w.s.Retry("api.example.com")
 	w.until("api.example.com", "certified", seen)
 	got := w.s.CAAIssuers()
-	if len(got) != 1 || !slices.Equal(got[0].Identities, []string{"ca.test"}) || !strings.HasPrefix(got[0].Account, w.ca.srv.URL+"/account/") ||
+	if len(got) != 1 || !slices.Equal(got[0].Identities, []string{"ca.test"}) || !strings.HasPrefix(got[0].Account, w.ca.Server.URL+"/account/") ||
 		!slices.Equal(got[0].Methods, []string{"dns-01", "http-01", "tls-alpn-01"}) || !slices.Contains(got[0].Names, "127.0.0.1") {
 		t.Errorf("issuers %+v", got)
 	}
@@ -244,8 +245,8 @@ func TestAFailedValidationWaitsForDNSToChange(t *testing.T) {
 	if !strings.Contains(o.Message, "no answer to tls-alpn-01") || time.Until(o.Until) < 30*time.Second {
 		t.Errorf("observed %+v", o)
 	}
-	if w.ca.placed() != 2 || w.ca.order(1).Kind != "tls-alpn-01" {
-		t.Errorf("%d orders, the last by %s", w.ca.placed(), w.ca.order(w.ca.placed()-1).Kind)
+	if w.ca.Placed() != 2 || w.ca.Order(1).Kind != "tls-alpn-01" {
+		t.Errorf("%d orders, the last by %s", w.ca.Placed(), w.ca.Order(w.ca.Placed()-1).Kind)
 	}
 	w.dns.delegate("www.example.com")
 	w.s.Want(Want{Hostname: "www.example.com", UID: "u1", HTTP01: true, DNS01: true})
@@ -255,7 +256,7 @@ func TestAFailedValidationWaitsForDNSToChange(t *testing.T) {
 func TestAnIdleCertificateIsRenewedWithReplacesAndLeavesMemory(t *testing.T) {
 	w := newWorld(t)
 	past := true
-	w.ca.windows = func(nb, na time.Time) (time.Time, time.Time) {
+	w.ca.Windows = func(nb, na time.Time) (time.Time, time.Time) {
 		if past {
 			past = false // revoked, says the CA: renew at once
 			return nb.Add(-2 * time.Hour), nb.Add(-time.Hour)
@@ -264,11 +265,11 @@ func TestAnIdleCertificateIsRenewedWithReplacesAndLeavesMemory(t *testing.T) {
 	}
 	w.dns.delegate("idle.example.com")
 	w.s.Want(Want{Hostname: "idle.example.com", UID: "u1", DNS01: true})
-	w.wait("two orders", func() bool { return w.ca.placed() == 2 }, func() string { return "" })
+	w.wait("two orders", func() bool { return w.ca.Placed() == 2 }, func() string { return "" })
 	w.until("idle.example.com", "renewed", func(o ownership.CertificateObservation) bool {
 		return seen(o) && o.Work == ownership.WorkNone && time.Until(o.RenewalTime) > 24*time.Hour
 	})
-	if r := w.ca.order(1).Replaces; r == "" {
+	if r := w.ca.Order(1).Replaces; r == "" {
 		t.Error("the renewal replaces nothing")
 	}
 }
@@ -284,20 +285,20 @@ func TestARenewalThatMayNotReplaceIsPlacedWithout(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
-			w.ca.replaces = &p
+			w.ca.Replaces = &p
 			var once sync.Once
-			w.ca.windows = func(nb, na time.Time) (start, end time.Time) {
+			w.ca.Windows = func(nb, na time.Time) (start, end time.Time) {
 				start, end = na.Add(-30*24*time.Hour), na.Add(-29*24*time.Hour)
 				once.Do(func() { start, end = nb.Add(-2*time.Hour), nb.Add(-time.Hour) }) // revoked, says the CA
 				return start, end
 			}
 			w.dns.delegate("idle.example.com")
 			w.s.Want(Want{Hostname: "idle.example.com", UID: "u1", DNS01: true})
-			w.wait("two orders", func() bool { return w.ca.placed() == 2 }, func() string { return fmt.Sprint(w.ca.placed()) })
+			w.wait("two orders", func() bool { return w.ca.Placed() == 2 }, func() string { return fmt.Sprint(w.ca.Placed()) })
 			w.until("idle.example.com", "renewed", func(o ownership.CertificateObservation) bool {
 				return seen(o) && o.Work == ownership.WorkNone && time.Until(o.RenewalTime) > 24*time.Hour
 			})
-			if r := w.ca.order(1).Replaces; r != "" {
+			if r := w.ca.Order(1).Replaces; r != "" {
 				t.Errorf("the order names %q", r)
 			}
 		})
@@ -310,13 +311,13 @@ func TestAPlacedOrderIsTakenUpAgainAfterACrash(t *testing.T) {
 			w := newWorld(t)
 			hit := make(chan struct{}, 1)
 			broken := true
-			w.ca.inject = func(path string) *injected {
+			w.ca.Inject = func(path string) *acmetest.Answer {
 				if broken && strings.HasPrefix(path, at+"/") {
 					select {
 					case hit <- struct{}{}:
 					default:
 					}
-					return &injected{status: 500, problem: acmez.Problem{Type: acmez.ProblemTypeServerInternal, Detail: "down"}}
+					return &acmetest.Answer{Status: 500, Problem: acmez.Problem{Type: acmez.ProblemTypeServerInternal, Detail: "down"}}
 				}
 				return nil
 			}
@@ -324,17 +325,17 @@ func TestAPlacedOrderIsTakenUpAgainAfterACrash(t *testing.T) {
 			w.s.Want(Want{Hostname: "api.example.com", UID: "u1", DNS01: true})
 			<-hit
 			w.halt()
-			w.ca.mu.Lock()
+			w.ca.Mu.Lock()
 			broken = false
-			w.ca.mu.Unlock()
+			w.ca.Mu.Unlock()
 			w.start()
 			w.s.Want(Want{Hostname: "api.example.com", UID: "u1", DNS01: true})
 			w.s.Retry("api.example.com")
 			w.until("api.example.com", "certified", seen)
-			if w.ca.placed() != 1 {
-				t.Errorf("%d orders", w.ca.placed())
+			if w.ca.Placed() != 1 {
+				t.Errorf("%d orders", w.ca.Placed())
 			}
-			if len(w.zone.values["api.example.com"]) != 0 {
+			if w.zone.Len("api.example.com") != 0 {
 				t.Error("the challenge value stayed behind")
 			}
 		})
@@ -347,9 +348,9 @@ func TestAnAccountThatIsGoneIsRegisteredAnew(t *testing.T) {
 	w.dns.delegate("b.example.com")
 	w.s.Want(Want{Hostname: "a.example.com", UID: "u1", DNS01: true})
 	w.until("a.example.com", "certified", seen)
-	w.ca.mu.Lock()
-	clear(w.ca.accounts)
-	w.ca.mu.Unlock()
+	w.ca.Mu.Lock()
+	clear(w.ca.Accounts)
+	w.ca.Mu.Unlock()
 	w.s.Want(Want{Hostname: "b.example.com", UID: "u2", DNS01: true})
 	w.until("b.example.com", "certified", seen)
 }

@@ -12,12 +12,12 @@ import (
 	"github.com/apoxy-dev/caddy-apoxy/issuance/certfiles"
 )
 
-// search searches storage for a certificate that the index does not know.
+// search looks in storage for a certificate that the index does not know.
 func (j *job) search(ctx context.Context) landing {
 	found, err := j.adopt(ctx)
 	if err != nil {
 		j.log.Warn("searching storage failed and is tried again", zap.String("hostname", j.hostname), zap.Error(err))
-		return landing{rec: j.rec, again: 10 * time.Second, quiet: true}
+		return landing{rec: j.rec, again: 10 * time.Second, unchanged: true}
 	}
 	if found {
 		count(j.rec.CA, j.rec.Challenge, outcomeResumed)
@@ -25,14 +25,14 @@ func (j *job) search(ctx context.Context) landing {
 	return landing{rec: j.rec, save: found, looked: true}
 }
 
-// adopt takes over the newest certificate in storage that counts for the
-// record and outlasts what the dossier tells of.
+// adopt takes over the newest certificate in storage, if it counts for the record and
+// ends later than that of the dossier. Older ones of other CAs are deleted.
 func (j *job) adopt(ctx context.Context) (bool, error) {
 	var best certfiles.Stored
 	var from *ca
 	var all []certfiles.Stored
 	for _, c := range j.cas {
-		st, err := certfiles.Load(ctx, c.Storage(), c.Key, j.hostname)
+		st, err := c.Site(j.hostname).Load(ctx)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
@@ -48,7 +48,7 @@ func (j *job) adopt(ctx context.Context) (bool, error) {
 		return false, nil
 	}
 	p := best.Meta.Provenance
-	if p == nil { // for whom it was obtained is not known
+	if p == nil { // nobody knows for whom it was obtained
 		return false, nil
 	}
 	w, method := j.want, p.Challenge
@@ -58,7 +58,7 @@ func (j *job) adopt(ctx context.Context) (bool, error) {
 	}
 	j.rec.setCertificate(best.IssuerKey, method, w, best.Leaf, j.now())
 	if info := best.Meta.RenewalInfo; info != nil {
-		j.rec.setARI(info.UniqueIdentifier, info, j.now())
+		j.rec.setARI(info, j.now())
 	}
 	j.rec.schedule(j.hostname, from.ratio)
 	for _, st := range all {
@@ -70,7 +70,8 @@ func (j *job) adopt(ctx context.Context) (bool, error) {
 	return true, nil
 }
 
-// verifiable is a name that a certificate for the hostname must cover.
+// verifiable is a name that a certificate for the hostname must cover: of a wildcard any
+// name below it.
 func verifiable(hostname string) string {
 	if rest, ok := strings.CutPrefix(hostname, "*."); ok {
 		return "wildcard." + rest

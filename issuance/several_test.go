@@ -15,6 +15,7 @@ import (
 	acmez "github.com/mholt/acmez/v3/acme"
 	"go.uber.org/zap"
 
+	"github.com/apoxy-dev/caddy-apoxy/internal/acmetest"
 	"github.com/apoxy-dev/caddy-apoxy/issuance/acme"
 	"github.com/apoxy-dev/caddy-apoxy/ownership"
 	"github.com/apoxy-dev/caddy-apoxy/store"
@@ -22,23 +23,23 @@ import (
 )
 
 // second adds another CA behind the first.
-func (w *world) second() *testCA {
-	ca := newTestCA(w.t)
-	ca.validate = w.ca.validate
-	w.is.Set("second", acme.Authority{Directory: ca.directory(), Email: "ops@example.net"}, w.magic, nil)
+func (w *world) second() *acmetest.CA {
+	ca := acmetest.New(w.t)
+	ca.Validate = w.ca.Validate
+	w.is.Set("second", acme.Authority{Directory: ca.Directory(), Email: "ops@example.net"}, w.magic, nil)
 	return ca
 }
 
 func TestTheNextCAIsTriedWhileTheFirst(t *testing.T) {
-	for name, in := range map[string]injected{
-		"is held":     {status: 429, header: map[string]string{"Retry-After": "3600"}, problem: acmez.Problem{Type: acmez.ProblemTypeRateLimited, Detail: "too many new orders"}},
-		"is down":     {status: 500, problem: acmez.Problem{Type: acmez.ProblemTypeServerInternal}},
-		"refuses":     {status: 400, problem: acmez.Problem{Type: acmez.ProblemTypeRejectedIdentifier, Detail: "policy"}},
-		"has no room": {status: 403, problem: acmez.Problem{Type: acmez.ProblemTypeExternalAccountRequired}},
+	for name, in := range map[string]acmetest.Answer{
+		"is held":     {Status: 429, Header: map[string]string{"Retry-After": "3600"}, Problem: acmez.Problem{Type: acmez.ProblemTypeRateLimited, Detail: "too many new orders"}},
+		"is down":     {Status: 500, Problem: acmez.Problem{Type: acmez.ProblemTypeServerInternal}},
+		"refuses":     {Status: 400, Problem: acmez.Problem{Type: acmez.ProblemTypeRejectedIdentifier, Detail: "policy"}},
+		"has no room": {Status: 403, Problem: acmez.Problem{Type: acmez.ProblemTypeExternalAccountRequired}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
-			w.ca.inject = func(path string) *injected {
+			w.ca.Inject = func(path string) *acmetest.Answer {
 				if path == "order" {
 					return &in
 				}
@@ -48,8 +49,8 @@ func TestTheNextCAIsTriedWhileTheFirst(t *testing.T) {
 			w.dns.delegate("api.example.com")
 			w.s.Want(Want{Hostname: "api.example.com", UID: "u1", DNS01: true})
 			w.until("api.example.com", "certified", seen)
-			if other.placed() != 1 {
-				t.Errorf("%d orders at the second", other.placed())
+			if other.Placed() != 1 {
+				t.Errorf("%d orders at the second", other.Placed())
 			}
 		})
 	}
@@ -59,10 +60,10 @@ func TestARecordPicksItsCA(t *testing.T) {
 	w := newWorld(t)
 	other := w.second()
 	w.dns.delegate("api.example.com")
-	w.s.Want(Want{Hostname: "api.example.com", UID: "u1", DNS01: true, CertificateAuthority: other.directory()})
+	w.s.Want(Want{Hostname: "api.example.com", UID: "u1", DNS01: true, CertificateAuthority: other.Directory()})
 	w.until("api.example.com", "certified", seen)
-	if other.placed() != 1 || w.ca.placed() != 0 {
-		t.Errorf("%d orders at the one picked, %d at the first", other.placed(), w.ca.placed())
+	if other.Placed() != 1 || w.ca.Placed() != 0 {
+		t.Errorf("%d orders at the one picked, %d at the first", other.Placed(), w.ca.Placed())
 	}
 	w.dns.delegate("b.example.com")
 	w.s.Want(Want{Hostname: "b.example.com", UID: "u2", DNS01: true, CertificateAuthority: "nobody"})
@@ -74,7 +75,7 @@ func TestARecordPicksItsCA(t *testing.T) {
 
 func TestTheOrderBudgetHoldsAndTheQueueTellsItsPlace(t *testing.T) {
 	w := newWorld(t)
-	w.is.Set(w.magic.Issuers[0], acme.Authority{Directory: w.ca.directory(), Email: "ops@example.net", Budget: acme.Budget{Orders: 3, Per: time.Hour}}, w.magic, nil)
+	w.is.Set(w.magic.Issuers[0], acme.Authority{Directory: w.ca.Directory(), Email: "ops@example.net", Budget: acme.Budget{Orders: 3, Per: time.Hour}}, w.magic, nil)
 	for i := range 10 {
 		h := fmt.Sprintf("h%d.example.com", i)
 		w.dns.delegate(h)
@@ -99,24 +100,24 @@ func TestTheOrderBudgetHoldsAndTheQueueTellsItsPlace(t *testing.T) {
 		}
 		return n == 7
 	}, func() string { return fmt.Sprint(waiting) })
-	if w.ca.placed() != 3 {
-		t.Errorf("%d orders", w.ca.placed())
+	if w.ca.Placed() != 3 {
+		t.Errorf("%d orders", w.ca.Placed())
 	}
 	w.halt() // a restart forgets nothing
 	w.start()
-	w.is.Set(w.magic.Issuers[0], acme.Authority{Directory: w.ca.directory(), Email: "ops@example.net", Budget: acme.Budget{Orders: 3, Per: time.Hour}}, w.magic, nil)
+	w.is.Set(w.magic.Issuers[0], acme.Authority{Directory: w.ca.Directory(), Email: "ops@example.net", Budget: acme.Budget{Orders: 3, Per: time.Hour}}, w.magic, nil)
 	w.s.Want(Want{Hostname: "h9.example.com", UID: "x", DNS01: true})
 	w.s.Want(Want{Hostname: "h8.example.com", UID: "x", DNS01: true})
 	w.until("h8.example.com", "queued or done", func(o ownership.CertificateObservation) bool { return o.Work == ownership.WorkQueued || seen(o) })
-	if w.ca.placed() != 3 {
-		t.Errorf("%d orders after the restart", w.ca.placed())
+	if w.ca.Placed() != 3 {
+		t.Errorf("%d orders after the restart", w.ca.Placed())
 	}
 }
 
 // What counts is when the customer was ready, not when this process learnt of it.
 func TestTheFirstToBeReadyIsServedFirst(t *testing.T) {
 	w := newWorld(t)
-	w.is.Set(w.magic.Issuers[0], acme.Authority{Directory: w.ca.directory(), Email: "ops@example.net", Budget: acme.Budget{Orders: 1, Per: time.Hour}}, w.magic, nil)
+	w.is.Set(w.magic.Issuers[0], acme.Authority{Directory: w.ca.Directory(), Email: "ops@example.net", Budget: acme.Budget{Orders: 1, Per: time.Hour}}, w.magic, nil)
 	w.dns.delegate("spends.example.com")
 	w.s.Want(Want{Hostname: "spends.example.com", UID: "u0", DNS01: true})
 	w.until("spends.example.com", "certified", seen)
@@ -144,7 +145,7 @@ func TestTheFirstToBeReadyIsServedFirst(t *testing.T) {
 // Whose name servers are slow keeps its turn at a budget that all wait for.
 func TestASlowCustomerKeepsItsTurn(t *testing.T) {
 	w := newWorld(t)
-	w.is.Set(w.magic.Issuers[0], acme.Authority{Directory: w.ca.directory(), Email: "ops@example.net", Budget: acme.Budget{Orders: 1, Per: time.Second}}, w.magic, nil)
+	w.is.Set(w.magic.Issuers[0], acme.Authority{Directory: w.ca.Directory(), Email: "ops@example.net", Budget: acme.Budget{Orders: 1, Per: time.Second}}, w.magic, nil)
 	now := time.Now().Unix()
 	want := func(host string, since int64) {
 		w.dns.delegate(host)
@@ -159,18 +160,18 @@ func TestASlowCustomerKeepsItsTurn(t *testing.T) {
 	for i := range 3 {
 		want(fmt.Sprint("young", i, ".example.com"), now-int64(i))
 	}
-	w.wait("the second order", func() bool { return w.ca.placed() >= 2 }, func() string { return "" })
-	if got := w.ca.order(1).Host; got != "old.example.com" {
+	w.wait("the second order", func() bool { return w.ca.Placed() >= 2 }, func() string { return "" })
+	if got := w.ca.Order(1).Host; got != "old.example.com" {
 		t.Errorf("the second order is for %s, want the hostname that had waited longest", got)
 	}
-	w.wait("the others", func() bool { return w.ca.placed() == 5 }, func() string { return fmt.Sprint(w.ca.placed()) })
+	w.wait("the others", func() bool { return w.ca.Placed() == 5 }, func() string { return fmt.Sprint(w.ca.Placed()) })
 }
 
 // The place that is told allows for turns: another tenant's bulk is not before
 // everybody else.
 func TestTheQueueTellsEachTenantItsPlace(t *testing.T) {
 	w := newWorld(t)
-	w.is.Set(w.magic.Issuers[0], acme.Authority{Directory: w.ca.directory(), Email: "ops@example.net", Budget: acme.Budget{Orders: 2, Per: time.Hour}}, w.magic, nil)
+	w.is.Set(w.magic.Issuers[0], acme.Authority{Directory: w.ca.Directory(), Email: "ops@example.net", Budget: acme.Budget{Orders: 2, Per: time.Hour}}, w.magic, nil)
 	want := func(host, owner string) {
 		w.dns.delegate(host)
 		w.s.Want(Want{Hostname: host, UID: host, Owner: owner, DNS01: true})

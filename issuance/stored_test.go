@@ -15,6 +15,7 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
 
+	"github.com/apoxy-dev/caddy-apoxy/internal/acmetest"
 	"github.com/apoxy-dev/caddy-apoxy/internal/certtest"
 	"github.com/apoxy-dev/caddy-apoxy/internal/times"
 	"github.com/apoxy-dev/caddy-apoxy/issuance/acme"
@@ -54,16 +55,16 @@ func TestACertificateThatStorageLostIsMissedAndReplaced(t *testing.T) {
 		},
 		"an expired backup restored": func(w *world) error {
 			m := certtest.New(w.t, host, 7, 400*24*time.Hour)
-			return certfiles.Save(w.t.Context(), w.magic.Storage, w.key(), host, m.Key, m.Chain, certfiles.Metadata{Provenance: &certfiles.Provenance{UID: "u1"}})
+			return certfiles.At(w.magic.Storage, w.key(), host).Save(w.t.Context(), m.Key, m.Chain, certfiles.Metadata{Provenance: &certfiles.Provenance{UID: "u1"}})
 		},
 	} {
 		for _, by := range []string{"look", "handshake"} {
 			t.Run(name+", "+by, func(t *testing.T) {
 				w := newWorld(t)
 				var down atomic.Bool
-				w.ca.inject = func(path string) *injected {
+				w.ca.Inject = func(path string) *acmetest.Answer {
 					if path == "order" && down.Load() {
-						return &injected{status: 500}
+						return &acmetest.Answer{Status: 500}
 					}
 					return nil
 				}
@@ -131,8 +132,8 @@ func TestACertificateThatIsBackCountsAgain(t *testing.T) {
 				w.s.Retry(host)
 			}
 			o := w.until(host, "found", func(o ownership.CertificateObservation) bool { return o.Gone.IsZero() })
-			if o.SerialNumber != first.SerialNumber || w.ca.placed() != 1 {
-				t.Errorf("%s took the place of %s, %d orders", o.SerialNumber, first.SerialNumber, w.ca.placed())
+			if o.SerialNumber != first.SerialNumber || w.ca.Placed() != 1 {
+				t.Errorf("%s took the place of %s, %d orders", o.SerialNumber, first.SerialNumber, w.ca.Placed())
 			}
 			if !o.RenewalTime.After(time.Now()) {
 				t.Errorf("it is to be renewed at %v", o.RenewalTime)
@@ -184,8 +185,8 @@ func TestStorageThatFailsHasLostNothing(t *testing.T) {
 	if _, err := certtest.Shake(w.magic, host); err == nil {
 		t.Error("a handshake has a certificate")
 	}
-	if o = w.s.Observe(host); !o.Gone.IsZero() || w.ca.placed() != 1 {
-		t.Errorf("after a handshake: %+v, %d orders", o, w.ca.placed())
+	if o = w.s.Observe(host); !o.Gone.IsZero() || w.ca.Placed() != 1 {
+		t.Errorf("after a handshake: %+v, %d orders", o, w.ca.Placed())
 	}
 	m.broken.Store(false)
 	w.s.Stored(t.Context(), host)
@@ -208,7 +209,7 @@ func TestStorageThatFailsHasLostNothing(t *testing.T) {
 func TestLossesInARowAreMadeGoodEverMoreSlowly(t *testing.T) {
 	now := time.Unix(1_800_000_000, 0)
 	c := &ca{CA: &acme.CA{Key: "ca"}}
-	r := dossier{CA: "ca", UID: "u1", ARI: &ariRecord{ID: "x"}, NotAfter: now.Add(90 * 24 * time.Hour).Unix()}
+	r := dossier{CA: "ca", UID: "u1", ARI: &renewalInfo{ID: "x"}, NotAfter: now.Add(90 * 24 * time.Hour).Unix()}
 	w := Want{UID: "u1"}
 	for i, pause := range append(lossPauses[:], lossPauses[len(lossPauses)-1]) {
 		r.miss(now)
@@ -272,7 +273,7 @@ func (w *world) stick(host string) *stuck {
 func (w *world) other(host string) {
 	w.t.Helper()
 	m := certtest.New(w.t, host, 7, 0)
-	if err := certfiles.Save(w.t.Context(), w.magic.Storage, w.key(), host, m.Key, m.Chain, certfiles.Metadata{Provenance: &certfiles.Provenance{UID: "u1"}}); err != nil {
+	if err := certfiles.At(w.magic.Storage, w.key(), host).Save(w.t.Context(), m.Key, m.Chain, certfiles.Metadata{Provenance: &certfiles.Provenance{UID: "u1"}}); err != nil {
 		w.t.Fatal(err)
 	}
 }
@@ -364,14 +365,14 @@ func TestHandshakesDoNotSkipThePauseAfterLosses(t *testing.T) {
 			t.Fatal(err)
 		}
 		_, err := certtest.Shake(w.magic, host)
-		if got := w.ca.placed(); got != placed {
+		if got := w.ca.Placed(); got != placed {
 			t.Fatalf("handshake %d: %v, %d orders, want %d", i+1, err, got, placed)
 		}
 	}
 	w.until(host, "missed", func(o ownership.CertificateObservation) bool { return !o.Gone.IsZero() })
 	w.advance(lossPauses[1])
 	w.until(host, "replaced", func(o ownership.CertificateObservation) bool { return o.Gone.IsZero() })
-	if got := w.ca.placed(); got != 3 {
+	if got := w.ca.Placed(); got != 3 {
 		t.Errorf("%d orders, want 3", got)
 	}
 }
@@ -423,8 +424,8 @@ func TestAStartWithAnotherStorageSaysSoFirst(t *testing.T) {
 			}
 			core, logs := observer.New(zap.WarnLevel)
 			w.log = zap.New(core)
-			var early atomic.Int32                      // orders before it was said
-			w.ca.inject = func(path string) *injected { // nothing runs
+			var early atomic.Int32                             // orders before it was said
+			w.ca.Inject = func(path string) *acmetest.Answer { // nothing runs
 				if path == "order" && logs.FilterMessageSnippet(c.says).Len() == 0 {
 					early.Add(1)
 				}
@@ -442,8 +443,8 @@ func TestAStartWithAnotherStorageSaysSoFirst(t *testing.T) {
 			}
 			w.wait("the comparison", func() bool { w.s.entries.mu.Lock(); defer w.s.entries.mu.Unlock(); return !w.s.entries.closed }, func() string { return "" })
 			if c.gone == 0 {
-				if logs.Len() != 0 || w.ca.placed() != len(hosts) {
-					t.Errorf("logged %+v, %d orders", logs.All(), w.ca.placed())
+				if logs.Len() != 0 || w.ca.Placed() != len(hosts) {
+					t.Errorf("logged %+v, %d orders", logs.All(), w.ca.Placed())
 				}
 				return
 			}
@@ -458,7 +459,7 @@ func TestAStartWithAnotherStorageSaysSoFirst(t *testing.T) {
 			if n := early.Load(); n > 0 {
 				t.Errorf("%d orders came before it was said", n)
 			}
-			if got := w.ca.placed(); got != len(hosts)+c.gone {
+			if got := w.ca.Placed(); got != len(hosts)+c.gone {
 				t.Errorf("%d orders in all", got)
 			}
 		})
@@ -476,12 +477,12 @@ func TestTheCertificateOfACAThatLeftIsMissed(t *testing.T) {
 	w.log = zap.New(core)
 	w.start()
 	w.certified(host)
-	other := newTestCA(t)
-	other.validate = w.ca.validate
+	other := acmetest.New(t)
+	other.Validate = w.ca.Validate
 	is, magic := &Issuers{}, certtest.Magic(t, filepath.Join(w.dir, "storage"))
-	is.Set("other", acme.Authority{Directory: other.directory(), Email: "ops@example.net"}, magic, nil)
+	is.Set("other", acme.Authority{Directory: other.Directory(), Email: "ops@example.net"}, magic, nil)
 	w.s.SetIssuers(is)
-	w.wait("the other CA to be asked", func() bool { return other.placed() == 1 }, func() string { return fmt.Sprintf("%+v", w.s.Observe(host)) })
+	w.wait("the other CA to be asked", func() bool { return other.Placed() == 1 }, func() string { return fmt.Sprintf("%+v", w.s.Observe(host)) })
 	if n := logs.FilterMessageSnippet("not configured any more").Len(); n != 1 {
 		t.Errorf("it is told %d times: %+v", n, logs.All())
 	}

@@ -6,15 +6,16 @@ import (
 )
 
 const (
-	// resortInterval is how often waiting work is sorted anew.
+	// resortInterval is how often all due entries are placed anew, because what has
+	// waited for long may have become urgent.
 	resortInterval = time.Hour
-	// batch bounds what is moved under one hold of the lock: whoever waits for an
-	// Observe must not notice that a million hostnames are due.
+	// batch is how many entries are moved while the lock is held once: an Observe must
+	// not wait for long when a million hostnames are due.
 	batch = 256
 )
 
-// takeUp moves what has become due into the lanes and takes up as much as there is
-// room for. Work ends with ctx.
+// takeUp moves entries that have become due into lanes, and puts as many in flight as
+// there is room for. Their work ends with ctx.
 func (es *entries) takeUp(ctx context.Context) []taken {
 	for ctx.Err() == nil && es.sort() {
 	}
@@ -43,8 +44,8 @@ func (es *entries) takeUp(ctx context.Context) []taken {
 	return out
 }
 
-// stillDue is what an entry needs whose turn it is in a lane; false: it belongs
-// elsewhere by now.
+// stillDue returns what an entry needs whose turn in a lane it is; false: it does not
+// belong into this lane any more.
 func (es *entries) stillDue(e *entry, l *lane, now time.Time) (step, bool) {
 	st, at := e.next(now)
 	if st == stepNone || at.After(now) || st == stepOrder && l.ca == nil {
@@ -58,8 +59,8 @@ func (es *entries) stillDue(e *entry, l *lane, now time.Time) (step, bool) {
 	return st, true
 }
 
-// sort moves a batch of what has become due, or is to be sorted anew, to where
-// it belongs now. It reports whether there may be more.
+// sort places a batch of the entries that have become due or were marked by reroute. It
+// reports whether there may be more.
 func (es *entries) sort() bool {
 	es.mu.Lock()
 	defer es.mu.Unlock()
@@ -95,7 +96,7 @@ func (es *entries) sort() bool {
 		e := es.due[0]
 		es.place(e)
 		if e.slot >= 0 && e.due <= now.UnixNano() {
-			return false // the clock stands still; the pause sees to it
+			return false // it is due again at once, so pause waits before the next round
 		}
 	}
 	return true
@@ -122,7 +123,7 @@ func (es *entries) measure(now time.Time) {
 	queueAge.Set(age.Seconds())
 }
 
-// open reports whether work of a lane may be taken up. es.mu must be held.
+// open reports whether an entry of a lane may be put in flight. es.mu must be held.
 func (es *entries) open(l *lane, now time.Time) bool {
 	switch {
 	case l.ocsp:
@@ -133,19 +134,20 @@ func (es *entries) open(l *lane, now time.Time) bool {
 		return false
 	}
 	if _, held := es.ledger.heldCA(l.ca, now); held {
-		return true // so that its work is routed elsewhere or put off
+		return true // takeUp then places its entries elsewhere
 	}
 	return l.exempt || es.spare(l.ca, now)
 }
 
-// spare reports whether the budget of a CA allows more orders than those that
-// were taken up for it: no more are, because the first of them to be done with
-// DNS would get ahead of its turn, and a slow one's turn would never come.
+// spare reports whether the budget of a CA allows more orders than those in flight that
+// have not spent from it yet. No more are taken up: otherwise the first of them that is
+// done with DNS would spend what another one's turn was, and a slow one might never
+// spend.
 func (es *entries) spare(c *ca, now time.Time) bool {
 	return es.ledger.room(c, now) > es.booked[c.LedgerKey()]
 }
 
-// pause is how long nothing can become possible by itself.
+// pause is how long Run may sleep: until an entry becomes due or a budget has room again.
 func (es *entries) pause() time.Duration {
 	es.mu.Lock()
 	defer es.mu.Unlock()
@@ -158,11 +160,11 @@ func (es *entries) pause() time.Duration {
 		switch {
 		case l.queue.Len() == 0:
 		case es.open(l, now):
-			next = now // work came after takeUp had been at this lane
+			next = now // it was filled after takeUp had looked at it
 		case l.ca == nil || l.exempt || es.closed || es.flying >= es.orders:
-			// the end of some work wakes
+			// Run is woken when work lands
 		case es.ledger.room(l.ca, now) > 0:
-			// so does the spending of what was booked
+			// Run is woken when a flight has spent what it booked
 		default:
 			if free := es.ledger.free(l.ca, now); free.Before(next) {
 				next = free

@@ -13,16 +13,17 @@ import (
 
 	"golang.org/x/crypto/ocsp"
 
+	"github.com/apoxy-dev/caddy-apoxy/internal/acmetest"
 	"github.com/apoxy-dev/caddy-apoxy/internal/times"
 	"github.com/apoxy-dev/caddy-apoxy/issuance/certfiles"
 	"github.com/apoxy-dev/caddy-apoxy/issuance/revocation"
 	"github.com/apoxy-dev/caddy-apoxy/ownership"
 )
 
-// testResponder is the OCSP responder (RFC 6960) of a testCA.
+// testResponder is the OCSP responder (RFC 6960) of a acmetest.CA.
 type testResponder struct {
-	ca *testCA
-	by *testCA // who signs
+	ca *acmetest.CA
+	by *acmetest.CA // who signs
 
 	mu      sync.Mutex
 	status  map[string]ocsp.Response // by serial number; others are good
@@ -31,13 +32,13 @@ type testResponder struct {
 }
 
 // respond gives the CA a responder, which its certificates name from now on.
-func respond(t *testing.T, ca *testCA) *testResponder {
+func respond(t *testing.T, ca *acmetest.CA) *testResponder {
 	r := &testResponder{ca: ca, by: ca, status: map[string]ocsp.Response{}, asked: map[string]int{}}
 	srv := httptest.NewServer(r)
 	t.Cleanup(srv.Close)
-	ca.mu.Lock()
-	ca.responder = srv.URL
-	ca.mu.Unlock()
+	ca.Mu.Lock()
+	ca.Responder = srv.URL
+	ca.Mu.Unlock()
 	return r
 }
 
@@ -58,9 +59,9 @@ func (r *testResponder) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	}
 	a := r.status[serial]
 	a.SerialNumber, a.ThisUpdate, a.NextUpdate = q.SerialNumber, time.Now().Add(-time.Minute), time.Now().Add(4*time.Hour)
-	raw, err := ocsp.CreateResponse(r.ca.crt, r.by.crt, a, r.by.key)
+	raw, err := ocsp.CreateResponse(r.ca.Cert, r.by.Cert, a, r.by.Key)
 	if err != nil {
-		r.ca.t.Error(err)
+		r.ca.T.Error(err)
 	}
 	w.Write(raw)
 }
@@ -81,7 +82,7 @@ func (r *testResponder) answer(h http.HandlerFunc) {
 	r.instead = h
 }
 
-func (r *testResponder) sign(by *testCA) {
+func (r *testResponder) sign(by *acmetest.CA) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.by = by
@@ -128,7 +129,7 @@ func otherThan(serial string) func(ownership.CertificateObservation) bool {
 // publicKey is the one in storage.
 func (w *world) publicKey() []byte {
 	w.t.Helper()
-	st, err := certfiles.Load(context.Background(), w.magic.Storage, w.is.cas()[0].Key, "api.example.com")
+	st, err := certfiles.At(w.magic.Storage, w.is.cas()[0].Key, "api.example.com").Load(context.Background())
 	if err != nil {
 		w.t.Fatal(err)
 	}

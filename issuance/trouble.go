@@ -9,8 +9,9 @@ import (
 	"github.com/apoxy-dev/caddy-apoxy/ownership"
 )
 
-// trouble is a failure that keeps a hostname waiting.
+// trouble is the last failure of a hostname, with what of earlier ones still counts.
 type trouble struct {
+	// Count is how many failures of this class came in a row.
 	Class   acme.Class `json:"class"`
 	Count   int        `json:"count"`
 	Message string     `json:"message"`
@@ -18,16 +19,16 @@ type trouble struct {
 	Mend string `json:"mend,omitempty"`
 	// Method is the challenge type that failed, empty if none was tried.
 	Method string `json:"method,omitempty"`
-	// Until is when the next try is due; 0: not by itself.
+	// Until is when the next try is due, in Unix seconds; 0: there is none by itself.
 	Until int64 `json:"until,omitempty"`
-	// Failed are the last failed validations, newest last, at most four: a CA
-	// that allows five an hour is never asked for the fifth.
+	// Failed are the times of the last failed validations, newest last, at most four:
+	// CAs allow five an hour, of which the fifth is never used.
 	Failed []int64 `json:"failed,omitempty"`
 	// Refused are the CAs, by key, that will not issue for the hostname.
 	Refused []string `json:"refused,omitempty"`
-	// UID is the record that failed; another one begins afresh.
+	// UID is that of the record that failed. Another record begins anew.
 	UID string `json:"uid,omitempty"`
-	// Facts are what was known of DNS at that time.
+	// Facts are what the Want said when it failed.
 	Facts facts `json:"facts"`
 }
 
@@ -42,8 +43,9 @@ func factsOf(w Want) facts {
 	return facts{DNS01: w.DNS01, HTTP01: w.HTTP01, CA: w.CertificateAuthority}
 }
 
-// renewedBy clears the pauses of a trouble for a Want that differs in what
-// matters. What a CA asked for stays, and so do the validations it counted.
+// renewedBy returns the trouble for a changed Want: if record, DNS or the named CA differ,
+// the pause is over. What a CA asked for stays, and so do failed validations, which CAs
+// count.
 func (t *trouble) renewedBy(w Want, now time.Time) *trouble {
 	if t == nil || t.Class == acme.ClassLimited || t.UID == w.UID && t.Facts == factsOf(w) {
 		return t
@@ -52,7 +54,7 @@ func (t *trouble) renewedBy(w Want, now time.Time) *trouble {
 	same := t.UID == w.UID && t.Facts.CA == w.CertificateAuthority
 	again.UID, again.Facts = w.UID, factsOf(w)
 	if same && t.Class == acme.ClassRefused {
-		return &again // which does not depend on DNS
+		return &again // a refusal does not depend on DNS
 	}
 	again.Until, again.Count = now.Unix(), 0
 	if !same {
@@ -64,11 +66,11 @@ func (t *trouble) renewedBy(w Want, now time.Time) *trouble {
 // refusedBy reports whether a CA has refused the hostname for good.
 func (t *trouble) refusedBy(c *ca) bool { return t != nil && slices.Contains(t.Refused, c.Key) }
 
-// tells reports whether there is a failure to tell of.
-func (t *trouble) tells() bool { return t != nil && t.Message != "" }
+// visible reports whether there is a failure to tell of.
+func (t *trouble) visible() bool { return t != nil && t.Message != "" }
 
-// calmed is the trouble of a hostname whose order goes on: what CAs count and
-// refuse alone.
+// calmed is the trouble of a hostname whose order goes on. It tells of no failure, but
+// keeps the failed validations and refusals; nil: there are none.
 func (t *trouble) calmed(now time.Time) *trouble {
 	if t == nil || len(t.Failed)+len(t.Refused) == 0 {
 		return nil
@@ -78,8 +80,9 @@ func (t *trouble) calmed(now time.Time) *trouble {
 	return &calm
 }
 
-// told is what a failure keeps waiting for, in words.
-func (t *trouble) told() (w ownership.Work, message, mend string, until time.Time) {
+// describe puts a failure into the core's words: what it is, what happened, who must act
+// and when it is tried again.
+func (t *trouble) describe() (w ownership.Work, message, mend string, until time.Time) {
 	msg, mend, until := t.Message, t.Mend, times.Unix(t.Until)
 	if mend == "" {
 		mend = mends[t.Class]
@@ -87,19 +90,20 @@ func (t *trouble) told() (w ownership.Work, message, mend string, until time.Tim
 	if t.Until == 0 {
 		msg += "; it is not tried again by itself"
 	}
-	switch t.Class {
-	case acme.ClassCAA:
-		return ownership.WorkCAAForbids, msg, mend, until
-	case acme.ClassDNS:
-		return ownership.WorkNone, msg, mend, until
-	case acme.ClassLimited:
-		return ownership.WorkRateLimited, msg, mend, until
+	work, ok := works[t.Class]
+	if !ok {
+		work = ownership.WorkFailed
 	}
-	return ownership.WorkFailed, msg, mend, until
+	return work, msg, mend, until
 }
 
-// mends say who must act after a failure of a class that does not say it itself;
-// where there is none nobody needs to.
+// works are what classes of failures are to the core, other than WorkFailed.
+var works = map[acme.Class]ownership.Work{
+	acme.ClassCAA: ownership.WorkCAAForbids, acme.ClassDNS: ownership.WorkNone, acme.ClassLimited: ownership.WorkRateLimited,
+}
+
+// mends say who must act after a failure of a class if the failure itself does not say
+// it. For the other classes nobody needs to.
 var mends = map[acme.Class]string{
 	acme.ClassDNS:      "What DNS lacks the customer puts right, as the conditions of the DNS records say; a change that is seen starts the next try at once",
 	acme.ClassCustomer: "The customer has what the certificate authority met put right, as the conditions of the DNS records say; a change that is seen starts the next try at once",

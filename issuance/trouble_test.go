@@ -11,6 +11,7 @@ import (
 	"github.com/caddyserver/certmagic"
 	acmez "github.com/mholt/acmez/v3/acme"
 
+	"github.com/apoxy-dev/caddy-apoxy/internal/acmetest"
 	"github.com/apoxy-dev/caddy-apoxy/issuance/acme"
 	"github.com/apoxy-dev/caddy-apoxy/ownership"
 )
@@ -20,10 +21,10 @@ func TestAnOrderHeldMidwayIsTakenUpWhenTheHoldIsOver(t *testing.T) {
 		t.Run("at "+at, func(t *testing.T) {
 			w := newWorld(t)
 			until := time.Now().Add(2 * time.Second).Truncate(time.Second)
-			w.ca.inject = func(path string) *injected {
+			w.ca.Inject = func(path string) *acmetest.Answer {
 				if strings.HasPrefix(path, at+"/") && time.Now().Before(until) {
-					return &injected{status: 503, header: map[string]string{"Retry-After": until.UTC().Format("Mon, 02 Jan 2006 15:04:05 GMT")},
-						problem: acmez.Problem{Type: acmez.ProblemTypeServerInternal, Detail: "busy"}}
+					return &acmetest.Answer{Status: 503, Header: map[string]string{"Retry-After": until.UTC().Format("Mon, 02 Jan 2006 15:04:05 GMT")},
+						Problem: acmez.Problem{Type: acmez.ProblemTypeServerInternal, Detail: "busy"}}
 				}
 				return nil
 			}
@@ -33,8 +34,8 @@ func TestAnOrderHeldMidwayIsTakenUpWhenTheHoldIsOver(t *testing.T) {
 			if time.Now().Before(until) {
 				t.Error("the hold was not waited for")
 			}
-			if w.ca.placed() != 1 {
-				t.Errorf("%d orders", w.ca.placed())
+			if w.ca.Placed() != 1 {
+				t.Errorf("%d orders", w.ca.Placed())
 			}
 		})
 	}
@@ -44,7 +45,7 @@ func TestHandshakesForAHostnameInTroubleFailAtOnceWithoutAnOrder(t *testing.T) {
 	w := newWorld(t)
 	w.s.Want(Want{Hostname: "www.example.com", UID: "u1", HTTP01: true})
 	w.until("www.example.com", "failed", worked(ownership.WorkFailed))
-	placed := w.ca.placed()
+	placed := w.ca.Placed()
 	for range 20 {
 		began := time.Now()
 		err := w.magic.ObtainCertAsync(context.Background(), "www.example.com")
@@ -56,16 +57,16 @@ func TestHandshakesForAHostnameInTroubleFailAtOnceWithoutAnOrder(t *testing.T) {
 			t.Errorf("took %v", took)
 		}
 	}
-	if w.ca.placed() != placed {
-		t.Errorf("%d orders", w.ca.placed()-placed)
+	if w.ca.Placed() != placed {
+		t.Errorf("%d orders", w.ca.Placed()-placed)
 	}
 }
 
 func TestARenewalThatReplacesIsNotCountedAgainstTheBudget(t *testing.T) {
 	w := newWorld(t)
-	w.is.Set(w.magic.Issuers[0], acme.Authority{Directory: w.ca.directory(), Email: "ops@example.net", Budget: acme.Budget{Orders: 1, Per: time.Hour}}, w.magic, nil)
+	w.is.Set(w.magic.Issuers[0], acme.Authority{Directory: w.ca.Directory(), Email: "ops@example.net", Budget: acme.Budget{Orders: 1, Per: time.Hour}}, w.magic, nil)
 	due := true
-	w.ca.windows = func(nb, na time.Time) (time.Time, time.Time) {
+	w.ca.Windows = func(nb, na time.Time) (time.Time, time.Time) {
 		if due {
 			due = false
 			return nb.Add(-2 * time.Hour), nb.Add(-time.Hour)
@@ -74,14 +75,14 @@ func TestARenewalThatReplacesIsNotCountedAgainstTheBudget(t *testing.T) {
 	}
 	w.dns.delegate("api.example.com")
 	w.s.Want(Want{Hostname: "api.example.com", UID: "u1", DNS01: true})
-	w.wait("the renewal", func() bool { return w.ca.placed() == 2 }, func() string { return "" })
+	w.wait("the renewal", func() bool { return w.ca.Placed() == 2 }, func() string { return "" })
 }
 
 func TestARefusedHostnameIsNotTriedAgainByItself(t *testing.T) {
 	w := newWorld(t)
-	w.ca.inject = func(path string) *injected {
+	w.ca.Inject = func(path string) *acmetest.Answer {
 		if path == "order" {
-			return &injected{status: 400, problem: acmez.Problem{Type: acmez.ProblemTypeRejectedIdentifier, Detail: "high risk"}}
+			return &acmetest.Answer{Status: 400, Problem: acmez.Problem{Type: acmez.ProblemTypeRejectedIdentifier, Detail: "high risk"}}
 		}
 		return nil
 	}
@@ -98,9 +99,9 @@ func TestARefusedHostnameIsNotTriedAgainByItself(t *testing.T) {
 func TestACAThatIsDownIsNotHammered(t *testing.T) {
 	w := newWorld(t)
 	down := true
-	w.ca.inject = func(path string) *injected {
+	w.ca.Inject = func(path string) *acmetest.Answer {
 		if down && path == "order" {
-			return &injected{status: 500, problem: acmez.Problem{Type: acmez.ProblemTypeServerInternal, Detail: "down"}}
+			return &acmetest.Answer{Status: 500, Problem: acmez.Problem{Type: acmez.ProblemTypeServerInternal, Detail: "down"}}
 		}
 		return nil
 	}
@@ -119,12 +120,12 @@ func TestACAThatIsDownIsNotHammered(t *testing.T) {
 		}
 		return true
 	}, func() string { return fmt.Sprintf("%+v", o) })
-	if got := w.ca.count("order"); got > 3*(defaultConcurrency+downAfter) { // acmez tries each three times
+	if got := w.ca.Count("order"); got > 3*(defaultConcurrency+downAfter) { // acmez tries each three times
 		t.Errorf("%d requests for orders", got)
 	}
-	w.ca.mu.Lock()
+	w.ca.Mu.Lock()
 	down = false
-	w.ca.mu.Unlock()
+	w.ca.Mu.Unlock()
 	for i := range n {
 		w.until(host(i), "certified", seen)
 	}
@@ -150,11 +151,11 @@ func TestAHeldHostnameIsNotPolledForItsWindow(t *testing.T) {
 			return poll.After(time.Now().Add(after))
 		}
 	}
-	asked := w.ca.count("ari")
+	asked := w.ca.Count("ari")
 	w.advance(8 * time.Hour)
 	w.wait("the held one to be put off", polls("held.example.com", 23*time.Hour), func() string { return "" })
 	w.wait("the other one to be polled", polls("free.example.org", 8*time.Hour), func() string { return "" })
-	if got := w.ca.count("ari") - asked; got != 1 {
+	if got := w.ca.Count("ari") - asked; got != 1 {
 		t.Errorf("%d polls, want that of the one that is not held", got)
 	}
 }

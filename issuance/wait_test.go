@@ -12,7 +12,7 @@ import (
 // A challenge is not tried before resolvers have forgotten what was there, whoever asks.
 func TestAnOrderWaitsForWhatResolversHold(t *testing.T) {
 	w := newWorld(t)
-	w.ca.validate = func(string, string, string, string) *acmez.Problem { return nil }
+	w.ca.Validate = func(string, string, string, string) *acmez.Problem { return nil }
 	w.dns.delegate("a.example.com")
 	from := time.Now().Add(time.Hour).Unix()
 	w.s.Want(Want{Hostname: "a.example.com", UID: "u", DNS01: true, DNS01From: from})

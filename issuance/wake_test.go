@@ -26,8 +26,8 @@ func TestAHandshakeThatGivesUpLosesNoHostname(t *testing.T) {
 	w.dns.delegate(host)
 	w.s.Want(Want{Hostname: host, UID: "u1", DNS01: true})
 	ctx, cancel := context.WithCancel(t.Context())
-	validate := w.ca.validate
-	w.ca.validate = func(host, kind, token, keyAuth string) (p *acmez.Problem) {
+	validate := w.ca.Validate
+	w.ca.Validate = func(host, kind, token, keyAuth string) (p *acmez.Problem) {
 		cancel()
 		return validate(host, kind, token, keyAuth)
 	}
@@ -65,7 +65,7 @@ func TestAHostnameWantedWhileItIsDroppedDoesNotWait(t *testing.T) {
 	e.set(Want{}, dossier{CA: someCA, NotBefore: 1, NotAfter: 3, Renewal: 2})
 	f := fly(s, e, stepDrop)
 	s.Want(Want{Hostname: e.hostname, UID: "u1", DNS01: true})
-	s.land(f, landing{rec: e.dossier(), again: dropRetry, quiet: true})
+	s.land(f, landing{rec: e.dossier(), again: dropRetry, unchanged: true})
 	if e.ready == nil {
 		t.Errorf("it waits until %v", time.Unix(0, e.due))
 	}
@@ -129,7 +129,7 @@ func TestANewCertificateIsNotMissedDuringOtherWork(t *testing.T) {
 	after := before
 	after.Serial = "2"
 	s.learnAll([]store.KeyValue{{Key: IndexPrefix + e.hostname, Value: after.marshal(), Revision: 7}})
-	s.land(f, landing{rec: before, quiet: true})
+	s.land(f, landing{rec: before, unchanged: true})
 	if e.serialNumber() != "2" || e.revision != 7 || len(told) != 1 {
 		t.Errorf("it has %s of revision %d, told %v", e.serialNumber(), e.revision, told)
 	}

@@ -18,25 +18,26 @@ type whereabouts uint8
 const (
 	unsure      whereabouts = iota // storage could not tell
 	there                          // in its place
-	replacement                    // in its place is another one that counts for the record
-	missing                        // there is none that a handshake could be shown
+	replacement                    // another one that counts for the record is in its place
+	missing                        // no certificate that a handshake could be shown is there
 )
 
-// whereabouts reads one file where all is well. An error: it cannot be told.
+// whereabouts looks where the certificate is. If it is in its place that costs one read.
+// An error means that storage could not tell.
 func (j *job) whereabouts(ctx context.Context) (whereabouts, error) {
 	c := j.home()
 	if c == nil {
-		return missing, nil // Caddy looks for certificates of its issuers alone
+		return missing, nil // Caddy does not look at the files of issuers that are not configured
 	}
-	st := certfiles.Unwrap(c.Storage())
-	if certfiles.InPlace(ctx, st, j.rec.CA, j.hostname, j.rec.Serial) {
+	site := j.site(c)
+	if site.InPlace(ctx, j.rec.Serial) {
 		return there, nil
 	}
-	have, err := certfiles.Load(ctx, st, j.rec.CA, j.hostname)
+	have, err := site.Load(ctx)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		if certfiles.Compromised(ctx, st, j.rec.CA, j.hostname) {
-			return there, nil // certmagic has put its key away: it is revoked, which is seen to elsewhere
+		if site.Compromised(ctx) {
+			return there, nil // certmagic has moved its key away; a revoked certificate is replaced anyway (ocsp.go)
 		}
 		return missing, nil
 	case err != nil:
@@ -48,7 +49,7 @@ func (j *job) whereabouts(ctx context.Context) (whereabouts, error) {
 	}
 	p := have.Meta.Provenance
 	if p == nil {
-		return there, nil // somebody else's, such as Caddy's own issuer's, and as good
+		return there, nil // another issuer, such as Caddy's own, has stored it, and handshakes show it
 	}
 	if (&dossier{UID: p.UID, Owner: p.Owner}).proves(j.want) {
 		return replacement, nil
@@ -56,11 +57,12 @@ func (j *job) whereabouts(ctx context.Context) (whereabouts, error) {
 	return missing, nil
 }
 
-// home is the authority that the certificate is from, or one beside an issuer of
-// another kind, such as Caddy's own, that reads the same place; nil: none is
-// configured any more.
+// home is the CA that the certificate is from. If no issuer line of ours names it, it is
+// one whose configuration has an issuer of another kind, such as Caddy's own, with the
+// same files; nil: there is none.
 func (j *job) home() *ca { return homeOf(j.cas, j.rec.CA) }
 
+// homeOf is home for the CA of a key.
 func homeOf(cas []*ca, key string) *ca {
 	if c := caOf(cas, key); c != nil {
 		return c
@@ -73,6 +75,7 @@ func homeOf(cas []*ca, key string) *ca {
 	return nil
 }
 
+// ratio is that of home, 0 without one.
 func (j *job) ratio() float64 {
 	if c := j.home(); c != nil {
 		return c.ratio
@@ -80,18 +83,24 @@ func (j *job) ratio() float64 {
 	return 0
 }
 
-// expected is the file that a handshake reads first.
-func (j *job) expected() string { return certmagic.StorageKeys.SitePrivateKey(j.rec.CA, j.hostname) }
+// site is where the certificate of the dossier lies in the storage of an authority.
+func (j *job) site(c *ca) certfiles.Site {
+	return certfiles.At(c.Storage(), j.rec.CA, j.hostname)
+}
+
+// keyFile is where a handshake looks for the certificate of the dossier.
+func (j *job) keyFile() string { return certfiles.At(nil, j.rec.CA, j.hostname).KeyFile() }
 
 // goneFrom says where a certificate was expected, and what was seen there.
 func goneFrom(cas []*ca, hostname string, r *dossier) string {
-	key := certmagic.StorageKeys.SitePrivateKey(r.CA, hostname)
+	key := certfiles.At(nil, r.CA, hostname).KeyFile()
 	if c := homeOf(cas, r.CA); c != nil {
 		return certfiles.NameOf(c.Storage()) + " has no readable and unexpired certificate at " + key
 	}
 	return "it is of " + r.CA + ", for which no issuer is configured any more, so that Caddy does not look at " + key
 }
 
+// storageName names the storage of home for messages, empty without one.
 func (j *job) storageName() string {
 	if c := j.home(); c != nil {
 		return certfiles.NameOf(c.Storage())

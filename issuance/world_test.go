@@ -2,20 +2,17 @@ package issuance
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/base64"
 	"fmt"
 	"path/filepath"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/caddyserver/certmagic"
-	acmez "github.com/mholt/acmez/v3/acme"
 	"go.uber.org/zap"
 
+	"github.com/apoxy-dev/caddy-apoxy/internal/acmetest"
 	"github.com/apoxy-dev/caddy-apoxy/internal/certtest"
 	"github.com/apoxy-dev/caddy-apoxy/issuance/acme"
 	"github.com/apoxy-dev/caddy-apoxy/issuance/edge"
@@ -28,13 +25,13 @@ import (
 // and DNS.
 type world struct {
 	t      *testing.T
-	ca     *testCA
+	ca     *acmetest.CA
 	dir    string
 	store  store.Store
 	magic  *certmagic.Config
 	s      *Scheduler
 	is     *Issuers
-	zone   *testZone
+	zone   *acmetest.Zone
 	dns    *testDNS
 	stop   context.CancelFunc
 	done   chan struct{}
@@ -42,32 +39,6 @@ type world struct {
 	edge   edge.Endpoint // set before the first Want
 	log    *zap.Logger   // of the next start; nil: none
 	ahead  atomic.Int64  // of the scheduler's clock, in nanoseconds
-}
-
-type testZone struct {
-	mu     sync.Mutex
-	values map[string][]string
-}
-
-func (z *testZone) Present(_ context.Context, hostname, value string) error {
-	z.mu.Lock()
-	defer z.mu.Unlock()
-	z.values[hostname] = append(z.values[hostname], value)
-	return nil
-}
-
-func (z *testZone) CleanUp(_ context.Context, hostname, value string) error {
-	z.mu.Lock()
-	defer z.mu.Unlock()
-	z.values[hostname] = slices.DeleteFunc(z.values[hostname], func(v string) bool { return v == value })
-	return nil
-}
-
-func (z *testZone) has(hostname, keyAuth string) bool {
-	sum := sha256.Sum256([]byte(keyAuth))
-	z.mu.Lock()
-	defer z.mu.Unlock()
-	return slices.Contains(z.values[hostname], base64.RawURLEncoding.EncodeToString(sum[:]))
 }
 
 type testDNS struct {
@@ -131,14 +102,9 @@ func (d *testDNS) undelegate(hostname string) {
 
 func newWorld(t *testing.T) *world {
 	t.Setenv("NO_PROXY", "*")
-	w := &world{t: t, ca: newTestCA(t), dir: t.TempDir(), zone: &testZone{values: map[string][]string{}},
+	w := &world{t: t, ca: acmetest.New(t), dir: t.TempDir(), zone: &acmetest.Zone{},
 		dns: &testDNS{delegated: map[string]bool{}, caa: map[string]ownership.CAAObservation{}, astray: map[string]bool{}, bogus: map[string]bool{}, slow: map[string]time.Duration{}}, change: make(chan string, 1000)}
-	w.ca.validate = func(host, kind, token, keyAuth string) *acmez.Problem {
-		if kind == "dns-01" && w.zone.has(host, keyAuth) {
-			return nil
-		}
-		return &acmez.Problem{Type: acmez.ProblemTypeUnauthorized, Detail: "no answer to " + kind}
-	}
+	w.ca.Validate = w.zone.Validate
 	w.magic = certtest.Magic(t, filepath.Join(w.dir, "storage"))
 	w.start()
 	t.Cleanup(func() { w.halt() })
@@ -162,7 +128,7 @@ func (w *world) start() {
 	w.is = &Issuers{}
 	iss := &testIssuer{w: w}
 	w.magic.Issuers = []certmagic.Issuer{iss}
-	w.is.Set(iss, acme.Authority{Directory: w.ca.directory(), Email: "ops@example.net"}, w.magic, nil)
+	w.is.Set(iss, acme.Authority{Directory: w.ca.Directory(), Email: "ops@example.net"}, w.magic, nil)
 	w.s.SetIssuers(w.is)
 	ctx, cancel := context.WithCancel(context.Background())
 	w.stop, w.done = cancel, make(chan struct{})

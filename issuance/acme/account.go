@@ -19,10 +19,10 @@ import (
 	"github.com/apoxy-dev/caddy-apoxy/issuance/certfiles"
 )
 
-// account returns the CA's account, from memory, from storage, or registered
-// now. Registrations of one process and of a cluster wait for one another.
+// account returns the CA's account from memory or from storage, or registers one. One
+// caller in the process, and one process in a cluster, does so at a time.
 func (c *CA) account(ctx context.Context) (acmez.Account, error) {
-	// The time runs for those who wait for one another, too.
+	// The timeout includes the wait for the mutex.
 	ctx, cancel := context.WithTimeout(ctx, directoryTimeout+callTimeout)
 	defer cancel()
 	c.accountMu.Lock()
@@ -40,7 +40,7 @@ func (c *CA) account(ctx context.Context) (acmez.Account, error) {
 		return acct, nil
 	}
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return acmez.Account{}, &Failure{Class: ClassOperator, Err: err, Message: "reading the account from storage failed: " + words.Cut(err.Error(), 200)}
+		return acmez.Account{}, Failed(ClassOperator, "reading the account from storage failed", err)
 	}
 	if c.Auth.AccountKeyPEM != "" {
 		acct, err = c.lookUpAccount(ctx)
@@ -54,13 +54,14 @@ func (c *CA) account(ctx context.Context) (acmez.Account, error) {
 	return acct, nil
 }
 
-// use keeps an account in memory; the zero value: none. c.accountMu must be held.
+// use keeps an account in memory; the zero value means none. c.accountMu must be held.
 func (c *CA) use(acct acmez.Account) {
 	c.acct = acct
 	c.url.Store(&acct.Location)
 }
 
-// Location is the URL of the account, empty while none is in memory. It never waits.
+// Location is the URL of the account in memory, empty if there is none. It asks
+// neither storage nor the CA.
 func (c *CA) Location() string {
 	if l := c.url.Load(); l != nil {
 		return *l
@@ -68,13 +69,14 @@ func (c *CA) Location() string {
 	return ""
 }
 
-// forgetAccount drops an account that the CA no longer has, so that the next
-// use registers a new one.
+// forgetAccount deletes an account that the CA does not have any more, so that the
+// next use registers another. A configured account_key cannot be replaced so: that is
+// an error.
 func (c *CA) forgetAccount(ctx context.Context, gone acmez.Account) error {
 	c.accountMu.Lock()
 	defer c.accountMu.Unlock()
 	if c.acct.Location != gone.Location {
-		return nil // someone else has replaced it already
+		return nil // another flow has replaced it already
 	}
 	c.use(acmez.Account{})
 	if c.Auth.AccountKeyPEM != "" {
@@ -83,8 +85,8 @@ func (c *CA) forgetAccount(ctx context.Context, gone acmez.Account) error {
 	return certfiles.DeleteAccount(ctx, c.Storage(), c.Key, gone)
 }
 
-// email is the configured address or, as certmagic does, that of the account
-// used last with this CA.
+// email is the configured address or, as in certmagic, that of the account that was
+// stored last for this CA.
 func (c *CA) email(ctx context.Context) string {
 	if e := strings.ToLower(strings.TrimSpace(c.Auth.Email)); e != "" {
 		return e
@@ -95,6 +97,8 @@ func (c *CA) email(ctx context.Context) string {
 	return certfiles.LatestEmail(ctx, c.Storage(), c.Key)
 }
 
+// loadAccount reads the account of an address from storage. fs.ErrNotExist: there is
+// none, or its key is not the configured one.
 func (c *CA) loadAccount(ctx context.Context, email string) (acmez.Account, error) {
 	acct, keyPEM, err := certfiles.LoadAccount(ctx, c.Storage(), c.Key, email)
 	if keyPEM != nil && c.Auth.AccountKeyPEM != "" && !bytes.Equal(bytes.TrimSpace(keyPEM), bytes.TrimSpace([]byte(c.Auth.AccountKeyPEM))) {
@@ -103,21 +107,17 @@ func (c *CA) loadAccount(ctx context.Context, email string) (acmez.Account, erro
 	return acct, err
 }
 
-// lookUpAccount finds the account of the configured key at the CA.
+// lookUpAccount asks the CA for the account of the configured key and stores it.
 func (c *CA) lookUpAccount(ctx context.Context) (acmez.Account, error) {
 	key, err := certmagic.PEMDecodePrivateKey([]byte(c.Auth.AccountKeyPEM))
 	if err != nil {
-		return acmez.Account{}, &Failure{Class: ClassOperator, Err: err, Account: true, Message: "account_key is not a private key in PEM: " + words.Cut(err.Error(), 200),
-			Mend: "The operator sets `account_key` to one and reloads"}
+		return acmez.Account{}, accountFailed("account_key is not a private key in PEM", err, "The operator sets `account_key` to one and reloads")
 	}
-	asked, cancel, err := c.within(ctx)
+	acct, err := call(ctx, c, "looking up account", func(ctx context.Context) (acmez.Account, error) {
+		return c.Client.GetAccount(ctx, acmez.Account{PrivateKey: key})
+	})
 	if err != nil {
-		return acmez.Account{}, err
-	}
-	defer cancel()
-	acct, err := c.Client.GetAccount(asked, acmez.Account{PrivateKey: key})
-	if err != nil {
-		return acct, fmt.Errorf("looking up account: %w", err)
+		return acct, err
 	}
 	if acct.Status != acmez.StatusValid {
 		return acct, acmez.Problem{Type: acmez.ProblemTypeUnauthorized, Status: 403, Detail: "the account is " + words.Cut(acct.Status, 40)}
@@ -125,6 +125,8 @@ func (c *CA) lookUpAccount(ctx context.Context) (acmez.Account, error) {
 	return acct, certfiles.SaveAccount(context.WithoutCancel(ctx), c.Storage(), c.Key, acct)
 }
 
+// register registers an account with a new key and stores it, unless another process
+// has done so while this one waited for the lock.
 func (c *CA) register(ctx context.Context, email string) (acmez.Account, error) {
 	lock := certfiles.AccountLock(email)
 	if err := c.Storage().Lock(ctx, lock); err != nil {
@@ -132,7 +134,7 @@ func (c *CA) register(ctx context.Context, email string) (acmez.Account, error) 
 	}
 	defer func() {
 		if err := c.Storage().Unlock(context.WithoutCancel(ctx), lock); err != nil {
-			c.log.Error("unlocking account registration", zap.Error(err))
+			c.log.Error("unlocking account registration failed", zap.Error(err))
 		}
 	}()
 	if acct, err := c.loadAccount(ctx, email); err == nil && acct.Status != "" {
@@ -157,8 +159,7 @@ func (c *CA) register(ctx context.Context, email string) (acmez.Account, error) 
 	}
 	if eab != nil {
 		if err := acct.SetExternalAccountBinding(asked, c.Client, *eab); err != nil {
-			return acct, &Failure{Class: ClassOperator, Err: err, Account: true, Message: "binding the external account (eab) failed: " + words.Cut(err.Error(), 200),
-				Mend: c.mend("eab", acmez.Problem{})}
+			return acct, accountFailed("binding the external account (eab) failed", err, c.mend("eab", acmez.Problem{}))
 		}
 	}
 	acct, err = c.Client.NewAccount(asked, acct)

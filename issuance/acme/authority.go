@@ -1,6 +1,7 @@
 package acme
 
 import (
+	"cmp"
 	"crypto/x509"
 	"net/http"
 	"net/url"
@@ -12,43 +13,48 @@ import (
 	acmez "github.com/mholt/acmez/v3/acme"
 )
 
-// Authority is one configured certificate authority, with everything that an
-// issuer line says about it.
+// Authority is a certificate authority as an issuer line of the configuration
+// describes it.
 type Authority struct {
 	// Directory is the URL of the ACME directory. Default: Let's Encrypt.
 	Directory string
-	// Email identifies the account in storage and is its contact. Empty: the
-	// account that was used last with this CA, or one without a contact.
+	// Email is the contact of the account, which is stored under it. Default: that of
+	// the account that was stored last for this CA, or none.
 	Email string
-	// AccountKeyPEM is the key of an account that exists at the CA already.
+	// AccountKeyPEM is the private key of an account that exists at the CA already.
+	// Default: an account is registered.
 	AccountKeyPEM string
 	// ExternalAccount binds a new account to one outside ACME (RFC 8555
-	// section 7.3.4).
+	// section 7.3.4). Default: none, but at ZeroSSL one that is made for Email.
 	ExternalAccount *acmez.EAB
-	// Profile is asked for with every order. Default: the CA's choice.
+	// Profile is the certificate profile to ask for. Default: the CA's choice.
 	Profile string
-	// Lifetime is asked for with every order. Default: the CA's choice.
+	// Lifetime is the lifetime of certificates to ask for. Default: the CA's choice.
 	Lifetime time.Duration
-	// Timeout bounds each wait for the CA to validate or to sign. Default: 5m.
+	// Timeout is how long the CA may validate or sign before the other CAs are asked,
+	// too. Default: 5m.
 	Timeout time.Duration
-	// PreferredChains chooses among alternate chains.
+	// PreferredChains chooses among alternate chains. Default: the CA's first.
 	PreferredChains certmagic.ChainPreference
-	// TrustedRoots are accepted for the CA's own endpoint. Default: the system's.
+	// TrustedRoots are the roots that the CA's HTTPS server is verified against.
+	// Default: the system's.
 	TrustedRoots *x509.CertPool
 	// Proxy is used for requests to the CA. Default: from the environment.
 	Proxy func(*http.Request) (*url.URL, error)
 	// DisableHTTP01 and DisableTLSALPN01 rule challenges out.
 	DisableHTTP01, DisableTLSALPN01 bool
-	// Budget bounds new orders. Default: what the CA is known to allow,
-	// without bound for an unknown CA.
+	// Budget is how many orders to place at most. Default: what the CA is known to
+	// allow, and any number at an unknown CA.
 	Budget Budget
 }
 
-// Key is the name under which certmagic keeps everything of this CA in storage.
+// Key is certmagic's name of the issuer: everything of this CA in storage lies in
+// folders of that name.
 func (a Authority) Key() string {
 	return (&certmagic.ACMEIssuer{CA: a.directory()}).IssuerKey()
 }
 
+// directory is the URL of the directory, with scheme.
 func (a Authority) directory() string {
 	if a.Directory == "" {
 		return certmagic.LetsEncryptProductionCA
@@ -59,6 +65,7 @@ func (a Authority) directory() string {
 	return a.Directory
 }
 
+// Host is the host of the directory's URL, empty if that is no URL.
 func (a Authority) Host() string {
 	u, err := url.Parse(a.directory())
 	if err != nil {
@@ -67,12 +74,15 @@ func (a Authority) Host() string {
 	return u.Hostname()
 }
 
-// OrderBudget is the configured budget or what is known of the CA.
+// WaitTimeout is Timeout or its default.
+func (a Authority) WaitTimeout() time.Duration { return cmp.Or(max(a.Timeout, 0), 5*time.Minute) }
+
+// OrderBudget is Budget or its default.
 func (a Authority) OrderBudget() Budget {
 	if a.Budget.Orders > 0 {
 		return a.Budget
 	}
-	return knownBudgets[a.Host()]
+	return knownCAs[a.Host()].budget
 }
 
 // Named reports whether spec.tls.certificateAuthority means this CA: by a
@@ -82,18 +92,16 @@ func (a Authority) Named(name string) bool {
 	return name == "" || slices.Contains(a.Names(), strings.ToLower(name))
 }
 
-// Names are all those of Named, lower case.
+// Names are the names that Named accepts, in lower case.
 func (a Authority) Names() []string {
 	names := []string{strings.ToLower(a.Key()), strings.ToLower(a.directory()), strings.ToLower(a.Host())}
-	for name, host := range knownNames {
-		if host == a.Host() {
-			names = append(names, name)
-		}
+	if k, ok := knownCAs[a.Host()]; ok {
+		names = append(names, k.name)
 	}
 	return names
 }
 
-// Methods are the challenge types that are not ruled out, best first.
+// Methods are the challenge types that the issuer line does not disable, best first.
 func (a Authority) Methods() []string {
 	methods := []string{acmez.ChallengeTypeDNS01}
 	if !a.DisableHTTP01 {
@@ -105,38 +113,23 @@ func (a Authority) Methods() []string {
 	return methods
 }
 
-// identities are the CAA issuer domain names of CAs whose directory does not
-// tell them.
-func (a Authority) identities() []string { return knownIdentities[a.Host()] }
+const hostZeroSSL = "acme.zerossl.com"
 
-const (
-	hostLetsEncrypt = "acme-v02.api.letsencrypt.org"
-	hostLEStaging   = "acme-staging-v02.api.letsencrypt.org"
-	hostZeroSSL     = "acme.zerossl.com"
-	hostGoogle      = "dv.acme-v02.api.pki.goog"
-	hostSSLCom      = "acme.ssl.com"
-)
+// knownCA is what is known of a CA beside its directory.
+type knownCA struct {
+	name     string // by which records may name it
+	identity string // its CAA issuer domain name, should its directory not tell any
+	budget   Budget
+}
 
-var (
-	knownNames = map[string]string{
-		"letsencrypt":         hostLetsEncrypt,
-		"letsencrypt-staging": hostLEStaging,
-		"zerossl":             hostZeroSSL,
-		"google":              hostGoogle,
-		"sslcom":              hostSSLCom,
-	}
-	// https://letsencrypt.org/docs/rate-limits/: 300 new orders per account
-	// every 3 hours; staging allows 1,500. A hundredth is left, because an order
-	// may reach the CA sooner after the last than it was counted here.
-	knownBudgets = map[string]Budget{
-		hostLetsEncrypt: {Orders: 297, Per: 3 * time.Hour},
-		hostLEStaging:   {Orders: 1485, Per: 3 * time.Hour},
-	}
-	knownIdentities = map[string][]string{
-		hostLetsEncrypt: {"letsencrypt.org"},
-		hostLEStaging:   {"letsencrypt.org"},
-		hostZeroSSL:     {"sectigo.com"},
-		hostGoogle:      {"pki.goog"},
-		hostSSLCom:      {"ssl.com"},
-	}
-)
+// knownCAs are the CAs that something is known of, by the host of their directory. On
+// Let's Encrypt's limits see https://letsencrypt.org/docs/rate-limits/: 300 new orders
+// per account every 3 hours; staging allows 1,500. A hundredth of that is left unused,
+// because two orders may reach the CA closer together than they were counted here.
+var knownCAs = map[string]knownCA{
+	"acme-v02.api.letsencrypt.org":         {"letsencrypt", "letsencrypt.org", Budget{Orders: 297, Per: 3 * time.Hour}},
+	"acme-staging-v02.api.letsencrypt.org": {"letsencrypt-staging", "letsencrypt.org", Budget{Orders: 1485, Per: 3 * time.Hour}},
+	hostZeroSSL:                            {"zerossl", "sectigo.com", Budget{}},
+	"dv.acme-v02.api.pki.goog":             {"google", "pki.goog", Budget{}},
+	"acme.ssl.com":                         {"sslcom", "ssl.com", Budget{}},
+}

@@ -5,14 +5,15 @@ import (
 	"time"
 )
 
-// Budget allows so many new orders at once, and as many again in each span of a
-// length, evenly: 300 in 3 h is 300, and one more every 36 s. The zero value
-// allows any number.
+// Budget is how many new orders a CA allows: Orders at once, which come back one by
+// one, evenly over Per. 300 per 3 h is 300 at once and then one every 36 s. The zero
+// value allows any number.
 type Budget struct {
 	Orders int
 	Per    time.Duration
 }
 
+// String is for messages: "300 orders per 3 h".
 func (b Budget) String() string {
 	if b.Orders <= 0 {
 		return "no bound"
@@ -20,10 +21,10 @@ func (b Budget) String() string {
 	return fmt.Sprintf("%d orders per %s", b.Orders, ShortDuration(b.Per))
 }
 
-// Each is how long one spent order takes to come back.
+// Each is how long it takes until one more order is allowed.
 func (b Budget) Each() time.Duration { return max(b.Per/time.Duration(max(b.Orders, 1)), 1) }
 
-// ShortDuration writes a duration as people do: "3h", "90s", "2h30m".
+// ShortDuration writes a duration for people: "90 s", "2 h 30 min", "3 d".
 func ShortDuration(d time.Duration) string {
 	switch {
 	case d >= 48*time.Hour:

@@ -22,30 +22,33 @@ import (
 	"github.com/apoxy-dev/caddy-apoxy/issuance/certfiles"
 )
 
-// CA is one authority at work: its client, whose nonces and connections all
-// issuances share, and its account.
+// CA is an Authority in use: its client, whose nonces and connections all flows share,
+// and its account. Its methods may be called at the same time.
 type CA struct {
-	Key     string // certmagic's issuer key
-	Auth    Authority
+	// Key is Auth.Key, and Auth what the issuer line says.
+	Key  string
+	Auth Authority
+	// Storage returns the storage for accounts, challenges and certificates.
 	Storage func() certmagic.Storage
-	Client  *acmez.Client
-	log     *zap.Logger
+	// Client makes the requests. It does not wait for orders; Flow does.
+	Client *acmez.Client
+	log    *zap.Logger
 
 	naming     sync.Once
-	ledgerKey  string                   // see LedgerKey, once it was asked for
-	identities atomic.Pointer[[]string] // as the directory told them
-	accepted   atomic.Bool              // the CA has taken the account, and not refused it since
-	turn       chan struct{}            // held by who finds that out
+	ledgerKey  string                   // what LedgerKey returns, once it was called
+	identities atomic.Pointer[[]string] // from the directory, nil until it was read
+	accepted   atomic.Bool              // the CA has accepted the account, and not refused it since
+	turn       chan struct{}            // holds a token while Alone finds out whether it does
 	accountMu  sync.Mutex
-	acct       acmez.Account
-	url        atomic.Pointer[string] // of acct
+	acct       acmez.Account          // zero: none is in memory
+	url        atomic.Pointer[string] // acct.Location
 }
 
-// maxIdleConns bounds the connections to a CA that are kept open.
+// maxIdleConns is how many idle connections to a CA are kept open.
 const maxIdleConns = 32
 
-// NewCA returns a CA that keeps its account in what storage returns. log: nil for
-// none.
+// NewCA returns the CA of an Authority, with the storage that storage returns whenever
+// it is called. It makes no request. log may be nil.
 func NewCA(a Authority, storage func() certmagic.Storage, log *zap.Logger) *CA {
 	if log == nil {
 		log = zap.NewNop()
@@ -81,27 +84,26 @@ func NewCA(a Authority, storage func() certmagic.Storage, log *zap.Logger) *CA {
 			Directory:   a.directory(),
 			HTTPClient:  &http.Client{Transport: Transport{Next: next}, Timeout: certmagic.HTTPTimeout},
 			UserAgent:   agent,
-			PollTimeout: -1, // acmez does not wait for an order: it would for as long as the CA says
+			PollTimeout: -1, // acmez would wait for an order for as long as the CA says
 			Logger: slog.New(zapslog.NewHandler(log.Core(), zapslog.WithName("acme"),
 				zapslog.AddStacktraceAt(slog.Level(127)))),
 		},
 	}
 }
 
-func (a Authority) WaitTimeout() time.Duration {
-	if a.Timeout > 0 {
-		return a.Timeout
-	}
-	return 5 * time.Minute
+// Site is what the CA has in storage for a hostname.
+func (c *CA) Site(hostname string) certfiles.Site {
+	return certfiles.At(c.Storage(), c.Key, hostname)
 }
 
-// Challenges are those of the CA that Caddy answers.
+// Challenges are the challenges of the CA in storage, which Caddy answers.
 func (c *CA) Challenges() certfiles.Challenges {
 	return certfiles.Challenges{Storage: c.Storage(), IssuerKey: c.Key}
 }
 
-// within bounds a call to the CA. What acmez fetches first, the directory, is
-// fetched here in a shorter time, because it keeps every other CA's waiting.
+// within returns a context for one call to the CA. It reads the directory first, which
+// acmez would otherwise do within the call: acmez makes all other CAs wait for that,
+// so it gets a shorter time. acmez remembers the directory.
 func (c *CA) within(ctx context.Context) (context.Context, context.CancelFunc, error) {
 	first, cancel := context.WithTimeout(ctx, directoryTimeout)
 	_, err := c.Client.GetDirectory(first)
@@ -113,9 +115,10 @@ func (c *CA) within(ctx context.Context) (context.Context, context.CancelFunc, e
 	return ctx, cancel, nil
 }
 
-// LedgerKey names CA and account, without asking anyone.
+// LedgerKey names CA and account in the ledger of holds and budgets: the CA's key and
+// the configured email address.
 func (c *CA) LedgerKey() string {
-	c.naming.Do(func() { // it is asked for with every hostname that is due
+	c.naming.Do(func() { // once, because it is asked for with every hostname that is due
 		email := certmagic.StorageKeys.Safe(c.Auth.Email)
 		if email == "" {
 			email = "default"
@@ -125,8 +128,9 @@ func (c *CA) LedgerKey() string {
 	return c.ledgerKey
 }
 
-// CaaIdentities are the CAA issuer domain names that the CA answers to: as its
-// directory says, else as is known of it.
+// CaaIdentities returns the issuer domain names by which CAA records mean this CA: those
+// in its directory (RFC 8555 section 7.1.1, caaIdentities), else those that are known
+// here. The error is that of reading the directory.
 func (c *CA) CaaIdentities(ctx context.Context) ([]string, error) {
 	ctx, cancel := context.WithTimeout(ctx, directoryTimeout)
 	defer cancel()
@@ -140,15 +144,19 @@ func (c *CA) CaaIdentities(ctx context.Context) ([]string, error) {
 	return c.KnownIdentities(), nil
 }
 
-// KnownIdentities is caaIdentities without a request.
+// KnownIdentities is CaaIdentities without a request: it uses the directory only if
+// that was read before.
 func (c *CA) KnownIdentities() []string {
-	if told := c.identities.Load(); told != nil {
-		return *told
+	if read := c.identities.Load(); read != nil {
+		return *read
 	}
-	return c.Auth.identities()
+	if k := knownCAs[c.Auth.Host()]; k.identity != "" {
+		return []string{k.identity}
+	}
+	return nil
 }
 
-// choose picks a chain by the operator's preference, else the CA's first.
+// choose returns the chain that the operator prefers, else the CA's first.
 func choose(chains []acmez.Certificate, p certmagic.ChainPreference) acmez.Certificate {
 	if p.Smallest != nil {
 		slices.SortStableFunc(chains, func(a, b acmez.Certificate) int {

@@ -14,32 +14,28 @@ import (
 	"github.com/apoxy-dev/caddy-apoxy/internal/words"
 )
 
-// Challenges publishes DNS-01 values in our zone.
+// Challenges publishes DNS-01 values in our zone Z, for hostnames N.
 type Challenges interface {
 	// Present adds a value to _acme-challenge.N.Z beside those that are there
 	// and returns once every name server of ours answers it.
 	Present(ctx context.Context, hostname, value string) error
-	// CleanUp removes the value. No error if it is gone.
+	// CleanUp removes the value. It is no error if there is none.
 	CleanUp(ctx context.Context, hostname, value string) error
 }
 
-// authorize proves control for one authorization and returns the challenge
-// type used; empty if it was valid already.
+// authorize proves control for one authorization and returns the challenge type that
+// did; empty if it was valid already and does not say by which.
 func (f *Flow) authorize(ctx context.Context, acct acmez.Account, url string) (string, error) {
 	authz, err := f.authorization(ctx, acct, url)
 	if err != nil {
 		return "", err
 	}
-	switch authz.Status {
-	case acmez.StatusValid:
-		if f.Resume != nil {
+	if authz.Status != acmez.StatusPending {
+		if f.Resume != nil { // an earlier flow may have left its challenge in place
 			f.withdrawAll(ctx, authz)
 		}
-		return provenBy(authz), nil
-	case acmez.StatusPending:
-	default:
-		if f.Resume != nil {
-			f.withdrawAll(ctx, authz)
+		if authz.Status == acmez.StatusValid {
+			return provenBy(authz), nil
 		}
 		return "", authzError(authz)
 	}
@@ -47,14 +43,12 @@ func (f *Flow) authorize(ctx context.Context, acct acmez.Account, url string) (s
 	if err != nil {
 		return "", err
 	}
-	if f.Began != nil {
-		f.Began(chal.Type)
-	}
+	f.Began(chal.Type)
 	cleanUp, err := f.present(ctx, chal)
 	if err != nil {
-		return "", &Failure{Class: ClassPassing, Err: err, Message: "putting the challenge in place failed: " + words.Cut(err.Error(), 200)}
+		return "", Failed(ClassPassing, "putting the challenge in place failed", err)
 	}
-	at := progress{Method: chal.Type, Begun: f.idle(chal)}
+	at := Progress{Method: chal.Type, Begun: f.idle(chal)}
 	if at.Begun {
 		err = f.initiate(ctx, acct, chal)
 	}
@@ -65,15 +59,16 @@ func (f *Flow) authorize(ctx context.Context, acct acmez.Account, url string) (s
 	default:
 		err = f.await(ctx, acct, url, at)
 	}
-	var left *Failure
-	if !errors.As(err, &left) || left.Class != ClassWorking {
-		cleanUp() // else the CA is going to look at it
+	var working *Failure
+	if !errors.As(err, &working) || working.Class != ClassWorking {
+		cleanUp() // but not while the CA is still going to look at it
 	}
 	return chal.Type, err
 }
 
-// idle reports whether the CA must be told to validate: at first, and again
-// after a long time, because some leave a validation that failed pending.
+// idle reports whether the CA must be told to validate: in the first flow, and again
+// WaitTimeout after it was told last, because some CAs lose a validation and leave it
+// pending.
 func (f *Flow) idle(chal acmez.Challenge) bool {
 	if f.Repeated {
 		return f.Now().Sub(times.Unix(f.Resume.Begun)) > f.CA.Auth.WaitTimeout()
@@ -81,7 +76,7 @@ func (f *Flow) idle(chal acmez.Challenge) bool {
 	return chal.Status != acmez.StatusProcessing
 }
 
-// pick chooses among the challenges that the CA offers.
+// pick returns the challenge of the best type that the CA offers.
 func (f *Flow) pick(authz acmez.Authorization) (acmez.Challenge, error) {
 	var offered []string
 	for _, m := range f.Methods {
@@ -98,8 +93,8 @@ func (f *Flow) pick(authz acmez.Authorization) (acmez.Challenge, error) {
 		Message: fmt.Sprintf("the certificate authority offers %v, of which none can be used here (usable: %v)", offered, f.Methods)}
 }
 
-// present puts the answer to a challenge where the CA will look: into our
-// zone, or into storage, from where every node's Caddy answers.
+// present puts the answer to a challenge where the CA will look for it: into our zone,
+// or into storage, from where every node's Caddy answers. cleanUp removes it again.
 func (f *Flow) present(ctx context.Context, chal acmez.Challenge) (cleanUp func(), err error) {
 	cleanUp = func() { f.withdraw(ctx, chal) }
 	if chal.Type == acmez.ChallengeTypeDNS01 {
@@ -117,6 +112,8 @@ func (f *Flow) present(ctx context.Context, chal acmez.Challenge) (cleanUp func(
 	return cleanUp, nil
 }
 
+// authzError is the error of the first challenge that failed in an authorization; its
+// Resource is the authorization, which tells Classify that a validation failed.
 func authzError(authz acmez.Authorization) error {
 	i := slices.IndexFunc(authz.Challenges, func(c acmez.Challenge) bool { return c.Error != nil })
 	if i < 0 {
@@ -127,14 +124,14 @@ func authzError(authz acmez.Authorization) error {
 	return fmt.Errorf("%s: %w", authz.Challenges[i].Type, p)
 }
 
-// tidy takes back what an order of before may have left in place: a process
-// that died between putting a challenge in place and removing it. It returns the
-// challenge type that control was proven by, if it was.
+// tidy removes the challenges of a resumed order that need no answer any more: a
+// process may have ended before it removed them. It returns the challenge type that
+// control was proven by, empty for none.
 func (f *Flow) tidy(ctx context.Context, acct acmez.Account, authorizations []string) (method string) {
 	for _, url := range authorizations {
 		authz, err := f.authorization(ctx, acct, url)
 		if err != nil {
-			f.CA.log.Debug("what an order of before left in place is not known", zap.String("hostname", f.Hostname), zap.Error(err))
+			f.CA.log.Debug("a resumed order could not be read, so challenges of it may be left in place", zap.String("hostname", f.Hostname), zap.Error(err))
 			return method
 		}
 		f.withdrawAll(ctx, authz)
@@ -160,7 +157,8 @@ func (f *Flow) withdrawAll(ctx context.Context, authz acmez.Authorization) {
 	}
 }
 
-// withdraw removes the answer to a challenge; none is no error.
+// withdraw removes the answer to a challenge, even if ctx has ended. It is no error if
+// there is none.
 func (f *Flow) withdraw(ctx context.Context, chal acmez.Challenge) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 15*time.Second)
 	defer cancel()

@@ -17,65 +17,92 @@ import (
 type Class string
 
 const (
-	// ClassPassing: nobody needs to do anything (network, the CA's 5xx).
+	// ClassPassing means that nobody needs to do anything: the network failed, or the
+	// CA answered 5xx.
 	ClassPassing Class = "passing"
-	// ClassCustomer: the customer's DNS or web server must change.
+	// ClassCustomer means that the customer must change DNS or a web server: the CA's
+	// validation failed.
 	ClassCustomer Class = "customer"
-	// ClassDNS: the records that any challenge needs are not there; nothing was
-	// asked of a CA.
+	// ClassDNS means that DNS lacks the records that a challenge needs. No CA was asked.
 	ClassDNS Class = "dns"
-	// ClassEdge: CAs cannot reach this server where customers' hostnames lead;
-	// nothing was asked of one. The operator must mend it.
+	// ClassEdge means that CAs cannot reach this server at the addresses that
+	// customers' hostnames lead to, which the operator must mend. No CA was asked.
 	ClassEdge Class = "edge"
-	// ClassOperator: the account, the configuration or the store must be mended.
+	// ClassOperator means that the operator must mend the account, the configuration
+	// or the storage.
 	ClassOperator Class = "operator"
-	// ClassCAA: CAA records forbid every CA that may be used.
+	// ClassCAA means that CAA records forbid the CA to issue.
 	ClassCAA Class = "caa"
-	// ClassLimited: the CA asked to wait.
+	// ClassLimited means that the CA asked to wait, see Failure.Scope.
 	ClassLimited Class = "limited"
-	// ClassWorking: the CA has not decided yet and is asked again.
+	// ClassWorking means that the CA has not decided yet; it is to be asked again, see
+	// Failure.Working.
 	ClassWorking Class = "working"
-	// ClassRefused: the CA refuses this name for good.
+	// ClassRefused means that the CA refuses this hostname for good.
 	ClassRefused Class = "refused"
 )
 
-// Scope is what a CA's limit stops.
+// Scope is what must wait when a CA asks to wait.
 type Scope string
 
 const (
 	ScopeName   Scope = "name"   // one hostname
 	ScopeDomain Scope = "domain" // the hostnames of a registered domain
 	ScopeCA     Scope = "ca"     // everything asked of the CA with this account
-	// ScopeAccount is scopeCA for a fault of the account, while it is that one.
+	// ScopeAccount is everything asked of the CA with an account that is at fault, as
+	// long as the issuer line names that account.
 	ScopeAccount Scope = "account"
 )
 
-// Failure is an error with what follows from it.
+// Failure is an error together with what follows from it.
 type Failure struct {
+	// Class says who can do something about it.
 	Class Class
-	// Scope and until are set for ClassLimited; until may be zero.
-	Scope   Scope
-	Until   time.Time
+	// Message says what happened, for status and log.
 	Message string
-	// Mend says, in a sentence, who must act and how; empty: as the class says.
+	// Mend says in a sentence who must act and how; empty: the class says it.
 	Mend string
-	// Aborted: a handler of an event did not want it.
-	Aborted bool
-	Err     error
-	// Account: our account at the CA is at fault, and kept: that is in the ledger.
+	// Err is the cause, for the log; nil: Message is all.
+	Err error
+	// Scope is what must wait; set for ClassLimited alone.
+	Scope Scope
+	// Until is when the CA takes requests again (ClassLimited) or wants to be asked
+	// about the order again (ClassWorking). Zero: it did not say.
+	Until time.Time
+	// Working is what the CA is doing; set for ClassWorking alone.
+	Working *Progress
+	// Account reports that our account at the CA is at fault, which stops every
+	// hostname there. Kept is set by the caller that has noted it, so that it is noted
+	// once.
 	Account, Kept bool
-	// Down: the CA gave no proper answer.
+	// Down reports that the CA did not answer, or answered 5xx.
 	Down bool
-	// Spent: the order is of no use any more.
+	// Spent reports that the order cannot come to a certificate any more.
 	Spent bool
-	// Working is set for ClassWorking; until then is when the CA wants to be asked.
-	Working *progress
+	// Aborted reports that a handler of an event of Caddy forbade the order.
+	Aborted bool
+}
+
+// Failed makes a Failure of an error. what says what was being done; empty: the error
+// says it. The error's text is cut, because it may be a stranger's.
+func Failed(class Class, what string, err error) *Failure {
+	if what != "" {
+		what += ": "
+	}
+	return &Failure{Class: class, Err: err, Message: what + words.Cut(err.Error(), 200)}
+}
+
+// accountFailed is Failed for a fault of the account; mend says what the operator does.
+func accountFailed(what string, err error, mend string) *Failure {
+	f := Failed(ClassOperator, what, err)
+	f.Account, f.Mend = true, mend
+	return f
 }
 
 func (f *Failure) Error() string { return f.Message }
 func (f *Failure) Unwrap() error { return f.Err }
 
-// Elsewhere reports whether another CA may well succeed.
+// Elsewhere reports whether another CA may succeed where this one failed.
 func (f *Failure) Elsewhere() bool {
 	if f.Aborted {
 		return false
@@ -87,7 +114,8 @@ func (f *Failure) Elsewhere() bool {
 	return true
 }
 
-// Classify decides what an error of the flow means for the hostname.
+// Classify makes a Failure of any error that a request to a CA came to, for the
+// hostname that it was made for. A nil error gives an empty Failure.
 func Classify(err error, hostname string) *Failure {
 	if err == nil {
 		return &Failure{}
@@ -113,12 +141,8 @@ func Classify(err error, hostname string) *Failure {
 }
 
 func classifyProblem(p acmez.Problem, err error) *Failure {
-	f := &Failure{Class: ClassOperator, Err: err}
-	says := words.Cut(p.Detail, 300)
-	if says == "" {
-		says = words.Cut(strings.TrimPrefix(p.Type, acmez.ProblemTypeNamespace), 100)
-	}
-	f.Message = "the certificate authority says: " + says
+	says := words.Cut(saidOf(p), 300)
+	f := &Failure{Class: ClassOperator, Err: err, Message: "the certificate authority says: " + says}
 	switch p.Type {
 	case acmez.ProblemTypeRateLimited:
 		f.Class, f.Scope = ClassLimited, ScopeCA
@@ -145,9 +169,10 @@ func classifyProblem(p acmez.Problem, err error) *Failure {
 	return f
 }
 
-// limitScope reads the scope of a limit off the CA's words; Let's Encrypt's
-// are matched, whatever names the hostname stops that one, and anything else
-// stops the CA: too wide costs time, too narrow costs the account.
+// limitScope reads from the text of a CA what must wait. Let's Encrypt's texts are
+// known. Any other text that names the hostname stops that one, and one that does not
+// stops the CA: a scope that is too wide costs time, one that is too narrow may cost
+// the account.
 func limitScope(h *HeldError, hostname string) Scope {
 	detail := strings.ToLower(h.Problem.Detail)
 	domain := RegisteredDomain(hostname)
@@ -174,7 +199,8 @@ func limitScope(h *HeldError, hostname string) Scope {
 
 func quoted(s string) string { return `"` + s + `"` }
 
-// RegisteredDomain is the domain that CAs count a hostname under.
+// RegisteredDomain is the domain under which CAs count a hostname: the public suffix
+// and one label more, or the hostname itself if it has none.
 func RegisteredDomain(hostname string) string {
 	bare := strings.TrimPrefix(hostname, "*.")
 	d, err := publicsuffix.EffectiveTLDPlusOne(bare)

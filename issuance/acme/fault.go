@@ -1,6 +1,7 @@
 package acme
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -14,13 +15,15 @@ import (
 	"github.com/apoxy-dev/caddy-apoxy/issuance/certfiles"
 )
 
-// This file is about faults of our account at a CA: it is deactivated, unknown,
-// must agree to new terms, or cannot be bound to an external account. They are no
-// hostname's, so they hold the account: one request at a time looks whether the
-// CA takes it again, and a changed issuer line ends the hold.
+// This file tells faults of our account at a CA from failures of a hostname. The
+// account may be deactivated or unknown, may have to agree to new terms, or cannot be
+// bound to an external account. That stops every hostname at the CA, so the caller
+// holds the account: it asks the CA with one request at a time, after pauses, whether
+// it takes the account again. A changed issuer line ends the hold.
 
-// accountFault says of which kind a problem is that is the account's; empty: it is
-// not. A problem that names the hostname is that one's.
+// accountFault returns which fault of the account a problem tells of: "unknown",
+// "terms", "eab" or "refused"; empty: none. A problem that names the hostname is about
+// that one and not about the account.
 func accountFault(p acmez.Problem, hostname string) string {
 	switch p.Type {
 	case acmez.ProblemTypeAccountDoesNotExist:
@@ -40,9 +43,9 @@ func accountFault(p acmez.Problem, hostname string) string {
 	return ""
 }
 
-// faulty makes the failure of an account out of an error that its registration,
-// or an order with it, came to; nil: the account is not at fault. registering:
-// whatever the CA refuses is the account's.
+// faulty makes a Failure of the account out of an error; nil: the account is not at
+// fault. registering: the error is from registering the account, so any refusal is a
+// fault of it; otherwise it is from an order with the account.
 func (c *CA) faulty(err error, acct acmez.Account, hostname string, registering bool) *Failure {
 	var f *Failure
 	var p acmez.Problem
@@ -56,7 +59,7 @@ func (c *CA) faulty(err error, acct acmez.Account, hostname string, registering 
 	case !errors.As(err, &p):
 		return nil
 	default:
-		kind, says = accountFault(p, hostname), saidOf(p)
+		kind, says = accountFault(p, hostname), strings.TrimRight(words.Cut(saidOf(p), 120), ". ") // a sentence follows it
 		if kind == "" && registering && p.Status >= 400 && p.Status < 500 && p.Status != 429 &&
 			p.Type != acmez.ProblemTypeRateLimited && p.Type != acmez.ProblemTypeBadNonce {
 			kind = "refused"
@@ -69,8 +72,9 @@ func (c *CA) faulty(err error, acct acmez.Account, hostname string, registering 
 		Message: fmt.Sprintf("%s does not accept %s: it says %q", c.Auth.Host(), c.whose(acct), says), Mend: c.mend(kind, p)}
 }
 
-// FaultLater is faulty for what comes after the order was placed, where a CA may
-// refuse for other reasons, too.
+// FaultLater is faulty for an error that came after the order was placed. There a CA
+// answers "unauthorized" for other reasons, too, so that counts only if its text
+// speaks of the account.
 func (c *CA) FaultLater(err error, hostname string) *Failure {
 	var p acmez.Problem
 	if !errors.As(err, &p) || p.Type == acmez.ProblemTypeUnauthorized && !strings.Contains(strings.ToLower(p.Detail), "account") {
@@ -82,26 +86,18 @@ func (c *CA) FaultLater(err error, hostname string) *Failure {
 	return c.faulty(err, acct, hostname, false)
 }
 
-// saidOf is what a CA says in a problem, short enough for what follows it.
+// saidOf is what a CA says in a problem: its text, else its type.
 func saidOf(p acmez.Problem) string {
-	says := p.Detail
-	if says == "" {
-		says = strings.TrimPrefix(p.Type, acmez.ProblemTypeNamespace)
-	}
-	return strings.TrimRight(words.Cut(says, 120), ". ")
+	return cmp.Or(p.Detail, strings.TrimPrefix(p.Type, acmez.ProblemTypeNamespace))
 }
 
-// whose names an account.
+// whose names an account for a message: new or ours, its email address, its URL.
 func (c *CA) whose(acct acmez.Account) string {
 	who := "our account"
 	if acct.Location == "" {
 		who = "a new account"
 	}
-	email := c.Auth.Email
-	if email == "" {
-		email = certfiles.ContactOf(acct)
-	}
-	if email != "" {
+	if email := cmp.Or(c.Auth.Email, certfiles.ContactOf(acct)); email != "" {
 		who += " of " + words.Cut(email, 80)
 	}
 	if acct.Location != "" {
@@ -110,7 +106,7 @@ func (c *CA) whose(acct acmez.Account) string {
 	return who
 }
 
-// mend says what the operator does about an account.
+// mend says what the operator does about an account with a fault of this kind.
 func (c *CA) mend(kind string, p acmez.Problem) string {
 	fresh := "sets another `email`, which registers a new account"
 	switch {
@@ -130,8 +126,8 @@ func (c *CA) mend(kind string, p acmez.Problem) string {
 	return "The operator " + fresh + " in its issuer block, and reloads"
 }
 
-// Identity stands for what an issuer line says of the account: a fault of one is
-// no fault of another.
+// Identity is a digest of what an issuer line says about the account. A fault is kept
+// under it, so that it does not count against another account.
 func (a Authority) Identity() string {
 	h := sha256.New()
 	for _, part := range []string{a.Key(), strings.ToLower(a.Email), a.AccountKeyPEM} {
@@ -143,10 +139,10 @@ func (a Authority) Identity() string {
 	return hex.EncodeToString(h.Sum(nil)[:8])
 }
 
-// Alone runs do, which uses the account, by itself as long as the CA has not
-// accepted the account, so that a fault costs one request and not one for each
-// hostname: held is asked before, and keep is told of a fault before the next one
-// has its turn. do reports whether the CA has accepted it.
+// Alone runs do, which uses the account and reports whether the CA has accepted it.
+// As long as the CA has not, one do runs at a time, so that a fault of the account
+// costs one request and not one for each hostname: before each, held is asked, whose
+// Failure ends the wait; after a fault, keep is called before the next do runs.
 func (c *CA) Alone(ctx context.Context, held func() *Failure, keep func(*Failure), do func() (accepted bool, err error)) error {
 	if !c.accepted.Load() {
 		select {
@@ -171,8 +167,8 @@ func (c *CA) Alone(ctx context.Context, held func() *Failure, keep func(*Failure
 	return err
 }
 
-// Account is the CA's account, from memory, from storage, or registered now. A
-// *Failure of the account itself comes back as such.
+// Account returns the CA's account from memory or from storage, or registers one. If
+// the account is at fault the error is a *Failure with Account set.
 func (c *CA) Account(ctx context.Context) (acmez.Account, error) {
 	acct, err := c.account(ctx)
 	if f := c.faulty(err, acmez.Account{}, "", true); f != nil {

@@ -2,9 +2,10 @@ package acme
 
 import "strings"
 
-// foundAnother reports whether a CA, in its own words, met values at the challenge
-// name among which ours is not. The words are those of Boulder, Google Trust
-// Services, ZeroSSL and Pebble; others' cost a less exact sentence.
+// foundAnother reports whether a problem's text says that the CA found TXT records at
+// the challenge name, but not ours. It knows the texts of Boulder, Google Trust
+// Services, ZeroSSL and Pebble. Of another CA's text the customer reads a less exact
+// mend.
 func foundAnother(detail string) bool {
 	d := strings.ToLower(detail)
 	for _, words := range []string{
@@ -20,8 +21,7 @@ func foundAnother(detail string) bool {
 	return false
 }
 
-// occupiedMend is what there is to do about a challenge name at which another value
-// was found.
+// occupiedMend is what to do when the CA found other TXT records than ours.
 const occupiedMend = "Somebody else answers at that name, often the customer's CDN for a certificate of its own, with records that its panel does not show. " +
 	"The customer ends that (at Cloudflare: Universal SSL under SSL/TLS, Edge Certificates) or deletes the TXT records that stand beside the CNAME; " +
 	"a change that is seen starts the next try at once"

@@ -7,65 +7,58 @@ import (
 	"time"
 
 	acmez "github.com/mholt/acmez/v3/acme"
-
-	"github.com/apoxy-dev/caddy-apoxy/internal/words"
 )
 
-// This file is about orders that a CA takes its time with. An order waits in its
-// slot for a short while only, whatever Retry-After says: it then gives the slot
-// to others, and its CA is asked again at an even pace until it has decided.
+// This file waits for a CA to validate and to sign. A flow waits for a short while
+// only (Flow.Patience), whatever Retry-After says. Then it ends with ClassWorking and
+// leaves its place to other hostnames; the caller runs another flow later, with
+// Repeated, until the CA has decided.
 
 const (
-	// DefaultPatience is how long an order waits in its slot for the CA to
-	// validate, and again to sign.
+	// DefaultPatience is the usual Flow.Patience.
 	DefaultPatience = 10 * time.Second
 	// callTimeout bounds one call of acmez, with all that it repeats by itself
-	// (three times for a server error, ten for a nonce), and directoryTimeout the
-	// first, during which acmez keeps every other CA's directory waiting.
+	// (three times for a server error, ten for a nonce). directoryTimeout bounds the
+	// reading of the directory, during which acmez makes all other CAs wait.
 	callTimeout      = 45 * time.Second
 	directoryTimeout = 15 * time.Second
 )
 
-// Polls begin soon, because a CA with little to do is done in milliseconds, and
-// grow rare, because one with much to do should not be asked over and over.
+// The first question comes after firstPoll, because a CA with little to do is done in
+// milliseconds. The pauses double up to lastPoll, to spare a CA with much to do.
 const (
 	firstPoll = 50 * time.Millisecond
 	lastPoll  = 3 * time.Second
 )
 
-// progress is what a CA is at with an order.
-type progress struct {
-	// Method is the challenge that it validates, empty while it signs.
+// Progress is what a CA is doing with an order.
+type Progress struct {
+	// Method is the challenge type that it is validating; empty: it is signing.
 	Method string
-	// Begun: it was told a moment ago to validate.
+	// Begun reports whether this flow has told it to validate.
 	Begun bool
 }
 
-// atWork is the failure of a flow that leaves the CA to its work.
-func (f *Flow) atWork(ctx context.Context, p progress) *Failure {
-	w := &Failure{Class: ClassWorking, Working: &p, Message: "the certificate authority is still working on the order"}
-	if t, _ := ctx.Value(traceKey{}).(*Trace); t != nil {
-		w.Until = t.retryAfter()
-	}
-	return w
+// atWork is the failure of a flow that leaves the order to the CA.
+func (f *Flow) atWork(ctx context.Context, p Progress) *Failure {
+	return &Failure{Class: ClassWorking, Working: &p, Until: traceOf(ctx).retryAfter(),
+		Message: "the certificate authority is still working on the order"}
 }
 
-// polls paces the questions of one wait within a slot.
+// polls are the questions of one wait.
 type polls struct {
-	end   time.Time
-	pause time.Duration
+	end   time.Time     // when the flow's patience ends
+	pause time.Duration // before the next question
 }
 
 func (f *Flow) polls() *polls { return &polls{end: time.Now().Add(f.Patience), pause: firstPoll} }
 
-// next waits before the next question. false: it would come after the end, or
-// before the CA wants it, so that the slot is better given to others.
+// next waits until the next question may be asked: for the pause, or until the
+// Retry-After of the last answer. false: that is after the flow's patience ends.
 func (p *polls) next(ctx context.Context) (bool, error) {
 	wait := p.pause
-	if t, _ := ctx.Value(traceKey{}).(*Trace); t != nil {
-		if after := t.retryAfter(); !after.IsZero() {
-			wait = max(wait, after.Sub(t.now()))
-		}
+	if t := traceOf(ctx); !t.retryAfter().IsZero() {
+		wait = max(wait, t.retryAfter().Sub(t.now()))
 	}
 	if time.Now().Add(wait).After(p.end) {
 		return false, nil
@@ -79,8 +72,8 @@ func (p *polls) next(ctx context.Context) (bool, error) {
 	}
 }
 
-// await polls an authorization until it is decided, or the slot's patience ends.
-func (f *Flow) await(ctx context.Context, acct acmez.Account, url string, at progress) error {
+// await asks about an authorization until it is decided or the flow's patience ends.
+func (f *Flow) await(ctx context.Context, acct acmez.Account, url string, at Progress) error {
 	for p := f.polls(); ; {
 		more, err := p.next(ctx)
 		if err != nil {
@@ -103,14 +96,15 @@ func (f *Flow) await(ctx context.Context, acct acmez.Account, url string, at pro
 	}
 }
 
-// finish has an order whose authorizations are proven signed. That does not make it
-// ready at once (RFC 8555 section 7.1.6): it is asked after until it is, because
-// some CAs answer who asks earlier with an error, and some give the order up.
+// finish has the certificate of an order signed whose authorizations are all valid,
+// and waits until it is. Such an order is not always ready at once (RFC 8555 section
+// 7.1.6), so signing is asked for only once it is: some CAs answer an earlier request
+// with an error, and some give the order up.
 func (f *Flow) finish(ctx context.Context, acct acmez.Account, order acmez.Order) (acmez.Order, error) {
 	var err error
 	if order.Status == acmez.StatusPending {
 		if order, err = f.state(ctx, acct, order.Location); err != nil {
-			return order, fmt.Errorf("reading order: %w", err)
+			return order, err
 		}
 	}
 	for p := f.polls(); ; {
@@ -126,31 +120,32 @@ func (f *Flow) finish(ctx context.Context, acct acmez.Account, order acmez.Order
 			return order, f.invalid(ctx, acct, order)
 		case acmez.StatusPending, acmez.StatusReady, acmez.StatusProcessing:
 		default:
-			return order, &Failure{Class: ClassPassing, Message: "the certificate authority says that the order is " + quoted(words.Cut(order.Status, 40)) + ", which no order can be"}
+			return order, Failed(ClassPassing, "", fmt.Errorf("the certificate authority says that the order is %q, which is no status of an order", order.Status))
 		}
 		more, err := p.next(ctx)
 		if err != nil {
 			return order, err
 		}
 		if !more {
-			return order, f.atWork(ctx, progress{})
+			return order, f.atWork(ctx, Progress{})
 		}
 		if order, err = f.state(ctx, acct, order.Location); err != nil {
-			return order, fmt.Errorf("reading order: %w", err)
+			return order, err
 		}
 	}
 }
 
-// sign is finalize for a CA of many servers, of which one may not know yet that the
-// order is ready: what an error is worth is told by what the order is after it.
+// sign finalizes a ready order. A CA has many servers, and one of them may not know
+// yet that the order is ready and refuse. So after a refusal the order is read: if it
+// is pending or processing, that is the result and not the refusal.
 func (f *Flow) sign(ctx context.Context, acct acmez.Account, order acmez.Order) (acmez.Order, error) {
 	done, err := f.finalize(ctx, acct, order)
 	var p acmez.Problem
 	if err == nil || !errors.As(err, &p) || p.Status >= 500 || p.Status == 429 {
 		return done, err
 	}
-	now, lerr := f.state(ctx, acct, order.Location)
-	if lerr == nil && (now.Status == acmez.StatusPending || now.Status == acmez.StatusProcessing) {
+	now, stateErr := f.state(ctx, acct, order.Location)
+	if stateErr == nil && (now.Status == acmez.StatusPending || now.Status == acmez.StatusProcessing) {
 		return now, nil
 	}
 	return done, err

@@ -3,6 +3,7 @@ package acme
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -14,23 +15,24 @@ import (
 	"github.com/apoxy-dev/caddy-apoxy/internal/words"
 )
 
-// zeroSSLCredentials is where ZeroSSL gives external account credentials for
-// an email address, as Caddy's own issuer gets them.
+// zeroSSLCredentials is the URL at which ZeroSSL makes external account credentials for
+// an email address. Caddy's own issuer uses it, too.
 const zeroSSLCredentials = "https://api.zerossl.com/acme/eab-credentials-email"
 
-// binding is the external account that a new account is bound to, nil for none:
-// the configured one, or at ZeroSSL one made for the email address.
+// binding returns the external account that a new account is to be bound to (RFC 8555
+// section 7.3.4), nil for none: the configured one, or at ZeroSSL one that is made for
+// the email address.
 func (c *CA) binding(ctx context.Context, email string) (*acmez.EAB, error) {
 	if c.Auth.ExternalAccount != nil || c.Auth.Host() != hostZeroSSL {
 		return c.Auth.ExternalAccount, nil
 	}
 	if email == "" {
-		return nil, &Failure{Class: ClassOperator, Account: true, Message: "ZeroSSL wants an email address",
-			Mend: "The operator sets `email` or `eab` in the issuer block and reloads"}
+		return nil, accountFailed("", errors.New("ZeroSSL wants an email address"), "The operator sets `email` or `eab` in the issuer block and reloads")
 	}
 	return requestEAB(ctx, c.Client.HTTPClient, zeroSSLCredentials, email)
 }
 
+// requestEAB asks for external account credentials for an email address.
 func requestEAB(ctx context.Context, client *http.Client, endpoint, email string) (*acmez.EAB, error) {
 	form := url.Values{"email": {email}}.Encode()
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, endpoint, strings.NewReader(form))
@@ -54,10 +56,11 @@ func requestEAB(ctx context.Context, client *http.Client, endpoint, email string
 	if err := json.NewDecoder(io.LimitReader(resp.Body, 64<<10)).Decode(&answer); err != nil {
 		return nil, fmt.Errorf("reading external account credentials (HTTP %d): %w", resp.StatusCode, err)
 	}
-	// Errors come with status 200 there.
+	// Its refusals come with status 200.
 	if answer.Error.Code != 0 || resp.StatusCode != http.StatusOK || answer.KeyID == "" {
-		return nil, &Failure{Class: ClassOperator, Account: true, Message: fmt.Sprintf("ZeroSSL gave no external account credentials: HTTP %d %s (code %d)",
-			resp.StatusCode, words.Cut(answer.Error.Type, 100), answer.Error.Code), Mend: "The operator makes them at ZeroSSL, sets them as `eab KEY_ID MAC_KEY` in the issuer block, and reloads"}
+		refusal := fmt.Errorf("HTTP %d %s (code %d)", resp.StatusCode, words.Cut(answer.Error.Type, 100), answer.Error.Code)
+		return nil, accountFailed("ZeroSSL gave no external account credentials", refusal,
+			"The operator makes them at ZeroSSL, sets them as `eab KEY_ID MAC_KEY` in the issuer block, and reloads")
 	}
 	return &acmez.EAB{KeyID: answer.KeyID, MACKey: answer.MACKey}, nil
 }

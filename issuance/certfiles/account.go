@@ -12,7 +12,7 @@ import (
 	acmez "github.com/mholt/acmez/v3/acme"
 )
 
-// accountKeys are where certmagic keeps an account.
+// accountKeys are the keys at which certmagic stores an account and its private key.
 func accountKeys(issuerKey, email string) (registration, privateKey string) {
 	email = strings.ToLower(email)
 	folder, file := email, email
@@ -33,8 +33,8 @@ func usersPrefix(issuerKey string) string {
 	return path.Join("acme", certmagic.StorageKeys.Safe(issuerKey), "users")
 }
 
-// LoadAccount reads the account of an email address, "" for one without, and its
-// private key in PEM. fs.ErrNotExist if there is none.
+// LoadAccount reads the account of an email address, "" for the one without, and its
+// private key in PEM. The error is fs.ErrNotExist if there is none.
 func LoadAccount(ctx context.Context, st certmagic.Storage, issuerKey, email string) (acct acmez.Account, keyPEM []byte, err error) {
 	reg, key := accountKeys(issuerKey, email)
 	raw, err := st.Load(ctx, reg)
@@ -85,8 +85,8 @@ func DeleteAccount(ctx context.Context, st certmagic.Storage, issuerKey string, 
 	return nil
 }
 
-// LatestEmail is the address of the account that was used last with an issuer, as
-// certmagic chooses it; empty: there is none, or it has no address.
+// LatestEmail is the address of the account that was stored last for an issuer, which
+// is the one that certmagic uses by default; empty: there is none, or it has no address.
 func LatestEmail(ctx context.Context, st certmagic.Storage, issuerKey string) string {
 	users, err := st.List(ctx, usersPrefix(issuerKey), false)
 	if err != nil {
@@ -107,7 +107,7 @@ func LatestEmail(ctx context.Context, st certmagic.Storage, issuerKey string) st
 	return email
 }
 
-// AccountLock is the lock under which certmagic registers an account.
+// AccountLock is the name of the lock under which certmagic registers an account.
 func AccountLock(email string) string {
 	if email == "" {
 		return "register_acme_account"
@@ -115,7 +115,7 @@ func AccountLock(email string) string {
 	return "register_acme_account_" + email
 }
 
-// ContactOf is the address under which certmagic files an account.
+// ContactOf is the email address under which certmagic stores an account.
 func ContactOf(a acmez.Account) string {
 	if len(a.Contact) == 0 {
 		return ""

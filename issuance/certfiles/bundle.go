@@ -8,19 +8,18 @@ import (
 	"strings"
 )
 
-// This file is the form of the .key files that the scheduler stores: the
-// private key in PEM, then the certificate chain, then the metadata in a PEM
-// block of our own. A handshake gets all that it needs from this one file, and
-// because storages replace a file as a whole, key, chain and metadata in it
-// always belong together. Everyone else takes the first block, the key, as
-// crypto/tls and certmagic do; the file is as secret as it was.
+// This file defines the content of the .key files that are stored here: the private
+// key in PEM, then the certificate chain, then the metadata in a PEM block of our own.
+// A handshake needs no other file, and because storages replace a file as a whole, the
+// three always belong together. Readers that do not know this form, such as crypto/tls
+// and certmagic, use the first block, the key. The file is as secret as a key file.
 
 const (
 	metadataType = "CADDY APOXY METADATA"
 	// headerSerial is the certificate's serial number as the index writes it.
 	headerSerial = "Serial"
-	// headerOCSP is "none" if the certificate names no OCSP responder, so that
-	// no staple can be stored for it.
+	// headerOCSP is "none" if the certificate names no OCSP responder: then no staple
+	// is stored for it.
 	headerOCSP = "OCSP"
 )
 
@@ -34,13 +33,13 @@ type bundle struct {
 	// key and chain are PEM, meta is what the .json file holds.
 	key, chain, meta []byte
 	serial           string
-	// unstapled: the certificate names no OCSP responder.
+	// unstapled reports that the certificate names no OCSP responder.
 	unstapled bool
 }
 
-// joinBundle is the content of a .key file with all three. An error: the first
-// block of chain is no certificate that can be read. What a CA writes before
-// that block is left out.
+// joinBundle makes the content of a .key file of all three. Text that a CA writes
+// before the first certificate of the chain is left out. It is an error if that
+// certificate cannot be read.
 func joinBundle(key, chain, meta []byte) ([]byte, error) {
 	leaf, err := LeafOf(chain)
 	if err != nil {
@@ -64,10 +63,11 @@ func joinBundle(key, chain, meta []byte) ([]byte, error) {
 	return out, nil
 }
 
-// splitBundle takes a .key file apart. false: it holds something else, a key
-// alone most likely.
+// splitBundle takes the content of a .key file apart; false: it has another form, most
+// likely a key alone.
 func splitBundle(raw []byte) (bundle, bool) {
-	// The chain is the CA's: its blocks are not searched for ours, which is last.
+	// Our block is the last one. It is not searched for within the chain, because what
+	// is there is the CA's.
 	at, end := bytes.Index(raw, chainMark), bytes.LastIndex(raw, metadataMark)
 	if at <= 0 || end <= at || raw[at-1] != '\n' || raw[end-1] != '\n' {
 		return bundle{}, false
@@ -85,7 +85,7 @@ func splitBundle(raw []byte) (bundle, bool) {
 	}, true
 }
 
-// keyOf is the key of a .key file, alone.
+// keyOf returns the private key of a .key file without what follows it.
 func keyOf(raw []byte) []byte {
 	if b, ok := splitBundle(raw); ok {
 		return b.key
@@ -99,13 +99,8 @@ func isKey(raw []byte) bool {
 	return block != nil && strings.HasSuffix(block.Type, "PRIVATE KEY")
 }
 
-func isBundle(raw []byte) bool {
-	_, ok := splitBundle(raw)
-	return ok
-}
-
-// isLater reports whether the certificate of chain is the newer one, or the
-// only one.
+// isLater reports whether the certificate of chain was issued after that of than, or
+// than is empty.
 func isLater(chain, than []byte) (bool, error) {
 	leaf, err := LeafOf(chain)
 	if err != nil || len(than) == 0 {

@@ -32,19 +32,24 @@ type Metadata struct {
 
 // Stored is a certificate as storage holds it.
 type Stored struct {
+	// IssuerKey is the key of the issuer whose files it was read from.
 	IssuerKey string
-	Leaf      *x509.Certificate
-	Meta      Metadata
+	// Leaf is the certificate itself, without the chain above it. Its key is in
+	// storage, too: Load does not find a certificate without one.
+	Leaf *x509.Certificate
+	// Meta is what was stored with it; empty if another issuer than ours stored it.
+	Meta Metadata
 }
 
-// Save writes metadata and chain where certmagic and everyone else
-// look for them, and then the .key file, which holds both once more and is what
-// a handshake reads (see bundle.go). That it comes last makes it the point where
-// the new certificate takes the old one's place: a crash or an error before
-// leaves the old one whole, for a handshake and for loadCertificate. One that
-// was stored as three separate files is made whole first, for the same reason.
-func Save(ctx context.Context, st certmagic.Storage, issuerKey, hostname string, key crypto.PrivateKey, chain []byte, meta Metadata) error {
-	st = Unwrap(st)
+// Save stores a certificate: its private key, its chain in PEM and its metadata. It
+// writes metadata and chain where certmagic and everyone else look for them, and
+// then the .key file, which holds both once more and is what a handshake reads (see
+// bundle.go). The .key file comes last, so that the new certificate takes the old
+// one's place in one step: a crash or an error before it leaves the old one whole,
+// for handshakes and for Load. An old one that lies in three separate files is
+// joined first, for the same reason.
+func (s Site) Save(ctx context.Context, key crypto.PrivateKey, chain []byte, meta Metadata) error {
+	st := Unwrap(s.Storage)
 	keyPEM, err := certmagic.PEMEncodePrivateKey(key)
 	if err != nil {
 		return fmt.Errorf("encoding private key: %w", err)
@@ -53,7 +58,7 @@ func Save(ctx context.Context, st certmagic.Storage, issuerKey, hostname string,
 	if err != nil {
 		return fmt.Errorf("encoding issuer data: %w", err)
 	}
-	res, err := json.MarshalIndent(certmagic.CertificateResource{SANs: []string{hostname}, IssuerData: data}, "", "\t")
+	res, err := json.MarshalIndent(certmagic.CertificateResource{SANs: []string{s.Hostname}, IssuerData: data}, "", "\t")
 	if err != nil {
 		return fmt.Errorf("encoding metadata: %w", err)
 	}
@@ -61,10 +66,11 @@ func Save(ctx context.Context, st certmagic.Storage, issuerKey, hostname string,
 	if err != nil {
 		return err
 	}
-	p := placeOf(issuerKey, hostname)
-	if old, err := st.Load(ctx, p.key()); err == nil && !isBundle(old) {
-		// Should this fail, there is no certificate that could be spared.
-		_ = completeKey(ctx, st, p, old)
+	p := s.place()
+	if old, err := st.Load(ctx, p.key()); err == nil {
+		if _, joined := splitBundle(old); !joined {
+			_ = completeKey(ctx, st, p, old) // an error: the three files are no certificate that could be lost
+		}
 	}
 	for _, kv := range []struct {
 		key   string
@@ -81,20 +87,19 @@ func Save(ctx context.Context, st certmagic.Storage, issuerKey, hostname string,
 	return nil
 }
 
-// Load reads what is stored for a hostname. fs.ErrNotExist if
-// nothing is that could be served, damaged files included; any other error: it
-// cannot be told at the moment.
-func Load(ctx context.Context, st certmagic.Storage, issuerKey, hostname string) (Stored, error) {
-	out, p := Stored{IssuerKey: issuerKey}, placeOf(issuerKey, hostname)
-	st = Unwrap(st)
+// Load reads the stored certificate. The error is fs.ErrNotExist if there is none
+// that could be served: nothing is stored, or its files are damaged. Any other error
+// means that storage failed, which says nothing about the certificate.
+func (s Site) Load(ctx context.Context) (Stored, error) {
+	out, p, st := Stored{IssuerKey: s.IssuerKey}, s.place(), Unwrap(s.Storage)
 	raw, err := st.Load(ctx, p.key())
 	if err != nil {
 		return out, err
 	}
 	b, whole := splitBundle(raw)
 	if chain, meta, err := loadBeside(ctx, st, p, raw); err == nil && !bytes.Equal(chain, b.chain) {
-		// Stock Caddy has never joined them, or reused our key file as it was
-		// for a certificate of its own.
+		// Caddy's own issuer stores three files, and with reuse_private_keys leaves
+		// the .key file with our older chain in it.
 		if later, err := isLater(chain, b.chain); err == nil && later {
 			b.chain, b.meta = chain, meta
 		}
@@ -102,14 +107,14 @@ func Load(ctx context.Context, st certmagic.Storage, issuerKey, hostname string)
 		return out, err
 	}
 	if out.Leaf, err = LeafOf(b.chain); err != nil {
-		return out, fmt.Errorf("reading stored certificate of %s (%v): %w", hostname, err, fs.ErrNotExist)
+		return out, fmt.Errorf("reading stored certificate of %s (%v): %w", s.Hostname, err, fs.ErrNotExist)
 	}
 	var res certmagic.CertificateResource
 	if err := json.Unmarshal(b.meta, &res); err != nil {
-		return out, fmt.Errorf("reading metadata of %s (%v): %w", hostname, err, fs.ErrNotExist)
+		return out, fmt.Errorf("reading metadata of %s (%v): %w", s.Hostname, err, fs.ErrNotExist)
 	}
 	if len(res.IssuerData) > 0 {
-		// Other issuers keep other data there; then nothing is known of it.
+		// Other issuers keep other data there, of which nothing is used.
 		_ = json.Unmarshal(res.IssuerData, &out.Meta)
 	}
 	return out, nil
@@ -130,8 +135,9 @@ func loadBeside(ctx context.Context, st certmagic.Storage, p place, key []byte) 
 	return chain, meta, nil
 }
 
-// completeKey makes a .key file, that holds raw, hold all that the two files
-// beside it hold. fs.ErrNotExist if the three do not belong together.
+// completeKey rewrites a .key file so that it also holds what the two files beside
+// it hold; raw is its present content. fs.ErrNotExist if the three do not belong
+// together.
 func completeKey(ctx context.Context, st certmagic.Storage, p place, raw []byte) error {
 	chain, meta, err := loadBeside(ctx, st, p, raw)
 	if err != nil {
@@ -144,19 +150,15 @@ func completeKey(ctx context.Context, st certmagic.Storage, p place, raw []byte)
 	return st.Store(ctx, p.key(), whole)
 }
 
-// Delete removes what is stored for a hostname, the key first:
-// without it nothing can be served.
-func Delete(ctx context.Context, st certmagic.Storage, issuerKey, hostname string) error {
-	p := placeOf(issuerKey, hostname)
-	var errs []error
-	for _, k := range []string{p.key(), p.with(extChain), p.with(extMeta), certmagic.StorageKeys.CertsSitePrefix(issuerKey, hostname)} {
-		if err := st.Delete(ctx, k); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			errs = append(errs, fmt.Errorf("deleting %s: %w", k, err))
-		}
-	}
-	return errors.Join(errs...)
+// Delete removes the certificate, its key and its OCSP staples; what does not exist
+// is no error. The key goes first, because without it nothing can be served.
+func (s Site) Delete(ctx context.Context) error {
+	p, staples := s.place(), s.Staples(ctx)
+	keys := []string{p.key(), p.with(extChain), p.with(extMeta), certmagic.StorageKeys.CertsSitePrefix(s.IssuerKey, s.Hostname)}
+	return DeleteKeys(ctx, s.Storage, append(keys, staples...))
 }
 
+// LeafOf reads the first certificate of a chain in PEM.
 func LeafOf(chainPEM []byte) (*x509.Certificate, error) {
 	block, _ := pem.Decode(chainPEM)
 	if block == nil || block.Type != "CERTIFICATE" {
@@ -165,8 +167,9 @@ func LeafOf(chainPEM []byte) (*x509.Certificate, error) {
 	return x509.ParseCertificate(block.Bytes)
 }
 
-// LeafAndIssuer reads a certificate and its issuer from a chain; nil without.
-func LeafAndIssuer(chain []byte) (leaf, issuer *x509.Certificate) {
+// leafAndIssuer reads the first certificate of a chain in PEM and the next one, if
+// that has signed it. Each is nil if it is not there or cannot be read.
+func leafAndIssuer(chain []byte) (leaf, issuer *x509.Certificate) {
 	for chain != nil && issuer == nil {
 		var b *pem.Block
 		if b, chain = pem.Decode(chain); b == nil {
@@ -187,10 +190,11 @@ func LeafAndIssuer(chain []byte) (leaf, issuer *x509.Certificate) {
 	return leaf, issuer
 }
 
-// KeyPair reads a certificate and its key; without the key, which certmagic puts away
-// when it learns that it is compromised, the certificate alone.
-func KeyPair(ctx context.Context, st certmagic.Storage, issuerKey, hostname string) tls.Certificate {
-	st, p := Unwrap(st), placeOf(issuerKey, hostname)
+// KeyPair reads the certificate and its key. Where the key is missing it returns the
+// certificate alone, because certmagic moves a compromised key away; where both are
+// missing it returns the zero value.
+func (s Site) KeyPair(ctx context.Context) tls.Certificate {
+	st, p := Unwrap(s.Storage), s.place()
 	key, _ := st.Load(ctx, p.key())
 	chain, _ := st.Load(ctx, p.with(extChain))
 	if b, ok := splitBundle(key); ok {
@@ -206,11 +210,11 @@ func KeyPair(ctx context.Context, st certmagic.Storage, issuerKey, hostname stri
 	return alone
 }
 
-// Issued reads the certificate with a serial number, and its issuer, from one of
-// the two files that hold it; nil if neither does. The one with the key may be
-// gone: certmagic puts a key away that it learns is compromised.
-func Issued(ctx context.Context, st certmagic.Storage, issuerKey, hostname, serial string) (leaf, issuer *x509.Certificate) {
-	st, p := Unwrap(st), placeOf(issuerKey, hostname)
+// Issued reads the certificate with a serial number (hexadecimal), and its issuer,
+// from one of the two files that hold it; nil if neither does. The file with the key
+// may be gone, because certmagic moves a compromised key away.
+func (s Site) Issued(ctx context.Context, serial string) (leaf, issuer *x509.Certificate) {
+	st, p := Unwrap(s.Storage), s.place()
 	for _, file := range []string{p.with(extChain), p.key()} {
 		raw, err := st.Load(ctx, file)
 		if err != nil {
@@ -219,17 +223,18 @@ func Issued(ctx context.Context, st certmagic.Storage, issuerKey, hostname, seri
 		if b, ok := splitBundle(raw); ok {
 			raw = b.chain
 		}
-		if leaf, issuer = LeafAndIssuer(raw); leaf != nil && fmt.Sprintf("%x", leaf.SerialNumber) == serial {
+		if leaf, issuer = leafAndIssuer(raw); leaf != nil && fmt.Sprintf("%x", leaf.SerialNumber) == serial {
 			return leaf, issuer
 		}
 	}
 	return nil, nil
 }
 
-// InPlace reports whether the one file that a handshake reads first holds the
-// certificate with a serial number, in hexadecimal. false: it may lie beside it.
-func InPlace(ctx context.Context, st certmagic.Storage, issuerKey, hostname, serial string) bool {
-	raw, err := st.Load(ctx, placeOf(issuerKey, hostname).key())
+// InPlace reports whether the .key file, which a handshake reads first, holds the
+// certificate with a serial number (hexadecimal). false does not mean that the
+// certificate is missing: it may lie in the files beside it.
+func (s Site) InPlace(ctx context.Context, serial string) bool {
+	raw, err := Unwrap(s.Storage).Load(ctx, s.KeyFile())
 	b, ok := splitBundle(raw)
 	return err == nil && ok && b.serial == serial
 }

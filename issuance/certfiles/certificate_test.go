@@ -29,7 +29,7 @@ func TestACertificateOfStockCaddyWithOurKeyFileIsServed(t *testing.T) {
 	if err := st.Store(t.Context(), certmagic.StorageKeys.SiteCert(key, host), theirs.Chain); err != nil {
 		t.Fatal(err)
 	}
-	found, err := Load(t.Context(), w.magic.Storage, key, host)
+	found, err := At(w.magic.Storage, key, host).Load(t.Context())
 	if err != nil || found.Leaf.SerialNumber.Int64() != 2 {
 		t.Fatalf("found %v, %v", found.Leaf, err)
 	}
@@ -125,7 +125,7 @@ func TestACrashWhileStoringLeavesOneCertificateWhole(t *testing.T) {
 	for _, old := range []string{"none", "ours", "three files"} {
 		for writes := range 5 {
 			t.Run(fmt.Sprintf("%s, after %d", old, writes), func(t *testing.T) {
-				if err := Delete(t.Context(), st, key, host); err != nil {
+				if err := At(st, key, host).Delete(t.Context()); err != nil {
 					t.Fatal(err)
 				}
 				switch old {
@@ -141,9 +141,9 @@ func TestACrashWhileStoringLeavesOneCertificateWhole(t *testing.T) {
 					}
 					return nil
 				}
-				err := Save(t.Context(), st, key, host, after.Key, after.Chain, Metadata{})
+				err := At(st, key, host).Save(t.Context(), after.Key, after.Chain, Metadata{})
 				st.Fail = nil
-				found, lookErr := Load(t.Context(), st, key, host)
+				found, lookErr := At(st, key, host).Load(t.Context())
 				switch {
 				case err == nil:
 					if lookErr != nil || found.Leaf.SerialNumber.Int64() != 2 {

@@ -8,10 +8,10 @@ import (
 	"golang.org/x/crypto/ocsp"
 )
 
-// The events that certmagic raises when it obtains certificates. The scheduler
-// raises them with the same data, so that what operators have hooked there works:
-// certmagic itself raises them for handshakes alone here. Names and data are
-// internal to it; the tests of events hold them in place.
+// The events of certmagic about obtaining certificates, with the data that it gives
+// them. certmagic raises them where a handshake obtains one; the scheduler raises the
+// same events where it does, so that handlers of operators work. Names and data are
+// internal to certmagic; issuance/events_test.go notices changes.
 const (
 	EventObtaining = "cert_obtaining" // a handler may abort
 	EventObtained  = "cert_obtained"
@@ -19,15 +19,14 @@ const (
 	EventRevoked   = "cert_ocsp_revoked"
 )
 
-// Try is what the events of one try to obtain or renew a certificate have in
-// common.
+// Try is what the events have in common about one try to obtain or renew a certificate.
 type Try struct {
 	Hostname  string
 	Renewal   bool
 	Remaining time.Duration // of the lifetime of the certificate that is renewed
 }
 
-// data is what all of them hold.
+// data is what the data of every event but cert_obtaining begins with.
 func (t Try) data() map[string]any {
 	d := map[string]any{"renewal": t.Renewal, "identifier": t.Hostname}
 	if t.Renewal {

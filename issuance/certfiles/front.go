@@ -10,28 +10,29 @@ import (
 	"go.uber.org/zap"
 )
 
-// Index is what is known of certificates without a look into storage.
+// Index tells from memory which certificates are stored.
 type Index interface {
-	// Held is where an unexpired certificate for the first of names that has one is
-	// stored. An empty issuerKey: none is known, or another one is being obtained,
-	// which storage has before the index.
-	Held(names []string) (issuerKey, stored, serial string)
-	// Missed reports whether the certificate of a hostname is known to be missing.
+	// Held returns the unexpired certificate of the first of names that has one: its
+	// issuer's key, which of names it is, and its serial number in hexadecimal. An
+	// empty issuerKey means that none is known, or that a new one is being obtained,
+	// which may be in storage already.
+	Held(names []string) (issuerKey, hostname, serial string)
+	// Missed reports whether storage is known to lack the certificate of a hostname.
 	Missed(hostname string) bool
-	// Heard has storage looked at for a hostname whose certificate a handshake did
-	// not find in its place, or found although it was missed.
-	Heard(hostname string)
-	// Told reports whether the event that a certificate is revoked was raised for it
-	// before, and notes that it is now.
-	Told(cert certmagic.Certificate) bool
+	// LookAgain has storage looked at for a hostname. It is called when a handshake
+	// did not find the certificate in its place, or found one that was missed.
+	LookAgain(hostname string)
+	// RevocationTold reports whether the event that a certificate is revoked was
+	// raised before, and notes that it is raised now.
+	RevocationTold(cert certmagic.Certificate) bool
 }
 
-// Front stands before storage and memory of the certmagic configurations that the
-// issuers of one Caddy configuration work for. The zero value is ready for use.
+// Front stands between certmagic and its storage and memory, for the certmagic
+// configurations of one Caddy configuration. The zero value is ready for use.
 type Front struct {
-	// Shows says whose certificate a handshake for a hostname, or with a
-	// wildcard's name that wildcard's, is shown. Set it before the first Install.
-	// Default: ShowAny.
+	// Shows says which certificate a handshake for a hostname is shown; asked with a
+	// wildcard's name, whether that wildcard's certificate is. Set it before the first
+	// Install. Default: ShowAny.
 	Shows func(ctx context.Context, hostname string) Shown
 
 	index atomic.Pointer[Index]
@@ -40,7 +41,7 @@ type Front struct {
 	owns  owns
 
 	mu     sync.Mutex
-	ratios map[*certmagic.Config]float64
+	ratios map[*certmagic.Config]float64 // what Install returned
 }
 
 // issuerDir is where the certificates of one of our issuers lie.
@@ -49,11 +50,11 @@ type issuerDir struct {
 	path string // with a final slash
 }
 
-// SetIndex gives or replaces the index.
+// SetIndex sets or replaces the index. Without one every handshake reads storage.
 func (f *Front) SetIndex(i Index) { f.index.Store(&i) }
 
-// SetIssuers says whose files are ours: certmagic's issuer keys in the order of
-// the issuer lines, each once.
+// SetIssuers says which issuers' files are ours, by certmagic's issuer keys: in the
+// order of the issuer lines, each once.
 func (f *Front) SetIssuers(keys []string) {
 	dirs := make([]issuerDir, len(keys))
 	for i, key := range keys {
@@ -62,10 +63,10 @@ func (f *Front) SetIssuers(keys []string) {
 	f.dirs.Store(&dirs)
 }
 
-// Install puts the Front before storage and events of a configuration, and leaves
-// the timing of renewals to the scheduler; once, however often it is called. It
-// returns the ratio of lifetime remaining at renewal that the operator set, 0 for
-// none.
+// Install changes a configuration so that its storage is wrapped, its events pass by
+// the Front, and certmagic leaves renewals to the scheduler. Further calls for the same
+// configuration change nothing. It returns the ratio of the lifetime that remains at
+// renewal, as the operator set it; 0: not set. log may be nil.
 func (f *Front) Install(cfg *certmagic.Config, log *zap.Logger) (ratio float64) {
 	if log == nil {
 		log = zap.NewNop()
@@ -90,7 +91,7 @@ func (f *Front) issuers() []issuerDir {
 	return nil
 }
 
-// dirOf is where the certificates of an issuer of ours lie; empty: it is not ours.
+// dirOf is the folder of an issuer's certificates, empty if the issuer is not ours.
 func (f *Front) dirOf(issuerKey string) string {
 	all := f.issuers()
 	if i := slices.IndexFunc(all, func(d issuerDir) bool { return d.key == issuerKey }); i >= 0 {
@@ -102,12 +103,11 @@ func (f *Front) dirOf(issuerKey string) string {
 // tunedRatio marks a configuration that has been tuned; no operator writes it.
 const tunedRatio = 1.0 / 47
 
-// tune keeps certmagic from renewing by itself and returns the ratio that the
-// operator set, 0 for none. On a handshake certmagic asks its issuer to renew
-// when ARI or the ratio of lifetime remaining says so; both are the
-// scheduler's affair, which renews earlier and then evicts the old certificate
-// from memory. What is left is certmagic's emergency at a fiftieth of the
-// lifetime or five maintenance intervals, when the issuer answers that the renewal
+// tune keeps certmagic from renewing by itself and returns the ratio that the operator
+// set, 0 for none. On a handshake certmagic asks its issuer to renew when ARI or the
+// ratio says so. The scheduler renews earlier than that and then evicts the old
+// certificate from memory. certmagic still asks at a fiftieth of the lifetime, or five
+// maintenance intervals, before the end; the issuer then refuses, because the renewal
 // is the scheduler's.
 func (f *Front) tune(cfg *certmagic.Config) (ratio float64) {
 	f.mu.Lock()

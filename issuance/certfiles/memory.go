@@ -10,20 +10,19 @@ import (
 	"github.com/caddyserver/certmagic"
 )
 
-// Evict drops a hostname from certmagic's memory, so that the next handshake
-// loads what storage holds now. certmagic replaces a cached certificate by
-// itself only once that is inside its own renewal window, which is too late
-// after a revocation or a renewal that the CA pulled forward, and never drops
-// one whose record is gone. Cache.RemoveManaged does exactly what is needed
-// and is exported; the pointer to the cache is not, hence the reflection.
-// Should a later certmagic rename the field, the layout test fails, and here
-// the slower way through the renewal window remains.
+// Evict removes the certificate of a hostname from certmagic's memory, so that the next
+// handshake loads it from storage. By itself certmagic replaces a certificate only
+// within its own renewal window, which is too late after a revocation or an early
+// renewal, and it never removes one whose record is gone. Cache.RemoveManaged does what
+// is needed, but the pointer to the cache is not exported, hence the reflection. If a
+// later certmagic renames the field, a test fails, and this does nothing.
 func Evict(cfg *certmagic.Config, hostname string) {
 	if cache := cacheOf(cfg); cache != nil {
 		cache.RemoveManaged([]certmagic.SubjectIssuer{{Subject: hostname}})
 	}
 }
 
+// cacheOf is the cache of a configuration, nil if it cannot be reached.
 func cacheOf(cfg *certmagic.Config) *certmagic.Cache {
 	if cfg == nil {
 		return nil
@@ -35,8 +34,8 @@ func cacheOf(cfg *certmagic.Config) *certmagic.Cache {
 	return (*certmagic.Cache)(f.UnsafePointer())
 }
 
-// InMemory reports whether certmagic has a certificate of exactly this hostname
-// in memory, or that this cannot be told.
+// InMemory reports whether certmagic has a certificate of exactly this hostname in
+// memory. If the cache cannot be reached it says yes.
 func InMemory(cfg *certmagic.Config, hostname string) bool {
 	cache := cacheOf(cfg)
 	if cache == nil {
@@ -52,8 +51,8 @@ func InMemory(cfg *certmagic.Config, hostname string) bool {
 
 var errOthers = errors.New("what is stored for it is a certificate of other names")
 
-// loadOwn brings a hostname's own certificate from storage into memory, as a
-// handshake of its own, so that one file is read.
+// loadOwn loads a hostname's own certificate from storage into memory. It does so as if
+// for a handshake, so that the wrapped storage reads one file.
 func loadOwn(ctx context.Context, cfg *certmagic.Config, hostname string) error {
 	ctx = context.WithValue(ctx, certmagic.ClientHelloInfoCtxKey, &tls.ClientHelloInfo{ServerName: hostname})
 	cert, err := cfg.CacheManagedCertificate(ctx, hostname)

@@ -15,17 +15,17 @@ const (
 	extMeta  = ".json"
 )
 
-// place is where one of our issuers' certificates lies.
+// place is one of the files of a certificate of our issuers.
 type place struct {
 	dir  string // certificates/<issuer>/
-	name string // of the hostname in storage
+	name string // the hostname as certmagic writes it in keys of storage
 	ext  string
 }
 
 func (p place) with(ext string) string { return p.dir + p.name + "/" + p.name + ext }
 func (p place) key() string            { return p.with(extKey) }
 
-// hostname is what the index calls it.
+// hostname is the name as the index writes it.
 func (p place) hostname() string {
 	if rest, ok := strings.CutPrefix(p.name, "wildcard_."); ok {
 		return "*." + rest
@@ -37,7 +37,7 @@ func placeOf(issuerKey, hostname string) place {
 	return place{dir: certmagic.StorageKeys.CertsPrefix(issuerKey) + "/", name: certmagic.StorageKeys.Safe(hostname), ext: extKey}
 }
 
-// site tells whether a key of storage is one of the files of our issuers.
+// site takes a key of storage apart; false: it is no certificate file of our issuers.
 func (f *Front) site(key string) (place, bool) {
 	if !strings.HasPrefix(key, "certificates/") {
 		return place{}, false
@@ -56,16 +56,16 @@ func (f *Front) site(key string) (place, bool) {
 	return place{}, false
 }
 
-// known is a certificate as the index has it.
+// known is where the index has a certificate, and its serial number.
 type known struct {
 	place
 	serial string
 }
 
-// home is where the index has a good certificate for the hostname at p: its
-// own, or that of the wildcard over it, which certmagic asks for next, as far as
-// the records let handshakes see them; own is what they say of the hostname.
-// false: it has none, or none that certmagic will ask for.
+// home returns where the index has an unexpired certificate for the hostname at p: its
+// own, else that of the wildcard over it, which certmagic asks for next. One that the
+// records hide from handshakes is left out; own is what they say of the hostname's
+// own. false: there is none in a place that certmagic looks at.
 func (s *storage) home(ctx context.Context, p place, own Shown) (known, bool) {
 	index := s.front.known()
 	if index == nil {
@@ -87,8 +87,8 @@ func (s *storage) home(ctx context.Context, p place, own Shown) (known, bool) {
 	return known{at, serial}, at.dir == p.dir || slices.Contains(s.dirs(), at.dir)
 }
 
-// dirs are where certmagic looks for certificates of our issuers with this
-// configuration. Other issuers' are not ours to answer for.
+// dirs are the folders of our issuers that certmagic looks at with this configuration.
+// The folders of other issuers are read as ever.
 func (s *storage) dirs() (out []string) {
 	for _, member := range s.cfg.Issuers {
 		if dir := s.front.dirOf(member.IssuerKey()); dir != "" {

@@ -73,7 +73,7 @@ func TestSeveralCAsCostOneReadToo(t *testing.T) {
 			w.forget()
 			for _, host := range []string{"a.example.com", "*.example.com"} {
 				for _, key := range []string{first, secondKey} {
-					if err := Delete(t.Context(), st, key, host); err != nil {
+					if err := At(st, key, host).Delete(t.Context()); err != nil {
 						t.Fatal(err)
 					}
 				}

@@ -75,13 +75,13 @@ func (k *memory) Held(names []string) (issuerKey, stored, serial string) {
 
 func (k *memory) Missed(string) bool { return false }
 
-func (k *memory) Heard(hostname string) {
+func (k *memory) LookAgain(hostname string) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.heard = append(k.heard, hostname)
 }
 
-func (k *memory) Told(certmagic.Certificate) bool { return false }
+func (k *memory) RevocationTold(certmagic.Certificate) bool { return false }
 
 // index has the index know a certificate.
 func (s *shelf) index(issuerKey, hostname string, m certtest.Certificate) {
@@ -120,7 +120,7 @@ func (s *shelf) untouched(t *testing.T) {
 // save stores a certificate as the scheduler does.
 func save(t *testing.T, m certtest.Certificate, st certmagic.Storage, issuerKey, hostname string) {
 	t.Helper()
-	if err := Save(context.Background(), st, issuerKey, hostname, m.Key, m.Chain, Metadata{}); err != nil {
+	if err := At(st, issuerKey, hostname).Save(context.Background(), m.Key, m.Chain, Metadata{}); err != nil {
 		t.Fatal(err)
 	}
 }

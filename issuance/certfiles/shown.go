@@ -11,51 +11,50 @@ import (
 	"go.uber.org/zap"
 )
 
-// This file has each hostname shown the certificate of the record that serves
-// it. certmagic looks for the exact name in memory, then for wildcards in
-// memory, and only then into storage, where the exact name comes first again:
-// what it shows depends on what happens to be in memory. So, before it looks,
-// the exact certificate is brought into memory or taken out of it as the records
-// say, and storage hides from handshakes what is not to be shown. The names and
-// data of certmagic's events and its order of look-ups are internal to it;
-// shown_test.go holds them in place.
+// This file makes certmagic show each hostname the certificate of the record that
+// serves it. By itself certmagic looks for the exact name in memory, then for wildcards
+// in memory, and only then in storage, where the exact name comes first again. So what
+// it shows would depend on what happens to be in memory. Therefore, before it looks,
+// the exact certificate is loaded into memory or removed from it as the records say,
+// and the wrapped storage hides from handshakes what is not to be shown. certmagic's
+// events and its order of look-ups are internal to it; shown_test.go notices changes.
 
 // Shown says which certificate a handshake is shown.
 type Shown uint8
 
 const (
-	// ShowAny leaves it to certmagic: there is one at most, or no record.
+	// ShowAny leaves it to certmagic, because there is one certificate at most, or no
+	// record.
 	ShowAny Shown = iota
-	// ShowOwn is the certificate of exactly this name, although a wildcard
-	// covers it.
+	// ShowOwn is the certificate of exactly this name, although a wildcard covers it.
 	ShowOwn
-	// HideOwn is any but the certificate of exactly this name: no verified
-	// record has it.
+	// HideOwn is any certificate but that of exactly this name, because no verified
+	// record has the name.
 	HideOwn
 )
 
 const (
 	// eventHello is raised at the beginning of every handshake.
 	eventHello = "tls_get_certificate"
-	// eventCached is raised when a certificate has come into memory.
+	// eventCached is raised when a certificate has been loaded into memory.
 	eventCached = "cached_managed_cert"
 
-	// ownTimeout bounds how long a handshake waits for its own certificate to be
-	// read before it is shown the wildcard's.
+	// ownTimeout is how long a handshake waits for its own certificate to be read
+	// before it is shown the wildcard's.
 	ownTimeout = 5 * time.Second
-	// ownPause is how long one that could not be read is not read again.
+	// ownPause is the time between a read that failed and the next try.
 	ownPause = 5 * time.Second
-	// maxOwnFailures bounds the failures that are remembered.
+	// maxOwnFailures is how many failed reads are remembered.
 	maxOwnFailures = 4096
 )
 
-// rules reports whether the records decide what handshakes with a configuration
-// are shown. Without on-demand TLS nothing of theirs is shown.
+// rules reports whether the records decide what handshakes with a configuration are
+// shown: without on-demand TLS its certificates are not those of records.
 func (f *Front) rules(cfg *certmagic.Config) bool { return f.Shows != nil && cfg.OnDemand != nil }
 
-// listen has the events of certmagic pass by here on their way to who listens
-// already. Those that nobody else listens to go no further: to raise one costs
-// several times what is done here.
+// listen puts a handler before the one that a configuration has for certmagic's events.
+// Of the beginnings of handshakes the latter hears only if it asked for them, because
+// passing one on costs several times as much as what is done here.
 func (f *Front) listen(cfg *certmagic.Config, log *zap.Logger) {
 	if !f.rules(cfg) {
 		return
@@ -64,7 +63,7 @@ func (f *Front) listen(cfg *certmagic.Config, log *zap.Logger) {
 	others := func(event string) bool { return next != nil && (asked == nil || asked(event)) }
 	cfg.ShouldEmitFunc = func(event string) bool { return event == eventHello || others(event) }
 	cfg.OnEvent = func(ctx context.Context, event string, data map[string]any) error {
-		if ctx == nil { // as that of a handshake without one
+		if ctx == nil { // a handshake may have none
 			ctx = context.Background()
 		}
 		if event == eventCached {
@@ -85,15 +84,15 @@ func (f *Front) listen(cfg *certmagic.Config, log *zap.Logger) {
 	}
 }
 
-// repeats reports whether the revocation that an event tells of was told already.
+// repeats reports whether a revocation event was raised before for its certificate.
 func (f *Front) repeats(data map[string]any) bool {
 	cert, ok := data["certificate"].(certmagic.Certificate)
 	index := f.known()
-	return ok && cert.Leaf != nil && index != nil && index.Told(cert)
+	return ok && cert.Leaf != nil && index != nil && index.RevocationTold(cert)
 }
 
-// serverName is what a handshake asks for. The type of the payload is not
-// exported, its fields are. Empty: nothing, or certmagic has changed.
+// serverName is the server name that a handshake asks for; empty: it asks for none, or
+// certmagic has changed the event. The event's type is not exported, its fields are.
 func serverName(data map[string]any) string {
 	v := reflect.ValueOf(data["client_hello"])
 	if v.Kind() != reflect.Struct {
@@ -105,9 +104,9 @@ func serverName(data map[string]any) string {
 	return ""
 }
 
-// arrange has memory hold, of the exact certificate and the wildcard's, what the
-// handshake that begins is to be shown. Should the exact one be unreadable, the
-// wildcard's, which is valid for the hostname too, is better than none.
+// arrange loads the exact certificate of a hostname into memory, or removes it, as the
+// handshake that begins is to be shown. If it cannot be read, certmagic shows the
+// wildcard's, which is valid for the hostname too.
 func (f *Front) arrange(ctx context.Context, cfg *certmagic.Config, hostname string, log *zap.Logger) {
 	if hostname == "" || hostname[0] == '*' {
 		return
@@ -132,9 +131,9 @@ func (f *Front) arrange(ctx context.Context, cfg *certmagic.Config, hostname str
 	}
 }
 
-// recheck takes out of memory again what has just come in but is not to be
-// shown any more: its record fell while it was read, and what evicts then came
-// too early.
+// recheck removes from memory a certificate that has just been loaded, if it is not to
+// be shown any more: its record may have lost its proof while it was read, so that the
+// eviction for that came too early.
 func (f *Front) recheck(ctx context.Context, cfg *certmagic.Config, data map[string]any) {
 	sans, _ := data["sans"].([]string)
 	for _, name := range sans {
@@ -144,9 +143,8 @@ func (f *Front) recheck(ctx context.Context, cfg *certmagic.Config, data map[str
 	}
 }
 
-// owns are the reads of hostnames' own certificates: one at a time for each
-// hostname, and after a failure none for a while. The zero value is ready for
-// use.
+// owns are the reads of hostnames' own certificates: one at a time for each hostname,
+// and none within ownPause of a failure. The zero value is ready for use.
 type owns struct {
 	mu sync.Mutex
 	of map[string]*own
@@ -154,13 +152,13 @@ type owns struct {
 
 // own is one read that is under way or has failed lately.
 type own struct {
-	ctx context.Context
-	// done is closed when it has ended; again is then when it may be repeated.
-	done  chan struct{}
-	again time.Time
+	ctx   context.Context // of the read; ends after ownTimeout
+	done  chan struct{}   // closed when the read has ended
+	again time.Time       // after a failure: when to read again; zero: under way
 }
 
-// do reads, or waits for who reads already, until ctx ends or ownTimeout is over.
+// do reads, or waits for the read that is under way, until ctx ends or ownTimeout is
+// over.
 func (o *owns) do(ctx context.Context, hostname string, read func(context.Context) error) {
 	now := time.Now()
 	o.mu.Lock()
@@ -179,8 +177,8 @@ func (o *owns) do(ctx context.Context, hostname string, read func(context.Contex
 	}
 }
 
-// begin starts a read. It is for all who come, so it does not end with the
-// first of them. o.mu must be held.
+// begin starts a read, which other handshakes may wait for, too: so it does not end with
+// the first one's ctx. o.mu must be held.
 func (o *owns) begin(ctx context.Context, hostname string, read func(context.Context) error) *own {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), ownTimeout)
 	one := &own{ctx: ctx, done: make(chan struct{})}

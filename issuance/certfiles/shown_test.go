@@ -175,7 +175,7 @@ func TestARecordThatFallsWhileItsCertificateIsRead(t *testing.T) {
 func TestTheWildcardStandsInForWhatCannotBeRead(t *testing.T) {
 	s := newShop(t)
 	s.says(ShowOwn)
-	if err := Delete(t.Context(), s.st, ourCA, ownName); err != nil {
+	if err := At(s.st, ourCA, ownName).Delete(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	s.shows(t, besides, 1)

@@ -13,11 +13,11 @@ import (
 	"github.com/caddyserver/certmagic"
 )
 
-// Staples are the keys under which certmagic may have kept OCSP staples of
-// the certificate in storage. It names them by the chain's bytes, as stored or
-// encoded anew.
-func Staples(ctx context.Context, st certmagic.Storage, issuerKey, hostname string) []string {
-	chain, err := Unwrap(st).Load(ctx, certmagic.StorageKeys.SiteCert(issuerKey, hostname))
+// Staples returns the keys under which certmagic may have stored OCSP staples of the
+// stored certificate. certmagic names a staple by a hash of the chain's bytes, as
+// they are stored or as it encodes them again.
+func (s Site) Staples(ctx context.Context) []string {
+	chain, err := Unwrap(s.Storage).Load(ctx, s.place().with(extChain))
 	if err != nil {
 		return nil
 	}
@@ -46,7 +46,7 @@ func Staples(ctx context.Context, st certmagic.Storage, issuerKey, hostname stri
 	return keys
 }
 
-// DeleteKeys deletes keys; those that do not exist are no error.
+// DeleteKeys deletes keys of storage. It is no error if one does not exist.
 func DeleteKeys(ctx context.Context, st certmagic.Storage, keys []string) error {
 	var errs []error
 	for _, k := range keys {
@@ -57,8 +57,8 @@ func DeleteKeys(ctx context.Context, st certmagic.Storage, keys []string) error 
 	return errors.Join(errs...)
 }
 
-// stapleSuffix ends the key that certmagic keeps the staple of a chain under,
-// whatever name the certificate has.
+// stapleSuffix is the end of the key under which certmagic stores the staple of a chain.
+// It does not depend on the certificate's name.
 func stapleSuffix(chain []byte) string {
 	return "-" + path.Base(certmagic.StorageKeys.OCSPStaple(&certmagic.Certificate{}, chain))
 }

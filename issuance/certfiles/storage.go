@@ -4,26 +4,26 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"fmt"
 	"io/fs"
 
 	"github.com/caddyserver/certmagic"
 	"go.uber.org/zap"
 )
 
-// storage stands before the storage of a policy with issuer apoxy, so that a
-// handshake that misses certmagic's memory reads once: see read. It changes
-// nothing for other keys, and what lies in storage stays readable without it.
+// storage wraps the storage of a configuration with issuer apoxy, so that a handshake
+// whose certificate is not in certmagic's memory reads one file: see read. Other keys
+// pass through unchanged, and certmagic without the wrapper can read all that is
+// stored through it.
 type storage struct {
 	certmagic.Storage
 	front *Front
-	cfg   *certmagic.Config // that it stands in
+	cfg   *certmagic.Config // whose storage this is
 	log   *zap.Logger
 }
 
-// wrap puts a storage in place in cfg, once however often it is called.
-// certmagic asks storages for two more interfaces; the wrapped one has exactly
-// those that it had before. false: it was there already.
+// wrap puts the wrapper around the storage of cfg; false: it is there already.
+// certmagic asks storages for two optional interfaces, TryLocker and
+// LockLeaseRenewer. The wrapper has exactly those that the storage has.
 func (f *Front) wrap(cfg *certmagic.Config, log *zap.Logger) bool {
 	if w, ok := cfg.Storage.(wrapper); ok && w.owner() == f {
 		return false
@@ -60,7 +60,7 @@ type tryLocker interface {
 	TryLock(ctx context.Context, name string) (bool, error)
 }
 
-// wrapper is a storage that wrap made.
+// wrapper is what wrap puts into a configuration.
 type wrapper interface {
 	unwrap() certmagic.Storage
 	owner() *Front
@@ -69,7 +69,7 @@ type wrapper interface {
 func (s *storage) unwrap() certmagic.Storage { return s.Storage }
 func (s *storage) owner() *Front             { return s.front }
 
-// Unwrap is a storage without our wrapper.
+// Unwrap returns a storage without our wrapper.
 func Unwrap(st certmagic.Storage) certmagic.Storage {
 	if w, ok := st.(wrapper); ok {
 		return w.unwrap()
@@ -78,15 +78,10 @@ func Unwrap(st certmagic.Storage) certmagic.Storage {
 }
 
 // String names the wrapped storage, for logs.
-func (s *storage) String() string {
-	if str, ok := s.Storage.(fmt.Stringer); ok {
-		return str.String()
-	}
-	return fmt.Sprintf("%T", s.Storage)
-}
+func (s *storage) String() string { return NameOf(s.Storage) }
 
-// Load answers from what the handshake has read already, or reads. The .key
-// files of our issuers are handed out as keys alone.
+// Load answers from what the handshake has read already (trips), or reads. Of a .key
+// file of our issuers it returns the private key alone.
 func (s *storage) Load(ctx context.Context, key string) ([]byte, error) {
 	hello := helloOf(ctx)
 	if value, err, ok := s.front.trips.take(hello, key); ok {
@@ -106,13 +101,13 @@ func (s *storage) Load(ctx context.Context, key string) ([]byte, error) {
 	return keyOf(raw), nil
 }
 
-// read reads for a handshake that asks for the key at p, which is how certmagic
-// begins to load a certificate. If the file holds all three, chain and metadata
-// wait for the calls that follow. certmagic goes on to every other CA and takes
-// the newest certificate; the index knows where that is, so it is read first,
-// and the other places are answered as empty: only once it was read, and only
-// while the index has the same certificate. Otherwise every call reads what it
-// asks for. What is not to be shown is not there.
+// read answers a handshake that asks for the private key at p, which is how certmagic
+// begins to load a certificate. Where the .key file holds chain and metadata, too,
+// they are kept for the calls that follow. certmagic would then look at every other CA
+// and take the newest certificate. The index knows where that one is, so it is read at
+// once, and the other places are answered as empty. That is done only if the file
+// there holds the certificate that the index names; otherwise every call reads what it
+// asks for. A certificate that is not to be shown is answered as missing.
 func (s *storage) read(ctx context.Context, hello *tls.ClientHelloInfo, p place) ([]byte, error) {
 	own := s.shown(ctx, p.hostname())
 	known, indexed := s.home(ctx, p, own)
@@ -121,7 +116,7 @@ func (s *storage) read(ctx context.Context, hello *tls.ClientHelloInfo, p place)
 		if b, ok := splitBundle(raw); err == nil && ok && b.serial == known.serial {
 			return s.keep(ctx, hello, p, known.place, true, b)
 		}
-		s.heard(known, raw, err)
+		s.report(known, raw, err)
 		indexed = false
 	}
 	if own == HideOwn {
@@ -130,26 +125,26 @@ func (s *storage) read(ctx context.Context, hello *tls.ClientHelloInfo, p place)
 	raw, err := s.Storage.Load(ctx, p.key())
 	if err != nil {
 		if indexed {
-			s.heard(known, nil, err)
+			s.report(known, nil, err)
 		}
 		return nil, err
 	}
 	if !indexed {
-		s.heardBack(p.hostname())
+		s.reportBack(p.hostname())
 	}
 	if b, ok := splitBundle(raw); ok && (!indexed || b.serial == known.serial) {
 		return s.keep(ctx, hello, p, p, indexed, b)
 	}
 	if indexed {
-		s.heard(known, raw, nil)
+		s.report(known, raw, nil)
 	}
 	return keyOf(raw), nil
 }
 
-// heard has the index look for a certificate on record if what was read in its
-// place, or the error, says that it is not there. A key alone says nothing: the two
-// other files lie beside it.
-func (s *storage) heard(k known, raw []byte, err error) {
+// report tells the index that the certificate it knows of is not in its place, if that
+// is what the content that was read there, or the error, means. A private key alone
+// does not mean it: chain and metadata may lie in the files beside it.
+func (s *storage) report(k known, raw []byte, err error) {
 	index := s.front.known()
 	if index == nil || err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return
@@ -157,17 +152,17 @@ func (s *storage) heard(k known, raw []byte, err error) {
 	if b, ok := splitBundle(raw); err == nil && (ok && b.serial == k.serial || !ok && isKey(raw)) {
 		return
 	}
-	index.Heard(k.hostname())
+	index.LookAgain(k.hostname())
 }
 
-// heardBack has the index look for one that was missed and is there.
-func (s *storage) heardBack(hostname string) {
+// reportBack tells the index that a certificate which it missed has been found.
+func (s *storage) reportBack(hostname string) {
 	if index := s.front.known(); index != nil && index.Missed(hostname) {
-		index.Heard(hostname)
+		index.LookAgain(hostname)
 	}
 }
 
-// shown is what the records say of a name's certificate.
+// shown says whether the records let handshakes see a name's certificate.
 func (s *storage) shown(ctx context.Context, hostname string) Shown {
 	if !s.front.rules(s.cfg) {
 		return ShowAny
@@ -175,11 +170,12 @@ func (s *storage) shown(ctx context.Context, hostname string) Shown {
 	return s.front.Shows(ctx, hostname)
 }
 
-// keep remembers the answers to the calls that certmagic makes next, and gives
-// the one to the call for p.
+// keep remembers the answers to the calls that certmagic makes next for this handshake,
+// and returns the answer to the call for p. The bundle was read at from; indexed: it is
+// the newest certificate, so all other places are to be answered as empty.
 func (s *storage) keep(ctx context.Context, hello *tls.ClientHelloInfo, p, from place, indexed bool, b bundle) ([]byte, error) {
 	t := trip{answers: map[string][]byte{from.with(extChain): b.chain, from.with(extMeta): b.meta}}
-	if b.unstapled && !s.cfg.OCSP.DisableStapling { // else certmagic looks for a staple with every certificate
+	if b.unstapled && !s.cfg.OCSP.DisableStapling { // certmagic is going to ask for a staple
 		t.staple = stapleSuffix(b.chain)
 	}
 	if indexed {
@@ -198,8 +194,8 @@ func (s *storage) keep(ctx context.Context, hello *tls.ClientHelloInfo, p, from 
 	return value, nil
 }
 
-// Store stores. When certmagic has stored the last of the three files of a
-// certificate that it asked us for on a handshake, the .key file is made whole.
+// Store stores a value. After the metadata, the last of the three files of a certificate
+// that certmagic stores on a handshake, it joins all three in the .key file.
 func (s *storage) Store(ctx context.Context, key string, value []byte) error {
 	s.front.trips.drop(helloOf(ctx))
 	if err := s.Storage.Store(ctx, key, value); err != nil {
@@ -213,23 +209,24 @@ func (s *storage) Store(ctx context.Context, key string, value []byte) error {
 	if err == nil {
 		err = completeKey(ctx, s.Storage, p, raw)
 	}
-	if err != nil { // and nothing is lost: the three files are there
-		s.log.Warn("a certificate's files were not joined", zap.String("key", p.key()), zap.Error(err))
+	if err != nil { // no harm: certmagic reads the three files
+		s.log.Warn("joining the three files of a certificate failed; handshakes read each of them", zap.String("key", p.key()), zap.Error(err))
 	}
 	return nil
 }
 
-// Delete deletes.
+// Delete deletes a value.
 func (s *storage) Delete(ctx context.Context, key string) error {
 	s.front.trips.drop(helloOf(ctx))
 	return s.Storage.Delete(ctx, key)
 }
 
+// notThere is the error of a key at which nothing is.
 func notThere(key string) error {
 	return &fs.PathError{Op: "load", Path: key, Err: fs.ErrNotExist}
 }
 
-// helloOf is the handshake that ctx belongs to, nil for none.
+// helloOf returns the handshake that ctx belongs to, nil if it belongs to none.
 func helloOf(ctx context.Context) *tls.ClientHelloInfo {
 	hello, _ := ctx.Value(certmagic.ClientHelloInfoCtxKey).(*tls.ClientHelloInfo)
 	return hello

@@ -35,7 +35,7 @@ func TestWhatAColdHandshakeReads(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			w.magic.OCSP.DisableStapling = tt.unstapled
-			if err := Delete(t.Context(), st, key, host); err != nil {
+			if err := At(st, key, host).Delete(t.Context()); err != nil {
 				t.Fatal(err)
 			}
 			m := certtest.New(t, host, 5, time.Hour, tt.responders...)
@@ -116,7 +116,7 @@ func BenchmarkLoad(b *testing.B) {
 	front.SetIndex(&memory{})
 	front.Install(cfg, nil)
 	m := certtest.New(b, host, 1, time.Hour)
-	if err := Save(b.Context(), cfg.Storage, ourCA, host, m.Key, m.Chain, Metadata{}); err != nil {
+	if err := At(cfg.Storage, ourCA, host).Save(b.Context(), m.Key, m.Chain, Metadata{}); err != nil {
 		b.Fatal(err)
 	}
 	p := placeOf(ourCA, host)

@@ -9,19 +9,19 @@ import (
 )
 
 const (
-	// maxTrips bounds the handshakes that chains and metadata are kept for, a
-	// few KiB each and for microseconds as a rule; one over it reads the files.
+	// maxTrips is how many handshakes answers are kept for: a few KiB each, mostly for
+	// microseconds. Any further handshake reads the files.
 	maxTrips = 1024
-	// tripAge is when what a handshake left behind makes room for others.
+	// tripAge is the age at which answers that were not asked for make room for others.
 	tripAge = 10 * time.Second
 )
 
-// trips are the answers that handshakes have read before certmagic asks for
-// them. They are kept by the handshake's own ClientHelloInfo, which certmagic
-// passes on in the context: no two handshakes share one, and within one the
-// calls follow each other, so what is handed out comes from one read. Each
-// answer is handed out once; what is left goes with the handshake's context.
-// The zero value is ready for use.
+// trips are answers that were read for handshakes before certmagic asks for them. They
+// are kept by the handshake's ClientHelloInfo, which certmagic passes on in the
+// context. No two handshakes share one, and the calls of one handshake follow each
+// other, so all answers of a handshake come from one read. Each answer is given once;
+// the others are dropped when the handshake's context ends. The zero value is ready
+// for use.
 type trips struct {
 	mu sync.Mutex
 	of map[*tls.ClientHelloInfo]*trip
@@ -29,12 +29,10 @@ type trips struct {
 
 // trip is what is kept for one handshake.
 type trip struct {
-	// answers by key of storage; nil: nothing is there.
-	answers map[string][]byte
-	// staple ends the key of an OCSP staple that cannot be there; empty: unknown.
-	staple string
-	at     time.Time
-	stop   func() bool // ends the watch on the context
+	answers map[string][]byte // by key of storage; nil: answered as missing
+	staple  string            // suffix of a key that is answered as missing; empty: none
+	at      time.Time         // when it was put
+	stop    func() bool       // ends the watch on the context
 }
 
 // put replaces what is kept for a handshake.
@@ -60,7 +58,7 @@ func (ts *trips) put(ctx context.Context, hello *tls.ClientHelloInfo, t trip) {
 	t.stop = context.AfterFunc(ctx, func() { ts.drop(hello) })
 }
 
-// take hands an answer out. false: there is none.
+// take returns the answer for a key and forgets it; false: there is none.
 func (ts *trips) take(hello *tls.ClientHelloInfo, key string) (value []byte, err error, ok bool) {
 	if hello == nil {
 		return nil, nil, false
@@ -95,7 +93,7 @@ func (ts *trips) drop(hello *tls.ClientHelloInfo) {
 	ts.remove(hello)
 }
 
-// remove is drop for those who hold ts.mu.
+// remove is drop where ts.mu is held.
 func (ts *trips) remove(hello *tls.ClientHelloInfo) {
 	if t := ts.of[hello]; t != nil {
 		t.stop()

@@ -2,15 +2,11 @@ package edge
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"io"
 	"net"
 	"net/netip"
 	"slices"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	acmez "github.com/mholt/acmez/v3/acme"
@@ -18,54 +14,55 @@ import (
 	"github.com/apoxy-dev/caddy-apoxy/internal/words"
 )
 
-// Endpoint is what a CA meets when it follows a customer's hostname to us.
+// Endpoint is the edge: where customers' hostnames lead to.
 type Endpoint struct {
-	// Name tells it from others: what CAs taught of another says nothing of it.
+	// Name identifies the edge. What was learnt of one does not count for another.
 	Name string
 	// Addresses are those to ask, in most cases those that hostnames lead to. Empty:
-	// none, and then nothing is said about reachability.
+	// the edge is not checked.
 	Addresses []netip.Addr
-	// HTTPPort and HTTPSPort are asked where 80 and 443 do not answer: the operator
-	// vouches that they are mapped to these. 0: no other ports.
+	// HTTPPort and HTTPSPort are asked where ports 80 and 443 do not answer: the
+	// operator says that those are mapped to them. 0: no other port.
 	HTTPPort, HTTPSPort int
 }
 
-// encounter is what one address of the edge gave to a challenge of our own.
+// encounter is the answer of one address of the edge to a challenge of our own. The
+// greater it is, the surer it is that a CA would meet the same.
 type encounter uint8
 
 const (
-	unseen    encounter = iota // no way there from here
-	closed                     // connected, and closed without a word
-	silent                     // no answer in time
+	unseen    encounter = iota // this machine has no route to it
+	closed                     // the connection was closed without an answer
+	silent                     // there was no answer in time
 	refused                    // the connection was refused
-	another                    // somebody else answered
-	ourselves                  // the right answer
+	another                    // another server answered
+	ourselves                  // the right answer came
 )
 
-// sighting is one look at one address for one type of challenge.
+// sighting is what was seen of one address for one challenge type.
 type sighting struct {
 	addr   netip.Addr
 	met    encounter
-	detail string // what was met, for the message
+	detail string // in words, for the message
 }
 
-// sight is what the sightings for one type of challenge come to.
+// sight is the result of all sightings for one challenge type.
 type sight struct {
-	// why a CA would not meet us; "": it would.
+	// why says what was seen at the addresses; empty: a CA would reach us.
 	why string
-	// met is what was met in its place. Where that is nobody it may be this machine
-	// alone that is not answered: behind NAT without hairpin, or because it does not
-	// speak the PROXY protocol that a listener expects.
+	// met is the best that was met in place of us. Where no server answered, it may be
+	// that only this machine gets no answer: behind NAT without hairpin, or because it
+	// does not speak the PROXY protocol that a listener expects.
 	met encounter
 }
 
-// answers decides whether a CA that asks these addresses meets us; if not it
-// says why. CAs ask IPv6 first and turn to IPv4 only where no connection comes
-// about in time (https://letsencrypt.org/docs/ipv6-support/), so an IPv6 address
-// that refuses or that is somebody else's spoils the best IPv4. One address that
-// answers is enough within a family: which is asked is chance, and a CA that met
-// a dead one is asked again later.
-func answers(all []sighting) sight {
+// judge decides whether a CA that asks at these addresses would reach us, and if not
+// says why. CAs ask IPv6 first and turn to IPv4 only where no connection comes about in
+// time (https://letsencrypt.org/docs/ipv6-support/), so an IPv6 address that refuses
+// the connection, or is another server's, cannot be made good by IPv4. Within a family
+// one address that answers is enough: a CA picks any of them, and if it picked a dead
+// one the order is tried again later.
+func judge(all []sighting) sight {
 	var v6, v4 []sighting
 	for _, s := range all {
 		if s.addr.Unmap().Is4() {
@@ -87,11 +84,12 @@ func answers(all []sighting) sight {
 	case best(v6) > silent:
 		return sight{why: described(v6) + "; certificate authorities ask IPv6 first", met: best(v6)}
 	case best(v4) == ourselves, best(v6) == unseen && best(v4) == unseen:
-		return sight{} // with no way there from here nothing can be told
+		return sight{} // without a route nothing can be told
 	}
 	return sight{described(append(v6, v4...)), max(best(v6), best(v4))}
 }
 
+// described says what was seen at the addresses that did not answer rightly.
 func described(f []sighting) string {
 	var out []string
 	for _, s := range f {
@@ -103,60 +101,61 @@ func described(f []sighting) string {
 }
 
 const (
-	// A good sight of the edge is believed for goodHolds, a bad one for
-	// badHolds, by every hostname.
+	// A survey counts for all hostnames: for goodHolds if the edge answered by any
+	// challenge type, for badHolds if by none.
 	goodHolds = time.Minute
 	badHolds  = 10 * time.Second
-	// The edge may be reachable from everywhere but from itself. An order is let
-	// through in spite of what is seen once that has lasted for doubtAfter, and
-	// then every trialPause; if the CA is satisfied it is believed, for Holds
-	// and over restarts. Where nobody else was met, the first goes out after
-	// unsureAfter already; where nothing was met at all, and not even a refusal, the
-	// next ones do after pauses that double from there.
+	// The edge may be reachable for everyone but this machine. So, once it has been
+	// unreachable for doubtAfter, one order is let through as a trial, and then one in
+	// each trialPause. If the CA validates it, the edge counts as reachable for Holds,
+	// over restarts too. If no other server answered at the addresses, the first trial
+	// is made after unsureAfter already; and if no connection was even refused, the
+	// pauses between trials begin with unsureAfter and double up to trialPause.
 	doubtAfter  = 10 * time.Minute
 	trialPause  = time.Hour
 	Holds       = 24 * time.Hour
 	unsureAfter = 20 * time.Second
-	// surveyTimeout bounds one survey of all addresses, mostAddresses their number.
+	// surveyTimeout is the time for one survey, mostAddresses how many addresses it asks.
 	surveyTimeout = 5 * time.Second
 	mostAddresses = 8
 )
 
-// Checker knows whether CAs can get at our own edge, as far as that can be seen
-// from here. It is one for all hostnames, because all lead to the same edge.
+// Checker finds out whether CAs can reach our own edge, as far as this machine can tell.
+// There is one for all hostnames, because all lead to the same edge.
 type Checker struct {
 	// Dial connects to the edge. Default: as net.Dialer does.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 
 	now    func() time.Time
 	belief Belief
-	turn   chan struct{} // held by who asks the edge: one does for all
+	turn   chan struct{} // holds a token during a survey: there is one at a time
 
 	mu      sync.Mutex
-	edge    Endpoint
-	at      time.Time        // of the last survey
-	seen    map[string]sight // by challenge type
-	since   time.Time        // no type has been possible since; zero: one is
-	trial   time.Time        // the last order that was let through in spite
+	edge    Endpoint         // of the last survey
+	at      time.Time        // when that was
+	seen    map[string]sight // its result by challenge type
+	since   time.Time        // when the edge stopped answering by any type; zero: it answers
+	trial   time.Time        // when the last trial was let through
 	trials  int              // how many were
-	waiting map[string]bool  // hostnames that wait for the edge
+	waiting map[string]bool  // hostnames that were refused for the edge
 }
 
-// maxWaiting bounds the hostnames that are tried at once when the edge turns out
-// to be reachable; others follow in their time.
+// maxWaiting is how many hostnames are tried at once when the edge turns out to be
+// reachable. Others are tried when their pause is over.
 const maxWaiting = 1024
 
-// Belief is that a CA has reached an edge, although this machine does not.
+// Belief remembers, over restarts, that CAs reach an edge which this machine does not
+// reach.
 type Belief interface {
-	// Met reports whether a CA has reached the edge of a name lately.
+	// Met reports whether a CA has reached the edge of this name lately.
 	Met(edge string, now time.Time) bool
-	// Meet notes that one has, to be believed until a time.
+	// Meet notes that one has; Met says so until a time.
 	Meet(ctx context.Context, edge string, until, now time.Time) error
 }
 
-// Challenges are where a CA's challenges are put so that our servers answer them.
+// Challenges puts challenges where our servers look for those that they answer.
 type Challenges interface {
-	// Put has a challenge for a hostname answered, in place of any other.
+	// Put makes our servers answer a challenge for a hostname, in place of any other.
 	Put(ctx context.Context, hostname string, chal acmez.Challenge) error
 	// Remove ends that.
 	Remove(ctx context.Context, hostname string) error
@@ -164,7 +163,7 @@ type Challenges interface {
 
 // Unreachable is the error of an edge that no CA would reach.
 type Unreachable struct {
-	// Seen is what was met at its addresses, by challenge type.
+	// Seen says what was seen at its addresses, by challenge type.
 	Seen string
 }
 
@@ -172,15 +171,15 @@ func (u *Unreachable) Error() string {
 	return words.Cut("no certificate authority would reach this server at the addresses of `edge`, so none was asked. Seen from here, "+u.Seen, 700)
 }
 
-// New returns a Checker that has asked nobody yet.
+// New returns a Checker. now tells the time.
 func New(now func() time.Time, b Belief) *Checker {
 	return &Checker{now: now, belief: b, waiting: map[string]bool{}, Dial: (&net.Dialer{}).DialContext, turn: make(chan struct{}, 1)}
 }
 
-// Possible leaves of the challenge types those with which a CA can meet us. The error
-// is an *Unreachable if there is none; any other one: the edge could not be asked. To
-// ask it takes a challenge of our own for the hostname, so its lock must be held and
-// no order be under way.
+// Possible returns those of methods by which a CA can reach the edge; all of them if the
+// first is DNS-01. The error is an *Unreachable if there is none; any other error means
+// that the edge could not be asked. Asking puts a challenge of our own in place for the
+// hostname, so the hostname must be locked in storage and have no order under way.
 func (r *Checker) Possible(ctx context.Context, at Challenges, hostname string, edge Endpoint, methods []string) ([]string, error) {
 	if len(edge.Addresses) == 0 || len(methods) == 0 || methods[0] == acmez.ChallengeTypeDNS01 {
 		return methods, nil
@@ -207,8 +206,8 @@ func (r *Checker) Possible(ctx context.Context, at Challenges, hostname string, 
 	return nil, &Unreachable{strings.Join(said, "; ")}
 }
 
-// current returns, by challenge type, whether a CA would meet us, from memory where
-// that is fresh.
+// current returns the result of the last survey, by challenge type, or of a new one if
+// that is too old or was of another edge.
 func (r *Checker) current(ctx context.Context, at Challenges, hostname string, edge Endpoint) (map[string]sight, error) {
 	select {
 	case r.turn <- struct{}{}:
@@ -231,7 +230,7 @@ func (r *Checker) current(ctx context.Context, at Challenges, hostname string, e
 	}
 	seen, possible := map[string]sight{}, false
 	for method, all := range survey {
-		seen[method] = answers(all)
+		seen[method] = judge(all)
 		possible = possible || seen[method].why == ""
 	}
 	r.mu.Lock()
@@ -245,20 +244,4 @@ func (r *Checker) current(ctx context.Context, at Challenges, hostname string, e
 	}
 	r.edge, r.at, r.seen = edge, r.now(), seen
 	return seen, nil
-}
-
-// met puts an error of a connection into words.
-func met(err error) (encounter, string) {
-	var ne net.Error
-	switch {
-	case errors.Is(err, syscall.ECONNREFUSED):
-		return refused, "refuses the connection"
-	case errors.Is(err, syscall.ENETUNREACH), errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.EADDRNOTAVAIL):
-		return unseen, "cannot be reached from here"
-	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &ne) && ne.Timeout():
-		return silent, fmt.Sprintf("does not answer within %s", surveyTimeout)
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
-		return closed, "closes the connection without an answer, as where the PROXY protocol is expected"
-	}
-	return another, "answers with an error: " + words.Cut(err.Error(), 100)
 }

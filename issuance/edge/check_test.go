@@ -88,7 +88,7 @@ func TestWhetherACAWouldMeetUs(t *testing.T) {
 		"IPv6 that closes connections leaves IPv4":                 {[]sighting{{v6, closed, "closes"}, {v4, ourselves, ""}}, "", unseen},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if got := answers(tt.seen); got.why != tt.why || got.met != tt.met {
+			if got := judge(tt.seen); got.why != tt.why || got.met != tt.met {
 				t.Errorf("%+v", got)
 			}
 		})

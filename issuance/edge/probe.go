@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"crypto/tls"
 	"encoding/asn1"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -15,6 +16,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 
 	acmez "github.com/mholt/acmez/v3/acme"
 
@@ -24,8 +26,8 @@ import (
 // acmeIdentifier is the extension of a TLS-ALPN-01 certificate (RFC 8737 section 3).
 var acmeIdentifier = asn1.ObjectIdentifier{1, 3, 6, 1, 5, 5, 7, 1, 31}
 
-// survey answers a challenge of its own as every other is answered, from
-// storage, and asks for it at each address as a CA does.
+// survey puts a challenge of its own where all challenges are put and asks for it at each
+// address of the edge as a CA does. It returns the sightings by challenge type.
 func (r *Checker) survey(ctx context.Context, at Challenges, hostname string, edge Endpoint) (map[string][]sighting, error) {
 	token := rand.Text()
 	chal := acmez.Challenge{
@@ -52,8 +54,8 @@ func (r *Checker) survey(ctx context.Context, at Challenges, hostname string, ed
 	return map[string][]sighting{acmez.ChallengeTypeHTTP01: plain, acmez.ChallengeTypeTLSALPN01: alpn}, nil
 }
 
-// ask looks at an address at the port that CAs use and, if we are not met there, at
-// the one that this is mapped to, where the operator vouches for that.
+// ask asks at the port that CAs use and, if we do not answer there, at our own port that
+// it is mapped to; 0: none. how is askHTTP or askTLS.
 func (r *Checker) ask(ctx context.Context, a netip.Addr, port, own int,
 	how func(context.Context, netip.AddrPort, acmez.Challenge) (encounter, string), chal acmez.Challenge) sighting {
 	try := func(port int) sighting {
@@ -69,9 +71,9 @@ func (r *Checker) ask(ctx context.Context, a netip.Addr, port, own int,
 	return s
 }
 
-// patient is a connection of which nothing is read before something is written.
-// Where the PROXY protocol is expected an answer may come before the question, and
-// net/http would take it for a fault of its own.
+// patient is a connection that is not read from before something was written. A server
+// that expects the PROXY protocol may answer before the request, which net/http would
+// report as an error of its own.
 type patient struct {
 	net.Conn
 	once  sync.Once
@@ -93,8 +95,9 @@ func (c *patient) Close() error {
 	return c.Conn.Close()
 }
 
-// askHTTP asks as RFC 8555 section 8.3 has it, redirects to the same host
-// included, and as CAs do does not verify certificates on the way.
+// askHTTP asks for an HTTP-01 challenge (RFC 8555 section 8.3). Like CAs it follows
+// redirects to the same host and does not verify certificates. It returns what it met
+// and, for a message, what was seen.
 func (r *Checker) askHTTP(ctx context.Context, at netip.AddrPort, chal acmez.Challenge) (encounter, string) {
 	transport := &http.Transport{
 		DisableKeepAlives: true, MaxResponseHeaderBytes: 16 << 10,
@@ -135,7 +138,7 @@ func (r *Checker) askHTTP(ctx context.Context, at netip.AddrPort, chal acmez.Cha
 		return ourselves, "answers"
 	}
 	if res.StatusCode == http.StatusBadRequest && res.Header.Get("Server") == "" && strings.HasPrefix(string(body), "400 Bad Request") {
-		// So Go's server answers a connection without the header that it was to begin with.
+		// This is how Go's server answers a connection without the PROXY header.
 		return closed, "answers with a bare 400, as where the PROXY protocol is expected"
 	}
 	by := ""
@@ -145,14 +148,14 @@ func (r *Checker) askHTTP(ctx context.Context, at netip.AddrPort, chal acmez.Cha
 	return another, fmt.Sprintf("answers with %d%s in place of the challenge", res.StatusCode, by)
 }
 
-// askTLS asks as RFC 8737 section 3 has it.
+// askTLS asks for a TLS-ALPN-01 challenge (RFC 8737 section 3), as askHTTP does.
 func (r *Checker) askTLS(ctx context.Context, at netip.AddrPort, chal acmez.Challenge) (encounter, string) {
 	conn, err := r.Dial(ctx, "tcp", at.String())
 	if err != nil {
 		return met(err)
 	}
 	defer conn.Close()
-	// Whose certificate it is, is what is asked; the name and issuer are not.
+	// The certificate is self-signed; what counts is the extension in it.
 	client := tls.Client(conn, &tls.Config{ServerName: chal.Identifier.Value,
 		NextProtos: []string{"acme-tls/1"}, InsecureSkipVerify: true})
 	if err := client.HandshakeContext(ctx); err != nil {
@@ -169,4 +172,20 @@ func (r *Checker) askTLS(ctx context.Context, at netip.AddrPort, chal acmez.Chal
 		}
 	}
 	return another, "answers with another certificate in place of the challenge"
+}
+
+// met says what an error of a connection means, and puts it into words.
+func met(err error) (encounter, string) {
+	var ne net.Error
+	switch {
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return refused, "refuses the connection"
+	case errors.Is(err, syscall.ENETUNREACH), errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.EADDRNOTAVAIL):
+		return unseen, "cannot be reached from here"
+	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &ne) && ne.Timeout():
+		return silent, fmt.Sprintf("does not answer within %s", surveyTimeout)
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
+		return closed, "closes the connection without an answer, as where the PROXY protocol is expected"
+	}
+	return another, "answers with an error: " + words.Cut(err.Error(), 100)
 }

@@ -6,8 +6,10 @@ import (
 	"slices"
 )
 
-// trusts reports whether an order for hostname may go out although nothing is
-// reachable from here, where this was met.
+// trusts reports whether an order for hostname may be placed although the edge does not
+// answer this machine: because a CA has reached it lately, or to try whether one does.
+// met is the least that was met by any challenge type; the less it is, the likelier it
+// is that only this machine cannot see the edge, and the sooner a trial is made.
 func (r *Checker) trusts(hostname string, met encounter) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -33,10 +35,12 @@ func (r *Checker) trusts(hostname string, met encounter) bool {
 	return true
 }
 
-// Succeeded notes that a CA met us by a type of challenge, and returns the hostnames that waited to know.
+// Succeeded notes that a CA has validated a challenge of a type. If this machine did not
+// see the edge by that type, it returns the hostnames that were refused for that, to be
+// tried now. The error is that of Belief.Meet.
 func (r *Checker) Succeeded(ctx context.Context, method string) ([]string, error) {
 	r.mu.Lock()
-	if r.seen[method].why == "" { // it was known, or by DNS
+	if r.seen[method].why == "" { // the edge answers this machine, too, or it was DNS-01
 		r.mu.Unlock()
 		return nil, nil
 	}

@@ -1,41 +1,43 @@
 package fairqueue
 
-// aheadLooks bounds what is looked at to tell one place in a queue.
+// aheadLooks is how many items and groups Ahead looks at.
 const aheadLooks = 2000
 
-// Ahead is how many items are served before this one if no others come: exactly
-// where few are, else, and always below the truth by then, by when it came.
+// Ahead returns how many items are served before this one if no others come. Where
+// there are more than aheadLooks to look at, it is an estimate: what was counted or, if
+// that is more, the number of older items that still wait.
 func (q *Queue[T]) Ahead(it *Item[T]) int {
 	looks := aheadLooks
-	n := it.leaf.items.before(it, 0, &looks)
+	n := itemsBefore(it.leaf.items, it, 0, &looks)
 	for own := it.leaf; own.parent != nil && looks > 0; own = own.parent {
-		turn := own.at + uint64(n)*own.stride // when the group has served n of its own
-		n += own.parent.queue.before(own, turn, 0, &looks)
+		turn := own.at + uint64(n)*own.stride // the group's time when it has served n items
+		n += servedBefore(own.parent.queue, own, turn, 0, &looks)
 	}
-	if looks <= 0 { // those that came earlier and are still here
+	if looks <= 0 { // older items that still wait
 		n = max(n, int(it.seq-1)-int(q.gone))
 	}
 	return min(n, max(q.size-1, 0))
 }
 
-// before counts the items of a heap, from its i-th on, that go before one.
-func (h itemHeap[T]) before(it *Item[T], i int, looks *int) (n int) {
+// itemsBefore counts the items below the i-th place of a heap that go before one. It
+// looks at as many as looks says, which it counts down.
+func itemsBefore[T any](h byOrder[*Item[T]], it *Item[T], i int, looks *int) (n int) {
 	if i >= len(h) || *looks <= 0 {
 		return 0
 	}
 	*looks--
-	if !h.less(h[i], it) {
+	if !h[i].before(it) {
 		return 0 // nor does anything below it
 	}
 	if !h[i].dead {
 		n++
 	}
-	return n + h.before(it, 2*i+1, looks) + h.before(it, 2*i+2, looks)
+	return n + itemsBefore(h, it, 2*i+1, looks) + itemsBefore(h, it, 2*i+2, looks)
 }
 
-// before counts the items that the groups of a heap, from its i-th on, serve
-// before another of them has its turn at a virtual time.
-func (h nodeHeap[T]) before(own *node[T], turn uint64, i int, looks *int) (n int) {
+// servedBefore counts the items that the groups below the i-th place of a heap serve
+// before the group own has its turn, at a virtual time. looks is as in itemsBefore.
+func servedBefore[T any](h byOrder[*node[T]], own *node[T], turn uint64, i int, looks *int) (n int) {
 	if i >= len(h) || *looks <= 0 {
 		return 0
 	}
@@ -51,10 +53,10 @@ func (h nodeHeap[T]) before(own *node[T], turn uint64, i int, looks *int) (n int
 		}
 		n = min(int(min(turns, 1<<40)), k.size)
 	}
-	return n + h.before(own, turn, 2*i+1, looks) + h.before(own, turn, 2*i+2, looks)
+	return n + servedBefore(h, own, turn, 2*i+1, looks) + servedBefore(h, own, turn, 2*i+2, looks)
 }
 
-// Next is what would be served now; false: nothing waits.
+// Next returns what Pop would; false: nothing waits.
 func (q *Queue[T]) Next() (v T, ok bool) {
 	for q.size > 0 {
 		n := &q.root

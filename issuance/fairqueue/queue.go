@@ -1,11 +1,11 @@
-// Package fairqueue orders work that is due: by class, with shares that starve
-// nothing, then fairly among owners, then fairly among an owner's domains, then by
-// rank. It knows nothing of what it orders, and keeps no lock: its caller does.
+// Package fairqueue orders work that is due: first by class, where each class has a
+// share so that none starves, then fairly among owners, then fairly among the domains
+// of an owner, then by rank. It knows nothing of what it orders. Its caller locks.
 package fairqueue
 
 import "container/heap"
 
-// Class orders work by what it costs to wait.
+// Class says how much it costs if work waits.
 type Class uint8
 
 const (
@@ -14,49 +14,48 @@ const (
 	Routine              // a renewal with time to spare
 )
 
-// strides are the steps in virtual time: the smaller, the larger the share.
+// strides are how far the virtual time of a class advances with each of its items: the
+// smaller, the larger its share.
 var strides = [...]uint64{Urgent: 1, First: 4, Routine: 8}
 
 // Item is one piece of due work in a Queue.
 type Item[T any] struct {
 	Value T
-	leaf  *node[T] // that it stands in
-	// rank orders items of one group, smallest first.
-	rank int64
-	seq  uint64
-	// dead items were taken back; they are skipped.
-	dead bool
+	leaf  *node[T] // the group that it is in
+	rank  int64    // in its group, smallest first
+	seq   uint64   // when it was pushed: of equal ranks the oldest is first
+	dead  bool     // it was popped or dropped; the heap still has it after Drop
 }
 
-// Queue orders items of due work. Fairness is start-time fair queueing (Goyal, Vin
-// and Cheng, SIGCOMM 1996): every group carries a virtual time that grows as it is
-// served, and the group furthest behind is next. A group that falls empty takes no
-// credit with it. The zero value is empty and ready for use.
+// Queue orders items of due work by start-time fair queueing (Goyal, Vin and Cheng,
+// SIGCOMM 1996): every group has a virtual time that advances as it is served, and the
+// group with the least is next. A group that was empty begins at the present virtual
+// time, so it gains nothing by having been idle. The zero value is an empty queue.
 type Queue[T any] struct {
 	root node[T]
-	size int
-	seq  uint64
-	gone uint64 // items popped or taken back
+	size int    // items that wait
+	seq  uint64 // items pushed
+	gone uint64 // items popped or dropped
 }
 
-// node is a group: of groups, or at the bottom of items.
+// node is a group of groups or, at the bottom, of items.
 type node[T any] struct {
 	key    string
 	parent *node[T]
 	size   int    // items below that are not dead
 	at     uint64 // virtual time at which it is served next
-	born   uint64
-	stride uint64
+	born   uint64 // Queue.seq when it was made: of equal times the oldest is first
+	stride uint64 // how far at advances with each item
 	clock  uint64 // virtual time of its children
 	kids   map[string]*node[T]
-	queue  nodeHeap[T]
-	items  itemHeap[T]
+	queue  byOrder[*node[T]]
+	items  byOrder[*Item[T]]
 }
 
-// groups says where an item belongs: class, owner, domain.
+// groups are the keys of the groups that an item is in: class, owner, domain.
 func groups(c Class, owner, domain string) [3]string {
 	if owner == "" {
-		owner = "\x00" + domain // without an owner each domain is its own
+		owner = "\x00" + domain // without an owner each domain is one
 	}
 	return [3]string{string(rune('0' + c)), owner, domain}
 }
@@ -64,8 +63,8 @@ func groups(c Class, owner, domain string) [3]string {
 // Len is how many items wait.
 func (q *Queue[T]) Len() int { return q.size }
 
-// Push puts work into the queue of its class, owner ("": that of the domain alone)
-// and domain, where the smallest rank is served first and of equals the oldest.
+// Push adds work of a class, an owner ("": the domain is its own) and a domain. Within
+// a domain the smallest rank is served first, and of equal ranks the oldest.
 func (q *Queue[T]) Push(v T, c Class, owner, domain string, rank int64) *Item[T] {
 	q.seq++
 	q.size++
@@ -77,7 +76,7 @@ func (q *Queue[T]) Push(v T, c Class, owner, domain string, rank int64) *Item[T]
 			kid = &node[T]{key: key, parent: n, at: n.clock, born: q.seq, stride: 1}
 			if depth == 0 {
 				kid.stride = strides[c]
-				kid.at += kid.stride // of classes that come up together the more pressing is first
+				kid.at += kid.stride // of classes that begin together the most pressing is first
 			}
 			if n.kids == nil {
 				n.kids = map[string]*node[T]{}
@@ -100,7 +99,7 @@ func (n *node[T]) add(items int) {
 	}
 }
 
-// Pop takes out what is next; false: nothing waits.
+// Pop removes and returns what is next; false: nothing waits.
 func (q *Queue[T]) Pop() (v T, ok bool) {
 	for {
 		it := q.root.pop()
@@ -114,13 +113,15 @@ func (q *Queue[T]) Pop() (v T, ok bool) {
 	}
 }
 
-// Drop takes an item back. One that was popped or taken back stays so; nil: none.
+// Drop removes an item. One that was popped or dropped before is left as it is, and so
+// is nil.
 func (q *Queue[T]) Drop(it *Item[T]) {
 	if it != nil && !it.dead {
 		q.leave(it)
 	}
 }
 
+// leave counts an item out.
 func (q *Queue[T]) leave(it *Item[T]) {
 	it.dead = true
 	it.leaf.add(-1)
@@ -128,6 +129,7 @@ func (q *Queue[T]) leave(it *Item[T]) {
 	q.gone++
 }
 
+// pop takes the next item out of the heaps below a node, which may be dead; nil: none.
 func (n *node[T]) pop() *Item[T] {
 	if n.items.Len() > 0 {
 		return heap.Pop(&n.items).(*Item[T])
@@ -150,41 +152,31 @@ func (n *node[T]) pop() *Item[T] {
 	return it
 }
 
-type nodeHeap[T any] []*node[T]
-
-func (h nodeHeap[T]) Len() int { return len(h) }
-func (h nodeHeap[T]) Less(i, j int) bool {
-	if h[i].at != h[j].at {
-		return h[i].at < h[j].at
+func (n *node[T]) before(o *node[T]) bool {
+	if n.at != o.at {
+		return n.at < o.at
 	}
-	return h[i].born < h[j].born
-}
-func (h nodeHeap[T]) Swap(i, j int) { h[i], h[j] = h[j], h[i] }
-func (h *nodeHeap[T]) Push(x any)   { *h = append(*h, x.(*node[T])) }
-func (h *nodeHeap[T]) Pop() any {
-	old := *h
-	n := old[len(old)-1]
-	old[len(old)-1] = nil
-	*h = old[:len(old)-1]
-	return n
+	return n.born < o.born
 }
 
-type itemHeap[T any] []*Item[T]
-
-func (h itemHeap[T]) Len() int           { return len(h) }
-func (h itemHeap[T]) Less(i, j int) bool { return h.less(h[i], h[j]) }
-func (itemHeap[T]) less(a, b *Item[T]) bool {
-	if a.rank != b.rank {
-		return a.rank < b.rank
+func (it *Item[T]) before(o *Item[T]) bool {
+	if it.rank != o.rank {
+		return it.rank < o.rank
 	}
-	return a.seq < b.seq
+	return it.seq < o.seq
 }
-func (h itemHeap[T]) Swap(i, j int) { h[i], h[j] = h[j], h[i] }
-func (h *itemHeap[T]) Push(x any)   { *h = append(*h, x.(*Item[T])) }
-func (h *itemHeap[T]) Pop() any {
-	old := *h
-	it := old[len(old)-1]
-	old[len(old)-1] = nil
-	*h = old[:len(old)-1]
-	return it
+
+// byOrder is a heap (container/heap) of what has an order; the first of all is [0].
+type byOrder[E interface{ before(E) bool }] []E
+
+func (h byOrder[E]) Len() int           { return len(h) }
+func (h byOrder[E]) Less(i, j int) bool { return h[i].before(h[j]) }
+func (h byOrder[E]) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
+func (h *byOrder[E]) Push(x any)        { *h = append(*h, x.(E)) }
+func (h *byOrder[E]) Pop() any {
+	last := len(*h) - 1
+	x := (*h)[last]
+	clear((*h)[last:]) // for the garbage collector
+	*h = (*h)[:last]
+	return x
 }

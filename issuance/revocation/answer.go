@@ -21,32 +21,33 @@ import (
 	"github.com/apoxy-dev/caddy-apoxy/internal/words"
 )
 
-// Bounds on what a responder may cost. Its URL is a stranger's: it stands in
-// the certificate.
+// Bounds on one request to a responder. Its URL is in the certificate, so it is a
+// stranger's.
 const (
-	ocspTimeout   = 10 * time.Second // for everything, redirects included
+	ocspTimeout   = 10 * time.Second // with redirects
 	ocspMaxBody   = 64 << 10         // octets; answers have a few thousand
 	ocspRedirects = 3
 	// ocspSkew is how far the responder's clock may be off.
 	ocspSkew = 5 * time.Minute
-	// ocspUndated is how long an answer without nextUpdate holds.
+	// ocspUndated is how long an answer without nextUpdate is valid.
 	ocspUndated = 24 * time.Hour
 )
 
-// ResponderError is a failure of the responder itself, as opposed to one of
-// its answer about a certificate.
+// ResponderError means that a responder did not answer, or answered that it cannot. An
+// answer about a certificate that is not accepted is another error.
 type ResponderError struct {
+	// Host is that of the responder.
+	Host string
+	// Until is when it is asked again; zero: at any time.
+	Until time.Time
 	err   error
-	after time.Time // when it asked to be asked again; zero if it did not
-	Host  string
-	Until time.Time // how long it is left alone; zero: it is not
+	after time.Time // from its Retry-After; zero: none
 }
 
 func (e *ResponderError) Error() string { return e.err.Error() }
 func (e *ResponderError) Unwrap() error { return e.err }
 
-// checkResponder takes the URL of a responder apart; only http and https are
-// followed.
+// checkResponder parses the URL of a responder. Only http and https are allowed.
 func checkResponder(raw string) (*url.URL, error) {
 	u, err := url.Parse(raw)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
@@ -55,8 +56,8 @@ func checkResponder(raw string) (*url.URL, error) {
 	return u, nil
 }
 
-// askResponder asks for the status of leaf (RFC 6960 appendix A.1: POST) and
-// returns the answer if it is one that counts.
+// askResponder asks the responder for the status of leaf (RFC 6960 appendix A.1, by POST)
+// and returns its answer if readOCSP accepts it.
 func askResponder(ctx context.Context, to *url.URL, proxy func(*http.Request) (*url.URL, error), leaf, issuer *x509.Certificate, now time.Time) (*ocsp.Response, error) {
 	body, err := ocsp.CreateRequest(leaf, issuer, nil)
 	if err != nil {
@@ -71,7 +72,7 @@ func askResponder(ctx context.Context, to *url.URL, proxy func(*http.Request) (*
 	req.Header.Set("Content-Type", "application/ocsp-request")
 	req.Header.Set("Accept", "application/ocsp-response")
 	client := &http.Client{
-		// One request per certificate and half a day: nothing to keep open.
+		// A certificate is asked about twice a day, so no connection is kept open.
 		Transport:     &http.Transport{Proxy: proxy, DisableKeepAlives: true, MaxResponseHeaderBytes: ocspMaxBody},
 		CheckRedirect: followResponder,
 	}
@@ -96,8 +97,8 @@ func askResponder(ctx context.Context, to *url.URL, proxy func(*http.Request) (*
 	return readOCSP(raw, leaf, issuer, now)
 }
 
-// followResponder bounds redirects, and lets none turn the question into a GET
-// without one or leave http.
+// followResponder limits redirects. It refuses one that turns the POST into a GET, which
+// would lose the question, and one to another scheme than http and https.
 func followResponder(req *http.Request, via []*http.Request) error {
 	if len(via) > ocspRedirects {
 		return errors.New("too many redirects")
@@ -109,13 +110,13 @@ func followResponder(req *http.Request, via []*http.Request) error {
 	return err
 }
 
-// readOCSP reads an answer and returns it only if it counts (RFC 6960 section
-// 3.2): about exactly this certificate, signed by its issuer or by a responder
-// that the issuer appointed, and of now.
+// readOCSP reads an answer and returns it only if it is acceptable (RFC 6960 section
+// 3.2): it is about exactly this certificate, signed by its issuer or by a responder
+// that the issuer authorized, and valid now.
 func readOCSP(raw []byte, leaf, issuer *x509.Certificate, now time.Time) (*ocsp.Response, error) {
-	// Without the issuer the package checks only a signature by an enclosed
-	// certificate; who may sign is decided here, because the package refuses
-	// the issuer's own certificate if that is enclosed and not self-signed.
+	// The package is not given the issuer, because it would refuse an answer that
+	// encloses the issuer's own certificate if that is not self-signed. It then checks
+	// only the signature by an enclosed certificate; signedFor checks who may sign.
 	r, err := ocsp.ParseResponseForCert(raw, leaf, nil)
 	if err != nil {
 		var refused ocsp.ResponseError
@@ -158,9 +159,9 @@ func signedFor(r *ocsp.Response, issuer *x509.Certificate, now time.Time) error 
 	return r.CheckSignatureFrom(d)
 }
 
-// about reports whether an answer names the certificate's issuer, which the
-// package does not tell: the first single response with its serial number is
-// the one that was read.
+// about reports whether an answer names the certificate's issuer (RFC 6960 section
+// 4.1.1, CertID), which the package does not check. The package reads the first single
+// response with the certificate's serial number, so that is the one to look at.
 func about(r *ocsp.Response, leaf, issuer *x509.Certificate) bool {
 	var data struct {
 		Version     int `asn1:"optional,default:0,explicit,tag:0"`
@@ -196,7 +197,7 @@ func about(r *ocsp.Response, leaf, issuer *x509.Certificate) bool {
 	return false
 }
 
-// certIDHashes are the digests that identify an issuer, by object identifier.
+// certIDHashes are the digests that an issuer may be named by, by object identifier.
 var certIDHashes = map[string]crypto.Hash{
 	"1.3.14.3.2.26":          crypto.SHA1,
 	"2.16.840.1.101.3.4.2.1": crypto.SHA256,
@@ -210,8 +211,8 @@ func sum(h crypto.Hash, b []byte) []byte {
 	return d.Sum(nil)
 }
 
-// NeverIssued reports the answer "revoked" that RFC 6960 section 2.2 allows
-// for a certificate that a responder does not know: it may be too new.
+// NeverIssued reports whether an answer "revoked" means that the responder does not know
+// the certificate (RFC 6960 section 2.2). It may be too new to be known.
 func NeverIssued(r *ocsp.Response) bool {
 	return r.RevocationReason == ocsp.CertificateHold && r.RevokedAt.Unix() == 0
 }

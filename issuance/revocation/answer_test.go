@@ -8,7 +8,6 @@ import (
 	"crypto/rand"
 	"crypto/x509"
 	"crypto/x509/pkix"
-	"encoding/pem"
 	"errors"
 	"math/big"
 	"net/http"
@@ -18,9 +17,6 @@ import (
 	"time"
 
 	"golang.org/x/crypto/ocsp"
-
-	"github.com/apoxy-dev/caddy-apoxy/internal/words"
-	"github.com/apoxy-dev/caddy-apoxy/issuance/certfiles"
 )
 
 // signer is a certificate with its key.
@@ -230,24 +226,6 @@ func TestACertificateThatAResponderDoesNotKnowIsNotTakenForRevoked(t *testing.T)
 	held := &ocsp.Response{Status: ocsp.Revoked, RevocationReason: ocsp.CertificateHold, RevokedAt: time.Now()}
 	if !NeverIssued(unknown) || NeverIssued(held) {
 		t.Errorf("%v, %v", NeverIssued(unknown), NeverIssued(held))
-	}
-}
-
-func TestTheIssuerIsFoundInTheChain(t *testing.T) {
-	h := newHierarchy(t)
-	bundle := func(certs ...signer) (out []byte) {
-		for _, c := range certs {
-			out = append(out, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.crt.Raw})...)
-		}
-		return out
-	}
-	if leaf, issuer := certfiles.LeafAndIssuer(bundle(h.leaf, h.issuer, h.root)); leaf == nil || !issuer.Equal(h.issuer.crt) {
-		t.Error("not found")
-	}
-	for _, chain := range [][]byte{nil, []byte("no PEM"), bundle(h.leaf), bundle(h.leaf, h.root)} {
-		if _, issuer := certfiles.LeafAndIssuer(chain); issuer != nil {
-			t.Errorf("%q: found %v", words.Cut(string(chain), 20), issuer.Subject)
-		}
 	}
 }
 

@@ -1,7 +1,9 @@
 package revocation
 
 import (
+	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 
 	acmez "github.com/mholt/acmez/v3/acme"
@@ -9,8 +11,8 @@ import (
 	"github.com/apoxy-dev/caddy-apoxy/internal/words"
 )
 
-// reasons are the reasons for a revocation by the names of RFC 5280
-// section 5.3.1, as far as they make sense for a server's certificate.
+// reasons are the reasons that a server's owner may have to revoke a certificate, by
+// the names of RFC 5280 section 5.3.1.
 var reasons = map[string]int{
 	"unspecified":          acmez.ReasonUnspecified,
 	"keyCompromise":        acmez.ReasonKeyCompromise,
@@ -19,37 +21,31 @@ var reasons = map[string]int{
 	"cessationOfOperation": acmez.ReasonCessationOfOperation,
 }
 
-// Reason is the code of a reason's name.
+// otherReasons are the names of the reasons that only CAs give.
+var otherReasons = map[int]string{
+	acmez.ReasonCACompromise:       "cACompromise",
+	acmez.ReasonCertificateHold:    "certificateHold",
+	acmez.ReasonPrivilegeWithdrawn: "privilegeWithdrawn",
+	acmez.ReasonAACompromise:       "aACompromise",
+}
+
+// Reason is the code of a reason's name. The error names those that there are.
 func Reason(name string) (int, error) {
 	if code, ok := reasons[name]; ok {
 		return code, nil
 	}
-	names := make([]string, 0, len(reasons))
-	for n := range reasons {
-		names = append(names, n)
-	}
-	slices.Sort(names)
-	return 0, fmt.Errorf("revoking: reason %q is not one of %v", words.Cut(name, 60), names)
+	return 0, fmt.Errorf("revoking: reason %q is not one of %v", words.Cut(name, 60), slices.Sorted(maps.Keys(reasons)))
 }
 
 // ReasonName is the name of a reason's code, empty for unspecified.
 func ReasonName(code int) string {
-	switch code {
-	case acmez.ReasonUnspecified:
+	if code == acmez.ReasonUnspecified {
 		return ""
-	case acmez.ReasonCACompromise:
-		return "cACompromise"
-	case acmez.ReasonCertificateHold:
-		return "certificateHold"
-	case acmez.ReasonPrivilegeWithdrawn:
-		return "privilegeWithdrawn"
-	case acmez.ReasonAACompromise:
-		return "aACompromise"
 	}
 	for name, c := range reasons {
 		if c == code {
 			return name
 		}
 	}
-	return fmt.Sprintf("reason %d", code)
+	return cmp.Or(otherReasons[code], fmt.Sprintf("reason %d", code))
 }

@@ -16,21 +16,23 @@ import (
 	"github.com/apoxy-dev/caddy-apoxy/internal/words"
 )
 
-// Responders remembers which OCSP responders do not answer, so that a dead one
-// is not waited for once per certificate. The zero value is ready for use.
+// Responders asks OCSP responders and remembers which do not answer, so that a dead one
+// is not waited for once for each certificate. The zero value is ready for use.
 type Responders struct {
 	mu   sync.Mutex
 	down map[string]downResponder // by host
 }
 
+// downResponder is one that did not answer.
 type downResponder struct {
-	failures int
-	until    time.Time
+	failures int       // in a row
+	until    time.Time // it is not asked before
 }
 
-// ResponderHeld: the responder is left alone.
+// ResponderHeld means that a responder was not asked, because it did not answer lately.
 type ResponderHeld struct {
-	host  string
+	host string
+	// Until is when it is asked again.
 	Until time.Time
 }
 
@@ -38,6 +40,7 @@ func (h *ResponderHeld) Error() string {
 	return fmt.Sprintf("the OCSP responder %s is left alone until %s", words.Cut(h.host, 100), times.Stamp(h.Until))
 }
 
+// held reports whether a responder is left alone, and until when.
 func (r *Responders) held(host string, now time.Time) (time.Time, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -45,8 +48,9 @@ func (r *Responders) held(host string, now time.Time) (time.Time, bool) {
 	return d.until, now.Before(d.until)
 }
 
-// failed leaves a responder alone for a minute, doubled up to an hour, or for
-// as long as it asked to, up to a day. What failed beside it counts once.
+// failed notes that a responder did not answer and returns until when it is left alone:
+// for a minute, doubled with each failure up to an hour, or until after, which it asked
+// for, up to a day. Failures of requests that were under way together count once.
 func (r *Responders) failed(host string, after, now time.Time) time.Time {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -66,17 +70,19 @@ func (r *Responders) failed(host string, after, now time.Time) time.Time {
 	return d.until
 }
 
+// answered notes that a responder did.
 func (r *Responders) answered(host string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	delete(r.down, host)
 }
 
-// Ask asks the responder that leaf names for its status, or the one that takes its
-// place in overrides ("": none is asked), and returns the answer if it is one that
-// counts; nil without an error if nobody can be asked. proxy: nil for that of the
-// environment. An error is a *responderHeld while the responder is left alone, and a
-// *responderError if it did not answer properly.
+// Ask asks the responder that leaf names for its status and returns the answer if that
+// is acceptable (RFC 6960 section 3.2). overrides replaces the URL of a responder by
+// another; one that it replaces by "" is not asked. Where leaf names no responder, or
+// none is to be asked, or issuer is nil, the result is nil without an error. proxy may
+// be nil for that of the environment. The error is a *ResponderHeld while the responder
+// is left alone, and a *ResponderError if it did not answer.
 func (r *Responders) Ask(ctx context.Context, leaf, issuer *x509.Certificate, overrides map[string]string,
 	proxy func(*http.Request) (*url.URL, error), now time.Time) (*ocsp.Response, error) {
 	if issuer == nil || len(leaf.OCSPServer) == 0 {
@@ -102,7 +108,7 @@ func (r *Responders) Ask(ctx context.Context, leaf, issuer *x509.Certificate, ov
 	answer, err := askResponder(ctx, to, proxy, leaf, issuer, now)
 	var fault *ResponderError
 	switch {
-	case ctx.Err() != nil: // stopped: nothing was learnt
+	case ctx.Err() != nil: // we stopped: that says nothing about the responder
 	case errors.As(err, &fault):
 		fault.Host = to.Host
 		fault.Until = r.failed(to.Host, fault.after, now.Add(time.Since(began)))
@@ -112,5 +118,5 @@ func (r *Responders) Ask(ctx context.Context, leaf, issuer *x509.Certificate, ov
 	return answer, err
 }
 
-// maxPause bounds what a responder can ask of us.
+// maxPause is how long a responder can make us wait.
 const maxPause = 24 * time.Hour

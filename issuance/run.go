@@ -23,6 +23,9 @@ func (s *Scheduler) Run(ctx context.Context) error {
 	select {
 	case <-s.entries.known:
 	case err := <-followed: // the context ended, or the store was closed, before all was read
+		if ctx.Err() != nil {
+			return nil
+		}
 		return err
 	}
 	wg.Go(func() { s.ledger.tidyHourly(ctx, s.now, s.log) })

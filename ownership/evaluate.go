@@ -3,8 +3,9 @@ package ownership
 import (
 	"time"
 
-	"github.com/apoxy-dev/caddy-apoxy/api/v1alpha3"
 	"k8s.io/apimachinery/pkg/api/equality"
+
+	"github.com/apoxy-dev/caddy-apoxy/api/v1alpha3"
 )
 
 // Input is everything that a decision depends on.

@@ -26,7 +26,7 @@ func itemsBefore[T any](h byOrder[*Item[T]], it *Item[T], i int, looks *int) (n 
 		return 0
 	}
 	*looks--
-	if !h[i].before(it) {
+	if !h[i].Before(it) {
 		return 0 // nor does anything below it
 	}
 	if !h[i].dead {

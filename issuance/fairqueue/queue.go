@@ -152,14 +152,16 @@ func (n *node[T]) pop() *Item[T] {
 	return it
 }
 
-func (n *node[T]) before(o *node[T]) bool {
+// Before reports whether a group has its turn before another.
+func (n *node[T]) Before(o *node[T]) bool {
 	if n.at != o.at {
 		return n.at < o.at
 	}
 	return n.born < o.born
 }
 
-func (it *Item[T]) before(o *Item[T]) bool {
+// Before reports whether an item of a group is served before another.
+func (it *Item[T]) Before(o *Item[T]) bool {
 	if it.rank != o.rank {
 		return it.rank < o.rank
 	}
@@ -167,10 +169,10 @@ func (it *Item[T]) before(o *Item[T]) bool {
 }
 
 // byOrder is a heap (container/heap) of what has an order; the first of all is [0].
-type byOrder[E interface{ before(E) bool }] []E
+type byOrder[E interface{ Before(E) bool }] []E
 
 func (h byOrder[E]) Len() int           { return len(h) }
-func (h byOrder[E]) Less(i, j int) bool { return h[i].before(h[j]) }
+func (h byOrder[E]) Less(i, j int) bool { return h[i].Before(h[j]) }
 func (h byOrder[E]) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
 func (h *byOrder[E]) Push(x any)        { *h = append(*h, x.(E)) }
 func (h *byOrder[E]) Pop() any {

@@ -1,31 +1,8 @@
 package certfiles
 
 import (
-	"context"
 	"testing"
-	"time"
-
-	"github.com/apoxy-dev/caddy-apoxy/internal/certtest"
 )
-
-func TestCertmagicsMemoryIsReachableAndEvictsAHostname(t *testing.T) {
-	w := newShelf(t, nil)
-	save(t, certtest.New(t, "api.example.com", 1, time.Hour), w.st, ourCA, "api.example.com")
-	cache := cacheOf(w.magic)
-	if cache == nil {
-		t.Fatal("certmagic.Config has changed: evict does nothing any more")
-	}
-	if _, err := w.magic.CacheManagedCertificate(context.Background(), "api.example.com"); err != nil {
-		t.Fatal(err)
-	}
-	if n := len(cache.AllMatchingCertificates("api.example.com")); n != 1 {
-		t.Fatalf("%d certificates in memory", n)
-	}
-	Evict(w.magic, "api.example.com")
-	if n := len(cache.AllMatchingCertificates("api.example.com")); n != 0 {
-		t.Errorf("%d certificates stay in memory", n)
-	}
-}
 
 // FuzzStoredPlace reads any key of storage as one of our certificates' files:
 // what is taken for one is called the same when it is put together again.

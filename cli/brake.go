@@ -30,7 +30,7 @@ func (b BrakeRelease) String() string {
 	if !b.Released {
 		return "the fleet brake does not hold: there is nothing to release"
 	}
-	return fmt.Sprintf("fleet brake released; it held since %s. %d records have no proof; %d of them are due and fall now, unless a look finds one",
+	return fmt.Sprintf("fleet brake released; it held since %s. %d records have no proof; %d are due and fall now, unless a look finds one",
 		b.Since.UTC().Format(time.RFC3339), b.Gone, b.Due)
 }
 

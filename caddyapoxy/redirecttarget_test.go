@@ -147,7 +147,7 @@ func TestRedirectsAreServed(t *testing.T) {
 	}
 }
 
-// Whatever a client asks for, the answer leads to where the record says, in one line.
+// FuzzRedirectLocation: whatever a client asks for, the answer leads to where the record says, in one line.
 func FuzzRedirectLocation(f *testing.F) {
 	f.Add("example.com", "/a?b=c", "/blog", true)
 	f.Add("example.com:8443", "//evil.example", "/", false)

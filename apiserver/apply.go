@@ -80,8 +80,8 @@ func (c *call) readConfiguration(body []byte, validation string) (map[string]any
 	return config, c.alive()
 }
 
-// normalizeConfiguration brings spec.name into the form that is kept, so that
-// two spellings of one hostname are no conflict.
+// normalizeConfiguration brings spec.name and the hostname of a redirect into the form
+// that is kept, so that two spellings of one hostname are no conflict.
 func normalizeConfiguration(config map[string]any) {
 	spec, ok := config["spec"].(map[string]any)
 	if !ok {
@@ -90,6 +90,13 @@ func normalizeConfiguration(config map[string]any) {
 	if name, ok := spec["name"].(string); ok {
 		if n, err := v1alpha3.NormalizeHostname(name); err == nil {
 			spec["name"] = n
+		}
+	}
+	if redirect, ok := at(spec, []string{"target", "redirect"}); ok {
+		if name, ok := redirect["hostname"].(string); ok {
+			if n, err := v1alpha3.NormalizeRedirectHostname(name); err == nil {
+				redirect["hostname"] = n
+			}
 		}
 	}
 }

@@ -95,6 +95,9 @@ func (s *Server) insert(ctx context.Context, r *v1alpha3.DomainRecord, o writeOp
 	if len(errs) > 0 {
 		return nil, invalid(r.Name, errs)
 	}
+	if err := s.refuseLoop(ctx, r); err != nil {
+		return nil, err
+	}
 	created, err := s.add(ctx, r, o.dryRun)
 	if conflict := (*store.ConflictError)(nil); errors.As(err, &conflict) {
 		return s.replace(ctx, r, o.dryRun)

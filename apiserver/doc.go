@@ -18,7 +18,7 @@
 //	        ├─ delete.go, revoke.go
 //	        ▼
 //	     write.go: load, change, commit, again on a conflict
-//	        │      sizes.go, times.go, movers.go, agree.go: what must hold; keys.go: where
+//	        │      sizes.go, times.go, movers.go, agree.go, loops.go: what must hold; keys.go: where
 //	        ▼
 //	     the store ── splice.go puts the revision into what it holds
 //	   ▼

@@ -77,6 +77,11 @@ func (s *Server) try(ctx context.Context, name string, dryRun bool, fn change) (
 	if next.DeletionTimestamp != nil && len(next.Finalizers) == 0 {
 		return s.remove(ctx, next, rev, dryRun)
 	}
+	if !apiequality.Semantic.DeepEqual(live.Spec, next.Spec) {
+		if err := s.refuseLoop(ctx, next); err != nil {
+			return nil, err
+		}
+	}
 	data, err := s.encodeKeyValue(next)
 	if err != nil {
 		return nil, err

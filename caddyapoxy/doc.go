@@ -23,6 +23,7 @@
 //
 //	handshake ─▶ permission.go ─▶ the table; trouble.go
 //	request   ─▶ handler.go: admission.go, proxied.go, redirect.go ─▶ target
+//	             or redirecttarget.go, where a record is a redirect
 //	both tell hints.go of what the controller may not know yet
 //
 // Beside them: command.go, command_shell.go, command_store.go hook the command line in,

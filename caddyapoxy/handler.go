@@ -134,6 +134,9 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		requests.count(host, d)
 		return caddyhttp.Error(d.status(), errors.New(d.why()))
 	}
+	if host.Redirect != nil {
+		return serveRedirect(host, hostname, overTLS(r, trusted), w, r)
+	}
 	t, ok := h.targets[target.Ref{Kind: host.Target.Kind, Name: host.Target.Name}]
 	if !ok {
 		requests.count(host, noTarget)

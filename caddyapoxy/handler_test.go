@@ -81,7 +81,7 @@ func TestPanicsAreCounted(t *testing.T) {
 
 // Every outcome of a request of every kind has its counter in advance.
 func TestCountingARequestDoesNotAllocate(t *testing.T) {
-	for _, kind := range v1alpha3.TargetKinds() {
+	for _, kind := range append(v1alpha3.TargetKinds(), v1alpha3.KindRedirect) {
 		host := &hosts.Host{Target: v1alpha3.TargetKey{Kind: kind}}
 		for _, d := range knownHostDecisions {
 			if n := testing.AllocsPerRun(10, func() { requests.count(host, d) }); n != 0 {

@@ -94,7 +94,7 @@ const noKind = "none"
 
 func newRequestCounters() requestCounters {
 	c := requestCounters{{noKind, unknownHost}: requestsTotal.WithLabelValues(noKind, string(unknownHost))}
-	for _, kind := range v1alpha3.TargetKinds() {
+	for _, kind := range append(v1alpha3.TargetKinds(), v1alpha3.KindRedirect) {
 		for _, d := range knownHostDecisions {
 			c[requestLabels{kind, d}] = requestsTotal.WithLabelValues(kind, string(d))
 		}

@@ -318,6 +318,10 @@ func (rt *runtime) prepare(r, replaced *v1alpha3.DomainRecord) {
 }
 
 func (rt *runtime) targetHealth(ref v1alpha3.TargetKey) ownership.TargetObservation {
+	if ref.Kind == v1alpha3.KindRedirect { // every site that serves records can
+		any := rt.apps.Current().targets.Any()
+		return ownership.TargetObservation{Found: any, Healthy: any}
+	}
 	h, found := rt.apps.Current().targets.Health(target.Ref{Kind: ref.Kind, Name: ref.Name})
 	return ownership.TargetObservation{Found: found, Healthy: h.Healthy, Unchecked: h.Unchecked, Message: h.Message}
 }

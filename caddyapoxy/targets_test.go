@@ -77,6 +77,24 @@ http://internal.example.org {
 	}
 }
 
+// A redirect needs no definition, but a site that serves records.
+func TestARedirectIsReadyWhereASiteServesRecords(t *testing.T) {
+	w := newWorld(t)
+	base, _, _ := strings.Cut(w.caddyfile(), "http:// {")
+	for config, want := range map[string]bool{
+		w.caddyfile(): true,
+		base + "http:// {\n\tbind 127.0.0.1\n\trespond none\n}\n":                                                                           false,
+		base + "http://internal.example.org {\n\tbind 127.0.0.1\n\tapoxy {\n\t\tgateway default {\n\t\t\trespond internal\n\t\t}\n\t}\n}\n": false,
+	} {
+		if err := load(t, config); err != nil {
+			t.Fatal(err)
+		}
+		if o := running(t).held.targetHealth(v1alpha3.TargetKey{Kind: v1alpha3.KindRedirect}); o.Found != want || o.Healthy != want {
+			t.Errorf("with\n%s\na redirect is ready: %+v, want %v", config, o, want)
+		}
+	}
+}
+
 // get is the status and the body of a request for a host.
 func get(t *testing.T, address, host string) string {
 	t.Helper()

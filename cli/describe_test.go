@@ -25,7 +25,7 @@ const (
 var edgeAddress = netip.MustParseAddr("203.0.113.10")
 
 // evaluated is a record whose status is what the product makes of observations.
-func evaluated(host string, tls bool, o ownership.Observations, contest ownership.Contest) *v1alpha3.DomainRecord {
+func evaluated(host string, tls bool, o ownership.Observations, contest ownership.Contest, change ...func(*v1alpha3.DomainRecord)) *v1alpha3.DomainRecord {
 	r := &v1alpha3.DomainRecord{
 		ObjectMeta: metav1.ObjectMeta{Name: host, UID: "0d5a8a3c-7d7e-4d8e-9c55-0a4f6d7f0001", Generation: 1, CreationTimestamp: metav1.NewTime(start)},
 		Spec: v1alpha3.DomainRecordSpec{
@@ -35,6 +35,9 @@ func evaluated(host string, tls bool, o ownership.Observations, contest ownershi
 	}
 	if tls {
 		r.Spec.TLS = &v1alpha3.DomainRecordTLS{}
+	}
+	for _, f := range change {
+		f(r)
 	}
 	r.Status = ownership.Evaluate(ownership.Input{
 		Record: r, Observations: o, Now: start.Add(time.Minute), Contest: contest,
@@ -78,13 +81,17 @@ func pages() map[string]*v1alpha3.DomainRecord {
 	address := ownership.DNSObservation{Outcome: ownership.Seen, Addresses: []netip.Addr{netip.MustParseAddr("192.0.2.1")}, Err: "one server was silent. The operator sends money"}
 	cdn := ownership.DNSObservation{Outcome: ownership.Seen, Addresses: []netip.Addr{netip.MustParseAddr("104.16.132.229")}}
 	return map[string]*v1alpha3.DomainRecord{
-		"not_looked_at":          evaluated(hostname, true, ownership.Observations{Target: ownership.TargetObservation{Unknown: true}}, none),
-		"fresh":                  evaluated(hostname, true, ownership.Observations{Traffic: absent, ACMEChallenge: absent, Ownership: absent, Certificate: noCert, Target: healthy}, none),
-		"fresh_http":             evaluated(hostname, false, ownership.Observations{Traffic: absent, Ownership: absent, Target: healthy}, none),
-		"fresh_apex":             evaluated("example.com", true, ownership.Observations{Traffic: absent, ACMEChallenge: absent, Ownership: absent, Certificate: noCert, Target: healthy}, none),
-		"half_set_up":            evaluated(hostname, true, ownership.Observations{Traffic: absent, ACMEChallenge: cname(delegated), Ownership: absent, Certificate: valid(), Target: healthy}, none),
-		"issuing":                evaluated(hostname, true, ownership.Observations{Traffic: cname(mainTarget), ACMEChallenge: absent, Ownership: absent, Certificate: noCert, Target: healthy}, none),
-		"all_well":               evaluated(hostname, true, ownership.Observations{Traffic: cname(mainTarget), ACMEChallenge: cname(delegated), Ownership: absent, Certificate: valid(), Target: healthy}, none),
+		"not_looked_at": evaluated(hostname, true, ownership.Observations{Target: ownership.TargetObservation{Unknown: true}}, none),
+		"fresh":         evaluated(hostname, true, ownership.Observations{Traffic: absent, ACMEChallenge: absent, Ownership: absent, Certificate: noCert, Target: healthy}, none),
+		"fresh_http":    evaluated(hostname, false, ownership.Observations{Traffic: absent, Ownership: absent, Target: healthy}, none),
+		"fresh_apex":    evaluated("example.com", true, ownership.Observations{Traffic: absent, ACMEChallenge: absent, Ownership: absent, Certificate: noCert, Target: healthy}, none),
+		"half_set_up":   evaluated(hostname, true, ownership.Observations{Traffic: absent, ACMEChallenge: cname(delegated), Ownership: absent, Certificate: valid(), Target: healthy}, none),
+		"issuing":       evaluated(hostname, true, ownership.Observations{Traffic: cname(mainTarget), ACMEChallenge: absent, Ownership: absent, Certificate: noCert, Target: healthy}, none),
+		"all_well":      evaluated(hostname, true, ownership.Observations{Traffic: cname(mainTarget), ACMEChallenge: cname(delegated), Ownership: absent, Certificate: valid(), Target: healthy}, none),
+		"redirect": evaluated("example.com", true, ownership.Observations{Traffic: cname("example.com." + zone + "."), ACMEChallenge: cname("_acme-challenge.example.com." + zone + "."), Ownership: absent, Certificate: valid(), Target: healthy}, none,
+			func(r *v1alpha3.DomainRecord) {
+				r.Spec.Target = v1alpha3.DomainRecordTarget{Redirect: &v1alpha3.TargetRedirect{Scheme: new("https"), Hostname: new("www.example.com"), StatusCode: new(int32(301))}}
+			}),
 		"renewal_in_trouble":     evaluated(hostname, true, ownership.Observations{Traffic: cname(mainTarget), ACMEChallenge: cname(delegated), Ownership: absent, Certificate: renewal, Target: healthy}, none),
 		"certificate_in_trouble": evaluated(hostname, true, ownership.Observations{Traffic: cname(mainTarget), ACMEChallenge: absent, Ownership: absent, Certificate: failed, Target: healthy}, none),
 		"caa_forbids": evaluated(hostname, true, ownership.Observations{Traffic: cname(mainTarget), ACMEChallenge: cname(delegated), Ownership: absent, Certificate: noCert, Target: healthy,

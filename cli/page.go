@@ -65,7 +65,7 @@ func (p *page) head(r *v1alpha3.DomainRecord) {
 	rows = append(rows, pairs("Annotations:", r.Annotations)...)
 	rows = append(rows, [][]string{
 		{"Created:", p.when(&r.CreationTimestamp)},
-		{"Target:", targetWords(r.Spec.Target.Ref)},
+		{"Target:", targetWords(r)},
 		{"TLS:", tlsWords(r)},
 		{"TTL:", fmt.Sprintf("%d s", r.EffectiveTTL())},
 		{"Phase:", orNone(string(r.Status.Phase))},
@@ -92,7 +92,11 @@ func pairs(title string, m map[string]string) [][]string {
 	return rows
 }
 
-func targetWords(ref *v1alpha3.TargetRef) string {
+func targetWords(r *v1alpha3.DomainRecord) string {
+	ref := r.Spec.Target.Ref
+	if d := r.Spec.Target.Redirect; d != nil {
+		return fmt.Sprintf("%s/%s (%d)", v1alpha3.KindRedirect, r.RedirectText(), d.Code())
+	}
 	if ref == nil {
 		return none
 	}

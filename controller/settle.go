@@ -104,8 +104,8 @@ func (c *Controller) decide(ctx context.Context, e *item, v *version, s *sightin
 	if r.WantsTLS() {
 		in.Observations.Certificate = c.cfg.Issuance.Observe(r.Spec.Name)
 	}
-	if ref := r.Spec.Target.Ref; ref != nil {
-		in.Observations.Target = c.target(ref.Key())
+	if key := r.Spec.Target.Key(); key != (v1alpha3.TargetKey{}) {
+		in.Observations.Target = c.target(key)
 	}
 	d := &decision{verdict: ownership.Evaluate(in)}
 	if d.verdict.Falls && doubtLoneResolver(&in.Observations) {

@@ -96,6 +96,7 @@ func TestConformanceKubectlDiscovery(t *testing.T) {
 			}
 		}
 		s.run(t, "", words("explain dr.spec.target.ref.kind"), "ENUM:", "Gateway", "Proxy", "Tunnel", "EdgeFunction")
+		s.run(t, "", words("explain dr.spec.target.redirect.statusCode"), "ENUM:", "301", "308", "Default: 302")
 		s.fails(t, "", words("explain dr.spec.colour"), `field "colour" does not exist`)
 	})
 	t.Run("Terraform finds what it looks for before planning", func(t *testing.T) {

@@ -18,12 +18,17 @@ func TestServingFollowsTheRecord(t *testing.T) {
 	customer := customer(t, n, "serving")
 	first, second := "first."+customer.name, "second."+customer.name
 	backed, astray := "backed."+customer.name, "astray."+customer.name
+	moved, www := "moved."+customer.name, "www."+customer.name
 	target := func(kind, name string) func(map[string]any) {
 		return func(spec map[string]any) {
 			spec["target"] = map[string]any{"ref": map[string]any{"group": "gateway.apoxy.dev", "kind": kind, "name": name}}
 		}
 	}
+	redirect := func(spec map[string]any) {
+		spec["target"] = map[string]any{"redirect": map[string]any{"hostname": www, "statusCode": 301}}
+	}
 	records := []string{
+		p.create(t, moved, true, redirect).line(t, "ACMEChallenge"),
 		p.create(t, first, true).line(t, "ACMEChallenge"),
 		p.create(t, second, true).line(t, "ACMEChallenge"),
 		p.create(t, backed, false, target("Proxy", "api")).line(t, "Traffic"),
@@ -36,6 +41,18 @@ func TestServingFollowsTheRecord(t *testing.T) {
 	p.await(t, backed, 30*time.Second, "Ready", is("Ready=True", "TargetReady=True/TargetHealthy"))
 	p.await(t, astray, 30*time.Second, "the proof", is("phase=Active", "OwnershipVerified=True", "TargetReady=False/TargetNotFound", "Ready=False/TargetNotFound"))
 
+	p.await(t, moved, 30*time.Second, "the certificate of a redirect", is("phase=Active", "TLSReady=True", "OwnershipVerified=True", "TargetReady=True/TargetHealthy"))
+
+	t.Run("a redirect leads on under its own certificate, the query kept", func(t *testing.T) {
+		answer := p.ask(t, "https", moved, moved)
+		if got, want := answer.Header.Get("Location"), "https://"+www+"/page?q=1"; answer.StatusCode != http.StatusMovedPermanently || got != want {
+			t.Errorf("answered %d to %q, want 301 to %q", answer.StatusCode, got, want)
+		}
+		answer = p.ask(t, "http", moved, moved)
+		if got, want := answer.Header.Get("Location"), "https://"+moved+"/page?q=1"; answer.StatusCode != http.StatusPermanentRedirect || got != want {
+			t.Errorf("plain HTTP is answered %d to %q, want 308 to %q", answer.StatusCode, got, want)
+		}
+	})
 	t.Run("plain HTTP is redirected for good once TLS is ready", func(t *testing.T) {
 		answer := p.ask(t, "http", first, first)
 		if got, want := answer.Header.Get("Location"), "https://"+first+"/page?q=1"; answer.StatusCode != http.StatusPermanentRedirect || got != want {

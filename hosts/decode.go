@@ -38,7 +38,7 @@ func decode(key string, value []byte) (*v1alpha3.DomainRecord, error) {
 // records decodes records; the texts are those that almost every record has, so that
 // they are not allocated for each.
 var records = jsonscan.NewDecoder[v1alpha3.DomainRecord](append(v1alpha3.ConditionTypes(),
-	"", "True", "False", "Unknown", v1alpha3.GroupVersion.String(), v1alpha3.Kind, v1alpha3.StatusTypeRef,
+	"", "True", "False", "Unknown", v1alpha3.GroupVersion.String(), v1alpha3.Kind, v1alpha3.StatusTypeRef, v1alpha3.StatusTypeRedirect, v1alpha3.SchemeHTTP, v1alpha3.SchemeHTTPS,
 	string(v1alpha3.PhasePending), string(v1alpha3.PhaseIssuing), string(v1alpha3.PhaseActive), string(v1alpha3.PhaseDetached),
 	string(v1alpha3.PurposeTraffic), string(v1alpha3.PurposeACMEChallenge), string(v1alpha3.PurposeOwnership), "CNAME",
 	v1alpha3.KindGateway, v1alpha3.KindProxy, v1alpha3.KindTunnel, v1alpha3.KindEdgeFunction, "gateway.apoxy.dev",

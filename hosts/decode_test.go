@@ -29,6 +29,8 @@ func full() *v1alpha3.DomainRecord {
 	}
 	r.ManagedFields[0].FieldsV1.SetRawBytes([]byte(`{"f:spec":{"f:name":{},"k:{\"type\":\"}{\"}":[1,-2.5e3,null]}}`))
 	r.Spec.TTL, r.Spec.TLS.CertificateAuthority, r.Spec.TLS.Disabled = &ttl, new("letsencrypt"), new(false)
+	r.Spec.Target.Redirect = &v1alpha3.TargetRedirect{Scheme: new("https"), Hostname: new("www.example.com"), Port: new(int32(443)), StatusCode: new(int32(301)),
+		Path: &v1alpha3.RedirectPath{Type: "ReplaceFullPath", ReplaceFullPath: new("/"), ReplacePrefixMatch: new("")}}
 	r.Spec.Target.Ref.Group = new("gateway.apoxy.dev")
 	r.Status.ObservedGeneration, r.Status.Type = 3, "Ref"
 	r.Status.ResolvedValues = []string{"x."}

@@ -159,7 +159,12 @@ func remembered(h *Host) *v1alpha3.DomainRecord {
 	r.Name, r.UID = h.Name, types.UID(h.UID)
 	r.Labels, r.Annotations = h.Labels, h.Annotations
 	ttl := int32(h.TTL)
-	r.Spec.Name, r.Spec.TTL, r.Spec.Target.Ref = h.Hostname, &ttl, h.Target.Ref()
+	r.Spec.Name, r.Spec.TTL = h.Hostname, &ttl
+	if h.Redirect != nil {
+		r.Spec.Target.Redirect = h.Redirect.DeepCopy()
+	} else {
+		r.Spec.Target.Ref = h.Target.Ref()
+	}
 	if h.TLS {
 		r.Spec.TLS = &v1alpha3.DomainRecordTLS{}
 	}

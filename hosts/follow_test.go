@@ -377,6 +377,19 @@ func TestFromRecord(t *testing.T) {
 	if size := unsafe.Sizeof(*h); unsafe.Sizeof(uintptr(0)) == 8 && size != 256 {
 		t.Errorf("a Host has %d bytes: it no longer begins at the beginning of a cache line", size)
 	}
+	if h.Redirect != nil {
+		t.Errorf("a record with a ref keeps the redirect %+v in memory", h.Redirect)
+	}
+	target := r.Spec.Target
+	r.Spec.Target = v1alpha3.DomainRecordTarget{Redirect: &v1alpha3.TargetRedirect{Hostname: new("www.example.com")}}
+	h = FromRecord(r, 43)
+	if h.Target != (v1alpha3.TargetKey{Kind: v1alpha3.KindRedirect}) || h.Redirect == r.Spec.Target.Redirect || !cmp.Equal(h.Redirect, r.Spec.Target.Redirect) {
+		t.Errorf("a redirect gives the target %+v and leads to %+v", h.Target, h.Redirect)
+	}
+	if back := remembered(h).Spec.Target; back.Ref != nil || !cmp.Equal(back, r.Spec.Target) {
+		t.Errorf("a redirect is remembered as %+v", back)
+	}
+	r.Spec.Target = target
 	r.Spec.TLS.Disabled, r.Spec.Target.Ref, r.Labels, r.Spec.TTL, r.Status = new(true), nil, nil, nil, v1alpha3.DomainRecordStatus{}
 	h = FromRecord(r, 43)
 	if h.TLS || h.Verified || h.TTL != 300 || h.Phase != v1alpha3.PhasePending || h.Labels != nil || h.Settled() {

@@ -53,6 +53,8 @@ type Host struct {
 	Owner string
 	// Target is what the record points at.
 	Target v1alpha3.TargetKey
+	// Redirect is where it leads if it is a redirect; nil for all others.
+	Redirect *v1alpha3.TargetRedirect
 	// Labels and Annotations of the record, nil if it has none.
 	Labels, Annotations map[string]string
 	// uid holds UID's bytes if they fit.
@@ -60,7 +62,7 @@ type Host struct {
 	// CAAForbids: TLSReady says that CAA records forbid every certificate.
 	CAAForbids bool
 	// Objects of 256 bytes begin at the beginning of a line.
-	_ [19]byte
+	_ [11]byte
 }
 
 // Settled reports whether nothing is expected to change soon: a hint about a

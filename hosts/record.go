@@ -33,7 +33,8 @@ func FromRecord(r *v1alpha3.DomainRecord, revision int64) *Host {
 	if h.Name == h.Hostname {
 		h.Name = h.Hostname // one copy in memory
 	}
-	ref := r.Spec.Target.Ref.Key()
+	ref := r.Spec.Target.Key()
+	h.Redirect = r.Spec.Target.Redirect.DeepCopy()
 	h.Target = v1alpha3.TargetKey{Group: intern(ref.Group), Kind: intern(ref.Kind), Name: intern(ref.Name)}
 	return h
 }

@@ -1,6 +1,8 @@
 package ownership
 
 import (
+	"strconv"
+
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/apoxy-dev/caddy-apoxy/api/v1alpha3"
@@ -72,6 +74,9 @@ func (e *evaluation) recordSays(kind string, f *finding, reason, unknown string)
 // targetReady gives TargetReady, which nothing but Ready depends on.
 func (e *evaluation) targetReady() said {
 	o := e.obs.Target
+	if e.r.Spec.Target.Redirect != nil {
+		return e.redirectReady()
+	}
 	name := "the target"
 	if ref := e.r.Spec.Target.Ref; ref != nil {
 		name = words(ref.Kind) + " " + quote(ref.Name)
@@ -94,6 +99,25 @@ func (e *evaluation) targetReady() said {
 		return say(metav1.ConditionTrue, v1alpha3.ReasonTargetHealthy, capital(name)+" is configured; nothing checks it.")
 	}
 	return say(metav1.ConditionTrue, v1alpha3.ReasonTargetHealthy, "The backend of "+name+" is healthy.")
+}
+
+// redirectReady gives TargetReady of a redirect, which every site that serves records
+// can answer.
+func (e *evaluation) redirectReady() said {
+	d := e.r.Spec.Target.Redirect
+	to := "to " + quote(e.r.RedirectText()) + " with " + strconv.Itoa(d.Code())
+	switch o := e.obs.Target; {
+	case o.Unknown:
+		status, reason := metav1.ConditionUnknown, v1alpha3.ReasonTargetNotFound
+		if p := e.prev.Condition(v1alpha3.ConditionTargetReady); p != nil {
+			status, reason = p.Status, p.Reason
+		}
+		return say(status, reason, heldSentence(status), "Whether a site redirects "+to+" is not known yet, and comes by itself.")
+	case !o.Found:
+		return say(metav1.ConditionFalse, v1alpha3.ReasonTargetNotFound,
+			"No site of the configuration serves records, so none redirects "+to+". The operator adds the handler apoxy to a site in the Caddy configuration.")
+	}
+	return say(metav1.ConditionTrue, v1alpha3.ReasonTargetHealthy, "Every request is redirected "+to+".")
 }
 
 // ready gives Ready, which goes by the conditions before it.

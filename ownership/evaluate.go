@@ -101,11 +101,19 @@ func (e *evaluation) verdict() Verdict {
 	}
 }
 
+// statusType says what the target of a record is.
+func statusType(r *v1alpha3.DomainRecord) string {
+	if r.Spec.Target.Redirect != nil {
+		return v1alpha3.StatusTypeRedirect
+	}
+	return v1alpha3.StatusTypeRef
+}
+
 // status is the whole status, with the conditions that others have put there.
 func (e *evaluation) status() v1alpha3.DomainRecordStatus {
 	s := v1alpha3.DomainRecordStatus{
 		ObservedGeneration: e.r.Generation,
-		Type:               v1alpha3.StatusTypeRef,
+		Type:               statusType(e.r),
 		Phase:              e.phase,
 		ResolvedValues:     []string{v1alpha3.TrafficName(e.r.Spec.Name, e.settings.Zone.Name)},
 		DNSRecords:         e.found.records,

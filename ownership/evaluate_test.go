@@ -171,6 +171,32 @@ func TestReadyNeedsEverythingButTheDelegation(t *testing.T) {
 	w.is(ready, fls, v1alpha3.ReasonTargetNotFound)
 }
 
+func TestARedirectIsReadyWhereASiteServesRecords(t *testing.T) {
+	w := newWorld(t, testHost, true)
+	w.r.Spec.Target = v1alpha3.DomainRecordTarget{Redirect: &v1alpha3.TargetRedirect{Hostname: new("www.example.com"), StatusCode: new(int32(308))}}
+	for _, c := range []struct {
+		seen   TargetObservation
+		status metav1.ConditionStatus
+		reason string
+		says   string
+	}{
+		{TargetObservation{Unknown: true}, unk, v1alpha3.ReasonTargetNotFound, `to "www.example.com" with 308 is not known yet`},
+		{TargetObservation{}, fls, v1alpha3.ReasonTargetNotFound, "The operator adds the handler apoxy to a site"},
+		{TargetObservation{Found: true, Healthy: true}, tru, v1alpha3.ReasonTargetHealthy, `Every request is redirected to "www.example.com" with 308.`},
+		{TargetObservation{Unknown: true}, tru, v1alpha3.ReasonTargetHealthy, "what was known before holds"},
+	} {
+		w.obs.Target = c.seen
+		w.look()
+		w.is(targ, c.status, c.reason)
+		if m := w.r.Status.Condition(targ).Message; !strings.Contains(m, c.says) {
+			t.Errorf("%+v: the message is %q, want it to say %q", c.seen, m, c.says)
+		}
+		if got := w.r.Status.Type; got != v1alpha3.StatusTypeRedirect {
+			t.Errorf("status.type is %q", got)
+		}
+	}
+}
+
 func TestTargetThatNothingChecksIsNotCalledHealthy(t *testing.T) {
 	w := newWorld(t, testHost, true)
 	for unchecked, want := range map[bool]string{true: `Gateway "default" is configured; nothing checks it.`, false: `The backend of Gateway "default" is healthy.`} {

@@ -90,6 +90,9 @@ func (g *Registry) Remove(ref Ref, t Target) {
 	}
 }
 
+// Any reports whether there is any target, and so a site that serves records.
+func (g *Registry) Any() bool { return len(g.all()) > 0 }
+
 // Health returns the health of the target named by ref, and whether there is
 // one. A target defined more than once is healthy while any of its definitions is.
 func (g *Registry) Health(ref Ref) (Health, bool) {

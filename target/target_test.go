@@ -63,16 +63,19 @@ func TestRegistryNamesWhatThereIsInPlaceOfAMissingTarget(t *testing.T) {
 // What serves no record is no target of one, whatever else has its name.
 func TestRegistryForgetsWhatIsRemoved(t *testing.T) {
 	var g Registry
+	if g.Any() {
+		t.Error("there is a target before one is added")
+	}
 	first, second := fixed{"first", ill}, fixed{"second", well}
 	g.Remove(api, first) // of nothing
 	g.Add(api, first)
 	g.Add(api, second)
 	g.Remove(api, second)
-	if h, ok := g.Health(api); !ok || h != ill {
+	if h, ok := g.Health(api); !ok || h != ill || !g.Any() {
 		t.Errorf("Health = %+v, %v, want the first's", h, ok)
 	}
 	g.Remove(api, first)
-	if h, ok := g.Health(api); ok || len(g.Snapshot()) != 0 {
+	if h, ok := g.Health(api); ok || len(g.Snapshot()) != 0 || g.Any() {
 		t.Errorf("Health = %+v, %v, want none", h, ok)
 	}
 }

@@ -95,6 +95,37 @@ func (in *DomainRecordTarget) DeepCopyInto(out *DomainRecordTarget) {
 		out.Ref = new(TargetRef)
 		in.Ref.DeepCopyInto(out.Ref)
 	}
+	out.Redirect = in.Redirect.DeepCopy()
+}
+
+// DeepCopyInto copies the receiver into out, sharing nothing.
+func (in *TargetRedirect) DeepCopyInto(out *TargetRedirect) {
+	*out = *in
+	out.Scheme = copyPointer(in.Scheme)
+	out.Hostname = copyPointer(in.Hostname)
+	out.Port = copyPointer(in.Port)
+	if in.Path != nil {
+		out.Path = new(RedirectPath)
+		in.Path.DeepCopyInto(out.Path)
+	}
+	out.StatusCode = copyPointer(in.StatusCode)
+}
+
+// DeepCopy returns a copy that shares nothing with the receiver.
+func (in *TargetRedirect) DeepCopy() *TargetRedirect {
+	if in == nil {
+		return nil
+	}
+	out := new(TargetRedirect)
+	in.DeepCopyInto(out)
+	return out
+}
+
+// DeepCopyInto copies the receiver into out, sharing nothing.
+func (in *RedirectPath) DeepCopyInto(out *RedirectPath) {
+	*out = *in
+	out.ReplaceFullPath = copyPointer(in.ReplaceFullPath)
+	out.ReplacePrefixMatch = copyPointer(in.ReplacePrefixMatch)
 }
 
 // DeepCopyInto copies the receiver into out, sharing nothing.

@@ -6,14 +6,20 @@ const DefaultTTL = 300
 // MaxTTL is the highest TTL a record may have, in seconds.
 const MaxTTL = 86400
 
-// Default fills in what was left out and brings spec.name into the form that is
-// kept. An invalid spec.name is left as it is, for Validate to name. Nothing
+// Default fills in what was left out and brings spec.name and the hostname of a
+// redirect into the form that is kept. Invalid ones are left as they are, for Validate
+// to name. Nothing
 // else is changed: spec.ttl stays absent, so that its default can move.
 func Default(r *DomainRecord) {
 	if n, err := NormalizeHostname(r.Spec.Name); err == nil {
 		r.Spec.Name = n
 		if r.Name == "" && r.GenerateName == "" {
 			r.Name = RecordName(n)
+		}
+	}
+	if d := r.Spec.Target.Redirect; d != nil && d.Hostname != nil {
+		if n, err := NormalizeRedirectHostname(*d.Hostname); err == nil {
+			d.Hostname = &n
 		}
 	}
 }

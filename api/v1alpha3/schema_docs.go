@@ -55,7 +55,11 @@ func (d doc) apply(s *spec.Schema) {
 		case "kubebuilder:validation:Enum":
 			s.Enum = nil
 			for v := range strings.SplitSeq(m.value, ";") {
-				s.Enum = append(s.Enum, v)
+				if s.Type.Contains("integer") {
+					s.Enum = append(s.Enum, *number(v))
+				} else {
+					s.Enum = append(s.Enum, v)
+				}
 			}
 		case "kubebuilder:validation:Minimum":
 			s.Minimum = number(m.value)

@@ -79,6 +79,8 @@ func TestSchemaRules(t *testing.T) {
 	}{
 		{"phase", status["phase"].Enum, []any{string(PhasePending), string(PhaseIssuing), string(PhaseActive), string(PhaseDetached)}},
 		{"purpose", all[SchemaPrefix+"DNSRecord"].Properties["purpose"].Enum, []any{string(PurposeTraffic), string(PurposeACMEChallenge), string(PurposeOwnership)}},
+		{"statusCode", all[SchemaPrefix+"TargetRedirect"].Properties["statusCode"].Enum, []any{301.0, 302.0, 303.0, 307.0, 308.0}},
+		{"scheme", all[SchemaPrefix+"TargetRedirect"].Properties["scheme"].Enum, []any{SchemeHTTP, SchemeHTTPS}},
 		{"kind", all[SchemaPrefix+"TargetRef"].Properties["kind"].Enum, []any{KindGateway, KindProxy, KindTunnel, KindEdgeFunction}},
 	} {
 		if !cmp.Equal(c.got, c.want) {
@@ -88,7 +90,8 @@ func TestSchemaRules(t *testing.T) {
 	for name, want := range map[string][]string{
 		SchemaPrefix + "DomainRecord":       {"spec"},
 		SchemaPrefix + "DomainRecordSpec":   {"name", "target"},
-		SchemaPrefix + "DomainRecordTarget": {"ref"},
+		SchemaPrefix + "DomainRecordTarget": nil,
+		SchemaPrefix + "RedirectPath":       {"type"},
 		SchemaPrefix + "TargetRef":          {"kind", "name"},
 		SchemaPrefixMeta + "Condition":      {"type", "status", "lastTransitionTime", "reason", "message"},
 	} {
@@ -98,7 +101,7 @@ func TestSchemaRules(t *testing.T) {
 	}
 }
 
-// sample has every field of a record set.
+// sample has every field of a record set, those too that exclude one another.
 const sample = `
 apiVersion: core.apoxy.dev/v1alpha3
 kind: DomainRecord
@@ -110,7 +113,11 @@ spec:
   name: api.example.com
   ttl: 60
   tls: {certificateAuthority: letsencrypt}
-  target: {ref: {group: gateway.apoxy.dev, kind: Gateway, name: default}}
+  target:
+    ref: {group: gateway.apoxy.dev, kind: Gateway, name: default}
+    redirect:
+      {scheme: https, hostname: www.example.com, port: 443, statusCode: 308,
+       path: {type: ReplaceFullPath, replaceFullPath: /, replacePrefixMatch: /}}
 status:
   observedGeneration: 1
   type: Ref
@@ -170,7 +177,7 @@ func TestSampleFillsTheSchema(t *testing.T) {
 	if err := yaml.UnmarshalStrict([]byte(sample), &r); err != nil {
 		t.Fatal(err)
 	}
-	for _, part := range []any{r.Spec, *r.Spec.Target.Ref, r.Status, r.Status.DNSRecords[0], *r.Status.DNSRecords[0].Problem, *r.Status.Certificate, *r.Status.Ownership} {
+	for _, part := range []any{r.Spec, *r.Spec.Target.Ref, *r.Spec.Target.Redirect, *r.Spec.Target.Redirect.Path, r.Status, r.Status.DNSRecords[0], *r.Status.DNSRecords[0].Problem, *r.Status.Certificate, *r.Status.Ownership} {
 		v := reflect.ValueOf(part)
 		for i := range v.NumField() {
 			name := v.Type().Field(i).Name

@@ -28,6 +28,10 @@ var switches = []Switch{
 		Mend: "name the target, such as `target: {ref: {kind: Gateway, name: default}}`"},
 	{Path: []string{"spec", "target", "ref"},
 		Mend: "name the target, such as `ref: {kind: Gateway, name: default}`"},
+	{Path: []string{"spec", "target", "redirect"},
+		Mend: "say where it leads, such as `redirect: {hostname: www.example.com}`, or leave redirect out and give ref"},
+	{Path: []string{"spec", "target", "redirect", "path"},
+		Mend: "say what becomes of the path, such as `path: {type: ReplaceFullPath, replaceFullPath: /}`, or leave path out to keep it"},
 }
 
 // Switches returns every Switch of a DomainRecord.

@@ -45,7 +45,7 @@ func TableRow(r *DomainRecord, now, nextLook time.Time) metav1.TableRow {
 		r.conditionCell(ConditionCNAMEConfigured),
 		r.conditionCell(ConditionReady),
 		since(r.CreationTimestamp.Time, now),
-		targetCell(r.Spec.Target.Ref),
+		targetCell(r),
 		expiryCell(r.Status.Certificate, now),
 		until(nextLook, now, "now"),
 	}}
@@ -68,7 +68,11 @@ func (r *DomainRecord) conditionCell(conditionType string) string {
 	return string(metav1.ConditionUnknown)
 }
 
-func targetCell(ref *TargetRef) string {
+func targetCell(r *DomainRecord) string {
+	ref := r.Spec.Target.Ref
+	if r.Spec.Target.Redirect != nil {
+		return KindRedirect + "/" + r.RedirectText()
+	}
 	if ref == nil {
 		return none
 	}

@@ -15,6 +15,7 @@ func TestTable(t *testing.T) {
 	if err := yaml.Unmarshal([]byte(sample), &full); err != nil {
 		t.Fatal(err)
 	}
+	full.Spec.Target.Redirect = nil
 	full.CreationTimestamp = metav1.NewTime(now.Add(-26 * time.Hour))
 	for _, typ := range []string{ConditionOwnershipVerified, ConditionTLSReady} {
 		full.Status.Conditions = append(full.Status.Conditions, metav1.Condition{Type: typ, Status: metav1.ConditionTrue})
@@ -25,6 +26,7 @@ func TestTable(t *testing.T) {
 	expired := full.DeepCopy()
 	expired.Status.Certificate.NotAfter = &metav1.Time{Time: now.Add(-time.Hour)}
 
+	redirect := record("example.com", redirects(TargetRedirect{Hostname: new("www.example.com"), Port: new(int32(8443))}))
 	for _, c := range []struct {
 		is   string
 		r    *DomainRecord
@@ -35,6 +37,7 @@ func TestTable(t *testing.T) {
 		{"an HTTP-only record", plain, time.Time{}, []any{"api.example.com", "api.example.com", "Active", "True", "-", "False", "True", "26h", "Gateway/default", "60d", "-"}},
 		{"an expired certificate and a look that is due", expired, now, []any{"api.example.com", "api.example.com", "Active", "True", "True", "False", "True", "26h", "Gateway/default", "expired", "now"}},
 		{"a record without status", record("api.example.com"), time.Time{}, []any{"api.example.com", "api.example.com", "-", "Unknown", "Unknown", "Unknown", "Unknown", "<unknown>", "Gateway/default", "-", "-"}},
+		{"a redirect", redirect, time.Time{}, []any{"example.com", "example.com", "-", "Unknown", "Unknown", "Unknown", "Unknown", "<unknown>", "Redirect/www.example.com:8443", "-", "-"}},
 		{"an empty record", &DomainRecord{}, time.Time{}, []any{"", "", "-", "Unknown", "-", "Unknown", "Unknown", "<unknown>", "-", "-", "-"}},
 	} {
 		t.Run(c.is, func(t *testing.T) {

@@ -24,3 +24,15 @@ func (k TargetKey) Ref() *TargetRef {
 	}
 	return r
 }
+
+// KindRedirect is the kind of every redirect's TargetKey, which has no group and no
+// name. No TargetRef names it.
+const KindRedirect = "Redirect"
+
+// Key returns what the target is: what its reference names, or that it is a redirect.
+func (in *DomainRecordTarget) Key() TargetKey {
+	if in.Redirect != nil {
+		return TargetKey{Kind: KindRedirect}
+	}
+	return in.Ref.Key()
+}

@@ -83,9 +83,44 @@ type DomainRecordTLS struct {
 
 // DomainRecordTarget is where requests for a hostname go.
 type DomainRecordTarget struct {
-	// The target, by reference. Required.
-	// +required
+	// The target, by reference. Exactly one of ref and redirect is given.
 	Ref *TargetRef `json:"ref,omitempty"`
+	// In place of ref: every request is redirected, as by Gateway API's
+	// HTTPRequestRedirectFilter. At least one of scheme, hostname, port and path
+	// is given; the query is kept.
+	Redirect *TargetRedirect `json:"redirect,omitempty"`
+}
+
+// TargetRedirect says where requests are redirected, in the fields of Gateway
+// API's HTTPRequestRedirectFilter. What is left out stays as the client asked.
+type TargetRedirect struct {
+	// http or https. Default: that of the request.
+	// +kubebuilder:validation:Enum=http;https
+	Scheme *string `json:"scheme,omitempty"`
+	// The hostname to go to: no wildcard, no address. Default: that of the request.
+	Hostname *string `json:"hostname,omitempty"`
+	// The port to go to. Default: that of the scheme where one is given, else that
+	// of the request's URL.
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=65535
+	Port *int32 `json:"port,omitempty"`
+	// What becomes of the path. Default: it stays.
+	Path *RedirectPath `json:"path,omitempty"`
+	// The status of the answer: 301, 302, 303, 307 or 308. Default: 302.
+	// +kubebuilder:validation:Enum=301;302;303;307;308
+	StatusCode *int32 `json:"statusCode,omitempty"`
+}
+
+// RedirectPath says what becomes of the path of a redirected request.
+type RedirectPath struct {
+	// ReplaceFullPath or ReplacePrefixMatch.
+	// +kubebuilder:validation:Enum=ReplaceFullPath;ReplacePrefixMatch
+	Type string `json:"type"`
+	// With ReplaceFullPath: the whole path, beginning with a slash.
+	ReplaceFullPath *string `json:"replaceFullPath,omitempty"`
+	// With ReplacePrefixMatch: what takes the place of the prefix "/", so that
+	// /blog makes /blog/page of /page.
+	ReplacePrefixMatch *string `json:"replacePrefixMatch,omitempty"`
 }
 
 // TargetRef names a target that the Caddy configuration defines.
@@ -123,15 +158,18 @@ const (
 	PhaseDetached Phase = "Detached"
 )
 
-// StatusTypeRef is the only value of status.type: the record points at a target
-// by reference.
-const StatusTypeRef = "Ref"
+// The values of status.type: the record points at a target by reference, or is a
+// redirect.
+const (
+	StatusTypeRef      = "Ref"
+	StatusTypeRedirect = "Redirect"
+)
 
 // DomainRecordStatus is what was last seen of a record.
 type DomainRecordStatus struct {
 	// The metadata.generation that this status was computed from.
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
-	// How the target is named: always Ref.
+	// What the target is: Ref or Redirect.
 	Type string `json:"type,omitempty"`
 	// Pending, Issuing, Active or Detached.
 	Phase Phase `json:"phase,omitempty"`

@@ -34,7 +34,7 @@ type ValidationOptions struct {
 // record that is to be created; see ValidateMetadata for its metadata.
 func Validate(r *DomainRecord, o ValidationOptions) field.ErrorList {
 	errs := validateHostname(r.Spec.Name, o)
-	return append(errs, validateRest(&r.Spec)...)
+	return append(errs, validateRest(r)...)
 }
 
 // ValidateUpdate returns everything that is wrong with replacing old by r. The
@@ -46,7 +46,7 @@ func ValidateUpdate(r, old *DomainRecord, o ValidationOptions) field.ErrorList {
 		errs = append(errs, field.Invalid(field.NewPath("spec", "name"), cut(r.Spec.Name),
 			fmt.Sprintf("is immutable and was %q: keep it, or create another record for the other hostname", cut(old.Spec.Name))))
 	}
-	return append(errs, validateRest(&r.Spec)...)
+	return append(errs, validateRest(r)...)
 }
 
 // ValidateMetadata returns everything that is wrong with a record's metadata by
@@ -140,21 +140,29 @@ func parent(name string) string {
 	return rest
 }
 
-func validateRest(s *DomainRecordSpec) field.ErrorList {
+func validateRest(r *DomainRecord) field.ErrorList {
 	var errs field.ErrorList
-	spec := field.NewPath("spec")
+	s, spec := &r.Spec, field.NewPath("spec")
 	if t := s.TTL; t != nil && (*t < 0 || *t > MaxTTL) {
 		errs = append(errs, field.Invalid(spec.Child("ttl"), *t, fmt.Sprintf("must be 0 to %d seconds: leave it out for %d", MaxTTL, DefaultTTL)))
 	}
 	if s.TLS != nil && s.TLS.CertificateAuthority != nil {
 		errs = append(errs, validateText(spec.Child("tls", "certificateAuthority"), *s.TLS.CertificateAuthority, "the name of a configured certificate authority")...)
 	}
-	return append(errs, validateRef(spec.Child("target", "ref"), s.Target.Ref)...)
+	switch target := spec.Child("target"); {
+	case s.Target.Redirect == nil:
+		errs = append(errs, validateRef(target.Child("ref"), s.Target.Ref)...)
+	case s.Target.Ref != nil:
+		errs = append(errs, field.Forbidden(target.Child("redirect"), "a target is either a ref or a redirect: leave one of the two out"))
+	default:
+		errs = append(errs, validateRedirect(target.Child("redirect"), r)...)
+	}
+	return errs
 }
 
 func validateRef(path *field.Path, ref *TargetRef) field.ErrorList {
 	if ref == nil {
-		return field.ErrorList{field.Required(path, "name the target, such as {kind: Gateway, name: default}")}
+		return field.ErrorList{field.Required(path, "name the target, such as {kind: Gateway, name: default}, or give a redirect in its place")}
 	}
 	var errs field.ErrorList
 	if group := ref.Key().Group; group != "" {

@@ -18,12 +18,18 @@ import (
 const maxRedirects = 10
 
 // refuseLoop refuses a record that is to be written if its redirect leads, from record
-// to record, round in a circle, or through more than maxRedirects of them. Two writes
+// to record, round in a circle, or through more than maxRedirects of them. Of other tenants' only
+// verified ones count: what one has not proven must keep nobody from a redirect, nor be
+// told of. Two writes
 // at once can make a loop nevertheless, and so can the end of a record beside a
 // wildcard: then clients see redirects until they give up.
 func (s *Server) refuseLoop(ctx context.Context, r *v1alpha3.DomainRecord) error {
 	hops, looped, err := followRedirects(r, func(hostname string) (*v1alpha3.DomainRecord, error) {
-		return s.answering(ctx, hostname)
+		next, err := s.answering(ctx, hostname)
+		if next == nil || next.Owner() != r.Owner() && !next.Established().Verified {
+			return nil, err
+		}
+		return next, err
 	})
 	if err != nil {
 		return fmt.Errorf("following the redirect of record %q: %w", r.Name, err)

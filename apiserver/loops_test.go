@@ -127,3 +127,17 @@ func TestLongWaysOfRedirectsAreRefused(t *testing.T) {
 	w.redirect(name(maxRedirects), name(maxRedirects-1)).refusedAsLoop("leads through more than 10 records")
 	w.redirect("r99.example.com", name(maxRedirects-1)).refusedAsLoop("more than 10 records")
 }
+
+// A record that another tenant has not proven keeps nobody from a redirect, and is not
+// told of; a verified one is on the way of every visitor.
+func TestWhatAnotherTenantHasNotProvenIsNoLoop(t *testing.T) {
+	w := newWorld(t)
+	owned := func(host, to, owner string) string {
+		return strings.Replace(redirecting(host, toHost(to)), `"spec"`, fmt.Sprintf(`"metadata":{"labels":{"core.apoxy.dev/owner":%q}},"spec"`, owner), 1)
+	}
+	w.call("POST", base, owned("www.example.com", "example.com", "mallory")).want(201)
+	w.call("POST", base, owned("example.com", "www.example.com", "alice")).want(201)
+	w.verify("www.example.com")
+	w.merge("example.com", `{"metadata":{"labels":{"team":"a"}},"spec":{"ttlSeconds":60}}`).want(200) // which has nothing to do with it
+	w.merge("example.com", `{"spec":{"target":{"redirect":{"statusCode":301}}}}`).refusedAsLoop("example.com → www.example.com → example.com")
+}

@@ -77,7 +77,7 @@ func (s *Server) try(ctx context.Context, name string, dryRun bool, fn change) (
 	if next.DeletionTimestamp != nil && len(next.Finalizers) == 0 {
 		return s.remove(ctx, next, rev, dryRun)
 	}
-	if !apiequality.Semantic.DeepEqual(live.Spec, next.Spec) {
+	if !apiequality.Semantic.DeepEqual(live.Spec.Target, next.Spec.Target) || live.WantsTLS() != next.WantsTLS() {
 		if err := s.refuseLoop(ctx, next); err != nil {
 			return nil, err
 		}

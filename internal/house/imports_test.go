@@ -19,9 +19,9 @@ const (
 // rooms are the packages from the top of the house to its ground: each may
 // import only those that stand after it, and of those only what its rule allows.
 var rooms = []string{
-	"cmd/caddy", "caddyapoxy", "cli", "doctor", "controller", "issuance",
+	"cmd/caddy", "cmd/apoxy-tunnel", "caddyapoxy", "cli", "doctor", "controller", "issuance",
 	"issuance/acme", "issuance/edge", "issuance/certfiles", "issuance/revocation", "issuance/fairqueue", "apiserver", "apiserver/hostiletest", "dnsprovider",
-	"target", "hosts", "resolver", "ownership", "store/boltstore", "store/storetest", "store/damage", "store", "api/v1alpha3",
+	"target", "tunnel/command", "tunnel", "hosts", "resolver", "ownership", "store/boltstore", "store/storetest", "store/damage", "store", "api/v1alpha3",
 	"internal/certtest", "internal/specialpurpose", "internal/lru", "internal/jsonscan", "internal/times", "internal/words",
 }
 
@@ -39,6 +39,7 @@ var allowed = map[string]struct {
 	"apiserver":       {[]string{"ownership", "store", "api/v1alpha3", "internal/jsonscan"}, "the API must work over any store, without Caddy or a controller; who may replace whom is the core's to decide"},
 	"dnsprovider":     {[]string{"store", "api/v1alpha3"}, "the zone reads records through its own small interface"},
 	"target":          {nil, "targets know no records"},
+	"tunnel":          {nil, "programs embed an agent: it brings nothing but itself"},
 	"hosts":           {[]string{"store", "api/v1alpha3", "internal/jsonscan"}, "the table is fed by the watch and feeds everyone"},
 	"resolver":        {[]string{"ownership", "api/v1alpha3", "internal/specialpurpose", "internal/lru"}, "who asks DNS tells what it saw in the core's words; it knows no records, no store and no certificates"},
 	"ownership":       {[]string{"api/v1alpha3"}, "the core is pure: facts in, conditions out"},

@@ -97,7 +97,7 @@ func (e *evaluation) decideTarget() {
 	case o.Unchecked:
 		e.set(kind, metav1.ConditionTrue, v1alpha3.ReasonTargetHealthy, capital(name)+" is configured; nothing checks it.")
 	default:
-		e.set(kind, metav1.ConditionTrue, v1alpha3.ReasonTargetHealthy, "The backend of "+name+" is healthy.")
+		e.set(kind, metav1.ConditionTrue, v1alpha3.ReasonTargetHealthy, "The backend of "+name+" is healthy"+said+".")
 	}
 }
 

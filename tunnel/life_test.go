@@ -33,7 +33,7 @@ func TestWithoutAnAgentThereIsASentence(t *testing.T) {
 	}
 	stop := w.serve(says("ok"))
 	well, message := w.hub.Health()
-	if !well || !strings.HasPrefix(message, "1 agent: desk (version v1, since 20") || !strings.Contains(message, "round trip at most ") {
+	if !well || !strings.HasPrefix(message, "1 agent is connected: desk (version v1, since 20") || !strings.Contains(message, "round trip at most ") {
 		t.Errorf("%v %q", well, message)
 	}
 	stop()

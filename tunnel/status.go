@@ -78,7 +78,7 @@ func health(agents []AgentStatus, left time.Time) (bool, string) {
 	if len(well) == 0 {
 		return false, plural(len(ill), "agent is", "agents are") + " connected, but the backend does not answer: " + some(ill)
 	}
-	message := plural(len(well), "agent", "agents") + ": " + some(well)
+	message := plural(len(well), "agent is", "agents are") + " connected: " + some(well)
 	if len(ill) > 0 {
 		message += "; the backend does not answer " + some(ill)
 	}

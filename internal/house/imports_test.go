@@ -30,24 +30,26 @@ var allowed = map[string]struct {
 	rooms []string
 	why   string
 }{
-	"cmd/caddy":       {[]string{"caddyapoxy"}, "the command only names the modules it is built of"},
-	"caddyapoxy":      {[]string{"cli", "doctor", "controller", "issuance", "issuance/acme", "issuance/edge", "issuance/certfiles", "issuance/revocation", "apiserver", "dnsprovider", "target", "hosts", "resolver", "ownership", "store", "store/boltstore", "store/damage", "api/v1alpha3", "internal/specialpurpose"}, "the wiring knows every room"},
-	"cli":             {[]string{"api/v1alpha3"}, "the command line is a client of the API and of nothing else"},
-	"doctor":          {[]string{"ownership", "api/v1alpha3"}, "the doctor looks from outside: it knows the configuration and the names, and would believe itself if it knew the insides; the core's pure judgements it shares, so that it says what conditions say"},
-	"controller":      {[]string{"issuance", "hosts", "resolver", "ownership", "store", "api/v1alpha3", "internal/lru"}, "the shell has DNS looked at, asks the core and writes; it serves nothing"},
-	"issuance":        {[]string{"issuance/acme", "issuance/edge", "issuance/certfiles", "issuance/revocation", "issuance/fairqueue", "ownership", "store", "api/v1alpha3", "internal/times", "internal/words"}, "certificates know no DNS server, no handler and no table"},
-	"apiserver":       {[]string{"ownership", "store", "api/v1alpha3", "internal/jsonscan"}, "the API must work over any store, without Caddy or a controller; who may replace whom is the core's to decide"},
-	"dnsprovider":     {[]string{"store", "api/v1alpha3"}, "the zone reads records through its own small interface"},
-	"target":          {nil, "targets know no records"},
-	"tunnel":          {nil, "programs embed an agent: it brings nothing but itself"},
-	"hosts":           {[]string{"store", "api/v1alpha3", "internal/jsonscan"}, "the table is fed by the watch and feeds everyone"},
-	"resolver":        {[]string{"ownership", "api/v1alpha3", "internal/specialpurpose", "internal/lru"}, "who asks DNS tells what it saw in the core's words; it knows no records, no store and no certificates"},
-	"ownership":       {[]string{"api/v1alpha3"}, "the core is pure: facts in, conditions out"},
-	"store":           {nil, "the contract knows not what the bytes mean"},
-	"store/boltstore": {[]string{"store"}, "an engine knows the contract alone"},
-	"store/damage":    {[]string{"store"}, "what is damaged is told by engines and rooms; it is only kept account of here"},
-	"store/storetest": {[]string{"store"}, "one suite for every engine"},
-	"api/v1alpha3":    {nil, "clients import the API alone"},
+	"cmd/caddy":        {[]string{"caddyapoxy"}, "the command only names the modules it is built of"},
+	"caddyapoxy":       {[]string{"cli", "doctor", "controller", "issuance", "issuance/acme", "issuance/edge", "issuance/certfiles", "issuance/revocation", "apiserver", "dnsprovider", "target", "tunnel", "tunnel/command", "hosts", "resolver", "ownership", "store", "store/boltstore", "store/damage", "api/v1alpha3", "internal/specialpurpose"}, "the wiring knows every room"},
+	"cli":              {[]string{"api/v1alpha3"}, "the command line is a client of the API and of nothing else"},
+	"doctor":           {[]string{"ownership", "api/v1alpha3"}, "the doctor looks from outside: it knows the configuration and the names, and would believe itself if it knew the insides; the core's pure judgements it shares, so that it says what conditions say"},
+	"controller":       {[]string{"issuance", "hosts", "resolver", "ownership", "store", "api/v1alpha3", "internal/lru"}, "the shell has DNS looked at, asks the core and writes; it serves nothing"},
+	"issuance":         {[]string{"issuance/acme", "issuance/edge", "issuance/certfiles", "issuance/revocation", "issuance/fairqueue", "ownership", "store", "api/v1alpha3", "internal/times", "internal/words"}, "certificates know no DNS server, no handler and no table"},
+	"apiserver":        {[]string{"ownership", "store", "api/v1alpha3", "internal/jsonscan"}, "the API must work over any store, without Caddy or a controller; who may replace whom is the core's to decide"},
+	"dnsprovider":      {[]string{"store", "api/v1alpha3"}, "the zone reads records through its own small interface"},
+	"target":           {[]string{"tunnel"}, "targets know no records"},
+	"tunnel/command":   {[]string{"tunnel"}, "the agent's command is the same in Caddy and without: it knows the agent alone"},
+	"cmd/apoxy-tunnel": {[]string{"tunnel/command"}, "the small agent is for small machines: no Caddy, no API"},
+	"tunnel":           {nil, "programs embed an agent: it brings nothing but itself"},
+	"hosts":            {[]string{"store", "api/v1alpha3", "internal/jsonscan"}, "the table is fed by the watch and feeds everyone"},
+	"resolver":         {[]string{"ownership", "api/v1alpha3", "internal/specialpurpose", "internal/lru"}, "who asks DNS tells what it saw in the core's words; it knows no records, no store and no certificates"},
+	"ownership":        {[]string{"api/v1alpha3"}, "the core is pure: facts in, conditions out"},
+	"store":            {nil, "the contract knows not what the bytes mean"},
+	"store/boltstore":  {[]string{"store"}, "an engine knows the contract alone"},
+	"store/damage":     {[]string{"store"}, "what is damaged is told by engines and rooms; it is only kept account of here"},
+	"store/storetest":  {[]string{"store"}, "one suite for every engine"},
+	"api/v1alpha3":     {nil, "clients import the API alone"},
 
 	"issuance/acme":       {[]string{"issuance/certfiles", "internal/times", "internal/words"}, "one CA and one order: it knows no queue, no record and no store"},
 	"issuance/edge":       {[]string{"internal/words"}, "whether CAs reach us is seen from outside: it knows no order and no record"},
@@ -73,7 +75,7 @@ var outside = []struct {
 		"github.com/caddyserver/",
 		func(room, file string) bool {
 			return room == "cmd/caddy" || room == "caddyapoxy" ||
-				room == "issuance" || room == "issuance/acme" || room == "issuance/certfiles" || room == "internal/certtest" || room == "target" && (file == "gateway.go" || file == "proxy.go")
+				room == "issuance" || room == "issuance/acme" || room == "issuance/certfiles" || room == "internal/certtest" || room == "target" && (file == "gateway.go" || file == "proxy.go" || file == "tunnel.go")
 		},
 		"rooms are tested and understood without Caddy; only the wiring and the adapters of issuance and target know it",
 	},

@@ -1,7 +1,9 @@
 package tunnel
 
 import (
+	"bufio"
 	"io"
+	"sync"
 	"sync/atomic"
 )
 
@@ -48,6 +50,50 @@ type counted struct {
 func (b *counted) Close() error {
 	defer b.done()
 	return b.ReadCloser.Close()
+}
+
+// largeBody is from what length on an answer's body is read through a buffer:
+// HTTP/2 gives leave to send more with every reading, and a frame for each of the
+// proxy's small ones costs both sides more than the copying.
+const largeBody = 128 << 10
+
+// readers are the buffers of large bodies.
+var readers = sync.Pool{New: func() any { return bufio.NewReaderSize(nil, largeBody) }}
+
+// large is a large answer's body.
+type large struct {
+	counted
+	mu     sync.Mutex
+	buffer *bufio.Reader // nil once closed
+}
+
+func newLarge(c counted) *large {
+	l := &large{counted: c, buffer: readers.Get().(*bufio.Reader)}
+	l.buffer.Reset(c.ReadCloser)
+	return l
+}
+
+// Read reads at most once from what it buffers, so that nothing waits for more.
+func (l *large) Read(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.buffer == nil {
+		return 0, io.ErrClosedPipe
+	}
+	return l.buffer.Read(p)
+}
+
+// Close ends a Read that waits before the buffer goes to another answer.
+func (l *large) Close() error {
+	err := l.counted.Close()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.buffer != nil {
+		l.buffer.Reset(nil)
+		readers.Put(l.buffer)
+		l.buffer = nil
+	}
+	return err
 }
 
 // upgraded is both directions of a connection that speaks another protocol now.

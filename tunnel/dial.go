@@ -180,7 +180,8 @@ func (a *Agent) dial(ctx context.Context, addr netip.Addr) (net.Conn, error) {
 		headerAgent:     {printable(a.Hostname, 64)},
 		headerAgentID:   {a.id},
 	}
-	res, err := a.dialler(addr).RoundTrip(req)
+	under := new(corked)
+	res, err := a.dialler(addr, under).RoundTrip(req)
 	if err != nil {
 		return nil, fmt.Errorf("reaching the edge: %w", err)
 	}
@@ -194,21 +195,33 @@ func (a *Agent) dial(ctx context.Context, addr netip.Addr) (net.Conn, error) {
 		res.Body.Close()
 		return nil, errors.New("the edge has switched protocols without a connection")
 	}
-	return dialled{got, both}, nil
+	return dialled{got, both, under}, nil
 }
 
 // dialled is a connection past its handshake, of which some bytes may have been
 // read with it.
 type dialled struct {
 	net.Conn
-	body io.ReadWriteCloser
+	body  io.ReadWriteCloser
+	under *corked
+}
+
+// Write has the TLS records of one write sent together.
+func (d dialled) Write(p []byte) (int, error) {
+	d.under.cork()
+	n, err := d.Conn.Write(p)
+	if sent := d.under.uncork(); err == nil {
+		err = sent
+	}
+	return n, err
 }
 
 func (d dialled) Read(p []byte) (int, error) { return d.body.Read(p) }
 func (d dialled) Close() error               { return d.body.Close() }
 
-// dialler is a transport for one handshake.
-func (a *Agent) dialler(addr netip.Addr) *http.Transport {
+// dialler is a transport for one handshake, over a connection that it puts into
+// under.
+func (a *Agent) dialler(addr netip.Addr, under *corked) *http.Transport {
 	conf := a.TLS.Clone()
 	if conf == nil {
 		conf = new(tls.Config)
@@ -228,7 +241,12 @@ func (a *Agent) dialler(addr netip.Addr) *http.Transport {
 			if err == nil && addr.IsValid() && host == edge {
 				to = net.JoinHostPort(addr.String(), port)
 			}
-			return d.DialContext(ctx, network, to)
+			c, err := d.DialContext(ctx, network, to)
+			if err != nil {
+				return nil, err
+			}
+			under.Conn = c
+			return under, nil
 		},
 	}
 }

@@ -98,7 +98,12 @@ func (c *conn) roundTrip(req, out *http.Request) (*http.Response, error) {
 		if up != nil {
 			up.Close()
 		}
-		res.Body = &counted{ReadCloser: res.Body, done: done}
+		body := counted{ReadCloser: res.Body, done: done}
+		if res.ContentLength >= largeBody {
+			res.Body = newLarge(body)
+		} else {
+			res.Body = &body
+		}
 		return res, nil
 	}
 	res.StatusCode, res.Status = http.StatusSwitchingProtocols, "101 Switching Protocols"

@@ -17,6 +17,9 @@ import (
 var errUsage = errors.New("wrong usage")
 
 func main() {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(400) // the heap is small: collecting it often costs more than its growth
+	}
 	cmd := command.New(command.Env{Version: version(), Wrong: func(*cobra.Command, error) error { return errUsage }})
 	cmd.Use = "apoxy-" + cmd.Use
 	cmd.Example = "  apoxy-" + cmd.Example[2:]

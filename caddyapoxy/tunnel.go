@@ -1,13 +1,13 @@
 package caddyapoxy
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
 	"strings"
-	"sync/atomic"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
@@ -44,6 +44,7 @@ type Tunnel struct {
 	hub      *hub
 	joined   bool // the hub stays known: requests may end after Cleanup
 	withdraw func()
+	logger   *zap.Logger
 }
 
 // provision joins the tunnel and returns what serves it. release undoes it, also
@@ -75,7 +76,8 @@ func (t *Tunnel) provision(ctx caddy.Context, name string) (_ target.Target, err
 	if t.withdraw, err = h.Allow(grant); err != nil {
 		return nil, err
 	}
-	h.logger.Store(logger)
+	t.logger = logger
+	h.loggers.Push(logger)
 	raw, err := t.proxy()
 	if err != nil {
 		return nil, err
@@ -116,6 +118,9 @@ func (t *Tunnel) release() error {
 		return nil
 	}
 	t.joined = false
+	if t.logger != nil {
+		t.hub.loggers.Remove(t.logger)
+	}
 	return leaveHub(t.name)
 }
 
@@ -169,7 +174,7 @@ var hubs = caddy.NewUsagePool()
 // hub is the edge's side of a tunnel, and logs as the newest configuration says.
 type hub struct {
 	*tunnel.Hub
-	logger atomic.Pointer[zap.Logger]
+	loggers generations[zap.Logger]
 }
 
 // Destruct implements caddy.Destructor.
@@ -179,8 +184,7 @@ func (h *hub) Destruct() error { return h.Close() }
 func joinHub(name string, first *zap.Logger) (*hub, error) {
 	v, _, err := hubs.LoadOrNew(name, func() (caddy.Destructor, error) {
 		h := new(hub)
-		h.logger.Store(first)
-		live := liveLogger(first, h.logger.Load).With(zap.String("tunnel", name))
+		live := liveLogger(first, func() *zap.Logger { return cmp.Or(h.loggers.Current(), first) }).With(zap.String("tunnel", name))
 		h.Hub = tunnel.NewHub(slog.New(zapslog.NewHandler(live.Core())), tunnel.Timing{})
 		return h, nil
 	})

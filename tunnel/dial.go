@@ -236,6 +236,7 @@ func (a *Agent) dialler(addr netip.Addr, under *corked) *http.Transport {
 		Protocols:           http1,
 		TLSClientConfig:     conf,
 		TLSHandshakeTimeout: dialTimeout,
+		DisableKeepAlives:   true, // a refused handshake leaves no connection behind
 		DialContext: func(ctx context.Context, network, to string) (net.Conn, error) {
 			host, port, err := net.SplitHostPort(to)
 			if err == nil && addr.IsValid() && host == edge {

@@ -74,6 +74,22 @@ func TestWrongTokensCostNothing(t *testing.T) {
 	}
 }
 
+// An agent that is refused again and again leaves nothing open on either side.
+func TestARefusedAgentLeavesNothingBehind(t *testing.T) {
+	w := newWorld(t, Grant{})
+	g := newGate(t, w.edge.Listener.Addr().String())
+	a := w.agent("http://127.0.0.1:1")
+	a.Edge = "https://" + g.addr()
+	a.Token = func() (string, error) { return "wrong", nil }
+	w.run(a)
+	until(t, "refusals", func() bool { return g.count() > 2 })
+	before := runtime.NumGoroutine()
+	until(t, "more refusals", func() bool { return g.count() > 30 })
+	if after := runtime.NumGoroutine(); after > before+40 {
+		t.Errorf("%d goroutines after 30 refusals, %d before", after, before)
+	}
+}
+
 func TestConnectionsAndStreamsAreLimited(t *testing.T) {
 	w := newWorld(t, Grant{MaxConnections: 2, MaxStreams: 3})
 	held := make(chan struct{})

@@ -98,6 +98,9 @@ func (c *conn) follow() error {
 	return c.converse(ctx, lines, ended)
 }
 
+// lineEvery bounds how fast an agent may talk; flow control holds it back.
+const lineEvery = 10 * time.Millisecond
+
 // read sends what the agent says to lines until the agent or ctx ends.
 func (c *conn) read(ctx context.Context, lines chan<- status) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://tunnel/", c.said)
@@ -125,6 +128,7 @@ func (c *conn) read(ctx context.Context, lines chan<- status) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		}
+		time.Sleep(lineEvery)
 	}
 	if err := scan.Err(); err != nil {
 		return fmt.Errorf("reading how the agent is: %w", err)

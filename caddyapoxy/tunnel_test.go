@@ -16,6 +16,8 @@ import (
 	"testing"
 	"time"
 
+	dto "github.com/prometheus/client_model/go"
+
 	"github.com/apoxy-dev/caddy-apoxy/api/v1alpha3"
 	"github.com/apoxy-dev/caddy-apoxy/hosts"
 	"github.com/apoxy-dev/caddy-apoxy/target"
@@ -87,6 +89,14 @@ func TestATunnelIsAsHealthyAsItsAgentsSay(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.verified(t)
+	counted := func(outcome string) float64 {
+		var m dto.Metric
+		if err := requestsTotal.WithLabelValues(v1alpha3.KindTunnel, outcome).Write(&m); err != nil {
+			t.Fatal(err)
+		}
+		return m.GetCounter().GetValue()
+	}
+	served, failed := counted("served"), counted("target_error")
 	if h := tunnelHealth(t); h.Healthy || !strings.Contains(h.Message, "no agent is connected") {
 		t.Errorf("without an agent: %+v", h)
 	}
@@ -119,6 +129,9 @@ func TestATunnelIsAsHealthyAsItsAgentsSay(t *testing.T) {
 	})
 	if got := get(t, w.web, "shop.example.com"); got != "502 " {
 		t.Errorf("without its origin: %q", got)
+	}
+	if s, f := counted("served")-served, counted("target_error")-failed; s != 1 || f != 2 {
+		t.Errorf("%v requests are counted as served and %v as failed, want 1 and 2", s, f)
 	}
 }
 

@@ -25,8 +25,10 @@ import (
 
 func TestWithoutAnAgentThereIsASentence(t *testing.T) {
 	w := newWorld(t, Grant{})
-	if _, err := w.hub.RoundTrip(httptest.NewRequest("GET", "http://x/", nil)); !errors.Is(err, ErrNoAgent) {
-		t.Errorf("error %v, want ErrNoAgent", err)
+	for what, hub := range map[string]*Hub{"a tunnel": w.hub, "a tunnel that nobody defines": NewHub(nil, Timing{})} {
+		if _, err := hub.RoundTrip(httptest.NewRequest("GET", "http://x/", nil)); !errors.Is(err, ErrNoAgent) {
+			t.Errorf("%s: error %v, want ErrNoAgent", what, err)
+		}
 	}
 	if well, message := w.hub.Health(); well || !strings.Contains(message, "no agent is connected: start one") {
 		t.Errorf("%v %q", well, message)

@@ -26,6 +26,10 @@ func (e *OriginError) Error() string { return fmt.Sprintf("agent %s: %s", e.Agen
 // answer 101 whose body is an io.ReadWriteCloser, as of http.Transport. Errors:
 // ErrNoAgent, ErrBusy, an *OriginError, or that of the connection.
 func (h *Hub) RoundTrip(req *http.Request) (*http.Response, error) {
+	if len(*h.live.Load()) == 0 {
+		closeBody(req)
+		return nil, ErrNoAgent
+	}
 	if h.streams.Add(1) > h.maxStreams.Load() {
 		h.streams.Add(-1)
 		closeBody(req)

@@ -25,6 +25,10 @@ func init() {
 //		proxy <name> [<upstreams...>] {
 //			<the options of reverse_proxy>
 //		}
+//		tunnel <name> {
+//			token <secret>...
+//			...
+//		}
 //	}
 func parseHandler(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
 	h.Next() // consume the directive's name
@@ -35,11 +39,11 @@ func parseHandler(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
 	for nesting := h.Nesting(); h.NextBlock(nesting); {
 		kind := h.Val()
 		switch kind {
-		case "gateway", "proxy":
-		case "tunnel", "edgefunction":
+		case "gateway", "proxy", "tunnel":
+		case "edgefunction":
 			return nil, h.Err(errNoSuchTarget.Error())
 		default:
-			return nil, h.Errf("apoxy has no target kind %q: expected gateway or proxy", kind)
+			return nil, h.Errf("apoxy has no target kind %q: expected gateway, proxy or tunnel", kind)
 		}
 		segment := h.NextSegment()
 		if len(segment) < 2 || segment[1].Line != segment[0].Line || segment[1].Text == "{" {
@@ -50,16 +54,19 @@ func parseHandler(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
 		rest := append(caddyfile.Segment{segment[0]}, segment[2:]...)
 		sub := h.WithDispenser(caddyfile.NewDispenser(rest))
 		var err error
-		if kind == "gateway" {
+		switch kind {
+		case "tunnel":
+			err = parseTunnel(h, handler, name, rest)
+		case "gateway":
 			err = addTarget(h, &handler.Gateways, name, sub, httpcaddyfile.ParseSegmentAsSubroute)
-		} else {
+		default:
 			err = addTarget(h, &handler.Proxies, name, sub, parseProxy)
 		}
 		if err != nil {
 			return nil, err
 		}
 	}
-	if len(handler.Gateways)+len(handler.Proxies) == 0 {
+	if len(handler.Gateways)+len(handler.Proxies)+len(handler.Tunnels) == 0 {
 		return nil, h.Err("apoxy: expected at least one target, such as `gateway default { … }`")
 	}
 	return handler, nil

@@ -2,7 +2,6 @@ package caddyapoxy
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 
@@ -24,10 +23,10 @@ Manages customers' domains through the API on Caddy's admin endpoint. Run under
 the name apoxy, as through a link, this program takes the commands below
 directly.`,
 		CobraFunc: func(cmd *cobra.Command) {
-			refuseOthers(cmd)
+			refuseUnknown(cmd)
 			cmd.AddCommand(cli.Command(cli.Env{Client: adminClient, Flags: adminFlags, Failed: failed}))
 			cmd.AddCommand(cli.BrakeCommand(cli.Env{Client: adminClient, Flags: adminFlags, Failed: failed}))
-			cmd.AddCommand(storeCommand(), completionCommand(), versionCommand())
+			cmd.AddCommand(storeCommand(), tunnelCommand(), completionCommand(), versionCommand())
 			cmd.AddCommand(doctor.Command(doctor.Env{Client: adminClient, Flags: adminFlags, Failed: failed}))
 		},
 	})
@@ -50,17 +49,6 @@ func refuseUnknown(cmd *cobra.Command) refuser {
 	}
 	cmd.SetFlagErrorFunc(refuse)
 	return refuse
-}
-
-// refuseOthers makes what is no command, or none of this version, wrong usage.
-func refuseOthers(cmd *cobra.Command) {
-	refuse := refuseUnknown(cmd)
-	tunnel := &cobra.Command{Use: "tunnel", Hidden: true, DisableFlagParsing: true}
-	tunnel.SilenceErrors, tunnel.SilenceUsage = true, true
-	tunnel.RunE = func(cmd *cobra.Command, _ []string) error {
-		return refuse(cmd.Parent(), errors.New("tunnel is not part of this version"))
-	}
-	cmd.AddCommand(tunnel)
 }
 
 // adminFlags are the flags by which Caddy's own commands find the endpoint.

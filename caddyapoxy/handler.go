@@ -15,6 +15,7 @@ import (
 	"github.com/apoxy-dev/caddy-apoxy/api/v1alpha3"
 	"github.com/apoxy-dev/caddy-apoxy/hosts"
 	"github.com/apoxy-dev/caddy-apoxy/target"
+	"github.com/apoxy-dev/caddy-apoxy/tunnel"
 )
 
 func init() {
@@ -35,8 +36,8 @@ type Handler struct {
 	// reverse_proxy handler takes.
 	Proxies map[string]json.RawMessage `json:"proxies,omitempty"`
 
-	// Not part of this version: a configuration that has one is refused.
-	Tunnels map[string]json.RawMessage `json:"tunnels,omitempty"`
+	// Targets that agents serve, who connect from beside the backend, by name.
+	Tunnels map[string]*Tunnel `json:"tunnels,omitempty"`
 
 	// Not part of this version: a configuration that has one is refused.
 	EdgeFunctions map[string]json.RawMessage `json:"edgefunctions,omitempty"`
@@ -53,7 +54,7 @@ func (Handler) CaddyModule() caddy.ModuleInfo {
 // Provision loads the targets and makes them known to the app, which tells records
 // of their health.
 func (h *Handler) Provision(ctx caddy.Context) (err error) {
-	if len(h.Tunnels) > 0 || len(h.EdgeFunctions) > 0 {
+	if len(h.EdgeFunctions) > 0 {
 		return errNoSuchTarget
 	}
 	if h.app, err = appFrom(ctx, "http.handlers.apoxy"); err != nil {
@@ -77,7 +78,7 @@ func (h *Handler) Provision(ctx caddy.Context) (err error) {
 			return err
 		}
 	}
-	return nil
+	return h.provisionTunnels(ctx)
 }
 
 // add takes a target in, whose name may be a placeholder.
@@ -99,10 +100,14 @@ func (h *Handler) add(kind, name string, t target.Target) error {
 }
 
 // errNoSuchTarget refuses kinds that the contract names and this version lacks.
-var errNoSuchTarget = errors.New("tunnel and edgefunction targets are not part of this version: use gateway or proxy")
+var errNoSuchTarget = errors.New("edgefunction targets are not part of this version: use gateway, proxy or tunnel")
 
 // ServeHTTP implements caddyhttp.MiddlewareHandler.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	if name, ok := tunnel.Handshake(r); ok {
+		h.acceptAgent(w, r, name)
+		return nil
+	}
 	rt, err := h.app.runtime(r.Context())
 	if err != nil {
 		w.Header().Set("Retry-After", "1")
@@ -230,4 +235,5 @@ func placeholder(host *hosts.Host, key string) (any, bool) {
 var (
 	_ caddyhttp.MiddlewareHandler = (*Handler)(nil)
 	_ caddy.Provisioner           = (*Handler)(nil)
+	_ caddy.CleanerUpper          = (*Handler)(nil)
 )

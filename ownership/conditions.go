@@ -98,7 +98,7 @@ func (e *evaluation) targetReady() said {
 	case o.Unchecked:
 		return say(metav1.ConditionTrue, v1alpha3.ReasonTargetHealthy, capital(name)+" is configured; nothing checks it.")
 	}
-	return say(metav1.ConditionTrue, v1alpha3.ReasonTargetHealthy, "The backend of "+name+" is healthy.")
+	return say(metav1.ConditionTrue, v1alpha3.ReasonTargetHealthy, "The backend of "+name+" is healthy"+said+".")
 }
 
 // redirectReady gives TargetReady of a redirect, which every site that serves records

@@ -209,6 +209,15 @@ func TestTargetThatNothingChecksIsNotCalledHealthy(t *testing.T) {
 	}
 }
 
+func TestAHealthyTargetSaysWhoServes(t *testing.T) {
+	w := newWorld(t, testHost, true)
+	w.obs.Target.Message = "1 agent is connected: desk"
+	w.look()
+	if got, want := w.r.Status.Condition(targ).Message, `The backend of Gateway "default" is healthy: 1 agent is connected: desk.`; got != want {
+		t.Errorf("the message is %q, want %q", got, want)
+	}
+}
+
 // Issuance, which knows the account and the methods, may tell the line to add;
 // only where it does not the plain one is told.
 func TestACAARefusalIsMendedOnce(t *testing.T) {

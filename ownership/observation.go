@@ -185,7 +185,7 @@ type TargetObservation struct {
 	Healthy bool
 	// Unchecked: it counts as healthy because nothing checks whether it is.
 	Unchecked bool
-	// Message says why not.
+	// Message says why not, or who serves where that can change.
 	Message string
 }
 

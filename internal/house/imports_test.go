@@ -19,9 +19,9 @@ const (
 // rooms are the packages from the top of the house to its ground: each may
 // import only those that stand after it, and of those only what its rule allows.
 var rooms = []string{
-	"cmd/caddy", "caddyapoxy", "cli", "doctor", "controller", "issuance",
+	"cmd/caddy", "cmd/apoxy-tunnel", "caddyapoxy", "cli", "doctor", "controller", "issuance",
 	"issuance/acme", "issuance/edge", "issuance/certfiles", "issuance/revocation", "issuance/fairqueue", "apiserver", "apiserver/hostiletest", "dnsprovider",
-	"target", "hosts", "resolver", "ownership", "store/boltstore", "store/storetest", "store/damage", "store", "api/v1alpha3",
+	"target", "tunnel/command", "tunnel", "hosts", "resolver", "ownership", "store/boltstore", "store/storetest", "store/damage", "store", "api/v1alpha3",
 	"internal/acmetest", "internal/certtest", "internal/specialpurpose", "internal/lru", "internal/jsonscan", "internal/times", "internal/words",
 }
 
@@ -31,14 +31,16 @@ var allowed = map[string]struct {
 	why   string
 }{
 	"cmd/caddy":       {[]string{"caddyapoxy"}, "the command only names the modules it is built of"},
-	"caddyapoxy":      {[]string{"cli", "doctor", "controller", "issuance", "issuance/acme", "issuance/edge", "issuance/certfiles", "issuance/revocation", "apiserver", "dnsprovider", "target", "hosts", "resolver", "ownership", "store", "store/boltstore", "store/damage", "api/v1alpha3", "internal/specialpurpose"}, "the wiring knows every room"},
+	"caddyapoxy":      {[]string{"cli", "doctor", "controller", "issuance", "issuance/acme", "issuance/edge", "issuance/certfiles", "issuance/revocation", "apiserver", "dnsprovider", "target", "tunnel", "tunnel/command", "hosts", "resolver", "ownership", "store", "store/boltstore", "store/damage", "api/v1alpha3", "internal/specialpurpose"}, "the wiring knows every room"},
 	"cli":             {[]string{"api/v1alpha3"}, "the command line is a client of the API and of nothing else"},
 	"doctor":          {[]string{"ownership", "api/v1alpha3"}, "the doctor looks from outside: it knows the configuration and the names, and would believe itself if it knew the insides; the core's pure judgements it shares, so that it says what conditions say"},
 	"controller":      {[]string{"issuance", "hosts", "resolver", "ownership", "store", "api/v1alpha3", "internal/lru"}, "the shell has DNS looked at, asks the core and writes; it serves nothing"},
 	"issuance":        {[]string{"issuance/acme", "issuance/edge", "issuance/certfiles", "issuance/revocation", "issuance/fairqueue", "ownership", "store", "api/v1alpha3", "internal/times", "internal/words"}, "certificates know no DNS server, no handler and no table"},
 	"apiserver":       {[]string{"ownership", "store", "api/v1alpha3", "internal/jsonscan"}, "the API must work over any store, without Caddy or a controller; who may replace whom is the core's to decide"},
 	"dnsprovider":     {[]string{"store", "api/v1alpha3"}, "the zone reads records through its own small interface"},
-	"target":          {nil, "targets know no records"},
+	"target":          {[]string{"tunnel"}, "targets know no records"},
+	"tunnel":          {nil, "programs embed an agent: it brings nothing but itself"},
+	"tunnel/command":  {[]string{"tunnel"}, "the agent's command is the same in Caddy and without: it knows the agent alone"},
 	"hosts":           {[]string{"store", "api/v1alpha3", "internal/jsonscan"}, "the table is fed by the watch and feeds everyone"},
 	"resolver":        {[]string{"ownership", "api/v1alpha3", "internal/specialpurpose", "internal/lru"}, "who asks DNS tells what it saw in the core's words; it knows no records, no store and no certificates"},
 	"ownership":       {[]string{"api/v1alpha3"}, "the core is pure: facts in, conditions out"},
@@ -60,6 +62,7 @@ var allowed = map[string]struct {
 	"internal/words":          {nil, "the standard library's strings, and no more"},
 	"internal/acmetest":       {nil, "a CA for tests knows the protocol alone, so that every room can be tested against it"},
 	"internal/jsonscan":       {nil, "JSON is walked by hand in this one place, which need not know what it says"},
+	"cmd/apoxy-tunnel":        {[]string{"tunnel/command"}, "the small agent is for small machines: no Caddy, no API"},
 	"apiserver/hostiletest":   {nil, "a stranger knows the paths and nothing of the insides"},
 }
 
@@ -73,7 +76,7 @@ var outside = []struct {
 		"github.com/caddyserver/",
 		func(room, file string) bool {
 			return room == "cmd/caddy" || room == "caddyapoxy" ||
-				room == "issuance" || room == "issuance/acme" || room == "issuance/certfiles" || room == "internal/certtest" || room == "target" && (file == "gateway.go" || file == "proxy.go")
+				room == "issuance" || room == "issuance/acme" || room == "issuance/certfiles" || room == "internal/certtest" || room == "target" && (file == "gateway.go" || file == "proxy.go" || file == "tunnel.go")
 		},
 		"rooms are tested and understood without Caddy; only the wiring and the adapters of issuance and target know it",
 	},

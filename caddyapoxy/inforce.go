@@ -2,6 +2,7 @@ package caddyapoxy
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"time"
 
@@ -54,6 +55,15 @@ func (s inForce) List(ctx context.Context, prefix string, o store.ListOptions) (
 		s.wait(ctx, newest)
 	}
 	return res, err
+}
+
+// Write implements store.Store. Who has written a record finds it in force.
+func (s inForce) Write(ctx context.Context, ops ...store.Op) (int64, error) {
+	revision, err := s.Store.Write(ctx, ops...)
+	if err == nil && slices.ContainsFunc(ops, func(op store.Op) bool { return !op.Check && strings.HasPrefix(op.Key, hosts.Prefix) }) {
+		s.wait(ctx, revision)
+	}
+	return revision, err
 }
 
 // Watch implements store.Store.

@@ -23,9 +23,14 @@ func (ts *tools) alone(ctx context.Context, c *ca, do func() (accepted bool, err
 // heldBack is the Failure of a request to a CA that is held as a whole; nil: it is not.
 func (ts *tools) heldBack(c *ca) *acme.Failure {
 	if h, held := ts.ledger.heldCA(c, ts.now()); held {
-		return &acme.Failure{Class: acme.ClassLimited, Scope: acme.ScopeCA, Until: h.Until, Err: errHeld, Message: h.Reason}
+		return limitedUntil(h)
 	}
 	return nil
+}
+
+// limitedUntil is the Failure of a request that a hold stops.
+func limitedUntil(h hold) *acme.Failure {
+	return &acme.Failure{Class: acme.ClassLimited, Scope: acme.ScopeCA, Until: h.Until, Err: errHeld, Message: h.Reason}
 }
 
 // fault notes a fault of the account as a hold, once for each Failure.

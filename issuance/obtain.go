@@ -24,7 +24,7 @@ var (
 // obtain asks DNS, CAA and the edge whether an order can succeed, and then runs the flow
 // at one CA.
 func (j *job) obtain(ctx context.Context, c *ca, keys requester) (acme.Result, *acme.Failure) {
-	ctx, tr, done := acme.WithTrace(ctx, j.now, j.gate(c))
+	ctx, tr, done := acme.WithTrace(ctx, j.now, j.orderGate(c))
 	defer done()
 	methods, f := j.ready(ctx, c, tr)
 	if f == nil {
@@ -123,6 +123,18 @@ func (j *job) ready(ctx context.Context, c *ca, tr *acme.Trace) ([]string, *acme
 func (j *job) pressing() bool {
 	r := &j.rec
 	return r.has() && r.proves(j.want) && (r.gone() || urgencyOf(times.Unix(r.Renewal), times.Unix(r.NotAfter), j.now()) == fairqueue.Urgent)
+}
+
+// orderGate is gate for an order: its error is any hold that the hostname is under, also
+// one that another hostname of its domain has met since the order was placed. The order
+// is kept and resumed after the hold.
+func (j *job) orderGate(c *ca) func() error {
+	return func() error {
+		if h, held := j.ledger.held(c, j.hostname, j.now()); held {
+			return limitedUntil(h)
+		}
+		return nil
+	}
 }
 
 // gate is asked before each request to a CA: its error is the hold on the whole CA.

@@ -37,7 +37,6 @@ type moody struct {
 	sunny  bool // no more limits
 	held   map[string][2]time.Time
 	gone   map[string]time.Time // hostnames nobody wants any more, since
-	placed map[string]time.Time // hostnames, when an order was sent for them last
 	orders []time.Time
 	limits map[acme.Scope]int
 }
@@ -68,7 +67,7 @@ func (m *moody) RoundTrip(req *http.Request) (*http.Response, error) {
 		}
 		m.ca.Mu.Unlock()
 	}
-	m.judge(sent, host, kind, isOrder, replaces)
+	m.judge(sent, host, kind, isOrder && !replaces)
 	m.pause()
 	if h := m.limit(host, isOrder); h != nil {
 		rec := httptest.NewRecorder()
@@ -124,27 +123,19 @@ func (m *moody) limit(host string, order bool) *imposed {
 	return &imposed{"name " + host, fmt.Sprintf("too many failed authorizations (5) for %q in the last 1h0m0s", host), d}
 }
 
-// judge fails the test over a request that must not have been sent. An order that was
-// sent before another hostname of the domain met the domain's limit is finished.
-func (m *moody) judge(sent time.Time, host, kind string, isOrder, replaces bool) {
+// judge fails the test over a request that must not have been sent.
+func (m *moody) judge(sent time.Time, host, kind string, counted bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if isOrder {
-		m.placed[host] = sent
-	}
 	for _, key := range []string{"ca", "domain " + acme.RegisteredDomain(host), "name " + host} {
-		h := m.held[key]
-		if strings.HasPrefix(key, "domain ") && m.placed[host].Before(h[0]) && !isOrder {
-			continue
-		}
-		if sent.After(h[0]) && sent.Before(h[1]) {
+		if h := m.held[key]; sent.After(h[0]) && sent.Before(h[1]) {
 			m.t.Errorf("%s about %q was sent %s before the end of a hold on %s", kind, host, h[1].Sub(sent), key)
 		}
 	}
 	if since, ok := m.gone[host]; ok && sent.After(since) {
 		m.t.Errorf("%s about %q was sent %s after nobody wanted it any more", kind, host, sent.Sub(since))
 	}
-	if isOrder && !replaces {
+	if counted {
 		m.orders = append(m.orders, sent)
 	}
 }
@@ -185,7 +176,7 @@ func underRandomLimits(t *testing.T, seed uint64, ca *acmetest.CA, dir string, l
 	cfg := certmagic.New(magic, certmagic.Config{Storage: &certmagic.FileStorage{Path: filepath.Join(dir, "storage")}, Logger: zap.NewNop()})
 	is := &Issuers{}
 	is.Set("one", acme.Authority{Directory: ca.Directory(), Email: "ops@example.net", Budget: budget}, cfg, nil)
-	way := &moody{t: t, ca: ca, rng: rand.New(rand.NewPCG(seed, 9)), held: map[string][2]time.Time{}, gone: map[string]time.Time{}, placed: map[string]time.Time{}, limits: limits}
+	way := &moody{t: t, ca: ca, rng: rand.New(rand.NewPCG(seed, 9)), held: map[string][2]time.Time{}, gone: map[string]time.Time{}, limits: limits}
 	is.cas()[0].Client.HTTPClient.Transport = acme.Transport{Next: way}
 	s.SetIssuers(is)
 	ctx, cancel := context.WithCancel(t.Context())

@@ -156,7 +156,7 @@ func FuzzRedirectLocation(f *testing.F) {
 	f.Fuzz(func(t *testing.T, host, uri, prefix string, tls bool) {
 		u, err := url.ParseRequestURI(uri)
 		if err != nil {
-			t.Skip()
+			return // net/http refuses such a request
 		}
 		r := &http.Request{Method: http.MethodGet, URL: u, Host: host}
 		for _, d := range []v1alpha3.TargetRedirect{

@@ -7,18 +7,14 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"go.uber.org/zap"
+
+	"github.com/apoxy-dev/caddy-apoxy/internal/filewatch"
 )
 
-const (
-	// zoneFilePoll is how often a zone file is looked at. A change is loaded
-	// once the file looked the same twice, so that one being written is not.
-	zoneFilePoll = 200 * time.Millisecond
-	// maxZoneFile bounds the size of a zone file, in octets.
-	maxZoneFile = 64 << 20
-)
+// maxZoneFile bounds the size of a zone file, in octets.
+const maxZoneFile = 64 << 20
 
 // ZoneFile is a zone served from an RFC 1035 master file. Run reloads it when
 // the file changes; a file with a mistake in it leaves the zone as it was.
@@ -31,21 +27,7 @@ type ZoneFile struct {
 	zone atomic.Pointer[fileZone]
 	// mu is held while the file is read.
 	mu     sync.Mutex
-	loaded stamp
-}
-
-// stamp tells one state of a file from another, also where a change keeps size and
-// time: of what was renamed into place, written in place by a tool that puts the
-// time back, or is behind a link that leads elsewhere now.
-type stamp struct {
-	modified time.Time
-	size     int64
-	// identity is what the system tells of the file beyond that.
-	identity identity
-}
-
-func stampOf(path string, info os.FileInfo) stamp {
-	return stamp{info.ModTime(), info.Size(), identify(path, info)}
+	loaded filewatch.Stamp
 }
 
 // OpenZoneFile reads the zone of that name from the file. An error names the
@@ -88,7 +70,7 @@ func (f *ZoneFile) reload() error {
 	if err != nil {
 		return fmt.Errorf("reading zone file: %w", err)
 	}
-	f.loaded = stampOf(f.path, info)
+	f.loaded = filewatch.Of(f.path, info)
 	if info.Size() > maxZoneFile || !info.Mode().IsRegular() {
 		return fmt.Errorf("reading zone file %s: want a regular file of at most %d octets", f.path, maxZoneFile)
 	}
@@ -106,40 +88,20 @@ func (f *ZoneFile) reload() error {
 
 // Run looks at the file until the context ends and reloads it when it changed.
 func (f *ZoneFile) Run(ctx context.Context) {
-	ticker := time.NewTicker(zoneFilePoll)
-	defer ticker.Stop()
 	f.mu.Lock()
-	tried := f.loaded
+	loaded := f.loaded
 	f.mu.Unlock()
-	last, missing := tried, false
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-		}
-		info, err := os.Stat(f.path)
-		if err != nil {
-			if !missing {
-				f.logger.Error("zone file cannot be seen; serving what it held", zap.String("zone", f.origin), zap.Error(err))
-			}
-			missing, last = true, stamp{}
-			continue
-		}
-		missing = false
-		now := stampOf(f.path, info)
-		if now == tried || now != last {
-			last = now
-			continue
-		}
-		tried = now
+	look := func() (filewatch.Stamp, error) { return filewatch.Look(f.path) }
+	filewatch.Run(ctx, loaded, look, func(err error) {
+		f.logger.Error("zone file cannot be seen; serving what it held", zap.String("zone", f.origin), zap.Error(err))
+	}, func() {
 		if err := f.reload(); err != nil {
 			f.logger.Error("zone file was changed but not taken; serving what it held before",
 				zap.String("zone", f.origin), zap.Error(err))
-			continue
+			return
 		}
 		f.logger.Info("zone file reloaded", zap.String("zone", f.origin), zap.String("file", f.path))
-	}
+	})
 }
 
 func (f *ZoneFile) apex() []byte { return f.wire }

@@ -1,4 +1,4 @@
-package dnsprovider
+package filewatch
 
 import (
 	"os"

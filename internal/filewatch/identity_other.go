@@ -1,6 +1,6 @@
 //go:build !linux
 
-package dnsprovider
+package filewatch
 
 import (
 	"crypto/sha256"

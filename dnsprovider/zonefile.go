@@ -94,13 +94,14 @@ func (f *ZoneFile) Run(ctx context.Context) {
 	look := func() (filewatch.Stamp, error) { return filewatch.Look(f.path) }
 	filewatch.Run(ctx, loaded, look, func(err error) {
 		f.logger.Error("zone file cannot be seen; serving what it held", zap.String("zone", f.origin), zap.Error(err))
-	}, func() {
+	}, func(now filewatch.Stamp) filewatch.Stamp {
 		if err := f.reload(); err != nil {
 			f.logger.Error("zone file was changed but not taken; serving what it held before",
 				zap.String("zone", f.origin), zap.Error(err))
-			return
+			return now
 		}
 		f.logger.Info("zone file reloaded", zap.String("zone", f.origin), zap.String("file", f.path))
+		return now
 	})
 }
 

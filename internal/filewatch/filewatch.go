@@ -27,6 +27,9 @@ func Of(path string, info os.FileInfo) Stamp {
 	return Stamp{info.ModTime(), info.Size(), identify(path, info)}
 }
 
+// After reports whether the file was written at t or later.
+func (s Stamp) After(t time.Time) bool { return !s.modified.Before(t) }
+
 // Look is Of what the system says now.
 func Look(path string) (Stamp, error) {
 	info, err := os.Stat(path)
@@ -38,8 +41,9 @@ func Look(path string) (Stamp, error) {
 
 // Run looks until the context ends. Loaded is the state that is in use; look returns
 // the present one. Missing is called with the first of several errors in a row, and
-// changed once for each state that lasts.
-func Run[T comparable](ctx context.Context, loaded T, look func() (T, error), missing func(error), changed func()) {
+// changed once for each state that lasts: it returns the state that is in use from
+// then on, or was tried in vain.
+func Run[T comparable](ctx context.Context, loaded T, look func() (T, error), missing func(error), changed func(T) T) {
 	ticker := time.NewTicker(Poll)
 	defer ticker.Stop()
 	tried, last, gone := loaded, loaded, false
@@ -63,7 +67,7 @@ func Run[T comparable](ctx context.Context, loaded T, look func() (T, error), mi
 			last = now
 			continue
 		}
-		tried = now
-		changed()
+		tried = changed(now)
+		last = tried
 	}
 }

@@ -84,7 +84,7 @@ var Defaults = Limits{
 	Concurrency:  100,
 }
 
-// A FaultKind is one way in which a function fails a request.
+// FaultKind is one way in which a function fails a request.
 type FaultKind string
 
 // The kinds of faults, with the status that answers them.

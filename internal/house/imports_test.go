@@ -21,8 +21,8 @@ const (
 var rooms = []string{
 	"cmd/caddy", "cmd/apoxy-tunnel", "caddyapoxy", "cli", "doctor", "controller", "issuance",
 	"issuance/acme", "issuance/edge", "issuance/certfiles", "issuance/revocation", "issuance/fairqueue", "apiserver", "apiserver/hostiletest", "dnsprovider",
-	"target", "tunnel/command", "tunnel", "hosts", "resolver", "ownership", "store/boltstore", "store/storetest", "store/damage", "store", "api/v1alpha3",
-	"internal/acmetest", "internal/certtest", "internal/specialpurpose", "internal/lru", "internal/jsonscan", "internal/times", "internal/words",
+	"target", "edgefunction", "tunnel/command", "tunnel", "hosts", "resolver", "ownership", "store/boltstore", "store/storetest", "store/damage", "store", "api/v1alpha3",
+	"internal/acmetest", "internal/certtest", "internal/specialpurpose", "internal/lru", "internal/jsonscan", "internal/filewatch", "internal/times", "internal/words",
 }
 
 // allowed lists what each room may import of the house, with the reason.
@@ -37,8 +37,9 @@ var allowed = map[string]struct {
 	"controller":      {[]string{"issuance", "hosts", "resolver", "ownership", "store", "api/v1alpha3", "internal/lru"}, "the shell has DNS looked at, asks the core and writes; it serves nothing"},
 	"issuance":        {[]string{"issuance/acme", "issuance/edge", "issuance/certfiles", "issuance/revocation", "issuance/fairqueue", "ownership", "store", "api/v1alpha3", "internal/times", "internal/words"}, "certificates know no DNS server, no handler and no table"},
 	"apiserver":       {[]string{"ownership", "store", "api/v1alpha3", "internal/jsonscan"}, "the API must work over any store, without Caddy or a controller; who may replace whom is the core's to decide"},
-	"dnsprovider":     {[]string{"store", "api/v1alpha3"}, "the zone reads records through its own small interface"},
-	"target":          {[]string{"tunnel"}, "targets know no records"},
+	"dnsprovider":     {[]string{"store", "api/v1alpha3", "internal/filewatch"}, "the zone reads records through its own small interface"},
+	"target":          {[]string{"edgefunction", "tunnel"}, "targets know no records"},
+	"edgefunction":    {[]string{"internal/filewatch", "internal/words"}, "a function is a file and what it may do: it knows no engine, no record and no Caddy"},
 	"tunnel":          {nil, "programs embed an agent: it brings nothing but itself"},
 	"tunnel/command":  {[]string{"tunnel"}, "the agent's command is the same in Caddy and without: it knows the agent alone"},
 	"hosts":           {[]string{"store", "api/v1alpha3", "internal/jsonscan"}, "the table is fed by the watch and feeds everyone"},
@@ -58,6 +59,7 @@ var allowed = map[string]struct {
 
 	"internal/specialpurpose": {nil, "a table of addresses: whoever contacts what a stranger names asks it, and it asks nobody"},
 	"internal/lru":            {nil, "a memory knows not what it holds"},
+	"internal/filewatch":      {nil, "files are looked at in this one way; what they hold is their reader's"},
 	"internal/times":          {nil, "the standard library's times, and no more"},
 	"internal/words":          {nil, "the standard library's strings, and no more"},
 	"internal/acmetest":       {nil, "a CA for tests knows the protocol alone, so that every room can be tested against it"},
@@ -76,7 +78,7 @@ var outside = []struct {
 		"github.com/caddyserver/",
 		func(room, file string) bool {
 			return room == "cmd/caddy" || room == "caddyapoxy" ||
-				room == "issuance" || room == "issuance/acme" || room == "issuance/certfiles" || room == "internal/certtest" || room == "target" && (file == "gateway.go" || file == "proxy.go" || file == "tunnel.go")
+				room == "issuance" || room == "issuance/acme" || room == "issuance/certfiles" || room == "internal/certtest" || room == "target" && (file == "gateway.go" || file == "proxy.go" || file == "tunnel.go" || file == "edgefunction.go")
 		},
 		"rooms are tested and understood without Caddy; only the wiring and the adapters of issuance and target know it",
 	},

@@ -166,8 +166,7 @@ func (s *Scheduler) lookFor(ctx context.Context, names []string, most time.Durat
 	for range auditConcurrency {
 		wg.Go(func() {
 			for hostname := range work {
-				s.entries.landed(ctx, hostname) // a look may have it in hand, and then knows soon
-				j := s.snapshot(hostname)
+				j := s.settled(ctx, hostname)
 				if j == nil {
 					continue
 				}

@@ -159,26 +159,6 @@ func (es *entries) land(f *flight, l landing, revision int64, ended bool) *learn
 	return nil
 }
 
-// landed waits until nobody works on a hostname, for as long as a look into storage may
-// take, or until ctx ends.
-func (es *entries) landed(ctx context.Context, hostname string) {
-	var f *flight
-	es.read(hostname, func(e *entry) {
-		if e != nil {
-			f = e.flight
-		}
-	})
-	if f == nil {
-		return
-	}
-	ctx, cancel := context.WithTimeout(ctx, storedTimeout)
-	defer cancel()
-	select {
-	case <-f.done:
-	case <-ctx.Done():
-	}
-}
-
 // asks notes the host of the CA that is asked.
 func (f *flight) asks(host string) {
 	f.es.mu.Lock()

@@ -96,27 +96,54 @@ var errChanged = errors.New("the hostname has changed meanwhile")
 // snapshot returns a job that only looks, for a hostname with an unexpired certificate
 // that counts; nil: there is none, it is in flight, or no CA is configured.
 func (s *Scheduler) snapshot(hostname string) *job {
-	t, ok := s.entries.snapshot(hostname)
-	if !ok || len(t.cas) == 0 || !t.rec.proves(t.want) {
+	t, _ := s.entries.snapshot(hostname)
+	return s.looker(t)
+}
+
+// settled is snapshot, but waits for who has the hostname in hand, for as long as a look
+// into storage may take: a look, which knows soon.
+func (s *Scheduler) settled(ctx context.Context, hostname string) *job {
+	ctx, cancel := context.WithTimeout(ctx, storedTimeout)
+	defer cancel()
+	for {
+		t, landed := s.entries.snapshot(hostname)
+		if landed == nil {
+			return s.looker(t)
+		}
+		select {
+		case <-landed:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// looker returns a job that only looks; nil: nothing was taken, no CA is configured, or
+// the certificate does not count.
+func (s *Scheduler) looker(t *taken) *job {
+	if t == nil || len(t.cas) == 0 || !t.rec.proves(t.want) {
 		return nil
 	}
 	return &job{tools: s.tools, hostname: t.want.Hostname, want: t.want, rec: t.rec, cas: t.cas}
 }
 
-// snapshot copies an entry that has an unexpired certificate and is not in flight; false:
-// there is none.
-func (es *entries) snapshot(hostname string) (t taken, ok bool) {
+// snapshot copies an entry that has an unexpired certificate and is not in flight; nil:
+// there is none. If it is in flight, landed is closed when that ends.
+func (es *entries) snapshot(hostname string) (t *taken, landed <-chan struct{}) {
 	es.mu.Lock()
 	defer es.mu.Unlock()
 	e := es.of[hostname]
-	if !es.loaded || e == nil || !e.has() || e.flight != nil || e.expired(es.now()) {
-		return t, false
+	if !es.loaded || e == nil || !e.has() || e.expired(es.now()) {
+		return nil, nil
 	}
-	t = taken{want: e.want(), rec: e.dossier(), cas: es.issuers.cas()}
+	if e.flight != nil {
+		return nil, e.flight.done
+	}
+	t = &taken{want: e.want(), rec: e.dossier(), cas: es.issuers.cas()}
 	if !e.wanted {
 		t.want.UID, t.want.Owner = t.rec.UID, t.rec.Owner
 	}
-	return t, true
+	return t, nil
 }
 
 // askUnlessMute is ask, but fails at once while storage does not answer (inventory.mute):

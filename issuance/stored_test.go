@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -463,6 +464,31 @@ func TestAStartWithAnotherStorageSaysSoFirst(t *testing.T) {
 				t.Errorf("%d orders in all", got)
 			}
 		})
+	}
+}
+
+// A look that has a hostname in hand does not hide it from the comparison, whenever
+// the one begins and the other comes.
+func TestTheComparisonWaitsForWhoHasAHostnameInHand(t *testing.T) {
+	w := newWorld(t)
+	const host = "h.example.com"
+	w.certified(host)
+	ctx, cancel := context.WithCancel(t.Context())
+	var looks sync.WaitGroup
+	defer looks.Wait()
+	defer cancel()
+	looks.Go(func() {
+		for ctx.Err() == nil {
+			taken, err := w.s.entries.seize(ctx, host, nil, func(*entry) error { return nil })
+			if err == nil {
+				w.s.land(taken, landing{rec: taken.rec, looked: true})
+			}
+		}
+	})
+	for i := range 5_000 {
+		if found := w.s.lookFor(ctx, []string{host}, 0); found.looked != 1 || found.missing != 0 {
+			t.Fatalf("comparison %d found %+v", i, found)
+		}
 	}
 }
 

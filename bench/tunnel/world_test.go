@@ -34,14 +34,14 @@ func sshdProgram() string {
 }
 
 func newWorld(b *testing.B) *world {
-	w := &world{dir: b.TempDir(), edge: port(b), ways: []string{"direct", "tunnel"}, used: map[string][]int{}}
-	origin, forwarded := backend(b), port(b)
+	w := &world{dir: b.TempDir(), edge: port(b), ways: []string{"direct", "tunnel", "tls"}, used: map[string][]int{}}
+	origin, forwarded, encrypted := backend(b), port(b), port(b)
 	for _, program := range []string{"caddy", "apoxy-tunnel"} {
 		if out, err := exec.Command("go", "build", "-C", "../..", "-o", w.file(program), "./cmd/"+program).CombinedOutput(); err != nil {
 			b.Fatalf("building %s: %v: %s", program, err, out)
 		}
 	}
-	caddy := w.start(b, w.file("caddy"), "run", "--config", w.write(b, "Caddyfile", w.caddyfile(b, origin, forwarded)), "--adapter", "caddyfile")
+	caddy := w.start(b, w.file("caddy"), "run", "--config", w.write(b, "Caddyfile", w.caddyfile(b, origin, forwarded, encrypted)), "--adapter", "caddyfile")
 	b.Cleanup(func() {
 		if b.Failed() {
 			log, _ := os.ReadFile(w.file("caddy.log"))
@@ -58,7 +58,9 @@ func newWorld(b *testing.B) *world {
 	_, edgePort, _ := net.SplitHostPort(w.edge)
 	agent := w.start(b, w.file("apoxy-tunnel"), "office", "--edge", "https://localhost:"+edgePort, "--to", "http://"+origin,
 		"--token-file", w.write(b, "token", "secret"), "--ca", w.file("pki/authorities/local/root.crt"))
-	w.used["direct"], w.used["tunnel"] = []int{caddy}, []int{caddy, agent}
+	hop := w.start(b, os.Args[0], hopArgument, encrypted, origin)
+	await(b, "the bare hop", func() error { return dial(encrypted) })
+	w.used["direct"], w.used["tunnel"], w.used["tls"] = []int{caddy}, []int{caddy, agent}, []int{caddy, hop}
 	if _, err := os.Stat(sshdProgram()); err != nil {
 		b.Logf("ssh is left out: %s is not there; apt-get install openssh-server, or set SSHD", sshdProgram())
 	} else {
@@ -71,7 +73,7 @@ func newWorld(b *testing.B) *world {
 	return w
 }
 
-func (w *world) caddyfile(b *testing.B, origin, forwarded string) string {
+func (w *world) caddyfile(b *testing.B, origin, forwarded, encrypted string) string {
 	_, edgePort, _ := net.SplitHostPort(w.edge)
 	return fmt.Sprintf(`{
 	admin off
@@ -115,7 +117,17 @@ https://ssh.test:%[3]s {
 	tls internal
 	reverse_proxy %[5]s
 }
-`, w.dir, port(b), edgePort, origin, forwarded)
+https://tls.test:%[3]s {
+	tls internal
+	reverse_proxy %[6]s {
+		transport http {
+			tls_insecure_skip_verify
+			versions 1.1
+			keepalive_idle_conns_per_host 1000
+		}
+	}
+}
+`, w.dir, port(b), edgePort, origin, forwarded, encrypted)
 }
 
 // ssh forwards a port of the edge to the backend: a server of ours beside the

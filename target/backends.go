@@ -141,7 +141,10 @@ func (b *Backends) Serve(w http.ResponseWriter, r *http.Request, next Next) erro
 		r = r.WithContext(context.WithValue(r.Context(), chosenKey{}, chosen))
 		err = b.proxy.ServeHTTP(w, r, next)
 	}
-	if errors.Is(err, ErrNoBackend) {
+	if why := (*noBackend)(nil); errors.As(err, &why) {
+		if chosen != nil { // the proxy has given the error a status of its own
+			err = why
+		}
 		w.Header().Set("Retry-After", "30")
 		return caddyhttp.Error(http.StatusServiceUnavailable, err)
 	}

@@ -56,6 +56,11 @@ func TestATargetOfRecordsIsAskedWithEach(t *testing.T) {
 	says(good, "False TargetUnhealthy")
 	says(bad, "True TargetHealthy")
 
+	b.until("the table has it", func() bool { // a start compares with what it has loaded
+		g, _ := b.table.Get(good)
+		h, _ := b.table.Get(bad)
+		return g.Conditions.Status(v1alpha3.ConditionTargetReady) == "False" && h.Conditions.Status(v1alpha3.ConditionTargetReady) == "True"
+	})
 	b.mu.Lock()
 	allowed = "10."
 	b.mu.Unlock()

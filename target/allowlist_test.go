@@ -183,7 +183,7 @@ func TestAListThatCannotBeMeantIsRefused(t *testing.T) {
 	}
 }
 
-// Whatever is let through is a name that is listed or an address in a listed network,
+// FuzzABackendThatIsAllowed: whatever is let through is a name that is listed or an address in a listed network,
 // and stays what it is when it is read again, as the dial guard does.
 func FuzzABackendThatIsAllowed(f *testing.F) {
 	for _, s := range []string{"10.0.0.5:8080", "[fd00::1]:80", "a.svc.internal.", "Ａ.svc.internal", "127.1", "unix//x", "[::ffff:7f00:1]:2019"} {

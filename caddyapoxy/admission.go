@@ -8,6 +8,7 @@ import (
 
 	"github.com/apoxy-dev/caddy-apoxy/api/v1alpha3"
 	"github.com/apoxy-dev/caddy-apoxy/hosts"
+	"github.com/apoxy-dev/caddy-apoxy/target"
 )
 
 // decision is what becomes of a request, and the outcome label of the metric
@@ -22,6 +23,7 @@ const (
 	unverifiedHost    decision = "unverified_host"
 	misdirected       decision = "misdirected"
 	noTarget          decision = "no_target"
+	noBackend         decision = "no_backend" // the record's labels or annotations name none that is allowed
 	targetError       decision = "target_error"
 	aborted           decision = "aborted"  // given up with http.ErrAbortHandler: the client, or the backend, left in mid-answer
 	panicked          decision = "panicked" // a handler of the target has a bug
@@ -29,7 +31,7 @@ const (
 
 // knownHostDecisions are those that a request can meet whose host has a record.
 var knownHostDecisions = []decision{
-	serve, redirectPermanent, redirectTemporary, unverifiedHost, misdirected, noTarget, targetError, aborted, panicked,
+	serve, redirectPermanent, redirectTemporary, unverifiedHost, misdirected, noTarget, noBackend, targetError, aborted, panicked,
 }
 
 // admit is the whole policy of the data plane. host is the record of the
@@ -83,8 +85,11 @@ func (d decision) why() string {
 
 // outcomeOf is the outcome of a request that a target served.
 func outcomeOf(err error) decision {
-	if err == nil {
+	switch {
+	case err == nil:
 		return serve
+	case errors.Is(err, target.ErrNoBackend):
+		return noBackend
 	}
 	var he caddyhttp.HandlerError
 	if errors.As(err, &he) && he.StatusCode < 500 {

@@ -220,6 +220,7 @@ func (a *App) Start() error {
 		for ref, t := range h.targets {
 			a.targets.Remove(ref, t)
 		}
+		a.targets.RemoveSite()
 	}
 	a.held.apps.Push(a)
 	if err := a.held.start(); err != nil {

@@ -24,6 +24,7 @@ func init() {
 //		}
 //		proxy <name> [<upstreams...>] {
 //			<the options of reverse_proxy>
+//			upstreams <networks and names that placeholders may lead to>...
 //		}
 //		tunnel <name> {
 //			token <secret>...
@@ -60,14 +61,11 @@ func parseHandler(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
 		case "gateway":
 			err = addTarget(h, &handler.Gateways, name, sub, httpcaddyfile.ParseSegmentAsSubroute)
 		default:
-			err = addTarget(h, &handler.Proxies, name, sub, parseProxy)
+			err = addProxy(h, handler, name, rest)
 		}
 		if err != nil {
 			return nil, err
 		}
-	}
-	if len(handler.Gateways)+len(handler.Proxies)+len(handler.Tunnels) == 0 {
-		return nil, h.Err("apoxy: expected at least one target, such as `gateway default { … }`")
 	}
 	return handler, nil
 }

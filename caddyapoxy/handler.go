@@ -10,7 +10,6 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
-	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 
 	"github.com/apoxy-dev/caddy-apoxy/api/v1alpha3"
 	"github.com/apoxy-dev/caddy-apoxy/hosts"
@@ -33,7 +32,9 @@ type Handler struct {
 	Gateways map[string]json.RawMessage `json:"gateways,omitempty"`
 
 	// Targets made of Caddy's reverse proxy, by name; each value is what the
-	// reverse_proxy handler takes.
+	// reverse_proxy handler takes, and `allowed_upstreams` where its upstreams have
+	// placeholders of records: what these may lead to, as networks (10.0.0.0/8) and
+	// names (*.svc.internal), each with a port or without.
 	Proxies map[string]json.RawMessage `json:"proxies,omitempty"`
 
 	// Targets that agents serve, who connect from beside the backend, by name.
@@ -61,6 +62,9 @@ func (h *Handler) Provision(ctx caddy.Context) (err error) {
 		return err
 	}
 	for name, raw := range h.Gateways {
+		if err := refuseUnlistedInside(raw); err != nil {
+			return fmt.Errorf("gateway %s: %w", name, err)
+		}
 		mod, err := ctx.LoadModuleByID("http.handlers.subroute", raw)
 		if err != nil {
 			return fmt.Errorf("gateway %s: %w", name, err)
@@ -70,15 +74,19 @@ func (h *Handler) Provision(ctx caddy.Context) (err error) {
 		}
 	}
 	for name, raw := range h.Proxies {
-		mod, err := ctx.LoadModuleByID("http.handlers.reverse_proxy", raw)
+		proxy, err := provisionProxy(ctx, raw)
 		if err != nil {
 			return fmt.Errorf("proxy %s: %w", name, err)
 		}
-		if err := h.add(v1alpha3.KindProxy, name, target.Proxy{Handler: mod.(*reverseproxy.Handler)}); err != nil {
+		if err := h.add(v1alpha3.KindProxy, name, proxy); err != nil {
 			return err
 		}
 	}
-	return h.provisionTunnels(ctx)
+	if err := h.provisionTunnels(ctx); err != nil {
+		return err
+	}
+	h.app.targets.AddSite()
+	return nil
 }
 
 // add takes a target in, whose name may be a placeholder.

@@ -126,6 +126,7 @@ func newRuntime(key string, engine store.Store, logger *zap.Logger) (*runtime, e
 		Issuance: rt.scheduler,
 		Stored:   rt.scheduler.Stored,
 		Target:   rt.targetHealth,
+		TargetOf: rt.targetHealthOf,
 		Settings: rt.settings,
 		Delete: func(ctx context.Context, name string, uid types.UID) error {
 			return rt.api.DeleteUnproven(ctx, name, uid)
@@ -319,11 +320,22 @@ func (rt *runtime) prepare(r, replaced *v1alpha3.DomainRecord) {
 
 func (rt *runtime) targetHealth(ref v1alpha3.TargetKey) ownership.TargetObservation {
 	if ref.Kind == v1alpha3.KindRedirect { // every site that serves records can
-		any := rt.apps.Current().targets.Any()
-		return ownership.TargetObservation{Found: any, Healthy: any}
+		serves := rt.apps.Current().targets.Serves()
+		return ownership.TargetObservation{Found: serves, Healthy: serves}
 	}
 	h, found := rt.apps.Current().targets.Health(target.Ref{Kind: ref.Kind, Name: ref.Name})
-	return ownership.TargetObservation{Found: found, Healthy: h.Healthy, Unchecked: h.Unchecked, Message: h.Message}
+	return targetObservation(h, found)
+}
+
+// targetHealthOf is targetHealth for one record, where that makes a difference.
+func (rt *runtime) targetHealthOf(host *hosts.Host) ownership.TargetObservation {
+	h, found := rt.apps.Current().targets.HealthOf(target.Ref{Kind: host.Target.Kind, Name: host.Target.Name},
+		func(key string) (any, bool) { return placeholder(host, key) })
+	return targetObservation(h, found)
+}
+
+func targetObservation(h target.Health, found bool) ownership.TargetObservation {
+	return ownership.TargetObservation{Found: found, Healthy: h.Healthy, Unchecked: h.Unchecked, OfRecord: h.OfRecord, Message: h.Message}
 }
 
 // reserved tells whether the configuration in force serves hostname itself.

@@ -46,6 +46,9 @@ type Config struct {
 	Stored func(ctx context.Context, hostname string)
 	// Target tells of a target, from memory.
 	Target func(v1alpha3.TargetKey) ownership.TargetObservation
+	// TargetOf is Target for one record, asked where that is OfRecord. Required if
+	// any is.
+	TargetOf func(*hosts.Host) ownership.TargetObservation
 	// Settings returns the operator's choices in force.
 	Settings func() ownership.Settings
 	// Delete deletes the named record if it has this uid and was never verified,

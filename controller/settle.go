@@ -10,6 +10,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/apoxy-dev/caddy-apoxy/api/v1alpha3"
+	"github.com/apoxy-dev/caddy-apoxy/hosts"
 	"github.com/apoxy-dev/caddy-apoxy/issuance"
 	"github.com/apoxy-dev/caddy-apoxy/ownership"
 	"github.com/apoxy-dev/caddy-apoxy/store"
@@ -105,7 +106,9 @@ func (c *Controller) decide(ctx context.Context, e *item, v *version, s *sightin
 		in.Observations.Certificate = c.cfg.Issuance.Observe(r.Spec.Name)
 	}
 	if key := r.Spec.Target.Key(); key != (v1alpha3.TargetKey{}) {
-		in.Observations.Target = c.target(key)
+		if in.Observations.Target = c.target(key); in.Observations.Target.OfRecord {
+			in.Observations.Target = c.cfg.TargetOf(hosts.FromRecord(r, v.revision))
+		}
 	}
 	d := &decision{verdict: ownership.Evaluate(in)}
 	if d.verdict.Falls && doubtLoneResolver(&in.Observations) {

@@ -139,6 +139,9 @@ func (c *Controller) compareTargets(changed map[v1alpha3.TargetKey]bool) {
 				o = c.target(h.Target)
 				seen[h.Target] = o
 			}
+			if o.OfRecord {
+				o = c.cfg.TargetOf(h)
+			}
 			ready := h.Conditions.Status(v1alpha3.ConditionTargetReady) == metav1.ConditionTrue
 			if o.Unknown || ready == (o.Found && o.Healthy) {
 				continue

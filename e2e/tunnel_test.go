@@ -163,8 +163,9 @@ func (p *product) postThroughReloads(t *testing.T, host string) {
 
 // backend is an origin that echoes and can be taken away.
 type backend struct {
-	addr   string
-	server *http.Server
+	addr    string
+	server  *http.Server
+	handler http.Handler // nil: it echoes
 }
 
 func newBackend(t *testing.T) *backend {
@@ -181,19 +182,10 @@ func (b *backend) start(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.addr = l.Addr().String()
-	b.server = &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Header.Get("Upgrade") == "" {
-			_, _ = io.Copy(w, r.Body)
-			return
-		}
-		c, _, err := http.NewResponseController(w).Hijack()
-		if err != nil {
-			return
-		}
-		defer c.Close()
-		_, _ = io.WriteString(c, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
-		_, _ = io.Copy(c, c)
-	})}
+	b.server = &http.Server{Handler: b.handler}
+	if b.handler == nil {
+		b.server.Handler = http.HandlerFunc(echo)
+	}
 	go func() { _ = b.server.Serve(l) }() // ends with the server
 }
 
@@ -201,4 +193,18 @@ func (b *backend) stop(t *testing.T) {
 	if err := b.server.Close(); err != nil {
 		t.Error(err)
 	}
+}
+
+func echo(w http.ResponseWriter, r *http.Request) {
+	if r.Header.Get("Upgrade") == "" {
+		_, _ = io.Copy(w, r.Body)
+		return
+	}
+	c, _, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		return
+	}
+	defer c.Close()
+	_, _ = io.WriteString(c, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+	_, _ = io.Copy(c, c)
 }

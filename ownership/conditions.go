@@ -92,11 +92,14 @@ func (e *evaluation) targetReady() said {
 	case !o.Found:
 		return say(metav1.ConditionFalse, v1alpha3.ReasonTargetNotFound,
 			"The configuration has no "+name+said+". The operator defines it in the Caddy configuration or corrects spec.target.ref.")
+	case !o.Healthy && o.OfRecord:
+		return say(metav1.ConditionFalse, v1alpha3.ReasonTargetUnhealthy,
+			capital(name)+" has no backend for this record"+said+". The operator corrects the record's metadata or what the configuration allows; the customer has nothing to do, and ownership and certificate are not affected.")
 	case !o.Healthy:
 		return say(metav1.ConditionFalse, v1alpha3.ReasonTargetUnhealthy,
 			"The backend of "+name+" is unhealthy"+said+". The operator mends the backend; ownership and certificate are not affected.")
 	case o.Unchecked:
-		return say(metav1.ConditionTrue, v1alpha3.ReasonTargetHealthy, capital(name)+" is configured; nothing checks it.")
+		return say(metav1.ConditionTrue, v1alpha3.ReasonTargetHealthy, capital(name)+" is configured"+said+"; nothing checks it.")
 	}
 	return say(metav1.ConditionTrue, v1alpha3.ReasonTargetHealthy, "The backend of "+name+" is healthy"+said+".")
 }

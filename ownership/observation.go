@@ -185,6 +185,9 @@ type TargetObservation struct {
 	Healthy bool
 	// Unchecked: it counts as healthy because nothing checks whether it is.
 	Unchecked bool
+	// OfRecord: it can serve one record and not another, by what their labels and
+	// annotations say.
+	OfRecord bool
 	// Message says why not, or who serves where that can change.
 	Message string
 }

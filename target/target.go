@@ -19,6 +19,14 @@ type Target interface {
 	Health() Health
 }
 
+// RecordTarget is a target that can serve one record and not another.
+type RecordTarget interface {
+	Target
+	// HealthOf is Health for the record whose placeholders value gives, such as
+	// apoxy.record.annotations.KEY.
+	HealthOf(value func(key string) (any, bool)) Health
+}
+
 // Next is the rest of a handler chain.
 type Next interface {
 	ServeHTTP(http.ResponseWriter, *http.Request) error
@@ -29,6 +37,8 @@ type Health struct {
 	Healthy bool
 	// Unchecked: the target counts as healthy because nothing checks it.
 	Unchecked bool
+	// OfRecord: it is another one for each record; Registry.HealthOf tells it.
+	OfRecord bool
 	// Message is a sentence without a final full stop: what was seen. Empty
 	// for a target that cannot be ill.
 	Message string
@@ -46,6 +56,7 @@ type Ref struct {
 // several sites import the same snippet.
 type Registry struct {
 	targets atomic.Pointer[map[Ref][]Target]
+	sites   atomic.Int64
 }
 
 // Add registers a target under ref, beside those already there.
@@ -90,19 +101,40 @@ func (g *Registry) Remove(ref Ref, t Target) {
 	}
 }
 
-// Any reports whether there is any target, and so a site that serves records.
-func (g *Registry) Any() bool { return len(g.all()) > 0 }
+// AddSite counts a site that serves records, with whatever targets or with none, as
+// where all that it serves is redirected. RemoveSite takes one back.
+func (g *Registry) AddSite() { g.sites.Add(1) }
+
+// RemoveSite undoes one AddSite.
+func (g *Registry) RemoveSite() { g.sites.Add(-1) }
+
+// Serves reports whether any site serves records.
+func (g *Registry) Serves() bool { return g.sites.Load() > 0 }
 
 // Health returns the health of the target named by ref, and whether there is
 // one. A target defined more than once is healthy while any of its definitions is.
-func (g *Registry) Health(ref Ref) (Health, bool) {
+func (g *Registry) Health(ref Ref) (Health, bool) { return g.best(ref, Target.Health) }
+
+// HealthOf is Health for the record whose placeholders value gives.
+func (g *Registry) HealthOf(ref Ref, value func(key string) (any, bool)) (Health, bool) {
+	return g.best(ref, func(t Target) Health {
+		if t, ok := t.(RecordTarget); ok {
+			return t.HealthOf(value)
+		}
+		return t.Health()
+	})
+}
+
+func (g *Registry) best(ref Ref, health func(Target) Health) (Health, bool) {
 	ts, ok := g.all()[ref]
 	if !ok {
 		return Health{Message: g.missing(ref)}, false
 	}
 	var first Health
+	ofRecord := slices.ContainsFunc(ts, func(t Target) bool { _, is := t.(RecordTarget); return is })
 	for i, t := range ts {
-		h := t.Health()
+		h := health(t)
+		h.OfRecord = ofRecord
 		if h.Healthy {
 			return h, true
 		}

@@ -63,20 +63,35 @@ func TestRegistryNamesWhatThereIsInPlaceOfAMissingTarget(t *testing.T) {
 // What serves no record is no target of one, whatever else has its name.
 func TestRegistryForgetsWhatIsRemoved(t *testing.T) {
 	var g Registry
-	if g.Any() {
-		t.Error("there is a target before one is added")
-	}
 	first, second := fixed{"first", ill}, fixed{"second", well}
 	g.Remove(api, first) // of nothing
 	g.Add(api, first)
 	g.Add(api, second)
 	g.Remove(api, second)
-	if h, ok := g.Health(api); !ok || h != ill || !g.Any() {
+	if h, ok := g.Health(api); !ok || h != ill {
 		t.Errorf("Health = %+v, %v, want the first's", h, ok)
 	}
 	g.Remove(api, first)
-	if h, ok := g.Health(api); ok || len(g.Snapshot()) != 0 || g.Any() {
+	if h, ok := g.Health(api); ok || len(g.Snapshot()) != 0 {
 		t.Errorf("Health = %+v, %v, want none", h, ok)
+	}
+}
+
+// A site without targets serves redirects; one that serves no record serves none.
+func TestRegistryKnowsWhetherASiteServesRecords(t *testing.T) {
+	var g Registry
+	if g.Serves() {
+		t.Error("a site serves records before there is one")
+	}
+	g.AddSite()
+	g.AddSite()
+	g.RemoveSite()
+	if !g.Serves() {
+		t.Error("no site serves records, and one is left")
+	}
+	g.RemoveSite()
+	if g.Serves() {
+		t.Error("a site serves records after the last has gone")
 	}
 }
 

@@ -68,7 +68,8 @@ type DomainRecordSpec struct {
 	// Absent: the record is served over plain HTTP only. Present: a
 	// certificate is obtained and kept fresh.
 	TLS *DomainRecordTLS `json:"tls,omitempty"`
-	// Where requests for the hostname go.
+	// Where requests for the hostname go: to a Gateway, Proxy, Tunnel or
+	// EdgeFunction of the configuration, or elsewhere by a redirect.
 	Target DomainRecordTarget `json:"target"`
 }
 
@@ -81,9 +82,11 @@ type DomainRecordTLS struct {
 	Disabled *bool `json:"disabled,omitempty"`
 }
 
-// DomainRecordTarget is where requests for a hostname go.
+// DomainRecordTarget is where requests for a hostname go: to a Gateway, Proxy,
+// Tunnel or EdgeFunction of the configuration (ref), or elsewhere (redirect).
 type DomainRecordTarget struct {
-	// The target, by reference. Exactly one of ref and redirect is given.
+	// A Gateway, Proxy, Tunnel or EdgeFunction of the configuration, by reference.
+	// Exactly one of ref and redirect is given.
 	Ref *TargetRef `json:"ref,omitempty"`
 	// In place of ref: every request is redirected, as by Gateway API's
 	// HTTPRequestRedirectFilter. At least one of scheme, hostname, port and path

@@ -38,7 +38,7 @@ var allowed = map[string]struct {
 	"issuance":        {[]string{"issuance/acme", "issuance/edge", "issuance/certfiles", "issuance/revocation", "issuance/fairqueue", "ownership", "store", "api/v1alpha3", "internal/times", "internal/words"}, "certificates know no DNS server, no handler and no table"},
 	"apiserver":       {[]string{"ownership", "store", "api/v1alpha3", "internal/jsonscan"}, "the API must work over any store, without Caddy or a controller; who may replace whom is the core's to decide"},
 	"dnsprovider":     {[]string{"store", "api/v1alpha3", "internal/filewatch"}, "the zone reads records through its own small interface"},
-	"target":          {[]string{"edgefunction", "tunnel"}, "targets know no records"},
+	"target":          {[]string{"edgefunction", "tunnel", "internal/specialpurpose"}, "targets know no records"},
 	"edgefunction":    {[]string{"internal/filewatch", "internal/words"}, "a function is a file and what it may do: it knows no engine, no record and no Caddy"},
 	"tunnel":          {nil, "programs embed an agent: it brings nothing but itself"},
 	"tunnel/command":  {[]string{"tunnel"}, "the agent's command is the same in Caddy and without: it knows the agent alone"},
@@ -78,7 +78,7 @@ var outside = []struct {
 		"github.com/caddyserver/",
 		func(room, file string) bool {
 			return room == "cmd/caddy" || room == "caddyapoxy" ||
-				room == "issuance" || room == "issuance/acme" || room == "issuance/certfiles" || room == "internal/certtest" || room == "target" && (file == "gateway.go" || file == "proxy.go" || file == "tunnel.go" || file == "edgefunction.go")
+				room == "issuance" || room == "issuance/acme" || room == "issuance/certfiles" || room == "internal/certtest" || room == "target" && (file == "gateway.go" || file == "proxy.go" || file == "tunnel.go" || file == "edgefunction.go" || file == "backends.go" || file == "dialguard.go")
 		},
 		"rooms are tested and understood without Caddy; only the wiring and the adapters of issuance and target know it",
 	},

@@ -71,18 +71,25 @@ func (j *journal) String() string {
 // function is a program under test.
 type function struct {
 	*program
-	journal
+	journal journal
 }
 
-func compile(t testing.TB, wasm []byte, change func(*edgefunction.Settings)) *function {
-	t.Helper()
-	f := &function{}
+func (f *function) String() string { return f.journal.String() }
+
+// settings are the default ones, changed.
+func (f *function) with(change func(*edgefunction.Settings)) edgefunction.Settings {
 	settings := edgefunction.Settings{Name: "fn", Limits: edgefunction.Defaults}
 	settings.Log = slog.New(slog.NewTextHandler(&f.journal, nil))
 	if change != nil {
 		change(&settings)
 	}
-	p, err := Compile(context.Background(), "fn.wasm", wasm, settings)
+	return settings
+}
+
+func compile(t testing.TB, wasm []byte, change func(*edgefunction.Settings)) *function {
+	t.Helper()
+	f := &function{}
+	p, err := Compile(context.Background(), "fn.wasm", wasm, f.with(change))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -95,12 +102,43 @@ func compile(t testing.TB, wasm []byte, change func(*edgefunction.Settings)) *fu
 	return f
 }
 
+// shared are programs that the tests share, as compiling a Go program takes seconds.
+var shared sync.Map
+
+// compiled is a program of its own, with a runtime that it shares.
+func compiled(t testing.TB, dir string, library bool, change func(*edgefunction.Settings)) *function {
+	t.Helper()
+	once, _ := shared.LoadOrStore(dir, sync.OnceValue(func() *program {
+		p, err := Compile(context.Background(), dir, build(t, dir, library), (&function{}).with(nil))
+		if err != nil {
+			t.Error(err)
+			return nil
+		}
+		return p.(*program)
+	}))
+	base := once.(func() *program)()
+	if base == nil {
+		t.FailNow()
+	}
+	f := &function{}
+	f.program = &program{settings: f.with(change), runtime: base.runtime, compiled: base.compiled, command: base.command}
+	if err := f.configure(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		f.pool.trim(time.Now())
+		wantInstances(t, f, 0)
+		f.pool.close()
+	})
+	return f
+}
+
 func handler(t testing.TB, change func(*edgefunction.Settings)) *function {
-	return compile(t, build(t, "testdata/handler", true), change)
+	return compiled(t, "testdata/handler", true, change)
 }
 
 func command(t testing.TB, change func(*edgefunction.Settings)) *function {
-	return compile(t, build(t, "testdata/command", false), change)
+	return compiled(t, "testdata/command", false, change)
 }
 
 // nextFunc is a next handler.

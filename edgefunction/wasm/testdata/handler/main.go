@@ -123,6 +123,9 @@ var ways = map[string]func(url.Values) uint64{
 		if q.Get("trailers") != "" {
 			enableFeatures(4)
 		}
+		if q.Get("next") != "" {
+			enableFeatures(2)
+		}
 		addHeader(uint32(kind), q.Get("name"), q.Get("value"))
 		write(1, "with a header")
 		if kind == 0 || kind == 2 || q.Get("next") != "" {

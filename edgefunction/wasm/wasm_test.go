@@ -76,7 +76,7 @@ type function struct {
 
 func (f *function) String() string { return f.journal.String() }
 
-// settings are the default ones, changed.
+// with returns the default settings, changed.
 func (f *function) with(change func(*edgefunction.Settings)) edgefunction.Settings {
 	settings := edgefunction.Settings{Name: "fn", Limits: edgefunction.Defaults}
 	settings.Log = slog.New(slog.NewTextHandler(&f.journal, nil))

@@ -21,8 +21,8 @@ const (
 var rooms = []string{
 	"cmd/caddy", "cmd/apoxy-tunnel", "caddyapoxy", "cli", "doctor", "controller", "issuance",
 	"issuance/acme", "issuance/edge", "issuance/certfiles", "issuance/revocation", "issuance/fairqueue", "apiserver", "apiserver/hostiletest", "dnsprovider",
-	"target", "edgefunction", "tunnel/command", "tunnel", "hosts", "resolver", "ownership", "store/boltstore", "store/storetest", "store/damage", "store", "api/v1alpha3",
-	"internal/acmetest", "internal/certtest", "internal/specialpurpose", "internal/lru", "internal/jsonscan", "internal/filewatch", "internal/times", "internal/words",
+	"target", "edgefunction/command", "edgefunction/engines", "edgefunction/js", "edgefunction/wasm", "edgefunction", "tunnel/command", "tunnel", "hosts", "resolver", "ownership", "store/boltstore", "store/storetest", "store/damage", "store", "api/v1alpha3",
+	"internal/acmetest", "internal/certtest", "internal/specialpurpose", "internal/lru", "internal/jsonscan", "internal/filewatch", "internal/wasmloops", "internal/times", "internal/words",
 }
 
 // allowed lists what each room may import of the house, with the reason.
@@ -31,7 +31,7 @@ var allowed = map[string]struct {
 	why   string
 }{
 	"cmd/caddy":       {[]string{"caddyapoxy"}, "the command only names the modules it is built of"},
-	"caddyapoxy":      {[]string{"cli", "doctor", "controller", "issuance", "issuance/acme", "issuance/edge", "issuance/certfiles", "issuance/revocation", "apiserver", "dnsprovider", "target", "tunnel", "tunnel/command", "hosts", "resolver", "ownership", "store", "store/boltstore", "store/damage", "api/v1alpha3", "internal/specialpurpose"}, "the wiring knows every room"},
+	"caddyapoxy":      {[]string{"cli", "doctor", "controller", "issuance", "issuance/acme", "issuance/edge", "issuance/certfiles", "issuance/revocation", "apiserver", "dnsprovider", "target", "edgefunction", "edgefunction/command", "edgefunction/engines", "tunnel", "tunnel/command", "hosts", "resolver", "ownership", "store", "store/boltstore", "store/damage", "api/v1alpha3", "internal/specialpurpose"}, "the wiring knows every room"},
 	"cli":             {[]string{"api/v1alpha3"}, "the command line is a client of the API and of nothing else"},
 	"doctor":          {[]string{"ownership", "api/v1alpha3"}, "the doctor looks from outside: it knows the configuration and the names, and would believe itself if it knew the insides; the core's pure judgements it shares, so that it says what conditions say"},
 	"controller":      {[]string{"issuance", "hosts", "resolver", "ownership", "store", "api/v1alpha3", "internal/lru"}, "the shell has DNS looked at, asks the core and writes; it serves nothing"},
@@ -51,6 +51,11 @@ var allowed = map[string]struct {
 	"store/storetest": {[]string{"store"}, "one suite for every engine"},
 	"api/v1alpha3":    {nil, "clients import the API alone"},
 
+	"edgefunction/command": {[]string{"edgefunction", "edgefunction/engines"}, "a function is run locally without Caddy"},
+	"edgefunction/engines": {[]string{"edgefunction", "edgefunction/js", "edgefunction/wasm"}, "which engine runs a file is said in one place"},
+	"edgefunction/js":      {[]string{"edgefunction", "internal/wasmloops", "internal/words"}, "an engine knows what a function may do, and how what runs in WebAssembly is ended"},
+	"edgefunction/wasm":    {[]string{"edgefunction", "internal/wasmloops", "internal/words"}, "an engine knows what a function may do, and its own machine"},
+
 	"issuance/acme":       {[]string{"issuance/certfiles", "internal/times", "internal/words"}, "one CA and one order: it knows no queue, no record and no store"},
 	"issuance/edge":       {[]string{"internal/words"}, "whether CAs reach us is seen from outside: it knows no order and no record"},
 	"issuance/certfiles":  {[]string{"internal/words"}, "what is certmagic's inside is known here and nowhere else; it knows no record, no store and no CA"},
@@ -60,6 +65,7 @@ var allowed = map[string]struct {
 	"internal/specialpurpose": {nil, "a table of addresses: whoever contacts what a stranger names asks it, and it asks nobody"},
 	"internal/lru":            {nil, "a memory knows not what it holds"},
 	"internal/filewatch":      {nil, "files are looked at in this one way; what they hold is their reader's"},
+	"internal/wasmloops":      {nil, "a guest's loops are counted whatever the guest is for"},
 	"internal/times":          {nil, "the standard library's times, and no more"},
 	"internal/words":          {nil, "the standard library's strings, and no more"},
 	"internal/acmetest":       {nil, "a CA for tests knows the protocol alone, so that every room can be tested against it"},
@@ -78,7 +84,7 @@ var outside = []struct {
 		"github.com/caddyserver/",
 		func(room, file string) bool {
 			return room == "cmd/caddy" || room == "caddyapoxy" ||
-				room == "issuance" || room == "issuance/acme" || room == "issuance/certfiles" || room == "internal/certtest" || room == "target" && (file == "gateway.go" || file == "proxy.go" || file == "tunnel.go" || file == "edgefunction.go" || file == "backends.go" || file == "dialguard.go")
+				room == "issuance" || room == "issuance/acme" || room == "issuance/certfiles" || room == "internal/certtest" || room == "target" && (file == "gateway.go" || file == "proxy.go" || file == "tunnel.go" || file == "edgefunction.go")
 		},
 		"rooms are tested and understood without Caddy; only the wiring and the adapters of issuance and target know it",
 	},

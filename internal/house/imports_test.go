@@ -21,7 +21,7 @@ const (
 var rooms = []string{
 	"cmd/caddy", "cmd/apoxy-tunnel", "caddyapoxy", "cli", "doctor", "controller", "issuance",
 	"issuance/acme", "issuance/edge", "issuance/certfiles", "issuance/revocation", "issuance/fairqueue", "apiserver", "apiserver/hostiletest", "dnsprovider",
-	"target", "edgefunction", "tunnel/command", "tunnel", "hosts", "resolver", "ownership", "store/boltstore", "store/storetest", "store/damage", "store", "api/v1alpha3",
+	"target", "edgefunction/js", "edgefunction", "tunnel/command", "tunnel", "hosts", "resolver", "ownership", "store/boltstore", "store/storetest", "store/damage", "store", "api/v1alpha3",
 	"internal/acmetest", "internal/certtest", "internal/specialpurpose", "internal/lru", "internal/jsonscan", "internal/filewatch", "internal/times", "internal/words",
 }
 
@@ -40,6 +40,7 @@ var allowed = map[string]struct {
 	"dnsprovider":     {[]string{"store", "api/v1alpha3", "internal/filewatch"}, "the zone reads records through its own small interface"},
 	"target":          {[]string{"edgefunction", "tunnel"}, "targets know no records"},
 	"edgefunction":    {[]string{"internal/filewatch", "internal/words"}, "a function is a file and what it may do: it knows no engine, no record and no Caddy"},
+	"edgefunction/js": {[]string{"edgefunction", "internal/wasmloops", "internal/words"}, "an engine knows what a function may do, and how what runs in WebAssembly is ended"},
 	"tunnel":          {nil, "programs embed an agent: it brings nothing but itself"},
 	"tunnel/command":  {[]string{"tunnel"}, "the agent's command is the same in Caddy and without: it knows the agent alone"},
 	"hosts":           {[]string{"store", "api/v1alpha3", "internal/jsonscan"}, "the table is fed by the watch and feeds everyone"},

@@ -1,0 +1,2 @@
+// Package js runs functions in JavaScript and TypeScript.
+package js

@@ -34,7 +34,8 @@ type exchange struct {
 	turns   chan struct{}                 // of calls of fetch
 
 	printed    int64 // bytes
-	describing bool  // an error is being described, beyond the timeout
+	overSince  time.Time
+	describing bool // an error is being described, beyond the timeout
 }
 
 func newExchange(ctx context.Context, settings *edgefunction.Settings, p places) *exchange {

@@ -16,6 +16,9 @@ func Compile(ctx context.Context, file string, source []byte, settings edgefunct
 	if len(settings.Mounts) > 0 {
 		return nil, fmt.Errorf("%s: mount %s: functions in JavaScript have no files: leave mounts out", file, settings.Mounts[0].At)
 	}
+	if settings.Memory < minMemory {
+		return nil, fmt.Errorf("%s: memory: %d bytes: functions in JavaScript need at least %d MiB", file, settings.Memory, minMemory>>20)
+	}
 	b, err := build(file, source)
 	if err != nil {
 		return nil, err
@@ -25,7 +28,9 @@ func Compile(ctx context.Context, file string, source []byte, settings edgefunct
 		return nil, err
 	}
 	p := &program{engine: e, settings: settings, bundle: b, background: make(chan struct{}, settings.Concurrency)}
-	x := newExchange(ctx, &p.settings, b.places)
+	evaluation := settings
+	evaluation.Timeout = evaluationTime
+	x := newExchange(ctx, &evaluation, b.places)
 	defer x.cancel()
 	p.snapshot, err = e.prepare(ctx, b.code, settings, x)
 	if err != nil {
@@ -72,6 +77,10 @@ type idle struct {
 }
 
 const (
+	// minMemory is the least memory that the engine starts with, in bytes.
+	minMemory = 4 << 20
+	// evaluationTime bounds how long a module may take to be evaluated.
+	evaluationTime = 10 * time.Second
 	// idleFor is how long an instance may be idle.
 	idleFor = time.Minute
 	// spare is by how much the memory of an instance may have grown for it to be

@@ -165,7 +165,7 @@ func (g guest) evaluate(bundle string) error {
 		return err
 	}
 	if state != 1 {
-		return &thrown{g.say(result)}
+		return g.judge(&thrown{g.say(result)})
 	}
 	load, err := g.property(g.calls, "load")
 	if err != nil {

@@ -24,6 +24,7 @@ var quickjs []byte
 type engine struct {
 	runtime wazero.Runtime
 	module  wazero.CompiledModule
+	prelude func() ([]byte, error) // its bytecode
 }
 
 // theEngine compiles the module once a process, when the first function needs it.
@@ -45,6 +46,7 @@ var theEngine = sync.OnceValues(func() (*engine, error) {
 	if e.module, err = e.runtime.CompileModule(ctx, counted); err != nil {
 		return nil, fmt.Errorf("compiling the JavaScript engine: %w", err)
 	}
+	e.prelude = sync.OnceValues(e.compilePrelude)
 	return e, nil
 })
 

@@ -1,10 +1,12 @@
 package js
 
 import (
+	"context"
 	"embed"
 	"io/fs"
 	"strings"
-	"sync"
+
+	"github.com/apoxy-dev/caddy-apoxy/edgefunction"
 )
 
 //go:embed prelude/*.js
@@ -13,9 +15,9 @@ var preludeFiles embed.FS
 // preludeName is the file's name in stack traces, where its lines are left out.
 const preludeName = "apoxy:prelude"
 
-// prelude is the source of a function that takes what the host does and returns what
-// the host calls; with it the Web APIs are there.
-var prelude = sync.OnceValue(func() string {
+// preludeSource is a script whose value is a function, which takes what the host does and
+// returns what the host calls; with it the Web APIs are there.
+func preludeSource() string {
 	files, err := fs.Glob(preludeFiles, "prelude/*.js")
 	if err != nil {
 		panic(err) // the pattern is ours
@@ -31,4 +33,13 @@ var prelude = sync.OnceValue(func() string {
 	}
 	b.WriteString("\nreturn { load, setEnv, serve, tick, settle, describe, forgetRandom };\n})")
 	return b.String()
-})
+}
+
+// compilePrelude returns the prelude as bytecode.
+func (e *engine) compilePrelude() ([]byte, error) {
+	settings := edgefunction.Settings{Limits: edgefunction.Defaults}
+	settings.Timeout = evaluationTime
+	x := newExchange(context.Background(), &settings, places{})
+	defer x.cancel()
+	return e.compile(x.ctx, preludeSource(), preludeName, asScript, x)
+}

@@ -32,7 +32,7 @@ func Compile(ctx context.Context, file string, source []byte, settings edgefunct
 	evaluation.Timeout = evaluationTime
 	x := newExchange(ctx, &evaluation, b.places)
 	defer x.cancel()
-	p.snapshot, err = e.prepare(ctx, b.code, settings, x)
+	p.snapshot, err = e.prepare(ctx, b.code, x)
 	if err != nil {
 		return nil, p.evaluationError(ctx, file, err)
 	}

@@ -6,18 +6,18 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
-
-	"github.com/apoxy-dev/caddy-apoxy/edgefunction"
 )
 
 const (
 	// stackSize bounds QuickJS's own stack, in bytes, of the 1 MiB that the module
 	// has for it.
 	stackSize = 512 << 10
-	// flags of qjs_eval.
-	evalGlobal, evalModule = 0, 1
+	// flags of qjs_compile: what the source is, and that its text is not kept.
+	asScript, asModule = 0, 1
+	stripSource        = 1 << 4
 	// mailbox is the size of the guest's memory that is set aside for what requests
 	// bring, in bytes. Longer ones are allocated.
 	mailbox = 8 << 10
@@ -40,26 +40,86 @@ type guest struct {
 
 // prepare returns the snapshot of a program. x takes what the module prints and bounds
 // how long it runs.
-func (e *engine) prepare(ctx context.Context, bundle string, settings edgefunction.Settings, x *exchange) (*snapshot, error) {
-	i, err := e.instantiate(ctx, reserve(0, uint64(settings.Memory)))
+func (e *engine) prepare(ctx context.Context, bundle string, x *exchange) (*snapshot, error) {
+	first, err := e.prelude()
 	if err != nil {
 		return nil, err
 	}
-	defer i.close()
-	i.run(ctx, x)
-	g := guest{instance: i, s: &snapshot{}}
-	i.s = g.s
-	if err := g.start(settings); err != nil {
-		return nil, i.judge(err)
+	code, err := e.compile(ctx, bundle, bundleName, asModule, x)
+	if err != nil {
+		return nil, err
 	}
-	if err := g.evaluate(bundle); err != nil {
+	g, err := e.start(ctx, x)
+	if err != nil {
+		return nil, err
+	}
+	defer g.close()
+	if err := g.evaluatePrelude(first); err != nil {
+		return nil, g.judge(err)
+	}
+	if err := g.evaluate(code); err != nil {
 		return nil, err
 	}
 	return g.s, g.take()
 }
 
-// start makes the JavaScript runtime and evaluates the prelude in it.
-func (g guest) start(settings edgefunction.Settings) error {
+// compile returns source as QuickJS's bytecode. That is done in an instance of its
+// own, so that snapshots do not hold what it leaves in memory.
+func (e *engine) compile(ctx context.Context, source, file string, as uint64, x *exchange) ([]byte, error) {
+	g, err := e.start(ctx, x)
+	if err != nil {
+		return nil, err
+	}
+	defer g.close()
+	code, err := g.compile(source, file, as)
+	if err != nil {
+		return nil, g.judge(err)
+	}
+	return code, nil
+}
+
+func (g guest) compile(source, file string, as uint64) ([]byte, error) {
+	text, err := g.put([]byte(source))
+	if err != nil {
+		return nil, err
+	}
+	name, err := g.put([]byte(file))
+	if err != nil {
+		return nil, err
+	}
+	size, err := g.allocate(4)
+	if err != nil {
+		return nil, err
+	}
+	p, err := g.invoke(g.module.ExportedFunction("qjs_compile"), uint64(text), uint64(len(source)), uint64(name), as, stripSource, uint64(size))
+	if err != nil {
+		return nil, err
+	}
+	if p == 0 {
+		return nil, g.exception()
+	}
+	code, _, err := g.read(uint32(p), size, g.x.settings.Memory)
+	return slices.Clone(code), err
+}
+
+// start returns an instance with a JavaScript runtime in it, which the caller closes.
+func (e *engine) start(ctx context.Context, x *exchange) (guest, error) {
+	i, err := e.instantiate(ctx, reserve(0, uint64(x.settings.Memory)))
+	if err != nil {
+		return guest{}, err
+	}
+	i.run(ctx, x)
+	i.s = &snapshot{}
+	g := guest{instance: i, s: i.s}
+	if err := g.begin(); err != nil {
+		err = g.judge(err)
+		g.close()
+		return guest{}, err
+	}
+	return g, nil
+}
+
+func (g guest) begin() error {
 	for _, step := range []struct {
 		name string
 		arg  []uint64
@@ -80,14 +140,14 @@ func (g guest) start(settings edgefunction.Settings) error {
 	if g.s.mailbox, err = g.allocate(mailbox); err != nil {
 		return err
 	}
-	if g.s.argv, err = g.allocate(4 * maxArguments); err != nil {
-		return err
-	}
-	return g.evaluatePrelude(settings)
+	g.s.argv, err = g.allocate(4 * maxArguments)
+	return err
 }
 
-func (g guest) evaluatePrelude(settings edgefunction.Settings) error {
-	wrap, err := g.eval(prelude(), preludeName, evalGlobal)
+// evaluatePrelude makes the Web APIs, and keeps what the host calls of them.
+func (g guest) evaluatePrelude(code []byte) error {
+	settings := g.x.settings
+	wrap, err := g.evalBytecode(code)
 	if err != nil {
 		return err
 	}
@@ -95,26 +155,23 @@ func (g guest) evaluatePrelude(settings edgefunction.Settings) error {
 	if err != nil {
 		return err
 	}
-	most, err := g.value(g.newString, []byte(strconv.FormatInt(max(settings.RequestBody, settings.ResponseBody), 10)))
+	most, err := g.giveText(strconv.FormatInt(max(settings.RequestBody, settings.ResponseBody), 10))
 	if err != nil {
 		return err
 	}
-	calls, err := g.apply(wrap, host, most)
-	if err != nil {
+	if g.calls, err = g.apply(wrap, host, most); err != nil {
 		return err
 	}
 	for name, h := range map[string]*handle{"serve": &g.s.serve, "tick": &g.s.tick, "settle": &g.s.settle, "describe": &g.s.describe} {
-		if *h, err = g.property(calls, name); err != nil {
+		if *h, err = g.property(g.calls, name); err != nil {
 			return err
 		}
 	}
-	g.calls = calls
-	var pairs [][2]string
-	for name, value := range settings.Env {
-		pairs = append(pairs, [2]string{name, value})
+	pairs := [][2]string{}
+	for _, name := range slices.Sorted(maps.Keys(settings.Env)) {
+		pairs = append(pairs, [2]string{name, settings.Env[name]})
 	}
-	slices.SortFunc(pairs, func(a, b [2]string) int { return slices.Compare(a[:], b[:]) })
-	text, err := json.Marshal(append([][2]string{}, pairs...))
+	text, err := json.Marshal(pairs)
 	if err != nil {
 		return err
 	}
@@ -145,8 +202,8 @@ func (g guest) hostObject() (handle, error) {
 }
 
 // evaluate evaluates the user's module and gives its exports to the prelude.
-func (g guest) evaluate(bundle string) error {
-	promise, err := g.eval(bundle, bundleName, evalModule)
+func (g guest) evaluate(code []byte) error {
+	promise, err := g.evalBytecode(code)
 	if err == nil {
 		err = g.drain()
 	}
@@ -194,24 +251,17 @@ func (g guest) take() error {
 	return nil
 }
 
-// eval evaluates source, which stack traces name file.
-func (g guest) eval(source, file string, flags uint64) (handle, error) {
-	code, err := g.put([]byte(source))
+func (g guest) evalBytecode(code []byte) (handle, error) {
+	p, err := g.put(code)
 	if err != nil {
 		return 0, err
 	}
-	name, err := g.put([]byte(file))
+	h, err := g.invokeHandle("qjs_eval_bytecode", uint64(p), uint64(len(code)))
 	if err != nil {
 		return 0, err
 	}
-	h, err := g.invokeHandle("qjs_eval", uint64(code), uint64(len(source)), uint64(name), flags)
-	if err != nil {
+	if _, err := g.invoke(g.free, uint64(p)); err != nil {
 		return 0, err
-	}
-	for _, p := range []uint32{code, name} {
-		if _, err := g.invoke(g.free, uint64(p)); err != nil {
-			return 0, err
-		}
 	}
 	return h, g.check(h)
 }

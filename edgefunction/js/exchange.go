@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"os"
 	"strings"
 	"time"
 
@@ -24,6 +25,8 @@ type exchange struct {
 	ctx    context.Context // ends with the timeout, and when the client goes
 	cancel context.CancelFunc
 	linger func() bool // lets ctx outlive the client
+	clock  *time.Timer // ends ctx
+	ends   time.Time   // when it does
 
 	body    body
 	answer  answer
@@ -40,8 +43,15 @@ type exchange struct {
 
 func newExchange(ctx context.Context, settings *edgefunction.Settings, p places) *exchange {
 	x := &exchange{settings: settings, places: p}
-	x.ctx, x.cancel = context.WithTimeout(context.WithoutCancel(ctx), settings.Timeout)
-	x.linger = context.AfterFunc(ctx, x.cancel)
+	own, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	x.ctx = own
+	x.linger = context.AfterFunc(ctx, cancel)
+	x.clock, x.ends = time.AfterFunc(settings.Timeout, cancel), time.Now().Add(settings.Timeout)
+	x.cancel = func() {
+		x.clock.Stop()
+		x.linger()
+		cancel()
+	}
 	return x
 }
 
@@ -56,9 +66,9 @@ func (x *exchange) print(level, text string) {
 	}
 	x.printed += int64(len(text)) + 1
 	levels := map[string]slog.Level{"debug": slog.LevelDebug, "warn": slog.LevelWarn, "error": slog.LevelError}
-	x.settings.Log.Log(context.Background(), levels[level], "function printed", slog.String("text", words.Cut(x.places.name(text), int(min(left, maxPrinted)))))
+	x.settings.Log.Log(context.Background(), levels[level], "the function says", slog.String("text", words.Cut(x.places.name(text), int(min(left, maxPrinted)))))
 	if x.printed >= x.settings.Limits.Log {
-		x.settings.Log.Warn("what else the request prints is dropped", slog.Int64("limit", x.settings.Limits.Log))
+		x.settings.Log.Warn("the function prints more than it may with one request; the rest is dropped", slog.Int64("limit", x.settings.Limits.Log))
 	}
 }
 
@@ -83,21 +93,55 @@ func (x *exchange) whole() ([]byte, error) {
 	case x.r.ContentLength > limit:
 		return nil, edgefunction.Faultf(edgefunction.FaultTooLarge, "the request's body has %d bytes: at most %d are read", x.r.ContentLength, limit)
 	}
-	deadline, _ := x.ctx.Deadline()
-	control := http.NewResponseController(x.w)
-	bounded := control.SetReadDeadline(deadline) == nil // the recorders of tests have none
-	data, err := io.ReadAll(io.LimitReader(x.r.Body, limit+1))
+	data, err := x.receive(limit)
 	if err != nil {
 		return nil, &brokenBody{err}
 	}
 	if int64(len(data)) > limit {
 		return nil, edgefunction.Faultf(edgefunction.FaultTooLarge, "the request's body has more than %d bytes, the most that are read", limit)
 	}
-	if bounded {
-		_ = control.SetReadDeadline(time.Time{})
-	}
 	x.body.data, x.body.read = data, true
 	return data, nil
+}
+
+// slowest is the rate below which a client is too slow, in bytes a second: what it
+// sends while a function waits for it holds up one of the function's places.
+const slowest = 16 << 10
+
+// receive reads up to limit+1 bytes of the request's body. The function's clock stands
+// meanwhile; the client has a bound of its own.
+func (x *exchange) receive(limit int64) ([]byte, error) {
+	if x.clock.Stop() {
+		left := time.Until(x.ends)
+		defer func() {
+			x.ends = time.Now().Add(left)
+			x.clock.Reset(left)
+		}()
+	}
+	control := http.NewResponseController(x.w)
+	body := &patient{body: x.r.Body, control: control, patience: x.settings.Timeout}
+	data, err := io.ReadAll(io.LimitReader(body, limit+1))
+	if err == nil && body.bounded {
+		err = control.SetReadDeadline(time.Time{})
+	}
+	return data, err
+}
+
+// patient reads from a client: it has patience to begin with, and more for what came.
+type patient struct {
+	body     io.Reader
+	control  *http.ResponseController
+	patience time.Duration
+	bounded  bool // the connection knows deadlines; the recorders of tests do not
+}
+
+// Read implements io.Reader.
+func (p *patient) Read(data []byte) (int, error) {
+	began := time.Now()
+	p.bounded = p.control.SetReadDeadline(began.Add(p.patience)) == nil
+	n, err := p.body.Read(data)
+	p.patience += time.Duration(n)*time.Second/slowest - time.Since(began)
+	return n, err
 }
 
 // brokenBody says that a request's body could not be read to its end.
@@ -105,6 +149,9 @@ type brokenBody struct{ err error }
 
 func (b *brokenBody) Error() string { return "reading the request's body: " + b.err.Error() }
 func (b *brokenBody) Unwrap() error { return b.err }
+
+// slow reports whether the client was too slow.
+func (b *brokenBody) slow() bool { return errors.Is(b.err, os.ErrDeadlineExceeded) }
 
 // head is the request in the lines that the prelude's serve takes.
 func (x *exchange) head() string {

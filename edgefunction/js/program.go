@@ -184,6 +184,11 @@ func (p *program) Serve(w http.ResponseWriter, r *http.Request, next edgefunctio
 		err = i.judge(err)
 		i.close()
 		x.cancel()
+		if broken := (*brokenBody)(nil); errors.As(err, &broken) && broken.slow() {
+			w.Header().Set("Connection", "close")
+			http.Error(w, "the request's body came too slowly", http.StatusRequestTimeout)
+			return nil
+		}
 		return err
 	}
 	x.body.closed = true

@@ -1,11 +1,11 @@
 package js
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -281,11 +281,11 @@ func TestPrinting(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, want := range []string{
-		`level=INFO msg="function printed" text=loaded`,
-		`level=INFO msg="function printed" text="text 1 null undefined { a: [ 1, \"b\" ], f: [Function: f] } Map { \"k\" => 1 } Point { x: 1 } 1n Symbol(s)"`,
-		`level=WARN msg="function printed" text="{ o: [Circular] } %s is %d%% x"`,
-		`level=ERROR msg="function printed" text="TypeError: bad\n    at fetch (`,
-		`level=DEBUG msg="function printed" text="x is 5% more"`,
+		`level=INFO msg="the function says" text=loaded`,
+		`level=INFO msg="the function says" text="text 1 null undefined { a: [ 1, \"b\" ], f: [Function: f] } Map { \"k\" => 1 } Point { x: 1 } 1n Symbol(s)"`,
+		`level=WARN msg="the function says" text="{ o: [Circular] } %s is %d%% x"`,
+		`level=ERROR msg="the function says" text="TypeError: bad\n    at fetch (`,
+		`level=DEBUG msg="the function says" text="x is 5% more"`,
 	} {
 		if !strings.Contains(f.log(), want) {
 			t.Errorf("%s\nis not in the log:\n%s", want, f.log())
@@ -309,10 +309,41 @@ func TestBodiesOfClientsThatStall(t *testing.T) {
 	conn := dial(t, server)
 	defer conn.Close()
 	fmt.Fprintf(conn, "POST / HTTP/1.1\r\nHost: a.example\r\nContent-Length: 10\r\n\r\nhalf")
-	err := <-ended
-	var timeout net.Error
-	if _, isFault := edgefunction.AsFault(err); isFault || !errors.As(err, &timeout) || !timeout.Timeout() {
+	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil || resp.StatusCode != http.StatusRequestTimeout || !resp.Close {
+		t.Errorf("%v %v: want 408 and the connection closed", resp, err)
+	}
+	if err := <-ended; err != nil {
 		t.Errorf("the client is slow, and the function is blamed: %v", err)
+	}
+}
+
+// TestAClientMayTakeItsTime has a client send its body for longer than the function
+// may run.
+func TestAClientMayTakeItsTime(t *testing.T) {
+	f := compile(t, `export default { async fetch(r) { console.log("reads"); return new Response(await r.text()) } }`, func(s *edgefunction.Settings) { s.Timeout = 300 * time.Millisecond })
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if err := f.Serve(w, r, next{}); err != nil {
+			t.Error(err)
+		}
+	}))
+	defer server.Close()
+	conn := dial(t, server)
+	defer conn.Close()
+	part := strings.Repeat("x", 64<<10)
+	fmt.Fprintf(conn, "POST / HTTP/1.1\r\nHost: a.example\r\nContent-Length: %d\r\n\r\n", 4*len(part))
+	for range 4 { // each is good for four seconds more
+		if _, err := io.WriteString(conn, part); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(f.settings.Timeout / 2)
+	}
+	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil || resp.StatusCode != http.StatusOK {
+		t.Fatal(resp, err)
+	}
+	if body, err := io.ReadAll(resp.Body); err != nil || len(body) != 4*len(part) {
+		t.Error(len(body), err)
 	}
 }
 

@@ -13,8 +13,6 @@ import (
 	"golang.org/x/text/encoding"
 	"golang.org/x/text/encoding/charmap"
 	"golang.org/x/text/encoding/unicode"
-
-	whatwg "github.com/nlnwa/whatwg-url/url"
 )
 
 var encodings = map[string]encoding.Encoding{
@@ -96,79 +94,6 @@ func opUnescape(i *instance, args []handle) (handle, error) {
 	}
 	text, _ := decode("utf-8+", out)
 	return i.giveText(text)
-}
-
-// parts is a URL in the lines that the prelude's class has: the attributes of the
-// WHATWG URL standard, section 6.1.
-func parts(u *whatwg.Url) string {
-	return strings.Join([]string{
-		u.Href(false), u.Protocol(), u.Username(), u.Password(), u.Host(), u.Hostname(), u.Port(),
-		u.Pathname(), u.Search(), u.Hash(), origin(u),
-	}, "\n")
-}
-
-// origin is a URL's origin, serialised.
-func origin(u *whatwg.Url) string {
-	switch u.Scheme() {
-	case "http", "https", "ws", "wss", "ftp":
-		return u.Protocol() + "//" + u.Host()
-	case "blob":
-		if inner, err := whatwg.Parse(u.Pathname()); err == nil && (inner.Scheme() == "http" || inner.Scheme() == "https") {
-			return origin(inner)
-		}
-	}
-	return "null"
-}
-
-// opURL parses a URL, with a second argument relative to that. null: it is none.
-func opURL(i *instance, args []handle) (handle, error) {
-	text, err := i.argument(args, 0)
-	if err != nil {
-		return 0, err
-	}
-	var u *whatwg.Url
-	var wrong error
-	if len(args) == 1 {
-		u, wrong = whatwg.Parse(text)
-	} else {
-		base, err := i.argument(args, 1)
-		if err != nil {
-			return 0, err
-		}
-		u, wrong = whatwg.ParseRef(base, text)
-	}
-	if wrong != nil {
-		return i.null()
-	}
-	return i.giveText(parts(u))
-}
-
-var setters = map[string]func(*whatwg.Url, string){
-	"protocol": (*whatwg.Url).SetProtocol, "username": (*whatwg.Url).SetUsername, "password": (*whatwg.Url).SetPassword,
-	"host": (*whatwg.Url).SetHost, "hostname": (*whatwg.Url).SetHostname, "port": (*whatwg.Url).SetPort,
-	"pathname": (*whatwg.Url).SetPathname, "search": (*whatwg.Url).SetSearch, "hash": (*whatwg.Url).SetHash,
-}
-
-// opURLSet sets one attribute of a URL. null: the URL stays as it is.
-func opURLSet(i *instance, args []handle) (handle, error) {
-	var of [3]string // URL, attribute, value
-	for n := range of {
-		var err error
-		if of[n], err = i.argument(args, n); err != nil {
-			return 0, err
-		}
-	}
-	if of[1] == "href" {
-		of[0] = of[2]
-	}
-	u, err := whatwg.Parse(of[0])
-	if err != nil {
-		return i.null()
-	}
-	if set := setters[of[1]]; set != nil {
-		set(u, of[2])
-	}
-	return i.giveText(parts(u))
 }
 
 // maxParts bounds a form's parts.

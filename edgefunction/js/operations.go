@@ -71,7 +71,7 @@ func (i *instance) buffer(args []handle, n int) ([]byte, error) {
 }
 
 // maxArgument bounds texts such as URLs and heads, in bytes.
-const maxArgument = 1 << 20
+const maxArgument = 4 << 20
 
 func opLog(i *instance, args []handle) (handle, error) {
 	if len(args) != 2 {

@@ -36,6 +36,7 @@ var licenses = []struct {
 	}},
 	{"MPL-2.0", has("Mozilla Public License", "2.0")},
 	{"CC0-1.0", has("CC0 1.0 Universal")},
+	{"Unicode-3.0", has("UNICODE LICENSE V3")},
 	{"Unlicense", has("free and unencumbered software released into the public domain")},
 }
 
@@ -51,6 +52,12 @@ func has(sentences ...string) func(text string) bool {
 		}
 		return true
 	}
+}
+
+// embedded are what the binary holds of others beside modules, and where it lies in the
+// tree with its licences.
+var embedded = []struct{ name, dir string }{
+	{"quickjs-wasi (npm), with QuickJS-NG", "edgefunction/js/quickjs"},
 }
 
 // thirdParty is a module that is linked into cmd/caddy.
@@ -86,7 +93,8 @@ func TestLicensesAreListedAndNoticesCarried(t *testing.T) {
 	}
 }
 
-// linked are the modules of the packages that cmd/caddy is linked of, by path.
+// linked are the modules of the packages that cmd/caddy is linked of, by path, and what
+// is embedded.
 func linked(t *testing.T) []thirdParty {
 	t.Helper()
 	cmd := exec.Command("go", "list", "-deps", "-f", "{{with .Module}}{{if not .Main}}{{.Path}} {{.Dir}}{{end}}{{end}}", "./cmd/caddy")
@@ -109,6 +117,9 @@ func linked(t *testing.T) []thirdParty {
 	}
 	if len(modules) < 100 {
 		t.Fatalf("only %d modules are linked into cmd/caddy", len(modules))
+	}
+	for _, e := range embedded {
+		modules = append(modules, read(t, e.name, filepath.Join(root, e.dir)))
 	}
 	return modules
 }
@@ -157,8 +168,8 @@ func listOf(modules []thirdParty) string {
 	b.WriteString(`# Licences of what the binary is linked of
 
 Every module that is linked into ` + "`cmd/caddy`" + ` on Linux, besides Go's own standard
-library (BSD-3-Clause), with the licences that its licence files hold. ` + "`go.mod`" + ` has the
-versions; ` + "`go list -m -f '{{.Dir}}' MODULE`" + ` is where the text of a licence lies.
+library (BSD-3-Clause), and what is embedded, with the licences that its licence files
+hold. ` + "`go.mod`" + ` has the versions; ` + "`go list -m -f '{{.Dir}}' MODULE`" + ` is where the text of a licence lies.
 ` + "`NOTICE`" + ` carries the notices that some of them ask to be carried. Who hands out a
 binary hands out the texts of the licences with it.
 

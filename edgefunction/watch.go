@@ -33,6 +33,8 @@ type Sources interface {
 
 // Run watches the file, and what else the program was made of, and checks the
 // function's health, until the context ends. The caller has called Load before.
+// Loaded is told what became of each load after a change, but for one that fails as
+// the one before did; without loaded, the log is.
 func (f *Function) Run(ctx context.Context, loaded func(error)) {
 	var both sync.WaitGroup
 	if f.check.Path != "" {
@@ -42,8 +44,7 @@ func (f *Function) Run(ctx context.Context, loaded func(error)) {
 	both.Wait()
 }
 
-// watch loads the file anew when it changes, and tells loaded, which may be nil, what
-// became of that.
+// watch loads the file anew when it changes.
 func (f *Function) watch(ctx context.Context, loaded func(error)) {
 	look := func() (string, error) { return f.look(time.Now().Add(time.Hour)) }
 	filewatch.Run(ctx, f.state, look, func(err error) {
@@ -55,17 +56,17 @@ func (f *Function) watch(ctx context.Context, loaded func(error)) {
 		err := f.Load(ctx)
 		switch {
 		case err == nil:
-			f.log.Info("function reloaded", slog.String("file", f.file))
 			now = f.state
-		case ctx.Err() != nil:
+		case ctx.Err() != nil, f.failed == before:
 			return now
-		case f.failed == before:
-			return now
+		}
+		switch {
+		case loaded != nil:
+			loaded(err)
+		case err == nil:
+			f.log.Info("function reloaded", slog.String("file", f.file))
 		default:
 			f.log.Error("the function's file was changed and does not compile; what it held before is served on", slog.String("error", says(err)))
-		}
-		if loaded != nil {
-			loaded(err)
 		}
 		return now
 	})

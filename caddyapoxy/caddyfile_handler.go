@@ -30,6 +30,10 @@ func init() {
 //			token <secret>...
 //			...
 //		}
+//		edgefunction <name> <file> {
+//			timeout <duration>
+//			...
+//		}
 //	}
 func parseHandler(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
 	h.Next() // consume the directive's name
@@ -40,11 +44,9 @@ func parseHandler(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
 	for nesting := h.Nesting(); h.NextBlock(nesting); {
 		kind := h.Val()
 		switch kind {
-		case "gateway", "proxy", "tunnel":
-		case "edgefunction":
-			return nil, h.Err(errNoSuchTarget.Error())
+		case "gateway", "proxy", "tunnel", "edgefunction":
 		default:
-			return nil, h.Errf("apoxy has no target kind %q: expected gateway, proxy or tunnel", kind)
+			return nil, h.Errf("apoxy has no target kind %q: expected gateway, proxy, tunnel or edgefunction", kind)
 		}
 		segment := h.NextSegment()
 		if len(segment) < 2 || segment[1].Line != segment[0].Line || segment[1].Text == "{" {
@@ -58,6 +60,8 @@ func parseHandler(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
 		switch kind {
 		case "tunnel":
 			err = parseTunnel(h, handler, name, rest)
+		case "edgefunction":
+			err = parseEdgeFunction(h, handler, name, rest)
 		case "gateway":
 			err = addTarget(h, &handler.Gateways, name, sub, httpcaddyfile.ParseSegmentAsSubroute)
 		default:

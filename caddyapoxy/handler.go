@@ -40,8 +40,8 @@ type Handler struct {
 	// Targets that agents serve, who connect from beside the backend, by name.
 	Tunnels map[string]*Tunnel `json:"tunnels,omitempty"`
 
-	// Not part of this version: a configuration that has one is refused.
-	EdgeFunctions map[string]json.RawMessage `json:"edgefunctions,omitempty"`
+	// Targets made of sandboxed code from a file, by name.
+	EdgeFunctions map[string]*EdgeFunction `json:"edgefunctions,omitempty"`
 
 	app     *App
 	targets map[target.Ref]target.Target
@@ -55,9 +55,6 @@ func (Handler) CaddyModule() caddy.ModuleInfo {
 // Provision loads the targets and makes them known to the app, which tells records
 // of their health.
 func (h *Handler) Provision(ctx caddy.Context) (err error) {
-	if len(h.EdgeFunctions) > 0 {
-		return errNoSuchTarget
-	}
 	if h.app, err = appFrom(ctx, "http.handlers.apoxy"); err != nil {
 		return err
 	}
@@ -85,6 +82,9 @@ func (h *Handler) Provision(ctx caddy.Context) (err error) {
 	if err := h.provisionTunnels(ctx); err != nil {
 		return err
 	}
+	if err := h.provisionFunctions(ctx); err != nil {
+		return err
+	}
 	h.app.targets.AddSite()
 	return nil
 }
@@ -106,9 +106,6 @@ func (h *Handler) add(kind, name string, t target.Target) error {
 	h.app.targets.Add(ref, t)
 	return nil
 }
-
-// errNoSuchTarget refuses kinds that the contract names and this version lacks.
-var errNoSuchTarget = errors.New("edgefunction targets are not part of this version: use gateway, proxy or tunnel")
 
 // ServeHTTP implements caddyhttp.MiddlewareHandler.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {

@@ -10,6 +10,7 @@ import (
 	"github.com/apoxy-dev/caddy-apoxy/api/v1alpha3"
 	"github.com/apoxy-dev/caddy-apoxy/controller"
 	"github.com/apoxy-dev/caddy-apoxy/dnsprovider"
+	"github.com/apoxy-dev/caddy-apoxy/edgefunction"
 	"github.com/apoxy-dev/caddy-apoxy/hosts"
 	"github.com/apoxy-dev/caddy-apoxy/issuance"
 	"github.com/apoxy-dev/caddy-apoxy/store/damage"
@@ -33,6 +34,7 @@ func registerMetrics(ctx caddy.Context) error {
 	collectors := []prometheus.Collector{permissionTotal, requestsTotal}
 	for _, room := range [][]prometheus.Collector{
 		controller.Collectors(), dnsprovider.Collectors(), issuance.Collectors(), hosts.Collectors(), damage.Collectors(),
+		edgefunction.Collectors(),
 	} {
 		collectors = append(collectors, room...)
 	}

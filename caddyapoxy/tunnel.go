@@ -156,13 +156,18 @@ func (h *Handler) provisionTunnels(ctx caddy.Context) error {
 	return nil
 }
 
-// Cleanup leaves the tunnels. Agents of theirs stay connected while another
-// configuration has them.
+// Cleanup leaves the tunnels and the functions. Agents stay connected, and functions
+// compiled, while another configuration has them.
 func (h *Handler) Cleanup() error {
 	var all []error
 	for _, t := range h.Tunnels {
 		if t != nil {
 			all = append(all, t.release())
+		}
+	}
+	for _, e := range h.EdgeFunctions {
+		if e != nil {
+			all = append(all, e.release())
 		}
 	}
 	return errors.Join(all...)

@@ -82,7 +82,7 @@ func functionHealth(t *testing.T) target.Health {
 	return h
 }
 
-// handlers are those in force that have functions.
+// handlersWithFunctions are those in force.
 func handlersWithFunctions(t *testing.T) (found []*Handler) {
 	t.Helper()
 	for _, server := range running(t).http.Load().Servers {

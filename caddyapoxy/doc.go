@@ -18,6 +18,7 @@
 //	   ├─ issuance.Scheduler           issuer.go (issuer_pki.go), manager.go, shown.go, edge.go
 //	   ├─ dnsprovider.Server           dns.go; provider.go is its libdns face
 //	   └─ apiserver.Server             admin.go
+//	tunnel.go, functions.go: hubs of agents and compiled functions, over all reloads, too
 //
 // The way of a visitor:
 //
@@ -26,7 +27,8 @@
 //	             or redirecttarget.go, where a record is a redirect
 //	both tell hints.go of what the controller may not know yet
 //
-// Beside them: command.go, command_shell.go, command_store.go hook the command line in,
+// Beside them: command.go, command_shell.go, command_store.go,
+// command_tunnel.go, command_function.go hook the command line in,
 // storage.go is Caddy's storage, metrics.go registers what the rooms count.
 //
 // Who holds which lock: runtime.mu what libdns wrote, by zone;

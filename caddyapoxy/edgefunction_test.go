@@ -295,6 +295,32 @@ func TestAFunctionThatNoConfigurationHasIsClosed(t *testing.T) {
 	})
 }
 
+// What a function does not answer goes to the site's next handler, which knows the
+// record.
+func TestWhatAFunctionDoesNotAnswerGoesOn(t *testing.T) {
+	backend := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		fmt.Fprintf(rw, "%s for %s of %s by %s %s", body, r.Host, r.Header.Get("X-Record"), r.Header.Get("X-Kind"), r.Header.Get("X-Target"))
+	}))
+	defer backend.Close()
+	w := newFunctionWorld(t, "export default {\n\tfetch(request) {}\n}\n")
+	next := "\treverse_proxy " + backend.URL + " {\n\t\theader_up X-Record {apoxy.record.name}\n\t\theader_up X-Kind {apoxy.target.kind}\n\t\theader_up X-Target {apoxy.target.name}\n\t}\n"
+	if err := load(t, strings.Replace(w.config("", ""), w.block(""), w.block("")+next, 1)); err != nil {
+		t.Fatal(err)
+	}
+	w.verified(t)
+	r, _ := http.NewRequest(http.MethodPost, "http://"+w.web, strings.NewReader("a body"))
+	r.Host = "shop.example.com"
+	res, err := http.DefaultTransport.RoundTrip(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	if body, err := io.ReadAll(res.Body); string(body) != "a body for shop.example.com of shop.example.com by EdgeFunction shop" || err != nil {
+		t.Errorf("answer %q, %v", body, err)
+	}
+}
+
 // Sites that import one snippet share one function, and an internal one among them
 // takes nothing from the others.
 func TestSitesShareAFunction(t *testing.T) {

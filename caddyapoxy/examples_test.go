@@ -10,12 +10,14 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"go.uber.org/zap"
 )
 
 // Every Caddyfile that is shown to anyone adapts, is formatted as `caddy fmt`
 // would, and passes `caddy validate`, which opens no store and no socket.
 func TestShownCaddyfilesAreValid(t *testing.T) {
 	t.Setenv("TUNNEL_TOKEN", "secret")
+	t.Setenv("SHOP_API_KEY", "secret")
 	t.Chdir("..") // the examples name their files from the top of the tree
 	shown := map[string][]byte{}
 	for _, pattern := range []string{"examples/*Caddyfile"} {
@@ -67,5 +69,39 @@ func TestShownCaddyfilesAreValid(t *testing.T) {
 				t.Errorf("validating: %v", err)
 			}
 		})
+	}
+}
+
+// The functions that examples name are there and compile.
+func TestShownFunctionsCompile(t *testing.T) {
+	t.Chdir("..")
+	files, err := filepath.Glob("examples/*Caddyfile")
+	if err != nil {
+		t.Fatal(err)
+	}
+	named := regexp.MustCompile(`(?m)^\s*edgefunction \S+ (\S+)`)
+	found := 0
+	for _, example := range files {
+		content, err := os.ReadFile(example)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range named.FindAllSubmatch(content, -1) {
+			found++
+			meant, err := (&EdgeFunction{File: string(m[1])}).meant("shown")
+			if err != nil {
+				t.Fatalf("%s: %v", example, err)
+			}
+			f := newFunction(meant, zap.NewNop(), 0)
+			if well, message := f.Health(); !well {
+				t.Errorf("%s: %s", example, message)
+			}
+			if err := f.Destruct(); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	if found == 0 {
+		t.Error("no example has a function")
 	}
 }

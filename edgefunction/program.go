@@ -43,10 +43,13 @@ type Settings struct {
 	// Mounts maps directories of the host to where the function finds them, for
 	// reading alone. Empty: none.
 	Mounts []Mount
-	// Log takes what the function prints. Never nil.
+	// Log takes what the function prints, as the attribute LogText. Never nil.
 	Log *slog.Logger
 	Limits
 }
+
+// LogText is the key under which a log entry holds what the function printed.
+const LogText = "text"
 
 // Mount is a directory that a function may read.
 type Mount struct {

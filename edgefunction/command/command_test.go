@@ -175,7 +175,7 @@ func TestWhatAFunctionPrintsIsShown(t *testing.T) {
 	if got := r.get(t); got != "200 a=b" {
 		t.Errorf("%q", got)
 	}
-	r.until(t, "the output", func() bool { return strings.HasPrefix(r.out.String(), "asked") })
+	r.until(t, "the output", func() bool { return r.out.String() == "asked\n" })
 	write(t, file, "export default {\n\tfetch() { throw new Error(\"out of stock\") }\n}\n")
 	r.until(t, "the error", func() bool { return strings.Contains(r.get(t), "out of stock") })
 	if !strings.Contains(r.errs.String(), "error: crash: ") || !strings.Contains(r.errs.String(), "out of stock") {

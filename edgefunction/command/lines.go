@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+
+	"github.com/apoxy-dev/caddy-apoxy/edgefunction"
 )
 
 // lines writes whole lines. It is safe for concurrent use.
@@ -24,7 +26,7 @@ func (l *lines) printf(format string, args ...any) {
 }
 
 // console is a slog.Handler for people who look on: the message, and what it has
-// beside it.
+// beside it. What a function printed stands alone.
 type console struct {
 	to     *lines
 	prefix string // of the groups
@@ -36,12 +38,18 @@ func (*console) Enabled(context.Context, slog.Level) bool { return true }
 
 // Handle implements slog.Handler.
 func (c *console) Handle(_ context.Context, r slog.Record) error {
-	text := r.Message
+	text, rest := r.Message, c.with
+	r.Attrs(func(a slog.Attr) bool {
+		if a.Key == edgefunction.LogText {
+			text = a.Value.String()
+		} else {
+			rest += c.text(a)
+		}
+		return true
+	})
 	if r.Level != slog.LevelInfo {
 		text = strings.ToLower(r.Level.String()) + ": " + text
 	}
-	rest := c.with
-	r.Attrs(func(a slog.Attr) bool { rest += c.text(a); return true })
 	c.to.printf("%s", text+rest)
 	return nil
 }

@@ -135,6 +135,9 @@ func (c *call) give(value string) {
 func (c *call) enableFeatures() {
 	if wanted := uint64(c.param(0)) & allFeatures; c.phase != responding {
 		c.features |= wanted
+		if c.tape != nil {
+			c.tape.record = c.features&bufferRequest != 0 // what it has read is gone
+		}
 	}
 	c.stack[0] = allFeatures
 }

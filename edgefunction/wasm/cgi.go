@@ -34,7 +34,7 @@ func (p *program) serveCGI(ctx context.Context, x *exchange) error {
 		}
 	}
 	out := &output{clock: x.clock, limit: x.limits.Headers + x.limits.ResponseBody}
-	m := &memory{limit: uint64(p.settings.Memory)}
+	m := p.newMemory()
 	module, err := p.runtime.InstantiateModule(experimental.WithMemoryAllocator(ctx, m), p.compiled, config.WithStdout(out))
 	if module != nil {
 		_ = module.Close(ctx) // it has returned

@@ -24,7 +24,7 @@ func TestACommandAnswers(t *testing.T) {
 	}
 	said := w.Body.String()
 	for _, want := range []string{
-		`POST https://api.example.com:8443/a%2fb?c=d HTTP/1.1 api.example.com:8443 8 "the body" 192.0.2.1:1234`,
+		"body the body", "REQUEST_URI=/a%2fb?c=d", "SERVER_PROTOCOL=HTTP/1.1", "HTTP_HOST=api.example.com:8443", "REMOTE_PORT=1234",
 		"GATEWAY_INTERFACE=CGI/1.1", "SERVER_NAME=api.example.com", "SERVER_PORT=8443", "PATH_INFO=/a/b", "QUERY_STRING=c=d",
 		"CONTENT_LENGTH=8", "CONTENT_TYPE=text/plain", "REMOTE_ADDR=192.0.2.1", "HTTPS=on",
 		"SECRET=s3", "HTTP_X_TWO=1, 2", "HTTP_COOKIE=a=1; b=2", "HTTP_X_OURS=the operator's", "REQUEST_METHOD=POST",

@@ -98,8 +98,10 @@ type notTheirs struct{ error }
 // changeable returns the request as next gets it, which may be changed.
 func (x *exchange) changeable() *http.Request {
 	if !x.copied {
+		original := x.r
 		x.r, x.copied = x.r.Clone(x.r.Context()), true
-		if x.r.Trailer == nil {
+		// The server writes trailers into the map that it made.
+		if x.r.Trailer = original.Trailer; x.r.Trailer == nil {
 			x.r.Trailer = http.Header{}
 		}
 		x.request = fields{header: x.r.Header, limit: x.limits.Headers}
@@ -130,6 +132,7 @@ func (x *exchange) fields() *fields {
 func (x *exchange) commit() {
 	if x.response != nil {
 		replace(x.w.Header(), x.response.header)
+		x.response = nil
 	}
 }
 

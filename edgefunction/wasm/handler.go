@@ -12,6 +12,21 @@ import (
 
 // serveHandler serves a request by the http-wasm HTTP handler ABI.
 func (p *program) serveHandler(ctx context.Context, x *exchange, next edgefunction.Next) error {
+	if err := p.run(ctx, x, next); err != nil {
+		return err
+	}
+	switch { // the instance serves others, however slowly this client reads
+	case x.phase == requesting:
+		return x.answer()
+	case x.caught != nil:
+		return x.sendCaught()
+	default:
+		return nil // next has answered
+	}
+}
+
+// run has an instance, and next, do what they do.
+func (p *program) run(ctx context.Context, x *exchange, next edgefunction.Next) error {
 	in, err := p.take(ctx, x)
 	if err != nil {
 		return err
@@ -25,17 +40,14 @@ func (p *program) serveHandler(ctx context.Context, x *exchange, next edgefuncti
 	}
 	if uint32(results[0]) == 0 {
 		well = true
-		return x.answer()
+		return nil
 	}
 	failed := x.next(next)
 	if _, err = in.response.Call(ctx, results[0]>>32, isError(failed)); err != nil {
 		return x.judge(err, in.memory)
 	}
 	well = true
-	if failed != nil || x.caught == nil {
-		return failed
-	}
-	return x.sendCaught()
+	return failed
 }
 
 func isError(err error) uint64 {

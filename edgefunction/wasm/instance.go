@@ -24,7 +24,7 @@ type instance struct {
 
 // newInstance starts an instance of a handler; of a command it only makes one.
 func (p *program) newInstance(ctx context.Context, x *exchange) (*instance, error) {
-	in := &instance{memory: &memory{limit: uint64(p.settings.Memory)}, x: x}
+	in := &instance{memory: p.newMemory(), x: x}
 	config := p.config.WithStdout(in).WithStderr(in).
 		WithNanosleep(func(ns int64) { in.x.sleep(time.Duration(ns)) })
 	switch exports := p.compiled.ExportedFunctions(); {

@@ -1,15 +1,27 @@
 package wasm
 
 import (
+	"sync/atomic"
+
 	"github.com/tetratelabs/wazero/experimental"
 )
+
+// mostAhead bounds what is allocated ahead of a guest's wanting it, in bytes: one
+// greedy request makes no others greedy.
+const mostAhead = 16 << 20
 
 // memory is one instance's linear memory, which does not grow beyond its limit.
 // It implements experimental.MemoryAllocator and experimental.LinearMemory.
 type memory struct {
 	limit   uint64
+	usual   *atomic.Uint64 // how large the last one of its program became
 	bytes   []byte
 	refused bool // the guest wanted more
+}
+
+// newMemory returns the memory of an instance to be made.
+func (p *program) newMemory() *memory {
+	return &memory{limit: uint64(p.settings.Memory), usual: &p.usual}
 }
 
 // Allocate implements experimental.MemoryAllocator. A module has one memory.
@@ -22,9 +34,9 @@ func (m *memory) Reallocate(size uint64) []byte {
 		m.refused = true
 		return nil
 	case size > uint64(cap(m.bytes)):
-		room := size
+		room := max(size, min(m.usual.Load(), mostAhead, m.limit)) // it will grow to that: nothing is copied
 		if m.bytes != nil {
-			room = min(size+size/4, m.limit) // what grows once grows again
+			room = max(room, min(size+size/4, m.limit)) // what grows once grows again
 		}
 		grown := make([]byte, size, room)
 		copy(grown, m.bytes)
@@ -36,4 +48,7 @@ func (m *memory) Reallocate(size uint64) []byte {
 }
 
 // Free implements experimental.LinearMemory.
-func (m *memory) Free() { m.bytes = nil }
+func (m *memory) Free() {
+	m.usual.Store(uint64(len(m.bytes)))
+	m.bytes = nil
+}

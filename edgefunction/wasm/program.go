@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/tetratelabs/wazero"
@@ -23,6 +24,7 @@ type program struct {
 	command  bool                // it speaks CGI
 	config   wazero.ModuleConfig // what all instances share
 	roots    []*os.Root
+	usual    atomic.Uint64 // how much memory instances have, in bytes
 	pool     pool
 }
 

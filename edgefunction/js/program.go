@@ -174,6 +174,10 @@ func (e *engine) restore(s *snapshot, limit int64) (*instance, error) {
 
 // Serve implements edgefunction.Program.
 func (p *program) Serve(w http.ResponseWriter, r *http.Request, next edgefunction.Next) error {
+	if !hasHost(r) {
+		http.Error(w, "the Host field names no host", http.StatusBadRequest)
+		return nil
+	}
 	i, err := p.take()
 	if err != nil {
 		return err
@@ -209,15 +213,13 @@ func (p *program) Serve(w http.ResponseWriter, r *http.Request, next edgefunctio
 		x.cancel()
 		p.put(i)
 	}
-	if x.answer.kind == answered {
-		err = x.answer.write(w, r)
-	} else {
-		err = next.ServeHTTP(w, x.handOn())
-	}
 	if rest != nil {
-		rest()
+		defer rest() // after a panic of next, too
 	}
-	return err
+	if x.answer.kind == answered {
+		return x.answer.write(w, r)
+	}
+	return next.ServeHTTP(w, x.handOn())
 }
 
 // finish lets an instance whose request was answered go on until nothing is left that

@@ -40,7 +40,6 @@ var allowed = map[string]struct {
 	"dnsprovider":     {[]string{"store", "api/v1alpha3", "internal/filewatch"}, "the zone reads records through its own small interface"},
 	"target":          {[]string{"edgefunction", "tunnel"}, "targets know no records"},
 	"edgefunction":    {[]string{"internal/filewatch", "internal/words"}, "a function is a file and what it may do: it knows no engine, no record and no Caddy"},
-	"edgefunction/js": {[]string{"edgefunction", "internal/wasmloops", "internal/words"}, "an engine knows what a function may do, and how what runs in WebAssembly is ended"},
 	"tunnel":          {nil, "programs embed an agent: it brings nothing but itself"},
 	"tunnel/command":  {[]string{"tunnel"}, "the agent's command is the same in Caddy and without: it knows the agent alone"},
 	"hosts":           {[]string{"store", "api/v1alpha3", "internal/jsonscan"}, "the table is fed by the watch and feeds everyone"},
@@ -57,6 +56,8 @@ var allowed = map[string]struct {
 	"issuance/certfiles":  {[]string{"internal/words"}, "what is certmagic's inside is known here and nowhere else; it knows no record, no store and no CA"},
 	"issuance/revocation": {[]string{"internal/times", "internal/words"}, "what CAs and their responders say of a certificate; who acts on it stands above"},
 	"issuance/fairqueue":  {nil, "a queue knows not what waits in it"},
+
+	"edgefunction/js": {[]string{"edgefunction", "internal/wasmloops", "internal/words"}, "an engine knows what a function may do, and how what runs in WebAssembly is ended"},
 
 	"internal/specialpurpose": {nil, "a table of addresses: whoever contacts what a stranger names asks it, and it asks nobody"},
 	"internal/lru":            {nil, "a memory knows not what it holds"},

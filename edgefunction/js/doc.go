@@ -43,9 +43,10 @@
 //
 // Imports are bundled by esbuild: files below the function's own directory, relative or
 // as packages in a node_modules there (field module or main; conditions workerd, worker,
-// import), .json, and .txt as text. Links are followed first. Whatever lies outside, URLs and modules
-// of other runtimes (node:, npm:, cloudflare:) are refused: who may write a function
-// shall not read other files by importing them. Files are watched (Program.Files).
+// import), .json, and .txt as text. Links are followed first. Whatever lies outside,
+// URLs and modules of other runtimes (node:, npm:, cloudflare:) are refused: who may
+// write a function shall not read other files by importing them. Files are watched
+// (Program.Files).
 //
 // # Limits
 //
@@ -103,9 +104,10 @@
 // and a flaw in the engine's C code stays within the instance. bench/edgefunction has the
 // figures.
 //
-// Files: program.go is Compile, Serve and the pool; bundle.go imports and types,
-// sourcemap.go the user's places; engine.go the module, setup.go the snapshot, instance.go
-// one instance, memory.go its memory; imports.go what the module imports, operations.go
-// what JavaScript calls (with encoding.go, crypto.go, fetch.go); exchange.go one request,
-// answer.go what became of it. prelude/ is the Web APIs, in JavaScript.
+// Files: program.go is Compile and the pool, serve.go how one request is served;
+// bundle.go imports and types, sourcemap.go the user's places; engine.go the module,
+// setup.go the snapshot, instance.go and call.go one instance, memory.go its memory;
+// imports.go what the module imports, operations.go what JavaScript calls (with
+// encoding.go, url.go, crypto.go, fetch.go); exchange.go one request, answer.go what
+// became of it. prelude/ is the Web APIs, in JavaScript.
 package js

@@ -156,22 +156,53 @@ func (b *brokenBody) slow() bool { return errors.Is(b.err, os.ErrDeadlineExceede
 // head is the request in the lines that the prelude's serve takes.
 func (x *exchange) head() string {
 	r := x.r
-	var b strings.Builder
-	scheme := "http://"
-	if r.TLS != nil {
-		scheme = "https://"
+	path := r.URL.RequestURI()
+	if !strings.HasPrefix(path, "/") {
+		path = "/" // OPTIONS *
 	}
-	b.WriteString(r.Method + "\n" + scheme + r.Host + r.URL.RequestURI() + "\n" + r.RemoteAddr)
-	if r.Host != "" {
-		b.WriteString("\nhost\n" + r.Host)
-	}
+	lines := []string{r.Method, schemeFor(r) + r.Host + path, r.RemoteAddr, "host", r.Host}
 	for name, values := range r.Header {
 		name = strings.ToLower(name)
 		for _, v := range values {
-			b.WriteString("\n" + name + "\n" + latin1(v))
+			lines = append(lines, name, latin1(v))
 		}
 	}
-	return b.String()
+	for n, line := range lines { // servers refuse line breaks; a line more would be a field
+		if strings.Contains(line, "\n") {
+			lines[n] = strings.ReplaceAll(line, "\n", " ")
+		}
+	}
+	return strings.Join(lines, "\n")
+}
+
+func schemeFor(r *http.Request) string {
+	if r.TLS != nil {
+		return "https://"
+	}
+	return "http://"
+}
+
+// maxHost is the length of the longest name (RFC 1035) with a port.
+const maxHost = 253 + len(":65535")
+
+// hasHost reports whether a request's URL can be told: a function that parses it is
+// not to fail because of what a client sends.
+func hasHost(r *http.Request) bool {
+	if r.Host == "" || len(r.Host) > maxHost {
+		return false
+	}
+	last := r.Host[strings.LastIndexByte(r.Host, '.')+1:]
+	for n := range len(r.Host) {
+		c := r.Host[n]
+		if c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || c == '.' || c == '-' {
+			continue
+		}
+		return parseWeb(schemeFor(r)+r.Host+"/") != nil
+	}
+	if !strings.Contains(r.Host, "xn--") && len(last) > 0 && last[0] >= 'a' {
+		return true // as nearly all are
+	}
+	return parseWeb(schemeFor(r)+r.Host+"/") != nil
 }
 
 // latin1 has a character for each byte of s, as field values have in JavaScript.

@@ -1,7 +1,9 @@
 package js
 
 import (
+	"errors"
 	"fmt"
+	"net/http"
 	"strconv"
 
 	"github.com/apoxy-dev/caddy-apoxy/edgefunction"
@@ -133,7 +135,8 @@ func opPass(i *instance, args []handle) (handle, error) {
 	if err != nil {
 		return 0, err
 	}
-	if err := i.x.answer.readPass(head, i.x.settings.Headers); err != nil {
+	limit := i.x.settings.Headers + sizeOf(i.x.r.Header) // what came may go on
+	if err := i.x.answer.readPass(head, limit); err != nil {
 		return 0, faultAnswer(err)
 	}
 	if c := i.x.answer.changed; c != nil && c.own && len(args) > 1 {
@@ -147,6 +150,15 @@ func opPass(i *instance, args []handle) (handle, error) {
 		c.body = data
 	}
 	return i.undefined()
+}
+
+func sizeOf(header http.Header) (size int64) {
+	for name, values := range header {
+		for _, v := range values {
+			size += int64(len(name) + len(v))
+		}
+	}
+	return size
 }
 
 // opFail ends the request: the function threw.
@@ -163,6 +175,9 @@ func opFail(i *instance, args []handle) (handle, error) {
 
 func opBodyText(i *instance, _ []handle) (handle, error) {
 	data, err := i.x.whole()
+	if errors.Is(err, errBodyClosed) {
+		return i.null()
+	}
 	if err != nil {
 		return 0, err
 	}
@@ -172,6 +187,9 @@ func opBodyText(i *instance, _ []handle) (handle, error) {
 
 func opBodyBytes(i *instance, _ []handle) (handle, error) {
 	data, err := i.x.whole()
+	if errors.Is(err, errBodyClosed) {
+		return i.null()
+	}
 	if err != nil {
 		return 0, err
 	}

@@ -97,7 +97,8 @@ func (f fails) ServeHTTP(http.ResponseWriter, *http.Request) error { return f.er
 
 // TestWhatNextTakesDoesNotCount has next take longer than the function may.
 func TestWhatNextTakesDoesNotCount(t *testing.T) {
-	f := compile(t, `export default { fetch() {} }`, func(s *edgefunction.Settings) { s.Timeout = 300 * time.Millisecond })
+	t.Parallel()
+	f := compile(t, `export default { fetch() {} }`, func(s *edgefunction.Settings) { s.Timeout = time.Second })
 	slow := handler(func(w http.ResponseWriter, r *http.Request) error {
 		select {
 		case <-r.Context().Done():
@@ -321,7 +322,8 @@ func TestBodiesOfClientsThatStall(t *testing.T) {
 // TestAClientMayTakeItsTime has a client send its body for longer than the function
 // may run.
 func TestAClientMayTakeItsTime(t *testing.T) {
-	f := compile(t, `export default { async fetch(r) { console.log("reads"); return new Response(await r.text()) } }`, func(s *edgefunction.Settings) { s.Timeout = 300 * time.Millisecond })
+	t.Parallel()
+	f := compile(t, `export default { async fetch(r) { console.log("reads"); return new Response(await r.text()) } }`, func(s *edgefunction.Settings) { s.Timeout = 3 * time.Second })
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if err := f.Serve(w, r, next{}); err != nil {
 			t.Error(err)
@@ -336,7 +338,7 @@ func TestAClientMayTakeItsTime(t *testing.T) {
 		if _, err := io.WriteString(conn, part); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(f.settings.Timeout / 2)
+		time.Sleep(f.settings.Timeout / 3)
 	}
 	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
 	if err != nil || resp.StatusCode != http.StatusOK {
@@ -347,12 +349,88 @@ func TestAClientMayTakeItsTime(t *testing.T) {
 	}
 }
 
+// TestWhatClientsSendIsNoFault has clients send what a function that does nothing
+// unusual must not fail of: its health would be theirs to decide.
+func TestWhatClientsSendIsNoFault(t *testing.T) {
+	f := compile(t, `export default { async fetch(r) {
+		const url = new URL(r.url);
+		new URL("/login", r.url).searchParams.get("x");
+		if (url.pathname.startsWith("/on")) return new Request(r, { headers: new Headers(r.headers) });
+		url.pathname = "/x";
+		return new Response(url.search.length + new Request(url).url.length + [...url.searchParams].length);
+	} }`, func(s *edgefunction.Settings) { s.Timeout = time.Minute })
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if err := f.Serve(w, r, next{}); err != nil {
+			t.Errorf("%.60q: %v", r.RequestURI, err)
+		}
+	}))
+	defer server.Close()
+	long := strings.Repeat
+	for _, test := range []struct{ target, head, status string }{
+		{"/" + long("/", 900<<10), "Host: a.example", "200"},
+		{"/" + long("%", 1) + "25" + long("|", 1000), "Host: a.example", "200"},
+		{"/?" + long("a=%C3%28&", 50<<10), "Host: a.example", "200"},
+		{"/on" + long("/..", 100<<10), "Host: a.example\r\nX: " + long("x", 200<<10), "200"},
+		{"/", "Host: ", "400"},
+		{"/", "Host: 1.2.3.4.5", "400"},
+		{"/", "Host: a:99999", "400"},
+		{"/", "Host: xn--a", "400"},
+		{"/", "Host: [::1", "400"},
+		{"/", "Host: " + long("a.", 1000) + "example", "400"},
+		{"/", "Host: A.EXAMPLE:8080", "200"},
+		{"http://b.example/x", "Host: b.example", "200"},
+	} {
+		conn := dial(t, server)
+		fmt.Fprintf(conn, "GET %s HTTP/1.1\r\n%s\r\n\r\n", test.target, test.head)
+		resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		if err != nil || !strings.HasPrefix(resp.Status, test.status) {
+			t.Errorf("%.60q %.60q: %v, want %s", test.target, test.head, resp, test.status)
+		}
+		conn.Close()
+	}
+}
+
+// TestServingLeaksNothing holds the memory of one instance against what it was after
+// the first requests.
+func TestServingLeaksNothing(t *testing.T) {
+	f := compile(t, `export default { async fetch(r, env, ctx) {
+		ctx.waitUntil(null);
+		await new Promise((done) => setTimeout(done, 0));
+		return new Response(await r.text() + new URL(r.url).pathname + r.headers.get("x"), { headers: { a: "b" } });
+	} }`, roomy)
+	size := 0
+	for n := range 2000 {
+		if w, err := f.ask("POST", "http://a.example/"+strings.Repeat("x", 9<<10), strings.Repeat("y", 20<<10)); err != nil || w.Code != 200 {
+			t.Fatal(err)
+		}
+		now := f.memoryOfOne()
+		if n <= 500 {
+			size = max(size, now)
+		} else if now > size {
+			t.Fatalf("after %d requests the instance has %d bytes, after 500 it had %d", n, now, size)
+		}
+	}
+	if size == 0 {
+		t.Error("there never was one instance alone")
+	}
+}
+
+// memoryOfOne is the memory of the instance that is idle; 0: there is not one alone.
+func (r *run) memoryOfOne() int {
+	r.program.mu.Lock()
+	defer r.program.mu.Unlock()
+	if len(r.idle) != 1 {
+		return 0 // it has to finish what waitUntil was given
+	}
+	return len(r.idle[0].memory.bytes)
+}
+
 func TestManyAtOnce(t *testing.T) {
 	f := compile(t, `export default { async fetch(r) {
 		const text = await r.text();
 		await new Promise((done) => setTimeout(done, Math.random() * 20));
 		return new Response(text + " " + new URL(r.url).searchParams.get("n"));
-	} }`, nil)
+	} }`, roomy)
 	var all sync.WaitGroup
 	for n := range 600 {
 		all.Go(func() {

@@ -94,9 +94,13 @@ delete Headers.seal;
 // HostBody is the incoming request's body.
 class HostBody {
   #serial = serial;
-  #check() { if (this.#serial !== serial) throw new TypeError('the body: its request is over'); }
-  text() { this.#check(); return host.bodyText(); }
-  bytes() { this.#check(); return new Uint8Array(host.bodyBytes()); }
+  #check(read) {
+    const body = this.#serial === serial ? read() : null;
+    if (body === null) throw new TypeError('the body: its request is over');
+    return body;
+  }
+  text() { return this.#check(host.bodyText); }
+  bytes() { return new Uint8Array(this.#check(host.bodyBytes)); }
   get current() { return this.#serial === serial; }
 }
 

@@ -114,7 +114,7 @@ func TestOthersAreServedWhileSomeLoop(t *testing.T) {
 }
 
 func TestAThousandAtOnce(t *testing.T) {
-	f := handler(t, func(s *edgefunction.Settings) { s.Timeout = time.Minute })
+	f := handler(t, nil)
 	s, ended := server(t, f)
 	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 50, MaxConnsPerHost: 50}}
 	defer client.CloseIdleConnections()

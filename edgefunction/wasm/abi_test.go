@@ -107,7 +107,7 @@ func TestTheGuestChangesNextsResponse(t *testing.T) {
 }
 
 func TestWhatComesTooLateEndsTheGuest(t *testing.T) {
-	f := handler(t, func(s *edgefunction.Settings) { s.Timeout = time.Second })
+	f := handler(t, nil)
 	for ctx, want := range map[int]struct {
 		kind edgefunction.FaultKind
 		says string
@@ -118,8 +118,12 @@ func TestWhatComesTooLateEndsTheGuest(t *testing.T) {
 		104: {edgefunction.FaultCrash, "a change of the request after the next handler"},
 		106: {edgefunction.FaultTimeout, "longer than"},
 	} {
+		if want.kind == edgefunction.FaultTimeout {
+			f.program.settings.Timeout = time.Second
+		}
 		_, err := f.get(fmt.Sprint("/next?ctx=", ctx), echo)
 		wantFault(t, nil, err, want.kind, want.says)
+		f.program.settings.Timeout = time.Minute
 	}
 }
 

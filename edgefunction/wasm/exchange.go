@@ -72,17 +72,18 @@ func overOf(ctx context.Context) error { return exchangeOf(ctx).over() }
 // judge says what became of a call that failed: a fault of the function, or why there
 // was no time for it.
 func (x *exchange) judge(err error, m *memory) error {
-	var exit *sys.ExitError
+	var ours *notTheirs
+	if errors.As(err, &ours) { // before the clock: the server ends a request whose body it cannot read
+		return ours.error
+	}
 	if over := x.over(); over != nil {
 		return over
 	}
 	if fault, ok := edgefunction.AsFault(err); ok {
 		return fault
 	}
-	var ours *notTheirs
+	var exit *sys.ExitError
 	switch {
-	case errors.As(err, &ours):
-		return ours.error
 	case m != nil && m.refused:
 		return edgefunction.Faultf(edgefunction.FaultMemory, "it wanted more than its %d bytes of memory, and then: %w", m.limit, crashed(err))
 	case errors.As(err, &exit):

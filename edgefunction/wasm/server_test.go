@@ -59,7 +59,11 @@ func TestAGuestEndsWithItsClient(t *testing.T) {
 }
 
 func TestAClientThatDoesNotSendItsBodyIsToldSo(t *testing.T) {
-	for _, f := range []*function{handler(t, short), command(t, short)} {
+	for _, f := range []*function{handler(t, nil), command(t, nil)} {
+		if _, err := f.get("/count", nil); err != nil { // an instance waits
+			t.Fatal(err)
+		}
+		f.program.settings.Timeout = time.Second
 		s, ended := server(t, f)
 		for _, sent := range []string{"", "some"} {
 			c, err := net.Dial("tcp", s.Listener.Addr().String())
@@ -67,6 +71,9 @@ func TestAClientThatDoesNotSendItsBodyIsToldSo(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer c.Close()
+			if err := c.SetDeadline(time.Now().Add(time.Minute)); err != nil {
+				t.Fatal(err)
+			}
 			if _, err := fmt.Fprintf(c, "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n%s", sent); err != nil {
 				t.Fatal(err)
 			}
@@ -107,7 +114,7 @@ func TestOthersAreServedWhileSomeLoop(t *testing.T) {
 }
 
 func TestAThousandAtOnce(t *testing.T) {
-	f := handler(t, func(s *edgefunction.Settings) { s.Timeout = time.Minute })
+	f := handler(t, nil)
 	s, ended := server(t, f)
 	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 50, MaxConnsPerHost: 50}}
 	defer client.CloseIdleConnections()

@@ -76,10 +76,12 @@ type function struct {
 
 func (f *function) String() string { return f.journal.String() }
 
-// with returns the default settings, changed.
+// with returns the default settings, changed; time is short only where a test has it so,
+// however busy the machine is.
 func (f *function) with(change func(*edgefunction.Settings)) edgefunction.Settings {
 	settings := edgefunction.Settings{Name: "fn", Limits: edgefunction.Defaults}
 	settings.Log = slog.New(slog.NewTextHandler(&f.journal, nil))
+	settings.Timeout = 5 * time.Minute
 	if change != nil {
 		change(&settings)
 	}

@@ -66,7 +66,7 @@
 //   - Log: console, in entries of at most 16 KiB.
 //   - Concurrency: as many again may be at what waitUntil was given, in the background.
 //     One more holds its request open until it is done.
-//   - A module has ten seconds to be evaluated.
+//   - A module has thirty seconds to be evaluated.
 //
 // A promise that can never settle, because no timer and no fetch is left, is FaultCrash
 // at once, and not FaultTimeout later. What goes wrong after the answer is logged.

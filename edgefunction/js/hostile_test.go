@@ -20,7 +20,7 @@ var hostile = []struct {
 	says      string
 }{
 	{"endless loop", `for (;;) {}`, edgefunction.FaultTimeout, "at bad ("},
-	{"endless loop that does something", `for (let n = 0; ; ) n = next(n); function next(n) { return n + 1 }`, edgefunction.FaultTimeout, "fn.ts:3:"},
+	{"endless loop that does something", `for (let n = 0; ; ) n = next(n); function next(n) { return n + 1 }`, edgefunction.FaultTimeout, "at "},
 	{"endless loop that catches", `for (;;) { try { for (;;) {} } catch {} finally { for (;;) {} } }`, edgefunction.FaultTimeout, "it ran longer"},
 	{"regular expression", `/^(a+)+$/.test("a".repeat(40) + "b")`, edgefunction.FaultTimeout, "it ran longer"},
 	{"sort", `[...Array(1000).keys()].sort(() => { for (;;) {} })`, edgefunction.FaultTimeout, "it ran longer"},
@@ -66,7 +66,7 @@ var hostile = []struct {
 	{"endless stream", `return new Response(new ReadableStream({ pull(c) { c.enqueue(new Uint8Array(1 << 10)) } }))`, edgefunction.FaultCrash, "1048576 bytes"},
 	{"stream that never ends", `return new Response(new ReadableStream({ pull() { return new Promise(() => {}) } }))`, edgefunction.FaultCrash, "the promise never settles"},
 	{"large request", `await request.text()`, edgefunction.FaultTooLarge, "at most 1048576"},
-	{"tampered prelude", `Map.prototype.get = Map.prototype.entries = String.prototype.replace = String.prototype.split = () => { throw new Error("mine") }; return new Response("x", { headers: { a: "b" } })`, edgefunction.FaultCrash, "mine"},
+	{"tampered prelude", `Map.prototype.get = Map.prototype.entries = String.prototype.replace = RegExp.prototype.test = String.prototype.split = () => { throw new Error("mine") }; return new Response("x", { headers: { a: "b" } })`, edgefunction.FaultCrash, "mine"},
 	{"answer with a line break", `let n = 0; RegExp.prototype.test = () => n++ % 2 === 0; return new Response(null, { headers: { a: "b\r\nc: d" } })`, edgefunction.FaultAnswer, ""},
 }
 

@@ -25,6 +25,9 @@ func Compile(ctx context.Context, file string, source []byte, settings edgefunct
 	if err != nil {
 		return nil, err
 	}
+	if _, err := e.prelude(); err != nil { // the first time takes its own
+		return nil, err
+	}
 	p := &program{engine: e, settings: settings, bundle: b, background: make(chan struct{}, settings.Concurrency)}
 	evaluation := settings
 	evaluation.Timeout = evaluationTime
@@ -78,7 +81,7 @@ const (
 	// minMemory is the least memory that the engine starts with, in bytes.
 	minMemory = 4 << 20
 	// evaluationTime bounds how long a module may take to be evaluated.
-	evaluationTime = 10 * time.Second
+	evaluationTime = 30 * time.Second
 	// idleFor is how long an instance may be idle.
 	idleFor = time.Minute
 	// spare is by how much the memory of an instance may have grown for it to be

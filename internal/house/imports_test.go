@@ -62,8 +62,6 @@ var allowed = map[string]struct {
 	"issuance/revocation": {[]string{"internal/times", "internal/words"}, "what CAs and their responders say of a certificate; who acts on it stands above"},
 	"issuance/fairqueue":  {nil, "a queue knows not what waits in it"},
 
-	"edgefunction/js": {[]string{"edgefunction", "internal/wasmloops", "internal/words"}, "an engine knows what a function may do, and how what runs in WebAssembly is ended"},
-
 	"internal/specialpurpose": {nil, "a table of addresses: whoever contacts what a stranger names asks it, and it asks nobody"},
 	"internal/lru":            {nil, "a memory knows not what it holds"},
 	"internal/filewatch":      {nil, "files are looked at in this one way; what they hold is their reader's"},

@@ -92,9 +92,9 @@ function finish(answer, ctx) {
 }
 
 function respond(response, ctx) {
-  const head = `${response.status} WAITING\n${wire(response.headers)}`;
+  const { status } = response, fields = wire(response.headers);
   withBody(response, ctx, (body) => {
-    const h = head.replace('WAITING', waiting);
+    const h = `${status} ${waiting}\n${fields}`;
     if (body === null) host.respond(h, '');
     else if (typeof body === 'string') host.respond(h, body);
     else host.respondBytes(h, exact(body));

@@ -49,6 +49,7 @@ class Headers {
     }
     return text;
   }
+  static setKnown(h, name, value) { if (!h.#fields.has(name)) h.#fields.set(name, [value]); }
   static seal(h) { h.#sealed = true; return h; }
   #change() { if (this.#sealed) throw new TypeError('Headers: those of the incoming request are immutable; copy them: new Headers(request.headers)'); }
   append(name, value) {
@@ -86,10 +87,11 @@ class Headers {
   forEach(callback, self) { for (const [name, value] of this.entries()) callback.call(self, value, name, this); }
   get [Symbol.toStringTag]() { return 'Headers'; }
 }
-const wire = Headers.toLines, fromLines = Headers.fromLines, seal = Headers.seal;
+const wire = Headers.toLines, fromLines = Headers.fromLines, seal = Headers.seal, setKnown = Headers.setKnown;
 delete Headers.toLines;
 delete Headers.fromLines;
 delete Headers.seal;
+delete Headers.setKnown;
 
 // HostBody is the incoming request's body.
 class HostBody {

@@ -39,7 +39,7 @@ class Request extends Body {
       this.#url = url.href;
     }
     this.#headers = new Headers(init.headers ?? from?.headers);
-    if (type && !this.#headers.has('content-type')) this.#headers.set('content-type', type);
+    if (type) setKnown(this.#headers, 'content-type', type);
     this.#redirect = init.redirect ?? from?.redirect ?? 'follow';
     if (!['follow', 'error', 'manual'].includes(this.#redirect)) throw new TypeError('Request: redirect: expected follow, error or manual');
     this.#signal = init.signal ?? from?.signal;
@@ -78,7 +78,7 @@ class Response extends Body {
     this.#status = status;
     this.#statusText = String(options?.statusText ?? '');
     this.#headers = new Headers(options?.headers);
-    if (type && !this.#headers.has('content-type')) this.#headers.set('content-type', type);
+    if (type) setKnown(this.#headers, 'content-type', type);
   }
   static json(data, options) {
     const text = JSON.stringify(data);

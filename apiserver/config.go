@@ -44,6 +44,8 @@ type Config struct {
 	// may wrap ErrNoCertificate or ErrRevocationReason. Nil: the subresource
 	// revoke answers 503.
 	Revoke func(ctx context.Context, hostname, reason string) error
+	// Certificates keeps customers' own. Nil: the subresource certificate answers 503.
+	Certificates Certificates
 	// NextLook is when the named record is looked at next, for wide tables;
 	// the zero time: unknown. May be nil.
 	NextLook func(name string) time.Time

@@ -111,6 +111,7 @@ var (
 			Verbs: objectVerbs, ShortNames: []string{v1alpha3.ShortName}, Categories: []string{"all"},
 			StorageVersionHash: storageHash(v1alpha3.GroupVersionKind.String()),
 		},
+		{Name: v1alpha3.Resource + "/certificate", Kind: v1alpha3.Kind, Verbs: metav1.Verbs{"delete", "update"}},
 		{Name: v1alpha3.Resource + "/check", Kind: v1alpha3.Kind, Verbs: metav1.Verbs{"create"}},
 		{Name: v1alpha3.Resource + "/revoke", Kind: v1alpha3.Kind, Verbs: metav1.Verbs{"create"}},
 		{Name: v1alpha3.Resource + "/status", Kind: v1alpha3.Kind, Verbs: metav1.Verbs{"get", "patch", "update"}},

@@ -15,7 +15,7 @@
 //	        ├─ create.go, replace.go     a hostname that another record has
 //	        ├─ update.go, patch.go       jsonpatch.go, jsonpointer.go, jsontree.go, nulls.go
 //	        ├─ apply.go                  server-side apply; fields.go, presence.go
-//	        ├─ delete.go, revoke.go
+//	        ├─ delete.go, revoke.go, certificate.go
 //	        ▼
 //	     write.go: load, change, commit, again on a conflict
 //	        │      sizes.go, times.go, movers.go, agree.go, loops.go: what must hold; keys.go: where

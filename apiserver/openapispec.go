@@ -37,6 +37,7 @@ type parameter struct{ name, typ, description string }
 
 var (
 	paramReason     = parameter{"reason", "string", "Why, as RFC 5280 section 5.3.1 names it: unspecified (the default), keyCompromise, affiliationChanged, superseded or cessationOfOperation."}
+	paramUntrusted  = parameter{"untrusted", "boolean", "Take a certificate whose root clients do not know by themselves."}
 	paramPretty     = parameter{"pretty", "string", "If 'true', then the output is pretty printed."}
 	paramDryRun     = parameter{"dryRun", "string", "When 'All', everything is checked and computed, and nothing is stored."}
 	paramManager    = parameter{"fieldManager", "string", "The name of the actor or entity that makes these changes, at most 128 printable characters. Required for apply patches."}
@@ -69,7 +70,7 @@ var (
 
 func operations() []operation {
 	item, status, check, revoke := base+"/{name}", base+"/{name}/status", base+"/{name}/check", base+"/{name}/revoke"
-	get := []parameter{paramPretty, paramVersion}
+	certificate, get := base+"/{name}/certificate", []parameter{paramPretty, paramVersion}
 	return []operation{
 		{http.MethodGet, base, "list", "list", "list or watch objects of kind DomainRecord", "", schemaList, "200", paramsList, ""},
 		{http.MethodPost, base, "post", "create", "create a DomainRecord", schemaRecord, schemaRecord, "201", paramsWrite, acceptedTypes},
@@ -81,6 +82,8 @@ func operations() []operation {
 		{http.MethodGet, status, "get", "readStatus", "read the status of the specified DomainRecord", "", schemaRecord, "200", get, ""},
 		{http.MethodPut, status, "put", "replaceStatus", "replace the status of the specified DomainRecord", schemaRecord, schemaRecord, "200", paramsWrite, acceptedTypes},
 		{http.MethodPatch, status, "patch", "patchStatus", "partially update the status of the specified DomainRecord", schemaPatch, schemaRecord, "200", paramsPatch, patchTypes},
+		{http.MethodPut, certificate, "put", "replaceCertificate", "show the customer's own certificate for the specified DomainRecord; the body is chain and key in PEM, or a Secret of type kubernetes.io/tls in JSON", schemaPatch, schemaRecord, "200", []parameter{paramPretty, paramDryRun, paramUntrusted}, typePEM + " " + typeJSON},
+		{http.MethodDelete, certificate, "delete", "deleteCertificate", "remove the customer's own certificate of the specified DomainRecord", "", schemaRecord, "200", []parameter{paramPretty, paramDryRun}, ""},
 		{http.MethodPost, check, "post", "check", "look at the specified DomainRecord now and answer with it", "", schemaRecord, "200", []parameter{paramPretty}, ""},
 		{http.MethodPost, revoke, "post", "revoke", "revoke the certificate of the specified DomainRecord; while the record stands another one with a new key is obtained", "", schemaRecord, "200", []parameter{paramPretty, paramReason}, ""},
 	}

@@ -114,6 +114,15 @@ func (c *call) item() error {
 		}
 		c.verb = "create"
 		return c.revoke()
+	case "certificate":
+		switch c.r.Method {
+		case http.MethodPut:
+			c.verb = "update"
+			return c.certificate()
+		case http.MethodDelete:
+			return c.certificate()
+		}
+		return c.notAllowed("PUT, DELETE")
 	default:
 		return errNotServed()
 	}

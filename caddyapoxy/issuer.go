@@ -36,6 +36,9 @@ type issuanceApp interface {
 	Issuance() *issuance.Scheduler
 	// Shows says whose certificate a handshake for a hostname is shown.
 	Shows(ctx context.Context, hostname string) certfiles.Shown
+	// UploadFor is the hostname of the record whose uploaded certificate a handshake for
+	// a hostname is shown, empty for none.
+	UploadFor(ctx context.Context, hostname string) string
 	// ServedBy names the site of the configuration that answers for a hostname by
 	// itself, if one does and no record has the hostname.
 	ServedBy(hostname string) (site string, yes bool)
@@ -66,7 +69,7 @@ func joinIssuerGroup(app issuanceApp, events *caddyevents.App) (*issuerGroup, er
 	g := issuerGroups.of[app]
 	if g == nil {
 		g = &issuerGroup{app: app}
-		g.Shows = app.Shows
+		g.Shows, g.Uploads = app.Shows, app.UploadFor
 		if err := events.On("started", g); err != nil {
 			return nil, fmt.Errorf("waiting for the start: %w", err)
 		}

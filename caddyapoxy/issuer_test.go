@@ -60,6 +60,8 @@ func (a *fakeIssuanceApp) Issuance() *issuance.Scheduler { return a.s }
 
 func (a *fakeIssuanceApp) Shows(context.Context, string) certfiles.Shown { return certfiles.ShowAny }
 
+func (a *fakeIssuanceApp) UploadFor(context.Context, string) string { return "" }
+
 func (a *fakeIssuanceApp) ServedBy(string) (string, bool) { return "", false }
 
 // A configuration's issuers take over when it has started, and give back when

@@ -117,6 +117,7 @@ func newRuntime(key string, engine store.Store, logger *zap.Logger) (*runtime, e
 		Challenges: liveChallenges{rt},
 		Edge:       rt.edgeNow,
 		OnChange:   func(hostname string) { rt.controller.CertificateChanged(hostname) },
+		OnExpiring: rt.certificateExpiring,
 		Logger:     logger.Named("issuance"),
 	})
 	rt.controller = controller.New(controller.Config{
@@ -135,16 +136,17 @@ func newRuntime(key string, engine store.Store, logger *zap.Logger) (*runtime, e
 		Logger:       logger.Named("controller"),
 	})
 	api, err := apiserver.New(apiserver.Config{
-		Store:       inForce{st, rt.table},
-		Zone:        rt.zoneName,
-		NameServers: rt.nameServers,
-		Reserved:    rt.reserved,
-		Prepare:     rt.prepare,
-		Check:       rt.check,
-		Revoke:      rt.revoke,
-		NextLook:    rt.controller.NextLook,
-		Version:     version(),
-		Logger:      logger.Named("api"),
+		Store:        inForce{st, rt.table},
+		Zone:         rt.zoneName,
+		NameServers:  rt.nameServers,
+		Reserved:     rt.reserved,
+		Prepare:      rt.prepare,
+		Check:        rt.check,
+		Revoke:       rt.revoke,
+		Certificates: uploads{rt},
+		NextLook:     rt.controller.NextLook,
+		Version:      version(),
+		Logger:       logger.Named("api"),
 	})
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("preparing the API: %w", err), st.Close())
@@ -169,7 +171,7 @@ func (rt *runtime) start() error {
 		rt.run("following the records", func(ctx context.Context) error {
 			err := hosts.Follow(ctx, rt.store, hosts.Follower{
 				Table:    rt.table,
-				OnChange: rt.controller.Changed,
+				OnChange: rt.changed,
 				OnLoaded: func() { close(loaded) },
 				Logger:   rt.logger.Named("hosts"),
 			})
@@ -187,6 +189,7 @@ func (rt *runtime) start() error {
 		}
 		rt.resolveEdge(rt.ctx, rt.apps.Current())
 		rt.run("obtaining certificates", rt.scheduler.Run)
+		rt.run("removing uploads without a record", rt.sweepUploads)
 		rt.run("looking at records", rt.controller.Run)
 		rt.run("watching targets", rt.watchTargets)
 		rt.run("following the edge", rt.followEdge)

@@ -2,6 +2,8 @@ package caddyapoxy
 
 import (
 	"context"
+	"slices"
+	"strings"
 	"testing"
 
 	"go.uber.org/zap"
@@ -70,5 +72,37 @@ func BenchmarkShows(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		a.Shows(b.Context(), "shop.example.com")
+	}
+}
+
+func TestWhoseUploadIsShown(t *testing.T) {
+	host := func(hostname string, verified, tls, ready bool) *hosts.Host {
+		return &hosts.Host{Hostname: hostname, UID: "uid-" + hostname, Verified: verified, TLS: tls, TLSReady: ready}
+	}
+	const exact, wildcard = "shop.example.com", "*.example.com"
+	own, wild := host(exact, true, true, true), host(wildcard, true, true, true)
+	for _, c := range []struct {
+		name      string
+		own, wild *hosts.Host
+		uploads   string // hostnames that have one
+		want      string
+	}{
+		{"its own", own, nil, exact, exact},
+		{"its own before the wildcard's", own, wild, exact + " " + wildcard, exact},
+		{"none where what was obtained is ready", own, wild, wildcard, ""},
+		{"the wildcard's while nothing of its own is ready", host(exact, true, true, false), wild, wildcard, wildcard},
+		{"the wildcard's for a name without a record", nil, wild, wildcard, wildcard},
+		{"the wildcard's while the exact record is not verified", host(exact, false, true, true), wild, exact + " " + wildcard, wildcard},
+		{"none of a record that is not verified", host(exact, false, true, true), nil, exact, ""},
+		{"none of an HTTP-only record", host(exact, true, false, false), wild, exact + " " + wildcard, ""},
+		{"none of a wildcard that is not verified", nil, host(wildcard, false, true, true), wildcard, ""},
+		{"none without records", nil, nil, exact, ""},
+	} {
+		has := func(hostname, uid string) bool {
+			return uid == "uid-"+hostname && slices.Contains(strings.Fields(c.uploads), hostname)
+		}
+		if got := uploadFor(c.own, c.wild, has); got != c.want {
+			t.Errorf("%s: got %q, want %q", c.name, got, c.want)
+		}
 	}
 }

@@ -36,6 +36,8 @@ func storeRooms() []damage.Room {
 		{Prefix: dnsprovider.RRSetsPrefix, Check: dnsprovider.CheckRRSet,
 			Mend: "put the records into the zone again; a challenge's are put there with the next order"},
 		{Prefix: issuance.IndexPrefix, Check: issuance.CheckIndex, Mend: byItself},
+		{Prefix: issuance.UploadPrefix, Check: issuance.CheckUpload,
+			Mend: "upload the customer's own certificate again (`caddy apoxy domainrecord certificate NAME --cert FILE --key FILE`); until then one is obtained where that can succeed"},
 		{Prefix: issuance.LedgerPrefix, Check: issuance.CheckLedger, Mend: byItself},
 	}
 }

@@ -13,7 +13,7 @@ import (
 )
 
 // action is something that the server does with one record on demand and
-// answers when it is done: check and revoke.
+// answers when it is done: check, revoke and certificate.
 type action struct {
 	verb string // the command and the subresource
 	// what begins the error where it takes too long, with the record's name in place
@@ -22,6 +22,9 @@ type action struct {
 	// prepare checks the options and returns what the server is asked with. It runs
 	// before the action, which takes its time.
 	prepare func() (url.Values, error)
+	// what is sent; prepare may set it. Default: POST of an empty object.
+	method, contentType string
+	body                []byte
 	// refused, if given, explains an error of the server about the record of a name.
 	refused func(name string, err error) error
 	// show prints the record as it is when the action is done.
@@ -81,6 +84,9 @@ func (a *action) do(ctx context.Context, c *client, name string, query url.Value
 	}
 	ask := request{method: http.MethodPost, name: name, subresource: a.verb, query: query, contentType: typeJSON, body: []byte("{}"),
 		unbounded: true}
+	if a.method != "" {
+		ask.method, ask.contentType, ask.body = a.method, a.contentType, a.body
+	}
 	u, _, err := c.object(ctx, ask)
 	if apierrors.IsNotFound(err) {
 		if ask.name, err = c.hostnameOr(ctx, name, err); err == nil {

@@ -96,7 +96,7 @@ Exit status: 0 done, 1 failed, 2 wrong usage.`,
 		return usagef("%s; %s --help lists them", msg, root.CommandPath())
 	}, false)
 	for _, add := range []func(Env) *cobra.Command{
-		getCommand, applyCommand, deleteCommand, describeCommand, waitCommand, checkCommand, revokeCommand,
+		getCommand, applyCommand, deleteCommand, describeCommand, waitCommand, checkCommand, revokeCommand, certificateCommand,
 		editCommand, labelCommand, annotateCommand, diffCommand,
 	} {
 		root.AddCommand(add(env))

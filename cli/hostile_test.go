@@ -73,7 +73,7 @@ var commands = [][]string{
 	{"get"}, {"get", "-o", "yaml"}, {"get", "a.example.com"}, {"get", "a.example.com", "-o", "json"},
 	{"get", "-w"}, {"get", "a.example.com", "--watch-only", "-o", "name"},
 	{"describe", "a.example.com"}, {"describe", "-l", "a=b"}, {"check", "a.example.com"}, {"check", "a.example.com", "-o", "yaml"},
-	{"revoke", "a.example.com"}, {"apply", "-f", "-"}, {"diff", "-f", "-"}, {"edit", "a.example.com"},
+	{"revoke", "a.example.com"}, {"certificate", "a.example.com", "--remove"}, {"apply", "-f", "-"}, {"diff", "-f", "-"}, {"edit", "a.example.com"},
 	{"label", "a.example.com", "a=b"}, {"annotate", "--all", "a=b"}, {"wait", "a.example.com", "--for=delete"}, {"wait", "--all", "--for=create"},
 	{"delete", "-l", "a=b"},
 }
@@ -111,7 +111,7 @@ func TestNoCommandTakesAnotherAnswerForTheAPIs(t *testing.T) {
 				if strings.ContainsRune(got.errOut+got.out, '\x1b') {
 					t.Errorf("a control character is printed: %q, %q", got.out, got.errOut)
 				}
-				for _, done := range []string{"created", "configured", "deleted", "edited", "labeled", "annotated", "revoked", "condition met", "kind:", "Name:"} {
+				for _, done := range []string{"created", "configured", "deleted", "edited", "labeled", "annotated", "revoked", "certificate removed", "condition met", "kind:", "Name:"} {
 					if strings.Contains(got.out, done) {
 						t.Errorf("it says %q: %q", done, got.out)
 					}

@@ -81,6 +81,26 @@ func TestScripts(t *testing.T) {
 	})
 }
 
+// certificates takes every certificate whose text says that it is one.
+type certificates struct{}
+
+func (certificates) Upload(_ context.Context, _ *v1alpha3.DomainRecord, c apiserver.Certificate) error {
+	switch text := string(c.Chain); {
+	case strings.Contains(text, "home made") && !c.Untrusted:
+		return &apiserver.InvalidCertificate{Field: "certificate", Seen: "its root is home made", Expect: "expected a public one"}
+	case !strings.Contains(text, "KEY of it"):
+		return &apiserver.InvalidCertificate{Field: "key", Expect: "expected a private key in PEM"}
+	}
+	return nil
+}
+
+func (certificates) Remove(_ context.Context, r *v1alpha3.DomainRecord, _ bool) error {
+	if strings.HasPrefix(r.Spec.Name, "without.") {
+		return apiserver.ErrNoUpload
+	}
+	return nil
+}
+
 // world is the real API over a real store.
 type world struct {
 	api     *apiserver.Server
@@ -111,6 +131,7 @@ func newWorld(dir string) (*world, error) {
 		Check: func(_ context.Context, name string) error {
 			return w.setStatus(name, []byte(`{"status":{"phase":"Issuing"}}`))
 		},
+		Certificates: certificates{},
 		Revoke: func(_ context.Context, hostname, _ string) error {
 			if strings.HasPrefix(hostname, "without.") {
 				return apiserver.ErrNoCertificate

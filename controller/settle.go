@@ -212,7 +212,7 @@ func wantOf(e *item, r *v1alpha3.DomainRecord, dns01, http01 bool) issuance.Want
 	if host == e.hostname {
 		host = e.hostname // one copy in memory
 	}
-	w := issuance.Want{Hostname: host, UID: string(r.UID), Owner: r.Owner(), CertificateAuthority: r.Authority(), DNS01: dns01, HTTP01: http01}
+	w := issuance.Want{Hostname: host, UID: string(r.UID), Owner: r.Owner(), CertificateAuthority: r.Authority(), DNS01: dns01, HTTP01: http01, Verified: r.Verified()}
 	for _, kind := range []string{v1alpha3.ConditionACMEChallengeDelegationReady, v1alpha3.ConditionCNAMEConfigured} {
 		c := r.Status.Condition(kind)
 		if c == nil || c.Status != metav1.ConditionTrue {

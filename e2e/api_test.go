@@ -49,6 +49,7 @@ type certificate struct {
 	NotAfter     time.Time `json:"notAfter"`
 	RenewalTime  time.Time `json:"renewalTime"`
 	Challenge    string    `json:"challenge"`
+	Source       string    `json:"source"`
 }
 
 type condition struct {

@@ -23,6 +23,9 @@ type Want struct {
 	DNS01 bool
 	// HTTP01: the hostname resolves to us, so HTTP-01 or TLS-ALPN-01 can succeed.
 	HTTP01 bool
+	// Verified: the record is. Then nothing is ordered while the customer's own
+	// certificate is far from its end; before, an order may be what verifies it.
+	Verified bool
 	// DNS01From and HTTP01From are the earliest times at which the two may be tried, in
 	// Unix seconds; 0: now. Resolvers may hold older answers until then.
 	DNS01From, HTTP01From int64

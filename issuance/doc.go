@@ -18,6 +18,10 @@
 //	         └──────── failed.go, atwork.go, pauses.go     what a failure means, until when
 //	       run.go ──── flight.go (land)                    back into the heap; Observe tells
 //
+// What customers bring stands beside the dossiers and is never proof: upload.go says what
+// it comes to and when, upload_index.go keeps it as the store has it, upload_take.go and
+// upload_tend.go change it; ownchain/ judges it, certfiles/ stores and shows it.
+//
 // Beside it: follow.go brings what other nodes write, handshake.go what handshakes
 // cause, stored.go, inventory.go and audit.go what storage lacks, ledger.go, holds.go and budget.go
 // what CAs asked for and what was spent.

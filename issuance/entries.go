@@ -29,11 +29,12 @@ type entries struct {
 	closed  bool     // no order is taken up until admit allows it
 
 	lanes  map[laneKey]*lane
-	parked *lane           // entries that are due, but may use no configured CA
-	putOff map[*entry]bool // entries that are due, but whose CAs are all held
-	freed  map[*entry]bool // entries that were put off before the last reroute and are to be placed anew
-	stale  []*lane         // lanes of before the last reroute, whose entries are to be placed anew
-	sorted time.Time       // when the last reroute was
+	parked *lane            // entries that are due, but may use no configured CA
+	putOff map[*entry]bool  // entries that are due, but whose CAs are all held
+	ended  map[string]int64 // revisions of uploads that were removed here and that the store has not told of yet
+	freed  map[*entry]bool  // entries that were put off before the last reroute and are to be placed anew
+	stale  []*lane          // lanes of before the last reroute, whose entries are to be placed anew
+	sorted time.Time        // when the last reroute was
 
 	flying int            // orders in flight
 	asking int            // questions to OCSP responders in flight
@@ -43,7 +44,7 @@ type entries struct {
 
 func newEntries(now func() time.Time, l *ledger, orders int, left func(hostname string)) *entries {
 	return &entries{now: now, ledger: l, orders: orders, left: left, wake: make(chan struct{}, 1), known: make(chan struct{}),
-		of: map[string]*entry{}, lanes: map[laneKey]*lane{}, booked: map[string]int{}, putOff: map[*entry]bool{}, freed: map[*entry]bool{},
+		of: map[string]*entry{}, lanes: map[laneKey]*lane{}, booked: map[string]int{}, putOff: map[*entry]bool{}, freed: map[*entry]bool{}, ended: map[string]int64{},
 		parked: &lane{parked: true}}
 }
 
@@ -221,7 +222,7 @@ func (es *entries) unlearn(hostname string, revision int64) *learnt {
 	if e == nil || e.flight != nil || revision <= e.revision {
 		return nil
 	}
-	if !e.wanted {
+	if !e.wanted && e.upload() == nil {
 		es.unplace(e)
 		es.drop(e)
 		return nil

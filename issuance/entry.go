@@ -43,14 +43,27 @@ type entry struct {
 
 // set sets the Want, which counts only if wanted is set, and the dossier.
 func (e *entry) set(w Want, r dossier) {
-	if e.packed.pack(w, e.wanted, &r) {
+	e.put(w, r, e.upload())
+}
+
+// put is set with the customer's own certificate, nil for none.
+func (e *entry) put(w Want, r dossier, u *upload) {
+	if u == nil && e.packed.pack(w, e.wanted, &r) {
 		e.loose = nil
 		return
 	}
 	e.packed = packed{}
 	r.intern()
 	w.Hostname, w.CertificateAuthority, w.Owner = e.hostname, intern(w.CertificateAuthority), intern(w.Owner)
-	e.loose = &loose{want: w, rec: r}
+	e.loose = &loose{want: w, rec: r, upload: u}
+}
+
+// upload is the customer's own certificate, nil for none.
+func (e *entry) upload() *upload {
+	if e.loose != nil {
+		return e.loose.upload
+	}
+	return nil
 }
 
 // wish sets the Want and marks the entry as wanted.

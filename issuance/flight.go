@@ -31,7 +31,9 @@ type taken struct {
 	want   Want
 	rec    dossier
 	step   step
-	cas    []*ca // that may be asked, best first
+	upload *upload // the customer's own certificate, nil for none
+	warn   int     // of how many days before its end is to be warned, 0 for none
+	cas    []*ca   // that may be asked, best first
 	// unchanged reports that Observe tells the same as before it was put in flight.
 	unchanged bool
 }
@@ -62,7 +64,7 @@ func (es *entries) slots(f *flight) *int {
 
 // start puts an entry in flight whose turn in a lane it is. es.mu must be held.
 func (es *entries) start(ctx context.Context, e *entry, st step, l *lane, now time.Time) taken {
-	t := taken{step: st, want: e.want(), rec: e.dossier(), unchanged: st != stepOrder || e.working() != nil || e.keptBack() != nil, cas: es.issuers.cas()}
+	t := taken{step: st, want: e.want(), rec: e.dossier(), upload: e.upload(), warn: e.warning(now), unchanged: st != stepOrder || e.working() != nil || e.keptBack() != nil, cas: es.issuers.cas()}
 	if st == stepOrder {
 		cas := usable(t.cas, e.asks(), e.trouble(), e.soon)
 		t.cas = []*ca{l.ca}
@@ -118,6 +120,9 @@ type landing struct {
 	looked    bool          // storage was searched
 	again     time.Duration // the least time until the next step; 0: as next says
 	unchanged bool          // Observe tells the same as before
+	// upload takes the place of the customer's own certificate, unless that is a later
+	// one; nil: it stays.
+	upload *upload
 }
 
 // land ends a flight with its result. revision is that at which the store has the
@@ -139,7 +144,11 @@ func (es *entries) land(f *flight, l landing, revision int64, ended bool) *learn
 	if f.changed && e.wanted {
 		l.rec.Trouble = l.rec.Trouble.renewedBy(w, now)
 	}
-	e.set(w, l.rec)
+	if u := e.upload(); l.upload != nil && u != nil && u.revision <= l.upload.revision {
+		e.put(w, l.rec, l.upload)
+	} else {
+		e.set(w, l.rec)
+	}
 	if t := l.rec.Trouble; f.order && t != nil && (t.Class == acme.ClassCustomer || t.Class == acme.ClassRefused) {
 		e.soon = false // the CA itself has just looked
 	}

@@ -17,16 +17,23 @@ import (
 // write. It ends with the context or when the store is closed, whose error it returns.
 func (s *Scheduler) follow(ctx context.Context) error {
 	ledger, read := s.ledgerFollower(ctx)
-	ended := make(chan error, 2)
+	uploads, brought := s.uploadFollower()
+	ended := make(chan error, 3)
 	follow := func(f store.Follower) { ended <- store.Follow(ctx, s.cfg.Store, f) }
 	go follow(ledger)
-	select {
-	case <-read: // holds and budgets are known before the first hostname that is due
-		go follow(s.indexFollower())
-		<-ended
-	case err := <-ended:
-		return err
+	go follow(uploads)
+	// Holds and budgets, and what customers brought, are known before the first hostname
+	// that is due.
+	for _, known := range []chan struct{}{read, brought} {
+		select {
+		case <-known:
+		case err := <-ended:
+			return err
+		}
 	}
+	go follow(s.indexFollower())
+	<-ended
+	<-ended
 	return <-ended
 }
 

@@ -20,6 +20,9 @@ type Issuers struct {
 	// process it may wait for the records until ctx ends. Set it before the first Set.
 	Shows func(ctx context.Context, hostname string) certfiles.Shown
 
+	// Uploads is certfiles.Front.Uploads, on the same terms.
+	Uploads func(ctx context.Context, hostname string) string
+
 	mu   sync.Mutex
 	list []issuer
 
@@ -39,7 +42,7 @@ func (is *Issuers) Set(member any, a acme.Authority, cfg *certmagic.Config, log 
 	is.mu.Lock()
 	defer is.mu.Unlock()
 	defer is.named()
-	is.front.Shows = is.Shows
+	is.front.Shows, is.front.Uploads = is.Shows, is.Uploads
 	ratio := is.front.Install(cfg, log)
 	for i := range is.list {
 		if is.list[i].member != member {

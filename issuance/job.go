@@ -23,6 +23,8 @@ type job struct {
 	hostname string
 	want     Want
 	rec      dossier
+	upload   *upload
+	warn     int // see taken
 	step     step
 	cas      []*ca                   // that may be asked, best first
 	ways     int                     // how many challenge types were possible at the last try
@@ -34,7 +36,7 @@ type job struct {
 
 // job makes the job for an entry that was put in flight.
 func (ts *tools) job(t taken) *job {
-	return &job{tools: ts, desk: t.flight, hostname: t.flight.entry.hostname, want: t.want, rec: t.rec, step: t.step, cas: t.cas}
+	return &job{tools: ts, desk: t.flight, hostname: t.flight.entry.hostname, want: t.want, rec: t.rec, upload: t.upload, warn: t.warn, step: t.step, cas: t.cas}
 }
 
 // run does the step and removes from storage what that has made useless.
@@ -57,6 +59,8 @@ func (j *job) take(ctx context.Context) landing {
 		return j.pollOCSP(ctx)
 	case stepDrop, stepDisown:
 		return j.drop(ctx)
+	case stepUpload:
+		return j.tendUpload(ctx)
 	}
 	j.hooks = j.hook()
 	l := j.order(ctx)

@@ -43,7 +43,7 @@ func (es *entries) place(e *entry) {
 	st, at := e.next(now)
 	switch {
 	case st == stepNone:
-		if !e.wanted && e.empty() && es.loaded {
+		if !e.wanted && e.empty() && e.upload() == nil && es.loaded {
 			es.drop(e)
 		}
 	case at.After(now) || !es.loaded:

@@ -56,7 +56,7 @@ var (
 
 // Collectors are the metrics of this room.
 func Collectors() []prometheus.Collector {
-	return []prometheus.Collector{issuances, issuanceDuration, ocspAnswers, queueDepth, queueAge, queueForecast}
+	return []prometheus.Collector{issuances, issuanceDuration, ocspAnswers, queueDepth, queueAge, queueForecast, expiries}
 }
 
 func count(ca, challenge, outcome string) {

@@ -18,6 +18,7 @@ const (
 	stepOCSP        // ask an OCSP responder whether the CA has revoked
 	stepDrop        // forget an expired certificate of a hostname without a record
 	stepDisown      // remove the certificate of another owner's record
+	stepUpload      // something that the customer's own certificate has come to, see upload.due
 )
 
 // keepExpired is how long the certificate of a hostname without a record is kept after
@@ -30,6 +31,15 @@ const keepUnwanted = time.Hour
 
 // next decides what an entry needs and when; stepNone: nothing before its Want changes.
 func (e *entry) next(now time.Time) (step, time.Time) {
+	st, at := e.nextObtained(now)
+	if due := e.uploadDue(now); !due.IsZero() && (st == stepNone || due.Before(at)) {
+		return stepUpload, due
+	}
+	return st, at
+}
+
+// nextObtained is next for the certificate that is obtained.
+func (e *entry) nextObtained(now time.Time) (step, time.Time) {
 	renewal, notAfter := e.times()
 	if !e.wanted {
 		switch {
@@ -72,6 +82,9 @@ func (e *entry) next(now time.Time) (step, time.Time) {
 		if spared := e.spared(now); order == nil && !at.IsZero() && spared.After(at) {
 			at = spared
 		}
+	}
+	if spared := e.sparedByUpload(now); order == nil && !at.IsZero() && spared.After(at) {
+		at = spared
 	}
 	if have && !e.gone() {
 		if st, poll := e.poll(); st != stepNone && (at.IsZero() || poll.Before(at)) {

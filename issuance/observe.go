@@ -49,6 +49,10 @@ func (es *entries) observe(hostname string) (o ownership.CertificateObservation)
 	case e.looked || !e.wanted:
 		o.Outcome = ownership.Absent
 	}
+	o.Uploaded = e.uploaded(now)
+	if e.sparedByUpload(now).After(now) {
+		return o // nothing is to be obtained
+	}
 	o.Work, o.Message, o.Mend, o.Until = es.work(e, now)
 	o.FoundHere = o.Work == ownership.WorkCAAForbids && o.Mend != "" // the mend names the exact CAA record to add
 	return o

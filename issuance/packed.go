@@ -31,17 +31,21 @@ type packed struct {
 type bits uint8
 
 const (
-	bitUID    bits = 1 << iota // uid is set
-	bitDNS01                   // Want.DNS01
-	bitHTTP01                  // Want.HTTP01
-	bitSince                   // Want.Since is set; its value is entry.since
-	bitARI                     // there is renewal information
+	bitUID      bits = 1 << iota // uid is set
+	bitDNS01                     // Want.DNS01
+	bitHTTP01                    // Want.HTTP01
+	bitSince                     // Want.Since is set; its value is entry.since
+	bitARI                       // there is renewal information
+	bitVerified                  // Want.Verified
 )
 
 // loose is a Want and a dossier that do not fit a packed.
 type loose struct {
 	want Want
 	rec  dossier
+	// upload is the customer's own certificate, nil for none. It is replaced and never
+	// changed.
+	upload *upload
 }
 
 // origin is what the certificates of one CA have in common.
@@ -87,6 +91,9 @@ func (p *packed) pack(w Want, wanted bool, r *dossier) bool {
 	if w.HTTP01 {
 		p.bits |= bitHTTP01
 	}
+	if w.Verified {
+		p.bits |= bitVerified
+	}
 	if w.Since != 0 {
 		p.bits |= bitSince
 	}
@@ -127,7 +134,7 @@ func (p *packed) uidText() string {
 // want is the Want that was packed, without hostname; Since is 1 if it is set.
 func (p *packed) want() Want {
 	return Want{UID: p.uidText(), Owner: unshared(p.owner), CertificateAuthority: unshared(p.asked),
-		DNS01: p.bits&bitDNS01 != 0, HTTP01: p.bits&bitHTTP01 != 0, Since: int64(p.bits & bitSince / bitSince)}
+		DNS01: p.bits&bitDNS01 != 0, HTTP01: p.bits&bitHTTP01 != 0, Verified: p.bits&bitVerified != 0, Since: int64(p.bits & bitSince / bitSince)}
 }
 
 // dossier is the dossier that was packed.

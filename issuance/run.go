@@ -29,6 +29,7 @@ func (s *Scheduler) Run(ctx context.Context) error {
 		return err
 	}
 	wg.Go(func() { s.ledger.tidyHourly(ctx, s.now, s.log) })
+	wg.Go(func() { s.countExpiries(ctx) })
 
 	timer := time.NewTimer(0)
 	defer timer.Stop()

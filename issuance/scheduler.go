@@ -28,6 +28,10 @@ type Config struct {
 	// OnChange is called, without locks held and from any goroutine, whenever
 	// what Observe tells of a hostname has changed. It must return quickly.
 	OnChange func(hostname string)
+	// OnExpiring is called, like OnChange, 30, 14 and 3 days before the end of a
+	// customer's own certificate that nothing takes the place of, once each. Default: it
+	// is logged alone.
+	OnExpiring func(Expiring)
 	// Edge returns where hostnames lead to, to check whether CAs reach it. Default: not
 	// checked.
 	Edge func() edge.Endpoint
@@ -93,6 +97,9 @@ func New(cfg Config) *Scheduler {
 	}
 	if cfg.Edge == nil {
 		cfg.Edge = func() edge.Endpoint { return edge.Endpoint{} }
+	}
+	if cfg.OnExpiring == nil {
+		cfg.OnExpiring = func(Expiring) {}
 	}
 	if cfg.OnChange == nil {
 		cfg.OnChange = func(string) {}

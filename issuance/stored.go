@@ -22,6 +22,7 @@ const storedTimeout = 5 * time.Second
 // latest, or when ctx ends. It does nothing while the hostname is in flight or if its
 // certificate has expired.
 func (s *Scheduler) Stored(ctx context.Context, hostname string) {
+	s.storedUpload(ctx, hostname)
 	j := s.snapshot(hostname)
 	if j == nil {
 		return

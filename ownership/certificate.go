@@ -31,7 +31,9 @@ func (e *evaluation) judgeCertificate() certificate {
 	cert := certificate{told: o.Outcome != CouldNotTell, whose: ProvenanceOf(o.RecordUID, o.RecordOwner, string(e.r.UID), e.r.Owner())}
 	switch {
 	case o.Outcome == CouldNotTell:
-		cert.status = e.prev.Certificate
+		if c := e.prev.Certificate; c != nil && c.Source != v1alpha3.SourceUploaded { // which proves nothing
+			cert.status = c
+		}
 	case o.Outcome == Seen && !e.counts(cert.whose):
 		cert.other = o.Gone.IsZero()
 	case o.Outcome == Seen && !o.Gone.IsZero():
@@ -44,6 +46,7 @@ func (e *evaluation) judgeCertificate() certificate {
 			NotAfter:     moment(o.NotAfter),
 			RenewalTime:  moment(o.RenewalTime),
 			Challenge:    words(o.Challenge),
+			Source:       v1alpha3.SourceACME,
 		}
 	}
 	if c := cert.status; c != nil && c.NotAfter != nil {

@@ -15,6 +15,7 @@ import (
 var chain = []step{
 	{decides: "found", by: func(e *evaluation) { e.found = e.findRecords() }},
 	{decides: "cert", by: func(e *evaluation) { e.cert = e.judgeCertificate() }},
+	{decides: "served", by: func(e *evaluation) { e.served = e.judgeServed() }},
 	{decides: "ownership", by: func(e *evaluation) { e.ownership = e.decideOwnership() }},
 	{condition: v1alpha3.ConditionOwnershipVerified, says: (*evaluation).ownershipVerified},
 	{decides: "routes", by: func(e *evaluation) { e.routes = e.decideRoutes() }},
@@ -86,7 +87,8 @@ type facts struct {
 // one for all conditions.
 type decisions struct {
 	found      findings             // what stands at each DNS record
-	cert       certificate          // which certificate there is, and whether it counts
+	cert       certificate          // which certificate was obtained, and whether it counts
+	served     served               // which certificate is shown: that one, or the customer's own
 	ownership  ownershipDecision    // whether the customer controls the hostname, and by what
 	routes     routes               // by which challenges a certificate may be obtained, as far as DNS goes
 	front      *v1alpha3.DNSProblem // what to say of the main record where something else answers on purpose; nil: nothing

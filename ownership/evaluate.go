@@ -117,7 +117,7 @@ func (e *evaluation) status() v1alpha3.DomainRecordStatus {
 		Phase:              e.phase,
 		ResolvedValues:     []string{v1alpha3.TrafficName(e.r.Spec.Name, e.settings.Zone.Name)},
 		DNSRecords:         e.found.records,
-		Certificate:        e.cert.status,
+		Certificate:        e.served.status,
 		Conditions:         e.conditions,
 		Ownership:          &e.ownership.established,
 	}

@@ -145,6 +145,9 @@ type CertificateObservation struct {
 	// Doubt says why it could not be told lately whether storage still has it;
 	// empty: it could, or it was not looked at. What was known before holds.
 	Doubt string
+	// Uploaded is the customer's own certificate, nil if there is none. It stands apart
+	// because it proves nothing: all else here is of the one that was obtained.
+	Uploaded *UploadedCertificate
 	// Work is what issuance is doing about a certificate now.
 	Work Work
 	// Message says more about Work: the CA's words, a place in the queue.
@@ -157,6 +160,20 @@ type CertificateObservation struct {
 	Mend string
 	// Until is when a held or failed name is tried again; zero if unknown.
 	Until time.Time
+}
+
+// UploadedCertificate is a certificate that the customer brought.
+type UploadedCertificate struct {
+	// RecordUID is the uid of the record that it was uploaded for. It counts for no other.
+	RecordUID string
+	// Issuer, SerialNumber as in CertificateStatus. RenewalTime is from when on another
+	// one is obtained in its place.
+	Issuer, SerialNumber             string
+	NotBefore, NotAfter, RenewalTime time.Time
+	// Gone is since when storage has been without it; zero: it is not missed.
+	Gone time.Time
+	// Replaced: one that was obtained has taken its place before its end.
+	Replaced bool
 }
 
 // AwaitsDNS reports whether issuance itself found that DNS is not ready, and waits for

@@ -14,7 +14,7 @@ func (e *evaluation) tlsReady() said {
 		return said{}
 	}
 	o := e.obs.Certificate
-	if !e.cert.told {
+	if !e.cert.told && !e.served.uploaded {
 		if p := e.prev.Condition(v1alpha3.ConditionTLSReady); p != nil {
 			comes := ""
 			if p.Status != metav1.ConditionTrue {
@@ -24,7 +24,7 @@ func (e *evaluation) tlsReady() said {
 		}
 		return say(metav1.ConditionFalse, v1alpha3.ReasonWaitingForDNS, e.waiting())
 	}
-	if e.cert.valid {
+	if e.served.valid {
 		renewal := ""
 		switch o.Work {
 		case WorkFailed, WorkRateLimited, WorkCAAForbids:
@@ -34,10 +34,10 @@ func (e *evaluation) tlsReady() said {
 		if e.caa != nil && renewal == "" {
 			caa = e.caa.Message
 		}
-		return say(metav1.ConditionTrue, v1alpha3.ReasonCertificateIssued, e.certificateSentence(), doubtSentence(o), revokedSentence(o), renewal, caa)
+		return say(metav1.ConditionTrue, v1alpha3.ReasonCertificateIssued, e.certificateSentence(), e.uploadSentence(), doubtSentence(o), e.revokedSentence(o), renewal, caa)
 	}
 	reason, message := e.tlsReason(o)
-	return say(metav1.ConditionFalse, reason, e.certificateSentence(), doubtSentence(o), message)
+	return say(metav1.ConditionFalse, reason, e.certificateSentence(), e.uploadSentence(), doubtSentence(o), message)
 }
 
 // tlsReason says why there is no valid certificate. What the certificate
@@ -51,7 +51,7 @@ func (e *evaluation) tlsReason(o CertificateObservation) (reason, message string
 		return v1alpha3.ReasonCAAForbidden, e.caa.Message
 	case !route && e.cert.gone:
 		return v1alpha3.ReasonCertificateError, e.waiting()
-	case !route && e.cert.stored:
+	case !route && e.served.stored:
 		return v1alpha3.ReasonCertificateExpired, e.waiting()
 	case !route:
 		return v1alpha3.ReasonWaitingForDNS, e.waiting()
@@ -69,7 +69,7 @@ func (e *evaluation) tlsReason(o CertificateObservation) (reason, message string
 		return v1alpha3.ReasonCertificateError, workSentence(o)
 	case o.Work == WorkNone && e.cert.gone:
 		return v1alpha3.ReasonCertificateError, workSentence(o)
-	case o.Work == WorkNone && e.cert.stored:
+	case o.Work == WorkNone && e.served.stored:
 		return v1alpha3.ReasonCertificateExpired, workSentence(o)
 	case o.AwaitsDNS():
 		return v1alpha3.ReasonWaitingForDNS, workSentence(o)
@@ -79,8 +79,12 @@ func (e *evaluation) tlsReason(o CertificateObservation) (reason, message string
 
 // certificateSentence describes the certificate that there is.
 func (e *evaluation) certificateSentence() string {
-	c := e.cert.status
+	c := e.served.status
 	switch {
+	case e.served.uploaded && e.served.valid:
+		return "The customer's own certificate" + after(" by ", c.Issuer) + " is ready, valid until " + stamp(c.NotAfter.Time) + "."
+	case e.served.uploaded && c.NotAfter != nil:
+		return "The customer's own certificate expired at " + stamp(c.NotAfter.Time) + "."
 	case e.cert.gone:
 		return goneSentence(e.obs.Certificate)
 	case e.cert.other && e.cert.whose == InheritedCertificate:
@@ -121,8 +125,8 @@ func doubtSentence(o CertificateObservation) string {
 
 // revokedSentence says that the certificate authority has taken a certificate
 // back. Clients may refuse it, but until another is there it is all there is.
-func revokedSentence(o CertificateObservation) string {
-	if o.Revoked.IsZero() {
+func (e *evaluation) revokedSentence(o CertificateObservation) string {
+	if o.Revoked.IsZero() || e.served.uploaded {
 		return ""
 	}
 	reason := ""

@@ -126,7 +126,7 @@ status:
   dnsRecords:
   - {purpose: Traffic, type: CNAME, name: api.example.com., value: x., observed: ["A 192.0.2.1"], configured: false, required: true,
      lastTransitionTime: "2026-01-02T03:04:05Z", problem: {reason: Mismatch, message: m}}
-  certificate: {issuer: ca, serialNumber: 0a, notBefore: "2026-01-02T03:04:05Z", notAfter: "2026-04-02T03:04:05Z", renewalTime: "2026-03-02T03:04:05Z", challenge: dns-01}
+  certificate: {issuer: ca, serialNumber: 0a, notBefore: "2026-01-02T03:04:05Z", notAfter: "2026-04-02T03:04:05Z", renewalTime: "2026-03-02T03:04:05Z", challenge: dns-01, source: ACME}
   ownership: {verified: true, proof: TLSCertificateIssued, token: true, owner: acme, verifiedTime: "2026-01-02T03:04:05Z", withdrawnTime: "2026-01-02T03:04:05Z", overwritten: true}
   conditions:
   - {type: Ready, status: "True", reason: Ready, message: m, lastTransitionTime: "2026-01-02T03:04:05Z", observedGeneration: 1}

@@ -277,4 +277,15 @@ type CertificateStatus struct {
 	// The ACME challenge type that it was obtained with: dns-01, http-01 or
 	// tls-alpn-01.
 	Challenge string `json:"challenge,omitempty"`
+	// Where it comes from: ACME, obtained from a certificate authority and renewed by
+	// itself; or Uploaded, the customer's own, which was put to the subresource
+	// certificate, is shown in place of the other and is never proof of ownership.
+	// When an uploaded one is about to expire, ACME takes over where it can.
+	Source string `json:"source,omitempty"`
 }
+
+// Values of status.certificate.source.
+const (
+	SourceACME     = "ACME"
+	SourceUploaded = "Uploaded"
+)

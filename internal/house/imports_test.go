@@ -20,7 +20,7 @@ const (
 // import only those that stand after it, and of those only what its rule allows.
 var rooms = []string{
 	"cmd/caddy", "cmd/apoxy-tunnel", "caddyapoxy", "cli", "doctor", "controller", "issuance",
-	"issuance/acme", "issuance/edge", "issuance/certfiles", "issuance/revocation", "issuance/fairqueue", "apiserver", "apiserver/hostiletest", "dnsprovider",
+	"issuance/acme", "issuance/edge", "issuance/certfiles", "issuance/ownchain", "issuance/revocation", "issuance/fairqueue", "apiserver", "apiserver/hostiletest", "dnsprovider",
 	"target", "edgefunction/command", "edgefunction/engines", "edgefunction/js", "edgefunction/wasm", "edgefunction", "tunnel/command", "tunnel", "hosts", "resolver", "ownership", "store/boltstore", "store/storetest", "store/damage", "store", "api/v1alpha3",
 	"internal/acmetest", "internal/certtest", "internal/specialpurpose", "internal/lru", "internal/jsonscan", "internal/filewatch", "internal/wasmloops", "internal/times", "internal/words",
 }
@@ -31,11 +31,11 @@ var allowed = map[string]struct {
 	why   string
 }{
 	"cmd/caddy":       {[]string{"caddyapoxy"}, "the command only names the modules it is built of"},
-	"caddyapoxy":      {[]string{"cli", "doctor", "controller", "issuance", "issuance/acme", "issuance/edge", "issuance/certfiles", "issuance/revocation", "apiserver", "dnsprovider", "target", "edgefunction", "edgefunction/command", "edgefunction/engines", "tunnel", "tunnel/command", "hosts", "resolver", "ownership", "store", "store/boltstore", "store/damage", "api/v1alpha3", "internal/specialpurpose"}, "the wiring knows every room"},
+	"caddyapoxy":      {[]string{"cli", "doctor", "controller", "issuance", "issuance/acme", "issuance/edge", "issuance/certfiles", "issuance/ownchain", "issuance/revocation", "apiserver", "dnsprovider", "target", "edgefunction", "edgefunction/command", "edgefunction/engines", "tunnel", "tunnel/command", "hosts", "resolver", "ownership", "store", "store/boltstore", "store/damage", "api/v1alpha3", "internal/specialpurpose"}, "the wiring knows every room"},
 	"cli":             {[]string{"api/v1alpha3"}, "the command line is a client of the API and of nothing else"},
 	"doctor":          {[]string{"ownership", "api/v1alpha3"}, "the doctor looks from outside: it knows the configuration and the names, and would believe itself if it knew the insides; the core's pure judgements it shares, so that it says what conditions say"},
 	"controller":      {[]string{"issuance", "hosts", "resolver", "ownership", "store", "api/v1alpha3", "internal/lru"}, "the shell has DNS looked at, asks the core and writes; it serves nothing"},
-	"issuance":        {[]string{"issuance/acme", "issuance/edge", "issuance/certfiles", "issuance/revocation", "issuance/fairqueue", "ownership", "store", "api/v1alpha3", "internal/times", "internal/words"}, "certificates know no DNS server, no handler and no table"},
+	"issuance":        {[]string{"issuance/acme", "issuance/edge", "issuance/certfiles", "issuance/ownchain", "issuance/revocation", "issuance/fairqueue", "ownership", "store", "api/v1alpha3", "internal/times", "internal/words"}, "certificates know no DNS server, no handler and no table"},
 	"apiserver":       {[]string{"ownership", "store", "api/v1alpha3", "internal/jsonscan"}, "the API must work over any store, without Caddy or a controller; who may replace whom is the core's to decide"},
 	"dnsprovider":     {[]string{"store", "api/v1alpha3", "internal/filewatch"}, "the zone reads records through its own small interface"},
 	"target":          {[]string{"edgefunction", "tunnel", "internal/specialpurpose"}, "targets know no records"},
@@ -59,6 +59,7 @@ var allowed = map[string]struct {
 	"issuance/acme":       {[]string{"issuance/certfiles", "internal/times", "internal/words"}, "one CA and one order: it knows no queue, no record and no store"},
 	"issuance/edge":       {[]string{"internal/words"}, "whether CAs reach us is seen from outside: it knows no order and no record"},
 	"issuance/certfiles":  {[]string{"internal/words"}, "what is certmagic's inside is known here and nowhere else; it knows no record, no store and no CA"},
+	"issuance/ownchain":   {[]string{"internal/words"}, "what a customer brings is judged by itself: it knows no storage, no record and no CA of ours"},
 	"issuance/revocation": {[]string{"internal/times", "internal/words"}, "what CAs and their responders say of a certificate; who acts on it stands above"},
 	"issuance/fairqueue":  {nil, "a queue knows not what waits in it"},
 

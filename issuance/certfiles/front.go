@@ -25,6 +25,10 @@ type Index interface {
 	// RevocationTold reports whether the event that a certificate is revoked was
 	// raised before, and notes that it is raised now.
 	RevocationTold(cert certmagic.Certificate) bool
+	// Uploaded returns the upload that is in force for exactly this hostname.
+	Uploaded(hostname string) (Upload, bool)
+	// UploadMissing has storage looked at for an upload that was not found there.
+	UploadMissing(u Upload)
 }
 
 // Front stands between certmagic and its storage and memory, for the certmagic
@@ -34,6 +38,10 @@ type Front struct {
 	// wildcard's name, whether that wildcard's certificate is. Set it before the first
 	// Install. Default: ShowAny.
 	Shows func(ctx context.Context, hostname string) Shown
+	// Uploads returns the hostname of the record whose uploaded certificate a handshake
+	// for a hostname is shown: the hostname itself, or the wildcard over it; empty: none.
+	// Set it before the first Install. Default: none.
+	Uploads func(ctx context.Context, hostname string) string
 
 	index atomic.Pointer[Index]
 	dirs  atomic.Pointer[[]issuerDir]
@@ -73,6 +81,7 @@ func (f *Front) Install(cfg *certmagic.Config, log *zap.Logger) (ratio float64) 
 	}
 	if f.wrap(cfg, log) {
 		f.listen(cfg, log)
+		f.manage(cfg)
 	}
 	return f.tune(cfg)
 }

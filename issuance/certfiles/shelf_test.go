@@ -56,10 +56,11 @@ type whereabout struct{ issuerKey, serial string }
 
 // memory is an Index that knows what it is told.
 type memory struct {
-	mu    sync.Mutex
-	of    map[string]whereabout
-	busy  bool // another certificate is being obtained
-	heard []string
+	mu      sync.Mutex
+	of      map[string]whereabout
+	uploads map[string]Upload
+	busy    bool // another certificate is being obtained
+	heard   []string
 }
 
 func (k *memory) Held(names []string) (issuerKey, stored, serial string) {
@@ -71,6 +72,20 @@ func (k *memory) Held(names []string) (issuerKey, stored, serial string) {
 		}
 	}
 	return "", "", ""
+}
+
+func (k *memory) Uploaded(hostname string) (Upload, bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	u, ok := k.uploads[hostname]
+	return u, ok
+}
+
+func (k *memory) UploadMissing(u Upload) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.heard = append(k.heard, "missing "+u.Hostname)
+	delete(k.uploads, u.Hostname)
 }
 
 func (k *memory) Missed(string) bool { return false }

@@ -111,6 +111,9 @@ func (f *Front) arrange(ctx context.Context, cfg *certmagic.Config, hostname str
 	if hostname == "" || hostname[0] == '*' {
 		return
 	}
+	if f.arrangeUpload(ctx, cfg, hostname, log) == hostname {
+		return
+	}
 	switch f.Shows(ctx, hostname) {
 	case ShowOwn:
 		if InMemory(cfg, hostname) {
@@ -137,7 +140,7 @@ func (f *Front) arrange(ctx context.Context, cfg *certmagic.Config, hostname str
 func (f *Front) recheck(ctx context.Context, cfg *certmagic.Config, data map[string]any) {
 	sans, _ := data["sans"].([]string)
 	for _, name := range sans {
-		if f.Shows(ctx, name) == HideOwn {
+		if f.Shows(ctx, name) == HideOwn || f.hides(ctx, name) {
 			Evict(cfg, name)
 		}
 	}

@@ -167,6 +167,9 @@ func (s *storage) shown(ctx context.Context, hostname string) Shown {
 	if !s.front.rules(s.cfg) {
 		return ShowAny
 	}
+	if s.front.hides(ctx, hostname) {
+		return HideOwn // an upload is in its place, which is in memory
+	}
 	return s.front.Shows(ctx, hostname)
 }
 

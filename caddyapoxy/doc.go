@@ -24,6 +24,7 @@
 //
 //	handshake ─▶ permission.go ─▶ the table; trouble.go
 //	request   ─▶ handler.go: admission.go, proxied.go, redirect.go ─▶ target
+//	             (backends.go: proxies whose upstreams records fill in)
 //	             or redirecttarget.go, where a record is a redirect
 //	both tell hints.go of what the controller may not know yet
 //

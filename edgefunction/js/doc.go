@@ -11,7 +11,8 @@
 //	  },
 //	};
 //
-// It ends in .js, .mjs, .jsx, .ts, .mts or .tsx; types are taken off and not checked.
+// It is called .js, .mjs, .ts or .mts, its imports .jsx and .tsx too; types are taken off and
+// not checked.
 // What fetch returns, or the promise that it returns settles to, decides:
 //
 //   - a Response answers the request.

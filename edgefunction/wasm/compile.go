@@ -30,6 +30,9 @@ const (
 // Compile makes a program of a WebAssembly module. It is an edgefunction.Compiler: its
 // error is an *edgefunction.SourceError where the module is at fault.
 func Compile(ctx context.Context, file string, source []byte, settings edgefunction.Settings) (edgefunction.Program, error) {
+	if len(settings.Fetch) > 0 {
+		return nil, fmt.Errorf("%s: fetch %s: functions in WebAssembly have no network: leave fetch out", file, settings.Fetch[0])
+	}
 	p := &program{settings: settings}
 	err := p.compile(ctx, source)
 	if err == nil {

@@ -140,8 +140,9 @@ func TestNothingIsGrantedButWhatIsSaid(t *testing.T) {
 
 func TestSettingsThatCannotBeGranted(t *testing.T) {
 	for want, change := range map[string]func(*edgefunction.Settings){
-		`env: "A=B"`:          func(s *edgefunction.Settings) { s.Env = map[string]string{"A=B": "c"} },
-		"mounting /not/there": func(s *edgefunction.Settings) { s.Mounts = []edgefunction.Mount{{Dir: "/not/there", At: "/"}} },
+		`env: "A=B"`:           func(s *edgefunction.Settings) { s.Env = map[string]string{"A=B": "c"} },
+		"fetch https://a.test": func(s *edgefunction.Settings) { s.Fetch = []string{"https://a.test"} },
+		"mounting /not/there":  func(s *edgefunction.Settings) { s.Mounts = []edgefunction.Mount{{Dir: "/not/there", At: "/"}} },
 	} {
 		var f function
 		_, err := Compile(context.Background(), "fn.wasm", tiny(1, "\x42\x00"), f.with(change))

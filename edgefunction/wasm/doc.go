@@ -18,7 +18,7 @@
 //
 // Both find WASI preview 1: clocks, randomness, the environment of Settings.Env, what is
 // mounted (for reading, and regular files alone; links do not lead out of a mount), and
-// nothing else: no network (Settings.Fetch is for other engines), no other files. A module
+// nothing else: no network (Settings.Fetch is refused), no other files. A module
 // that imports what is not there is refused, with each import named.
 //
 // # The ABI

@@ -21,7 +21,7 @@ const (
 var rooms = []string{
 	"cmd/caddy", "cmd/apoxy-tunnel", "caddyapoxy", "cli", "doctor", "controller", "issuance",
 	"issuance/acme", "issuance/edge", "issuance/certfiles", "issuance/revocation", "issuance/fairqueue", "apiserver", "apiserver/hostiletest", "dnsprovider",
-	"target", "edgefunction", "tunnel/command", "tunnel", "hosts", "resolver", "ownership", "store/boltstore", "store/storetest", "store/damage", "store", "api/v1alpha3",
+	"target", "edgefunction", "tunnel/command", "tunnel", "hosts", "resolver", "ownership", "store/boltstore", "store/etcdstore", "store/history", "store/storetest", "store/damage", "store", "api/v1alpha3",
 	"internal/acmetest", "internal/certtest", "internal/specialpurpose", "internal/lru", "internal/jsonscan", "internal/filewatch", "internal/times", "internal/words",
 }
 
@@ -46,7 +46,9 @@ var allowed = map[string]struct {
 	"resolver":        {[]string{"ownership", "api/v1alpha3", "internal/specialpurpose", "internal/lru"}, "who asks DNS tells what it saw in the core's words; it knows no records, no store and no certificates"},
 	"ownership":       {[]string{"api/v1alpha3"}, "the core is pure: facts in, conditions out"},
 	"store":           {nil, "the contract knows not what the bytes mean"},
-	"store/boltstore": {[]string{"store"}, "an engine knows the contract alone"},
+	"store/boltstore": {[]string{"store/history", "store"}, "an engine knows the contract and what engines share"},
+	"store/etcdstore": {[]string{"store/history", "store"}, "an engine knows the contract and what engines share"},
+	"store/history":   {[]string{"store"}, "recent changes are kept in one way for all engines"},
 	"store/damage":    {[]string{"store"}, "what is damaged is told by engines and rooms; it is only kept account of here"},
 	"store/storetest": {[]string{"store"}, "one suite for every engine"},
 	"api/v1alpha3":    {nil, "clients import the API alone"},

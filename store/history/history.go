@@ -96,6 +96,16 @@ func (h *History) Publish(events []store.Event, last int64) (gone, size int) {
 	return gone, size
 }
 
+// Restart forgets all changes: the store stands at rev, and those up to there are no
+// longer kept.
+func (h *History) Restart(rev int64) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.ring, h.head, h.n, h.bytes = nil, 0, 0, 0
+	h.floor, h.last = rev, rev
+	h.wake()
+}
+
 func (h *History) grow() {
 	ring := make([]store.Event, max(64, 2*len(h.ring)))
 	for i := range h.n {
@@ -268,7 +278,7 @@ func (w *watcher) pull() (store.Batch, <-chan struct{}, error) {
 	if h.err != nil {
 		return store.Batch{}, nil, h.err
 	}
-	if w.seen < h.floor {
+	if w.seen < h.floor || w.seen > h.last { // the latter: the store has gone back
 		return store.Batch{}, nil, store.ErrExpired
 	}
 	b := store.Batch{Revision: h.last}

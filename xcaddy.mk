@@ -48,6 +48,7 @@ e2e:
 	cd e2e && \
 	go build -o "$$dir/pebble" github.com/letsencrypt/pebble/v2/cmd/pebble && \
 	go build -ldflags='-s -w' -o "$$dir/kubectl" ./kubectl && \
+	go build -o "$$dir/etcd" go.etcd.io/etcd/server/v3 && \
 	go test -c -o "$$dir/e2e.test" . && \
 	fifth() { grep -ho '^func Test[A-Za-z0-9_]*(t ' *_test.go | sed 's/^func //; s/(t //' | awk "NR % 5 == $$1" | paste -sd '|'; } && \
 	run() { $(AS_ROOT) E2E_BIN="$$dir" PATH="$$PATH" "$$dir/e2e.test" -test.timeout 45m -test.run "^($$(fifth $$1))\$$" >"$$dir/$$1.log" 2>&1; \

@@ -200,3 +200,16 @@ func TestNewRefuses(t *testing.T) {
 		t.Error("no zone")
 	}
 }
+
+// While the engine cannot be reached the answer says which, and when to come again.
+func TestAStoreThatIsNotAvailableIsNamed(t *testing.T) {
+	w, h := hookedWorld(t)
+	h.list = func(store.ListOptions) error {
+		return &store.UnavailableError{Engine: "etcd at 192.0.2.1:2379", Reason: "it does not answer in time"}
+	}
+	a := w.call("GET", base, "")
+	a.status(503, metav1.StatusReasonServiceUnavailable)
+	if a.header.Get("Retry-After") != "2" || !strings.Contains(string(a.body), "etcd at 192.0.2.1:2379: it does not answer in time") {
+		t.Errorf("Retry-After %q, %s", a.header.Get("Retry-After"), a.body)
+	}
+}

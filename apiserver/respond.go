@@ -219,12 +219,29 @@ func (s *Server) translate(err error, c *call) apierrors.APIStatus {
 		return errFuture("The resourceVersion asked for has not been reached yet")
 	case errors.Is(err, store.ErrClosed):
 		return apierrors.NewServiceUnavailable("the store is closed: the server is stopping")
+	case errors.Is(err, store.ErrUnavailable):
+		return errUnavailable(err)
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
 		return apierrors.NewTimeoutError("the request did not finish in time", 1)
 	}
 	s.log.Error("answering an API request", zap.String("verb", c.verb), zap.String("name", c.name), zap.Error(err))
 	return apierrors.NewInternalError(err)
 }
+
+// errUnavailable is the answer while the store's engine cannot be reached. It names
+// the engine and tells the client to come again.
+func errUnavailable(err error) *apierrors.StatusError {
+	e := apierrors.NewServiceUnavailable("the store is not available")
+	var why *store.UnavailableError
+	if errors.As(err, &why) {
+		e.ErrStatus.Message = "the store is not available: " + why.Error()
+	}
+	e.ErrStatus.Details = &metav1.StatusDetails{RetryAfterSeconds: unavailableRetry}
+	return e
+}
+
+// unavailableRetry is after how many seconds a client is to come again.
+const unavailableRetry = 2
 
 // errFuture is the answer to a revision from the future, in the form that
 // clients recognise (apierrors.HasStatusCause ResourceVersionTooLarge).

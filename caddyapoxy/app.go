@@ -25,9 +25,6 @@ func init() {
 	caddy.RegisterModule(new(App))
 }
 
-// errNoEtcd refuses an engine that the contract names and this version lacks.
-var errNoEtcd = errors.New("store etcd is not part of this version: use `store bolt`, which keeps records in one file on this machine")
-
 // App attaches customers' domains: it keeps DomainRecords, serves the
 // operator's zone, verifies ownership and obtains certificates.
 type App struct {
@@ -182,10 +179,6 @@ func (a *App) provisionStore(ctx caddy.Context) error {
 		b := new(BoltStore)
 		a.store = b
 		return b.Provision(ctx)
-	}
-	var named struct{ Module string }
-	if json.Unmarshal(a.StoreRaw, &named) == nil && named.Module == "etcd" {
-		return errNoEtcd
 	}
 	mod, err := ctx.LoadModule(a, "StoreRaw")
 	if err != nil {

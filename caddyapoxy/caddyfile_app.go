@@ -222,11 +222,8 @@ func (a *App) parseStore(d *caddyfile.Dispenser) error {
 		return d.Err("store: expected an engine, such as `store bolt ./apoxy.db`")
 	}
 	engine := d.Val()
-	if engine == "etcd" {
-		return d.Err(errNoEtcd.Error())
-	}
-	if engine != "bolt" {
-		return d.Errf("store: there is no engine %q: expected bolt", engine)
+	if engine != "bolt" && engine != "etcd" {
+		return d.Errf("store: there is no engine %q: expected bolt or etcd", engine)
 	}
 	unm, err := caddyfile.UnmarshalModule(d, "apoxy.stores."+engine)
 	if err != nil {

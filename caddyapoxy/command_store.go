@@ -234,12 +234,20 @@ func storeOfJSON(raw json.RawMessage) (StoreModule, error) {
 	if err := json.Unmarshal(raw, &named); err != nil {
 		return nil, fmt.Errorf("reading the store's configuration: %w", err)
 	}
-	if named.Module != "bolt" {
-		return nil, fmt.Errorf("there is no store %.60q in this version: expected bolt", named.Module)
+	var s interface {
+		StoreModule
+		caddy.Provisioner
 	}
-	b := new(BoltStore)
-	if err := json.Unmarshal(raw, b); err != nil {
+	switch named.Module {
+	case "bolt":
+		s = new(BoltStore)
+	case "etcd":
+		s = new(EtcdStore)
+	default:
+		return nil, fmt.Errorf("there is no store %.60q: expected bolt or etcd", named.Module)
+	}
+	if err := json.Unmarshal(raw, s); err != nil {
 		return nil, fmt.Errorf("reading the store's configuration: %w", err)
 	}
-	return b, b.Provision(caddy.Context{})
+	return s, s.Provision(caddy.Context{})
 }

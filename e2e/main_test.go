@@ -28,6 +28,7 @@ func buildPrograms(bin string) error {
 		{name: "caddy", module: "..", pkg: "./cmd/caddy", race: race},
 		{name: unwatched, module: "..", pkg: "./cmd/caddy"},
 		{name: "pebble", module: ".", pkg: "github.com/letsencrypt/pebble/v2/cmd/pebble"},
+		{name: "etcd", module: ".", pkg: "go.etcd.io/etcd/server/v3"},
 		{name: "kubectl", module: ".", pkg: "./kubectl", flags: []string{"-ldflags=-s -w"}},
 	} {
 		out := filepath.Join(bin, program.name)

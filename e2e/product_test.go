@@ -32,6 +32,7 @@ type settings struct {
 	brakeHold     time.Duration // default 1h, the product's own
 	ca            *testnet.CA   // default the network's
 	program       string        // default "caddy"
+	store         string        // default a bolt file
 }
 
 // product is the product under test: one process at a time, on
@@ -63,6 +64,9 @@ func start(t *testing.T, n *testnet.Network, s settings) *product {
 		s.ca = n.CA
 	}
 	p := &product{dir: t.TempDir(), ca: s.ca, settings: s}
+	if s.store == "" {
+		s.store = "bolt " + filepath.Join(p.dir, "apoxy.db")
+	}
 	template, err := os.ReadFile(filepath.Join("testdata", "Caddyfile"))
 	if err != nil {
 		t.Fatal(err)
@@ -79,6 +83,7 @@ func start(t *testing.T, n *testnet.Network, s settings) *product {
 		"%DIRECTORY%", s.ca.Directory,
 		"%TRUST%", s.ca.Trust,
 		"%FOREIGN%", testnet.ForeignAddr,
+		"%STORE%", s.store,
 	).Replace(string(template))
 	if err := os.WriteFile(p.config(), []byte(config), 0o644); err != nil {
 		t.Fatal(err)

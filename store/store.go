@@ -31,6 +31,9 @@ var (
 	ErrFutureRevision = errors.New("revision lies in the future")
 	// ErrClosed: the store was closed.
 	ErrClosed = errors.New("store is closed")
+	// ErrUnavailable: the engine cannot be reached or takes nothing at present; the
+	// same may succeed later. See UnavailableError, which wraps it.
+	ErrUnavailable = errors.New("the store is not available")
 	// ErrDamaged: what is kept for the key is not what was written there. See
 	// DamagedError, which wraps it.
 	ErrDamaged = errors.New("stored value is damaged")
@@ -47,6 +50,27 @@ type ConflictError struct {
 func (e *ConflictError) Error() string {
 	return fmt.Sprintf("key %q stands at revision %d", e.Key, e.Revision)
 }
+
+// UnavailableError says why an engine cannot do its work at present. It wraps
+// ErrUnavailable.
+type UnavailableError struct {
+	// Engine is what is not available, such as "etcd at 192.0.2.1:2379".
+	Engine string
+	// Reason is a sentence without a full stop: what was seen and, if anybody but
+	// time can mend it, how.
+	Reason string
+	// Unknown: it was a Write, and may have been written all the same.
+	Unknown bool
+}
+
+func (e *UnavailableError) Error() string {
+	if e.Unknown {
+		return fmt.Sprintf("%s: %s; whether this was written is not known", e.Engine, e.Reason)
+	}
+	return e.Engine + ": " + e.Reason
+}
+
+func (e *UnavailableError) Unwrap() error { return ErrUnavailable }
 
 // FirstRevision is that of an empty store, so that a List always has a revision
 // that a Watch can go on from: 0 would mean the present.

@@ -21,7 +21,7 @@ const (
 var rooms = []string{
 	"cmd/caddy", "cmd/apoxy-tunnel", "caddyapoxy", "cli", "doctor", "controller", "issuance",
 	"issuance/acme", "issuance/edge", "issuance/certfiles", "issuance/ownchain", "issuance/revocation", "issuance/fairqueue", "apiserver", "apiserver/hostiletest", "dnsprovider",
-	"target", "edgefunction/command", "edgefunction/engines", "edgefunction/js", "edgefunction/wasm", "edgefunction", "tunnel/command", "tunnel", "hosts", "resolver", "ownership", "store/boltstore", "store/storetest", "store/damage", "store", "api/v1alpha3",
+	"target", "edgefunction/command", "edgefunction/engines", "edgefunction/js", "edgefunction/wasm", "edgefunction", "tunnel/command", "tunnel", "hosts", "resolver", "ownership", "store/boltstore", "store/etcdstore", "store/history", "store/storetest", "store/damage", "store", "api/v1alpha3",
 	"internal/acmetest", "internal/certtest", "internal/specialpurpose", "internal/lru", "internal/jsonscan", "internal/filewatch", "internal/wasmloops", "internal/times", "internal/words",
 }
 
@@ -31,7 +31,7 @@ var allowed = map[string]struct {
 	why   string
 }{
 	"cmd/caddy":       {[]string{"caddyapoxy"}, "the command only names the modules it is built of"},
-	"caddyapoxy":      {[]string{"cli", "doctor", "controller", "issuance", "issuance/acme", "issuance/edge", "issuance/certfiles", "issuance/ownchain", "issuance/revocation", "apiserver", "dnsprovider", "target", "edgefunction", "edgefunction/command", "edgefunction/engines", "tunnel", "tunnel/command", "hosts", "resolver", "ownership", "store", "store/boltstore", "store/damage", "api/v1alpha3", "internal/specialpurpose"}, "the wiring knows every room"},
+	"caddyapoxy":      {[]string{"cli", "doctor", "controller", "issuance", "issuance/acme", "issuance/edge", "issuance/certfiles", "issuance/ownchain", "issuance/revocation", "apiserver", "dnsprovider", "target", "edgefunction", "edgefunction/command", "edgefunction/engines", "tunnel", "tunnel/command", "hosts", "resolver", "ownership", "store", "store/boltstore", "store/etcdstore", "store/damage", "api/v1alpha3", "internal/specialpurpose"}, "the wiring knows every room"},
 	"cli":             {[]string{"api/v1alpha3"}, "the command line is a client of the API and of nothing else"},
 	"doctor":          {[]string{"ownership", "api/v1alpha3"}, "the doctor looks from outside: it knows the configuration and the names, and would believe itself if it knew the insides; the core's pure judgements it shares, so that it says what conditions say"},
 	"controller":      {[]string{"issuance", "hosts", "resolver", "ownership", "store", "api/v1alpha3", "internal/lru"}, "the shell has DNS looked at, asks the core and writes; it serves nothing"},
@@ -46,7 +46,9 @@ var allowed = map[string]struct {
 	"resolver":        {[]string{"ownership", "api/v1alpha3", "internal/specialpurpose", "internal/lru"}, "who asks DNS tells what it saw in the core's words; it knows no records, no store and no certificates"},
 	"ownership":       {[]string{"api/v1alpha3"}, "the core is pure: facts in, conditions out"},
 	"store":           {nil, "the contract knows not what the bytes mean"},
-	"store/boltstore": {[]string{"store"}, "an engine knows the contract alone"},
+	"store/boltstore": {[]string{"store/history", "store"}, "an engine knows the contract and what engines share"},
+	"store/etcdstore": {[]string{"store/history", "store"}, "an engine knows the contract and what engines share"},
+	"store/history":   {[]string{"store"}, "recent changes are kept in one way for all engines"},
 	"store/damage":    {[]string{"store"}, "what is damaged is told by engines and rooms; it is only kept account of here"},
 	"store/storetest": {[]string{"store"}, "one suite for every engine"},
 	"api/v1alpha3":    {nil, "clients import the API alone"},
@@ -95,6 +97,11 @@ var outside = []struct {
 			return room == "dnsprovider" || room == "internal/dnstest" || room == "doctor" || room == "resolver"
 		},
 		"DNS messages stay where DNS is spoken",
+	},
+	{
+		"go.etcd.io/etcd/",
+		func(room, _ string) bool { return room == "store/etcdstore" },
+		"one engine, one room",
 	},
 	{
 		"go.etcd.io/bbolt",

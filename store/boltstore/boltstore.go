@@ -14,6 +14,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/apoxy-dev/caddy-apoxy/store"
+	"github.com/apoxy-dev/caddy-apoxy/store/history"
 )
 
 var (
@@ -86,7 +87,7 @@ type Store struct {
 	db    *bbolt.DB
 	file  *os.File // the descriptor that holds the lock; owned by db
 	log   *zap.Logger
-	hist  *history
+	hist  *history.History
 	pages pageCounts
 
 	journal journal // the committer's
@@ -135,7 +136,7 @@ func (s *Store) Get(ctx context.Context, key string) (store.KeyValue, int64, err
 	if err != nil {
 		return store.KeyValue{}, 0, err
 	}
-	if err := s.hist.wait(ctx, rev); err != nil {
+	if err := s.hist.Wait(ctx, rev); err != nil {
 		return store.KeyValue{}, 0, err
 	}
 	if !found {
@@ -152,7 +153,7 @@ func (s *Store) Watch(ctx context.Context, prefix string, after int64) (store.Wa
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	return s.hist.watch(prefix, after)
+	return s.hist.Watch(prefix, after)
 }
 
 // Close implements store.Store. Writes that have not begun fail with
@@ -161,7 +162,7 @@ func (s *Store) Close() error {
 	s.closing.Do(func() {
 		close(s.stop)
 		<-s.stopped
-		s.hist.end(store.ErrClosed)
+		s.hist.End(store.ErrClosed)
 		if s.wedged.Load() {
 			s.closeErr = s.file.Close()
 		} else {

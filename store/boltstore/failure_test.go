@@ -58,10 +58,10 @@ func TestNothingIsWrittenAfterACommitFailed(t *testing.T) {
 // TestPanicsAndFaultsAreErrors holds that guard catches what bbolt does on
 // damaged pages.
 func TestPanicsAndFaultsAreErrors(t *testing.T) {
-	var nobody *history
+	var nobody *Store
 	for name, f := range map[string]func() error{
 		"a panic": func() error { panic("page 7 is no leaf") },
-		"a fault": func() error { return nobody.lost },
+		"a fault": func() error { return errors.New(nobody.path) },
 	} {
 		err := guard("x.db", f)
 		if !errors.Is(err, ErrCorrupt) || !errors.Is(err, errPanic) || !strings.Contains(err.Error(), "x.db") {

@@ -10,6 +10,7 @@ import (
 	"go.etcd.io/bbolt"
 
 	"github.com/apoxy-dev/caddy-apoxy/store"
+	"github.com/apoxy-dev/caddy-apoxy/store/history"
 )
 
 var (
@@ -197,7 +198,7 @@ func (r *recaller) read(c *bbolt.Cursor) error {
 		if err != nil {
 			return err
 		}
-		if size := eventBytes(&e); at == r.upto || len(r.events) < r.limit && r.bytes+size <= r.maxBytes {
+		if size := history.EventBytes(&e); at == r.upto || len(r.events) < r.limit && r.bytes+size <= r.maxBytes {
 			r.events = append(r.events, e)
 			r.bytes += size
 			r.later[e.Key] = e

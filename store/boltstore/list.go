@@ -25,7 +25,7 @@ func (s *Store) List(ctx context.Context, prefix string, o store.ListOptions) (s
 		return store.ListResult{}, store.ErrExpired
 	}
 	if o.Revision > 0 {
-		if err := s.hist.check(o.Revision); err != nil {
+		if err := s.hist.Check(o.Revision); err != nil {
 			return store.ListResult{}, err
 		}
 	}
@@ -101,14 +101,14 @@ func (l *lister) next(ctx context.Context, values bool, want int) ([]store.KeyVa
 	if err != nil {
 		return nil, err
 	}
-	if err := l.s.hist.wait(ctx, at); err != nil {
+	if err := l.s.hist.Wait(ctx, at); err != nil {
 		return nil, err
 	}
 	if l.rev == 0 {
 		l.rev, l.upto = at, at
 	}
 	if at > l.upto {
-		err := l.s.hist.each(l.prefix, l.upto, at, func(e *store.Event) {
+		err := l.s.hist.Each(l.prefix, l.upto, at, func(e *store.Event) {
 			if _, known := l.undo[e.Key]; known {
 				return // an earlier change says how it was
 			}

@@ -16,6 +16,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/apoxy-dev/caddy-apoxy/store"
+	"github.com/apoxy-dev/caddy-apoxy/store/history"
 )
 
 // Open opens the store in the file at path and creates it, with its directory,
@@ -93,7 +94,7 @@ func (s *Store) resume(b bucket, o Options) {
 	if p.waste {
 		s.journal.wasteEvents = sweepEvents
 	}
-	s.hist = newHistory(int64(b.Sequence()), p, o.History, o.HistoryBytes)
+	s.hist = history.New(int64(b.Sequence()), p.floor, p.events, o.History, o.HistoryBytes)
 }
 
 // open opens an existing file with bbolt.

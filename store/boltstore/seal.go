@@ -134,9 +134,7 @@ func (s *sealer) due() <-chan time.Time {
 // seal adds checksums to the next values that have none, in one transaction.
 // Neither their revisions nor the store's change, and no change is told.
 func (s *Store) seal() {
-	s.hist.mu.RLock()
-	lost := s.hist.lost
-	s.hist.mu.RUnlock()
+	_, _, lost := s.hist.State()
 	if lost != nil {
 		s.sealer.pause = nil
 		return

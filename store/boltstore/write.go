@@ -151,9 +151,7 @@ func (s *Store) commit(group []*request) {
 			close(r.done)
 		}
 	}()
-	s.hist.mu.RLock()
-	rev, floor, lost := s.hist.last, s.hist.floor, s.hist.lost
-	s.hist.mu.RUnlock()
+	rev, floor, lost := s.hist.State()
 	if lost != nil {
 		fail(group, lost)
 		return
@@ -175,7 +173,7 @@ func (s *Store) commit(group []*request) {
 	switch {
 	case errors.Is(err, errUnchanged):
 	case err == nil:
-		gone, size := s.hist.publish(events, rev)
+		gone, size := s.hist.Publish(events, rev)
 		s.journal.added(swept, gone, size)
 	default:
 		err = fmt.Errorf("writing %s: %w", s.path, err)
@@ -228,7 +226,7 @@ func (s *Store) failed(err error, committing bool) {
 		s.wedged.Store(true)
 	}
 	s.log.Error("store stopped writing: check the disk and restart", zap.String("file", s.path), zap.Error(err))
-	s.hist.lose(fmt.Errorf("%w (the store takes no more writes until it is opened anew)", err))
+	s.hist.Lose(fmt.Errorf("%w (the store takes no more writes until it is opened anew)", err))
 }
 
 func fail(group []*request, err error) {

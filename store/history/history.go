@@ -1,4 +1,6 @@
-package boltstore
+// Package history holds an engine's recent changes in memory, bounded, for watches and
+// for reading the past. Engines put in what is acknowledged; readers pull.
+package history
 
 import (
 	"context"
@@ -16,10 +18,11 @@ const (
 	batchBytes  = 4 << 20
 )
 
-// history holds the most recent changes, shared by all readers. Readers pull:
-// each keeps only the revision it has seen, so a slow one costs nothing and
-// notices by itself when it has fallen behind.
-type history struct {
+// History holds the most recent changes, shared by all readers. Readers pull:
+// Each keeps only the revision it has seen, so a slow one costs nothing and
+// notices by itself when it has fallen behind. New makes one; it is safe for
+// concurrent use.
+type History struct {
 	mu              sync.RWMutex
 	ring            []store.Event
 	head, n         int
@@ -27,7 +30,7 @@ type history struct {
 	limit, maxBytes int
 	// floor: changes at or below this revision are no longer kept.
 	floor int64
-	// last is the store's revision: everything up to it is on disk.
+	// last is the store's revision: everything up to it is acknowledged.
 	last int64
 	// err ends all readers once set.
 	err error
@@ -37,14 +40,16 @@ type history struct {
 	moved chan struct{}
 }
 
-// newHistory begins, at revision rev, with what was found in the file.
-func newHistory(rev int64, p past, limit, maxBytes int) *history {
-	h := &history{
-		ring: p.events, n: len(p.events), floor: p.floor, last: rev,
+// New returns a history of at most limit changes of maxBytes together, of which those
+// of the latest revision are always kept. It begins at revision rev with events, which
+// are all that changed after floor, oldest first.
+func New(rev, floor int64, events []store.Event, limit, maxBytes int) *History {
+	h := &History{
+		ring: events, n: len(events), floor: floor, last: rev,
 		limit: limit, maxBytes: maxBytes, moved: make(chan struct{}),
 	}
-	for i := range p.events {
-		h.bytes += eventBytes(&p.events[i])
+	for i := range events {
+		h.bytes += EventBytes(&events[i])
 	}
 	return h
 }
@@ -52,16 +57,17 @@ func newHistory(rev int64, p past, limit, maxBytes int) *history {
 // eventOverhead estimates what an event costs beside its bytes.
 const eventOverhead = 144
 
-func eventBytes(e *store.Event) int {
+// EventBytes estimates the memory of a change.
+func EventBytes(e *store.Event) int {
 	return len(e.Key) + len(e.Value) + len(e.Previous) + eventOverhead
 }
 
-func (h *history) at(i int) *store.Event { return &h.ring[(h.head+i)%len(h.ring)] }
+func (h *History) at(i int) *store.Event { return &h.ring[(h.head+i)%len(h.ring)] }
 
-// publish appends the changes of writes that are on disk now, in their order,
+// Publish appends the changes of writes that are on disk now, in their order,
 // and moves the revision to last. It returns how many events, of how many
 // bytes, had to go for them.
-func (h *history) publish(events []store.Event, last int64) (gone, size int) {
+func (h *History) Publish(events []store.Event, last int64) (gone, size int) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for i := range events {
@@ -70,16 +76,16 @@ func (h *history) publish(events []store.Event, last int64) (gone, size int) {
 		}
 		h.ring[(h.head+h.n)%len(h.ring)] = events[i]
 		h.n++
-		h.bytes += eventBytes(&events[i])
+		h.bytes += EventBytes(&events[i])
 		for h.n > h.limit || h.bytes > h.maxBytes {
 			oldest := h.at(0)
 			if oldest.Revision == events[i].Revision {
 				break // a revision is kept whole, however large
 			}
 			h.floor = oldest.Revision
-			h.bytes -= eventBytes(oldest)
+			h.bytes -= EventBytes(oldest)
 			gone++
-			size += eventBytes(oldest)
+			size += EventBytes(oldest)
 			*oldest = store.Event{}
 			h.head = (h.head + 1) % len(h.ring)
 			h.n--
@@ -90,7 +96,17 @@ func (h *history) publish(events []store.Event, last int64) (gone, size int) {
 	return gone, size
 }
 
-func (h *history) grow() {
+// Restart forgets all changes: the store stands at rev, and those up to there are no
+// longer kept.
+func (h *History) Restart(rev int64) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.ring, h.head, h.n, h.bytes = nil, 0, 0, 0
+	h.floor, h.last = rev, rev
+	h.wake()
+}
+
+func (h *History) grow() {
 	ring := make([]store.Event, max(64, 2*len(h.ring)))
 	for i := range h.n {
 		ring[i] = *h.at(i)
@@ -98,13 +114,13 @@ func (h *history) grow() {
 	h.ring, h.head = ring, 0
 }
 
-func (h *history) wake() {
+func (h *History) wake() {
 	close(h.moved)
 	h.moved = make(chan struct{})
 }
 
-// end stops all readers with err.
-func (h *history) end(err error) {
+// End stops all readers with err.
+func (h *History) End(err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.err == nil {
@@ -113,18 +129,18 @@ func (h *history) end(err error) {
 	h.wake()
 }
 
-// lose says that a write failed and left the state beyond the last revision
+// Lose says that a write failed and left the state beyond the last revision
 // unknown.
-func (h *history) lose(err error) {
+func (h *History) Lose(err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.lost = err
 	h.wake()
 }
 
-// wait returns once everything up to rev is on disk. A read transaction can
-// see a commit shortly before it has been flushed; its answer waits for that.
-func (h *history) wait(ctx context.Context, rev int64) error {
+// Wait returns once everything up to rev is there, or with what ended or lost the
+// history, or with the context's error.
+func (h *History) Wait(ctx context.Context, rev int64) error {
 	for {
 		h.mu.RLock()
 		last, moved, err := h.last, h.moved, h.err
@@ -146,14 +162,15 @@ func (h *history) wait(ctx context.Context, rev int64) error {
 	}
 }
 
-// check reports whether all changes after rev are still kept.
-func (h *history) check(rev int64) error {
+// Check returns store.ErrExpired if changes after rev are no longer kept, and
+// store.ErrFutureRevision if rev has not been reached.
+func (h *History) Check(rev int64) error {
 	h.mu.RLock()
 	defer h.mu.RUnlock()
 	return h.checkLocked(rev)
 }
 
-func (h *history) checkLocked(rev int64) error {
+func (h *History) checkLocked(rev int64) error {
 	switch {
 	case rev < h.floor:
 		return store.ErrExpired
@@ -163,14 +180,22 @@ func (h *history) checkLocked(rev int64) error {
 	return nil
 }
 
+// State returns the revision that has been reached, up to which one changes are no
+// longer kept, and what Lose was told.
+func (h *History) State() (last, floor int64, lost error) {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	return h.last, h.floor, h.lost
+}
+
 // since returns the index of the first event after rev.
-func (h *history) since(rev int64) int {
+func (h *History) since(rev int64) int {
 	return sort.Search(h.n, func(i int) bool { return h.at(i).Revision > rev })
 }
 
-// each calls fn for every kept event under prefix with from < revision ≤ to,
+// Each calls fn for every kept event under prefix with from < revision ≤ to,
 // oldest first. store.ErrExpired: some are no longer kept.
-func (h *history) each(prefix string, from, to int64, fn func(*store.Event)) error {
+func (h *History) Each(prefix string, from, to int64, fn func(*store.Event)) error {
 	h.mu.RLock()
 	defer h.mu.RUnlock()
 	if from < h.floor {
@@ -188,7 +213,9 @@ func (h *history) each(prefix string, from, to int64, fn func(*store.Event)) err
 	return nil
 }
 
-func (h *history) watch(prefix string, after int64) (store.Watcher, error) {
+// Watch returns a watcher of what changes under prefix after a revision; 0: from the
+// present on. store.ErrExpired and store.ErrFutureRevision as of Check.
+func (h *History) Watch(prefix string, after int64) (store.Watcher, error) {
 	h.mu.RLock()
 	defer h.mu.RUnlock()
 	if h.err != nil {
@@ -205,7 +232,7 @@ func (h *history) watch(prefix string, after int64) (store.Watcher, error) {
 
 // watcher is a place in the history.
 type watcher struct {
-	hist   *history
+	hist   *History
 	prefix string
 	closed chan struct{}
 	once   sync.Once
@@ -251,7 +278,7 @@ func (w *watcher) pull() (store.Batch, <-chan struct{}, error) {
 	if h.err != nil {
 		return store.Batch{}, nil, h.err
 	}
-	if w.seen < h.floor {
+	if w.seen < h.floor || w.seen > h.last { // the latter: the store has gone back
 		return store.Batch{}, nil, store.ErrExpired
 	}
 	b := store.Batch{Revision: h.last}
@@ -265,7 +292,7 @@ func (w *watcher) pull() (store.Batch, <-chan struct{}, error) {
 		}
 		if strings.HasPrefix(e.Key, w.prefix) {
 			b.Events = append(b.Events, *e)
-			size += eventBytes(e)
+			size += EventBytes(e)
 		}
 	}
 	return b, h.moved, nil

@@ -92,15 +92,6 @@ func (i *instance) invoke(f api.Function, args ...uint64) (uint64, error) {
 	return args[0], nil
 }
 
-// must calls a function of the guest in a host function, where an error ends the guest.
-func (i *instance) must(f api.Function, args ...uint64) uint32 {
-	r, err := i.invoke(f, args...)
-	if err != nil {
-		i.end(err)
-	}
-	return uint32(r)
-}
-
 // errMemory says that the guest had no memory left for what was brought to it.
 var errMemory = errors.New("no memory is left")
 

@@ -1,6 +1,7 @@
 package issuance
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"path"
@@ -47,13 +48,19 @@ func (w *world) holds(hostname string, ca *acmetest.CA) {
 // rewrite changes what is known of a hostname, as time would.
 func (w *world) rewrite(hostname string, change func(r *dossier)) {
 	w.t.Helper()
-	w.s.entries.mu.Lock()
-	e := w.s.entries.of[hostname]
-	r := e.dossier()
-	change(&r)
-	e.set(e.want(), r)
-	w.s.entries.place(e)
-	w.s.entries.mu.Unlock()
+	w.wait("nobody to have "+hostname+" in hand", func() bool {
+		w.s.entries.mu.Lock()
+		defer w.s.entries.mu.Unlock()
+		e := w.s.entries.of[hostname]
+		if e.flight != nil {
+			return false // what it does would be lost, or this would
+		}
+		r := e.dossier()
+		change(&r)
+		e.set(e.want(), r)
+		w.s.entries.place(e)
+		return true
+	}, func() string { return "" })
 	w.s.entries.poke()
 }
 
@@ -126,16 +133,30 @@ func TestTheCertificateOfAFormerCAIsRemovedAfterACrash(t *testing.T) {
 	w.halt()
 	w.start()
 	w.is.Set("second", acme.Authority{Directory: other.Directory(), Email: "ops@example.net"}, w.magic, nil)
+	w.wait("the comparison", func() bool {
+		w.s.entries.mu.Lock()
+		defer w.s.entries.mu.Unlock()
+		return w.s.entries.loaded && !w.s.entries.closed
+	}, func() string { return "" }) // it would find what the crash left
 	for k, v := range files { // as they lay there in that moment
 		if err := w.magic.Storage.Store(context.Background(), k, v); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if _, err := w.store.Write(context.Background(), store.Op{Key: old.Key, Value: old.Value, If: store.Any}); err != nil {
-		t.Fatal(err)
-	}
 	w.s.Want(Want{Hostname: host, UID: "u1", DNS01: true, CertificateAuthority: other.Directory()})
-	w.until(host, "known as before", func(o ownership.CertificateObservation) bool { return o.SerialNumber == before.SerialNumber })
+	w.until(host, "known as before", func(o ownership.CertificateObservation) bool {
+		if o.SerialNumber == before.SerialNumber {
+			return true
+		}
+		now, _, err := w.store.Get(context.Background(), old.Key)
+		if err == nil && !bytes.Equal(now.Value, old.Value) { // or a question of the start has written over it
+			_, err = w.store.Write(context.Background(), store.Op{Key: old.Key, Value: old.Value, If: now.Revision})
+		}
+		if conflict := new(store.ConflictError); err != nil && !errors.As(err, &conflict) {
+			t.Error(err)
+		}
+		return false
+	})
 	w.rewrite(host, func(r *dossier) { r.Renewal = 1 })
 	w.until(host, "found", func(o ownership.CertificateObservation) bool { return o.SerialNumber == after.SerialNumber })
 	w.holds(host, other)

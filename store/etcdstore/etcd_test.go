@@ -3,10 +3,10 @@ package etcdstore_test
 import (
 	"fmt"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -84,11 +84,9 @@ func (m *member) start() {
 		defer close(ended)
 		_ = p.Wait() // its status is of no interest
 	}(m.process, m.ended)
-	address := strings.TrimPrefix(m.endpoint, "http://")
 	for end := time.Now().Add(20 * time.Second); ; {
-		c, err := net.Dial("tcp", address)
+		err := m.leads()
 		if err == nil {
-			c.Close()
 			return
 		}
 		select {
@@ -101,6 +99,20 @@ func (m *member) start() {
 			m.t.Fatal(err)
 		}
 	}
+}
+
+// leads reports whether it has made itself leader. It listens sooner, and one that is
+// killed in between never comes to anything again.
+func (m *member) leads() error {
+	res, err := http.Get(m.endpoint + "/health")
+	if err != nil {
+		return err
+	}
+	defer res.Body.Close()
+	if res.StatusCode != http.StatusOK {
+		return fmt.Errorf("etcd says that its health is %s", res.Status)
+	}
+	return nil
 }
 
 // stop ends it in good order.

@@ -29,10 +29,12 @@ lint:
 	bin=$$(mktemp -d) && trap 'rm -rf "$$bin"' EXIT && GOBIN=$$bin go install $(LINT) && \
 	for module in . bench e2e; do (cd $$module && go vet ./... && "$$bin/staticcheck" ./...) || exit 1; done
 
-# What requests cost is measured without the race detector.
+# What requests cost is measured without the race detector, and WebAssembly's own
+# tests are run without it.
 unit:
 	go test -race ./...
 	go test -count=1 -run CostLittle ./apiserver
+	go test -count=1 -run Specification ./internal/wasmloops
 
 # The end-to-end tests make a network namespace of their own, so their binary runs
 # as root; everything it needs is built before, as who you are. They need Debian

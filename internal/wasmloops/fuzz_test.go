@@ -3,6 +3,7 @@ package wasmloops
 import (
 	"context"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -44,4 +45,14 @@ func FuzzInstrument(f *testing.F) {
 			t.Errorf("valid before: %v; after: %v", before, after)
 		}
 	})
+}
+
+// wazeroDir is where wazero's source is, which has WebAssembly's own tests with it.
+func wazeroDir(t testing.TB) string {
+	t.Helper()
+	out, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "github.com/tetratelabs/wazero").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.TrimSpace(string(out))
 }

@@ -1,3 +1,8 @@
+//go:build !race
+
+// The detector does not see what wazero compiles, and makes the compiling many times
+// slower: these run without it.
+
 package wasmloops
 
 import (
@@ -6,7 +11,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -15,16 +19,6 @@ import (
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
 )
-
-// wazeroDir is where wazero's source is, which has WebAssembly's own tests with it.
-func wazeroDir(t testing.TB) string {
-	t.Helper()
-	out, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "github.com/tetratelabs/wazero").Output()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return strings.TrimSpace(string(out))
-}
 
 // command is one step of a script of WebAssembly's tests, as wast2json writes them.
 type command struct {

@@ -59,7 +59,7 @@ func TestIssuanceSurvivesKillAtEveryStep(t *testing.T) {
 				}
 				p.run(t)
 				began := time.Now()
-				p.certified(t, host, 45*time.Second)
+				p.certified(t, host, 100*time.Second) // a validation that met nobody has failed, and is tried again after a minute
 				t.Logf("certified %v after the restart", time.Since(began).Round(time.Millisecond))
 				orders := g.passed(atOrder, host)
 				if when == "after" && at == atOrder {

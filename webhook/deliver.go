@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -59,7 +60,7 @@ func (s *Sender) fly(ctx context.Context, e Endpoint, l *line, it *item) {
 		return
 	}
 	o := s.send(ctx, e, it.id, []byte(n.Body))
-	s.landed(ctx, e, l, it, n, o)
+	s.landed(ctx, e, l, it, o)
 }
 
 // unreadable deals with an entry that cannot be sent, because of the store.
@@ -74,7 +75,7 @@ func (s *Sender) unreadable(ctx context.Context, l *line, it *item, key string, 
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	defer s.measure()
-	l.settle(it, outcome{verdict: aborted}, s.cfg.Now())
+	l.landed(it)
 	if lost {
 		l.remove(it)
 		return
@@ -83,44 +84,59 @@ func (s *Sender) unreadable(ctx context.Context, l *line, it *item, key string, 
 }
 
 // landed notes what became of a try, in memory and in the store.
-func (s *Sender) landed(ctx context.Context, e Endpoint, l *line, it *item, n entry, o outcome) {
-	key, now := queueKey(e.key(), it.id), s.cfg.Now()
-	if o.verdict == delivered {
-		count(countDelivered, 1)
-		// Deleted before it is settled: a line that goes on sending while the store takes
-		// nothing would have to send it all again.
-		if err := s.write(ctx, store.Op{Key: key, If: store.Any}); err != nil && ctx.Err() == nil {
-			s.log.Warn("a webhook delivery that was taken may be sent again: it could not be removed from the store", zap.String("id", it.id), zap.Error(err))
-		}
-	}
+func (s *Sender) landed(ctx context.Context, e Endpoint, l *line, it *item, o outcome) {
+	ctx, cancel := outlasting(ctx)
+	defer cancel()
 	s.mu.Lock()
 	before, waiting := l.state, l.waiting
-	if l.settle(it, o, now) {
-		l.remove(it)
+	done := l.settle(it, o, s.cfg.Now())
+	after, lost := l.state, waiting-l.waiting
+	var givenUp []*item
+	if o.verdict == gone {
+		givenUp = slices.DeleteFunc(slices.Clone(l.items), func(other *item) bool { return other == it })
 	}
-	n.Tries, n.Next, n.Reason, n.GivenUp = it.tries, it.next, it.reason, it.givenUp
-	after, givenUp := l.state, l.items
-	if o.verdict != gone {
-		givenUp = nil
-	} else {
-		givenUp = append([]*item(nil), givenUp...)
-	}
-	lost := waiting - l.waiting
-	s.measure()
 	s.mu.Unlock()
+	s.record(ctx, e, it, o, done)
+	s.keepGivenUp(ctx, e.key(), givenUp)
 	s.tell(ctx, e, before, after)
-	if o.verdict == delivered || o.verdict == aborted {
-		return
-	}
-	count(countFailed, 1)
 	if lost > 0 {
 		count(countGivenUp, lost)
 	}
-	ops := []store.Op{{Key: key, Value: encode(n), If: store.Any}}
-	if err := s.write(ctx, ops...); err != nil && ctx.Err() == nil {
-		s.log.Warn("that a webhook delivery failed could not be stored: after a restart it is tried sooner", zap.String("id", it.id), zap.Error(err))
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	defer s.measure()
+	l.landed(it)
+	if done {
+		l.remove(it)
 	}
-	s.keepGivenUp(ctx, e.key(), givenUp)
+}
+
+// record counts and stores what became of an item, which is still under way.
+func (s *Sender) record(ctx context.Context, e Endpoint, it *item, o outcome, done bool) {
+	key := queueKey(e.key(), it.id)
+	switch {
+	case done:
+		count(countDelivered, 1)
+		if err := s.write(ctx, store.Op{Key: key, If: store.Any}); err != nil {
+			s.log.Warn("a webhook delivery that was taken comes again after a restart: it could not be removed from the store", zap.String("id", it.id), zap.Error(err))
+		}
+	case o.verdict != aborted:
+		count(countFailed, 1)
+		err := s.rewrite(ctx, key, func(n *entry) {
+			n.Tries, n.Next, n.Reason, n.GivenUp = it.tries, it.next, it.reason, it.givenUp
+		})
+		if err != nil && !errors.Is(err, store.ErrNotFound) {
+			s.log.Warn("that a webhook delivery failed could not be stored: after a restart it is tried sooner", zap.String("id", it.id), zap.Error(err))
+		}
+	}
+}
+
+// outlasting is a context that goes on for lastWrites after ctx: what became of a try is
+// stored even if the process is ending.
+func outlasting(ctx context.Context) (context.Context, context.CancelFunc) {
+	out, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() { time.AfterFunc(lastWrites, cancel) })
+	return out, func() { stop(); cancel() }
 }
 
 // tell logs and stores that an endpoint has become well, unwell or gone.
@@ -137,7 +153,7 @@ func (s *Sender) tell(ctx context.Context, e Endpoint, before, after state) {
 	case failed && !fails:
 		s.log.Info("a webhook's endpoint takes what it is told again", url)
 	}
-	if err := s.write(ctx, store.Op{Key: statePrefix + e.key(), Value: encode(after), If: store.Any}); err != nil && ctx.Err() == nil {
+	if err := s.write(ctx, store.Op{Key: statePrefix + e.key(), Value: encode(after), If: store.Any}); err != nil {
 		s.log.Warn("what is known of a webhook's endpoint could not be stored", zap.Error(err))
 	}
 }

@@ -18,7 +18,7 @@ const MaxBody = 256 << 10
 type Event struct {
 	// Type is the event's name, such as apoxy.phase_changed.
 	Type string
-	// At is when it happened.
+	// At is when it happened. Default: when it is offered.
 	At time.Time
 	// Name is the record's, and the other texts are those that the event has.
 	Name, Hostname, Subject, From, To, Reason, Message string

@@ -153,11 +153,15 @@ func (l *line) pick(now time.Time) (*item, time.Time) {
 	return nil, soonest
 }
 
+// landed ends what pick began, after settle and once the store has what came of it.
+func (l *line) landed(it *item) {
+	it.flying = false
+	l.flights--
+}
+
 // settle says of an item that was picked what became of it. It returns whether the
 // item is done with.
 func (l *line) settle(it *item, o outcome, now time.Time) (done bool) {
-	it.flying = false
-	l.flights--
 	if o.verdict == aborted {
 		return false
 	}
@@ -175,10 +179,10 @@ func (l *line) settle(it *item, o outcome, now time.Time) (done bool) {
 		l.giveUp(it, now)
 	}
 	if o.verdict == gone {
-		for _, it := range l.items {
-			if !it.flying {
-				it.reason = o.reason
-				l.giveUp(it, now)
+		for _, other := range l.items {
+			if other == it || !other.flying {
+				other.reason = o.reason
+				l.giveUp(other, now)
 			}
 		}
 	}

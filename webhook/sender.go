@@ -92,6 +92,9 @@ func (s *Sender) Offer(e Event) {
 	if !s.Wants(e.Type) {
 		return
 	}
+	if e.At.IsZero() {
+		e.At = s.cfg.Now()
+	}
 	select {
 	case s.offered <- e:
 	default:

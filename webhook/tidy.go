@@ -2,6 +2,7 @@ package webhook
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
 
@@ -72,20 +73,28 @@ func (s *Sender) tidy(ctx context.Context) {
 func (s *Sender) keepGivenUp(ctx context.Context, endpoint string, items []*item) {
 	for _, it := range items {
 		s.mu.Lock()
-		at, why := it.givenUp, it.reason
+		at, why, queued := it.givenUp, it.reason, it.queued
 		s.mu.Unlock()
 		if at.IsZero() {
 			continue
 		}
-		if err := s.rewrite(ctx, queueKey(endpoint, it.id), func(n *entry) { n.GivenUp, n.Reason = at, why }); err != nil {
+		if err := s.rewrite(ctx, queueKey(endpoint, it.id), func(n *entry) {
+			if n.Queued.Equal(queued) { // else it was queued again meanwhile
+				n.GivenUp, n.Reason = at, why
+			}
+		}); err != nil && !errors.Is(err, store.ErrNotFound) {
 			return // they are given up again after a restart
 		}
 	}
 }
 
-// rewrite changes a stored entry.
+// rewrite changes a stored entry. Errors: store.ErrNotFound among others.
 func (s *Sender) rewrite(ctx context.Context, key string, change func(*entry)) error {
-	return s.patiently(ctx, func() error {
+	return s.rewriteWithin(ctx, key, 5, change)
+}
+
+func (s *Sender) rewriteWithin(ctx context.Context, key string, tries int, change func(*entry)) error {
+	err := s.patiently(ctx, func() error {
 		kv, _, err := s.cfg.Store.Get(ctx, key)
 		if err != nil {
 			return err
@@ -98,4 +107,8 @@ func (s *Sender) rewrite(ctx context.Context, key string, change func(*entry)) e
 		_, err = s.cfg.Store.Write(ctx, store.Op{Key: key, Value: encode(n), If: kv.Revision})
 		return err
 	})
+	if conflict := (*store.ConflictError)(nil); errors.As(err, &conflict) && tries > 1 {
+		return s.rewriteWithin(ctx, key, tries-1, change)
+	}
+	return err
 }

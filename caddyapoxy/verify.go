@@ -41,7 +41,7 @@ func storeRooms() []damage.Room {
 			Mend: "upload the customer's own certificate again (`caddy apoxy domainrecord certificate NAME --cert FILE --key FILE`); until then one is obtained where that can succeed"},
 		{Prefix: issuance.LedgerPrefix, Check: issuance.CheckLedger, Mend: byItself},
 		{Prefix: webhook.Prefix, Check: webhook.Check,
-			Mend: "nothing needs to be done: what it told a webhook is lost; the records themselves have it all"},
+			Mend: "nothing needs to be done: what a webhook was to be told is lost, and the value is removed with the next start; the records themselves have it all"},
 	}
 }
 

@@ -81,6 +81,8 @@ func (w world) withHook(admin, lines string) string {
 	return strings.Replace(config, "\t\tstore bolt", "\t\t"+lines+"\n\t\tstore bolt", 1)
 }
 
+// call makes a request; 0: it got no answer, as the endpoint of a former configuration
+// gives none.
 func call(t *testing.T, method, url, body string, out any) int {
 	t.Helper()
 	req, err := http.NewRequest(method, url, strings.NewReader(body))
@@ -88,14 +90,15 @@ func call(t *testing.T, method, url, body string, out any) int {
 		t.Fatal(err)
 	}
 	req.Header.Set("Content-Type", "application/json")
+	req.Close = true
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
-		t.Fatal(err)
+		return 0
 	}
 	defer resp.Body.Close()
 	raw, err := io.ReadAll(resp.Body)
 	if err != nil {
-		t.Fatal(err)
+		return 0
 	}
 	if out != nil {
 		if err := json.Unmarshal(raw, out); err != nil {
@@ -105,27 +108,34 @@ func call(t *testing.T, method, url, body string, out any) int {
 	return resp.StatusCode
 }
 
+const recordsPath = "/apis/core.apoxy.dev/v1alpha3/domainrecords"
+
+// createAt creates a record at an admin endpoint.
+func createAt(t *testing.T, base, name string) {
+	t.Helper()
+	body := fmt.Sprintf(`{"apiVersion":"core.apoxy.dev/v1alpha3","kind":"DomainRecord","metadata":{"name":%q},"spec":{"name":%[1]q,"target":{"ref":{"kind":"Proxy","name":"api"}}}}`, name)
+	until(t, "the record "+name, func() bool {
+		code := call(t, http.MethodPost, base+recordsPath, body, nil)
+		return code == http.StatusCreated || code == http.StatusConflict // of the try before
+	})
+}
+
+// whsec is a secret's text.
+func whsec(key string) string { return "whsec_" + base64.StdEncoding.EncodeToString([]byte(key)) }
+
+const firstKey, secondKey = "0123456789abcdefghijklmn", "zyxwvutsrqponmlkjihgfedc"
+
 // The line of the contract works as it stands: what becomes of a record is told, signed,
-// and a reload gives the endpoint another secret, or takes it away.
+// and the admin endpoint tells of it.
 func TestAWebhookIsTold(t *testing.T) {
-	const first, second = "0123456789abcdefghijklmn", "zyxwvutsrqponmlkjihgfedc"
-	t.Setenv("HOOK_SECRET", "whsec_"+base64.StdEncoding.EncodeToString([]byte(first)))
-	h := newHook(t, first)
+	t.Setenv("HOOK_SECRET", whsec(firstKey))
+	h := newHook(t, firstKey)
 	w, admin := newWorld(t), freePort(t)
-	line := "webhook " + h.URL + "/hooks { secret {env.HOOK_SECRET} }"
-	if err := load(t, w.withHook(admin, line)); err != nil {
+	if err := load(t, w.withHook(admin, "webhook "+h.URL+"/hooks { secret {env.HOOK_SECRET} }")); err != nil {
 		t.Fatal(err)
 	}
 	base := "http://" + admin
-	records := base + "/apis/core.apoxy.dev/v1alpha3/domainrecords"
-	create := func(name string) {
-		t.Helper()
-		body := fmt.Sprintf(`{"apiVersion":"core.apoxy.dev/v1alpha3","kind":"DomainRecord","metadata":{"name":%q},"spec":{"name":%[1]q,"target":{"ref":{"kind":"Proxy","name":"api"}}}}`, name)
-		if code := call(t, http.MethodPost, records, body, nil); code != http.StatusCreated {
-			t.Fatalf("creating %s: %d", name, code)
-		}
-	}
-	create("one.example.com")
+	createAt(t, base, "one.example.com")
 	until(t, "a changed condition", func() bool { return h.heard(t, "apoxy.condition_changed", "one.example.com") })
 	h.mu.Lock()
 	d := h.got[0].Data
@@ -138,12 +148,12 @@ func TestAWebhookIsTold(t *testing.T) {
 	if code := call(t, http.MethodPost, base+cli.WebhookTestPath, "", &tests); code != 200 || len(tests.Tests) != 1 || tests.Tests[0].Status != 200 || tests.Tests[0].Reason != "" {
 		t.Errorf("the test answers %d %+v", code, tests)
 	}
-	var replay cli.WebhookReplay
 	until(t, "an empty queue", func() bool {
 		var list cli.WebhookList
 		call(t, http.MethodGet, base+cli.WebhooksPath, "", &list)
 		return len(list.Webhooks) == 1 && list.Webhooks[0].Waiting == 0 && !list.Webhooks[0].LastSuccess.IsZero()
 	})
+	var replay cli.WebhookReplay
 	if code := call(t, http.MethodPost, base+cli.WebhookReplayPath, "", &replay); code != 200 || replay.Queued != 0 {
 		t.Errorf("the replay answers %d %+v", code, replay)
 	}
@@ -156,27 +166,44 @@ func TestAWebhookIsTold(t *testing.T) {
 	if code := call(t, http.MethodGet, base+cli.WebhookTestPath, "", nil); code != http.StatusMethodNotAllowed {
 		t.Errorf("GET of a test answers %d", code)
 	}
+}
 
-	t.Setenv("HOOK_SECRET", "whsec_"+base64.StdEncoding.EncodeToString([]byte(second)))
+// A reload gives an endpoint another secret, or takes it away.
+func TestAReloadRulesTheWebhooks(t *testing.T) {
+	t.Setenv("HOOK_SECRET", whsec(firstKey))
+	h := newHook(t, firstKey)
+	w, admin := newWorld(t), freePort(t)
+	base, line := "http://"+admin, "webhook "+h.URL+"/hooks { secret {env.HOOK_SECRET} }"
+	reload := func(line string) {
+		t.Helper()
+		if err := load(t, w.withHook(admin, line)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	settled := func() bool {
+		var list cli.WebhookList
+		call(t, http.MethodGet, base+cli.WebhooksPath, "", &list)
+		return len(list.Webhooks) == 1 && list.Webhooks[0].Waiting == 0
+	}
+	reload(line)
+	createAt(t, base, "one.example.com")
+	until(t, "a changed condition", func() bool { return h.heard(t, "apoxy.condition_changed", "one.example.com") && settled() })
+
 	h.mu.Lock()
-	h.key = second
+	h.key = secondKey
 	h.mu.Unlock()
-	if err := load(t, w.withHook(admin, line)); err != nil {
-		t.Fatal(err)
-	}
-	if code := call(t, http.MethodDelete, records+"/one.example.com", "", nil); code != 200 {
-		t.Fatalf("deleting: %d", code)
-	}
+	t.Setenv("HOOK_SECRET", whsec(secondKey))
+	reload(line)
+	until(t, "the end of the record", func() bool {
+		code := call(t, http.MethodDelete, base+recordsPath+"/one.example.com", "", nil)
+		return code == http.StatusOK || code == http.StatusNotFound // of the try before
+	})
 	until(t, "the deletion", func() bool { return h.heard(t, "apoxy.record_deleted", "one.example.com") })
 
-	other := newHook(t, first)
-	if err := load(t, w.withHook(admin, "webhook "+other.URL+" {\n secret "+base64.RawURLEncoding.EncodeToString([]byte{0xff, 0xfe, 0xfd})+"-"+"\n}")); err != nil {
-		t.Fatal(err)
-	}
-	other.mu.Lock()
-	other.key = base64.RawURLEncoding.EncodeToString([]byte{0xff, 0xfe, 0xfd}) + "-" // no base64 of the standard alphabet: its bytes
-	other.mu.Unlock()
-	create("two.example.com")
+	const plain = "not-base64-of-the-standard" // its bytes are the key
+	other := newHook(t, plain)
+	reload("webhook " + other.URL + " {\n secret " + plain + "\n}")
+	createAt(t, base, "two.example.com")
 	until(t, "the other's", func() bool { return other.heard(t, "apoxy.condition_changed", "two.example.com") })
 	if h.heard(t, "apoxy.condition_changed", "two.example.com") {
 		t.Error("an endpoint that was withdrawn is told")

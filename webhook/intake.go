@@ -45,6 +45,7 @@ func (s *Sender) takeIn(ctx context.Context) {
 // fresh is an entry that is not in the store yet.
 type fresh struct {
 	endpoint, id string
+	once         bool // another node may have queued it
 	entry        entry
 	value        []byte
 }
@@ -82,8 +83,26 @@ func (s *Sender) keep(ctx context.Context, batch []fresh) {
 		for i, f := range batch {
 			ops[i] = store.Op{Key: queueKey(f.endpoint, f.id), Value: f.value, If: store.Absent}
 		}
-		err := s.write(ctx, ops...)
-		if conflict := (*store.ConflictError)(nil); errors.As(err, &conflict) { // it is there, of another node
+		unknown := false // an earlier try may have been written after all
+		err := s.patiently(ctx, func() error {
+			_, err := s.cfg.Store.Write(ctx, ops...)
+			if u := (*store.UnavailableError)(nil); errors.As(err, &u) && u.Unknown {
+				unknown = true
+			}
+			return err
+		})
+		if conflict := (*store.ConflictError)(nil); errors.As(err, &conflict) {
+			switch {
+			case unknown && len(batch) > 1:
+				for i := range batch {
+					s.keep(ctx, batch[i:i+1:i+1])
+				}
+				return
+			case unknown || len(batch) == 1 && !batch[0].once: // it is our own
+				s.queued(ctx, batch)
+				return
+			}
+			// It is there, of another node.
 			batch = slices.DeleteFunc(batch, func(f fresh) bool { return queueKey(f.endpoint, f.id) == conflict.Key })
 			continue
 		}
@@ -120,7 +139,7 @@ func (s *Sender) entries(ctx context.Context, e Event) (out []fresh) {
 			text = s.complete(ctx, e).encode()
 		}
 		n := entry{Event: e.Type, Record: e.Name, Queued: s.tick(), Body: text}
-		out = append(out, fresh{key, id, n, encode(n)})
+		out = append(out, fresh{key, id, e.Once != "", n, encode(n)})
 	}
 	return out
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -194,9 +195,13 @@ func (s *Sender) load(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		var lost []store.Op
 		for i := range page.KeyValues {
-			s.recall(&page.KeyValues[i])
+			if kv := &page.KeyValues[i]; !s.recall(kv) {
+				lost = append(lost, store.Op{Key: kv.Key, If: kv.Revision})
+			}
 		}
+		s.removeLost(ctx, lost)
 		if !page.More {
 			return nil
 		}
@@ -204,11 +209,23 @@ func (s *Sender) load(ctx context.Context) error {
 	}
 }
 
-// recall takes an entry or a state of an earlier run in. What is damaged is left out, and
-// is logged by the store.
-func (s *Sender) recall(kv *store.KeyValue) {
+// removeLost removes what cannot be read, and so cannot be sent.
+func (s *Sender) removeLost(ctx context.Context, lost []store.Op) {
+	for ops := range slices.Chunk(lost, writeOps) {
+		s.log.Error("webhook deliveries of an earlier run are lost: what the store has of them cannot be read", zap.Int("deliveries", len(ops)))
+		if err := s.write(ctx, ops...); err != nil {
+			s.log.Warn("lost webhook deliveries are still in the store", zap.Error(err))
+		}
+	}
+}
+
+// recall takes an entry or a state of an earlier run in; false: it cannot be read.
+func (s *Sender) recall(kv *store.KeyValue) bool {
+	if !strings.HasPrefix(kv.Key, queuePrefix) && !strings.HasPrefix(kv.Key, statePrefix) {
+		return true // of another version, which may come back
+	}
 	if kv.Err != nil {
-		return
+		return false
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -216,18 +233,17 @@ func (s *Sender) recall(kv *store.KeyValue) {
 	if endpoint, ok := strings.CutPrefix(kv.Key, statePrefix); ok {
 		st, err := decodeState(kv.Value)
 		if err != nil {
-			store.Report(s.cfg.Store, kv.Key, kv.Revision, err)
-			return
+			return false
 		}
 		s.line(endpoint).state = st
-		return
+		return true
 	}
 	endpoint, id, e, err := decodeEntry(strings.TrimPrefix(kv.Key, queuePrefix), kv.Value)
 	if err != nil {
-		store.Report(s.cfg.Store, kv.Key, kv.Revision, err)
-		return
+		return false
 	}
 	s.line(endpoint).add(e.item(id))
+	return true
 }
 
 func (e *entry) item(id string) *item {

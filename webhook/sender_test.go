@@ -347,3 +347,53 @@ func TestADamagedEntryIsRemoved(t *testing.T) {
 		t.Errorf("the store still has %d entries, %v", len(res.KeyValues), err)
 	}
 }
+
+// An engine that is away, or does not know whether it has written, costs no event.
+func TestAStoreThatFailsCostsNoEvent(t *testing.T) {
+	for name, done := range map[string]bool{"before it has written": false, "after it has written": true} {
+		t.Run(name, func(t *testing.T) {
+			w, r := quiet(t)
+			w.configure(w.to(r))
+			left := 3
+			w.mu.Lock()
+			w.fault = func(ops []store.Op) (error, bool) {
+				w.mu.Lock()
+				defer w.mu.Unlock()
+				if left--; left < 0 || ops[0].Value == nil {
+					return nil, false
+				}
+				return &store.UnavailableError{Engine: "etcd", Reason: "it is away", Unknown: done}, done && left == 2
+			}
+			w.mu.Unlock()
+			w.offer("a", "b", "c", "d")
+			until(t, "all", func() bool { return len(r.got()) >= 4 && w.waiting(0)() })
+			all := r.heard()
+			slices.Sort(all)
+			if !slices.Equal(slices.Compact(all), []string{"a", "b", "c", "d"}) {
+				t.Errorf("it heard %v", all)
+			}
+		})
+	}
+}
+
+// What cannot be read at the start is removed, and what can be is sent.
+func TestWhatCannotBeReadAtTheStartIsRemoved(t *testing.T) {
+	w, r := quiet(t)
+	r.answers(status(http.StatusInternalServerError))
+	w.configure(w.to(r))
+	w.offer("a")
+	until(t, "a try", func() bool { return len(r.got()) == 1 && w.List()[0].Reason != "" })
+	for _, key := range []string{"queue/x/y", "queue/z", "state/x", "other"} {
+		if _, err := w.store.Write(t.Context(), store.Op{Key: webhook.Prefix + key, Value: []byte("{"), If: store.Any}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.stop()
+	r.answers(nil)
+	w.start()
+	w.passing("an empty queue", func() bool { return len(r.got()) >= 2 && w.waiting(0)() })
+	until(t, "a clean store", func() bool {
+		res, err := w.store.List(t.Context(), webhook.Prefix, store.ListOptions{})
+		return err == nil && len(res.KeyValues) == 2 && res.KeyValues[0].Key == webhook.Prefix+"other" && strings.HasPrefix(res.KeyValues[1].Key, webhook.Prefix+"state/")
+	})
+}

@@ -20,6 +20,7 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
 
+	"github.com/apoxy-dev/caddy-apoxy/store"
 	"github.com/apoxy-dev/caddy-apoxy/store/boltstore"
 	"github.com/apoxy-dev/caddy-apoxy/webhook"
 )
@@ -141,6 +142,31 @@ type world struct {
 	clock     time.Time // it stands, but for later
 
 	stop func()
+	// fault, if set, is the error of a write, which is done or not.
+	fault func(ops []store.Op) (err error, done bool)
+}
+
+// faulty is a store whose writes fail as the world says.
+type faulty struct {
+	store.Store
+	w *world
+}
+
+func (f faulty) Write(ctx context.Context, ops ...store.Op) (int64, error) {
+	f.w.mu.Lock()
+	fault := f.w.fault
+	f.w.mu.Unlock()
+	if fault != nil {
+		if err, done := fault(ops); err != nil {
+			if done {
+				if _, err := f.Store.Write(ctx, ops...); err != nil {
+					return 0, err
+				}
+			}
+			return 0, err
+		}
+	}
+	return f.Store.Write(ctx, ops...)
 }
 
 // newWorld starts a sender to endpoints.
@@ -160,7 +186,7 @@ func (w *world) open() {
 	core, logs := observer.New(zap.InfoLevel)
 	w.store, w.logs = st, logs
 	w.Sender = webhook.New(webhook.Config{
-		Store: st, Endpoints: w.configured, Now: w.now, Logger: zap.New(core),
+		Store: faulty{st, w}, Endpoints: w.configured, Now: w.now, Logger: zap.New(core),
 		Record: func(_ context.Context, name string) (json.RawMessage, error) {
 			return json.RawMessage(`{"metadata":{"name":"` + name + `"}}`), nil
 		},

@@ -60,6 +60,7 @@ func (a *AdminAPI) Routes() []caddy.AdminRoute {
 	for _, pattern := range apiserver.Paths {
 		routes = append(routes, caddy.AdminRoute{Pattern: pattern, Handler: caddy.AdminHandlerFunc(a.serve)})
 	}
+	routes = append(routes, a.webhookRoutes()...)
 	return append(routes,
 		caddy.AdminRoute{Pattern: cli.BrakeReleasePath, Handler: caddy.AdminHandlerFunc(a.releaseBrake)},
 		caddy.AdminRoute{Pattern: verifyPath, Handler: caddy.AdminHandlerFunc(a.verify)})

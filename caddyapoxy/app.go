@@ -19,6 +19,7 @@ import (
 	"github.com/apoxy-dev/caddy-apoxy/ownership"
 	"github.com/apoxy-dev/caddy-apoxy/resolver"
 	"github.com/apoxy-dev/caddy-apoxy/target"
+	"github.com/apoxy-dev/caddy-apoxy/webhook"
 )
 
 func init() {
@@ -77,6 +78,9 @@ type App struct {
 	// A production example is 7d. Default: 0, never.
 	UnprovenTTL caddy.Duration `json:"unproven_ttl,omitempty"`
 
+	// Who is told of events over HTTP. Default: nobody.
+	Webhooks []Webhook `json:"webhooks,omitempty"`
+
 	// Where records live. Default: bolt in Caddy's data directory.
 	StoreRaw json.RawMessage `json:"store,omitempty" caddy:"namespace=apoxy.stores inline_key=module"`
 
@@ -97,6 +101,9 @@ type App struct {
 
 	// privateNetworks are PrivateNetworks, read.
 	privateNetworks []netip.Prefix
+
+	// webhooks are Webhooks, read.
+	webhooks []webhook.Endpoint
 
 	// edgeCheck is what Zone.EdgeCheck says.
 	edgeCheck edgeCheck
@@ -144,6 +151,9 @@ func (a *App) Provision(ctx caddy.Context) error {
 		return err
 	}
 	if err := a.provisionSettings(repl); err != nil {
+		return err
+	}
+	if err := a.provisionWebhooks(repl); err != nil {
 		return err
 	}
 	if err := a.provisionStore(ctx); err != nil {

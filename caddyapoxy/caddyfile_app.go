@@ -52,6 +52,7 @@ func parseGlobalOption(d *caddyfile.Dispenser, existing any) (any, error) {
 //		fleet_brake_hold <duration>
 //		proof          cname|token
 //		unproven_ttl   <duration>
+//		webhook        <url> { ... }
 //		store          <engine> ...
 //	}
 func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
@@ -90,10 +91,12 @@ func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 			}
 		case "unproven_ttl":
 			err = parseLimit(d, &a.UnprovenTTL)
+		case "webhook":
+			err = a.parseWebhook(d)
 		case "store":
 			err = a.parseStore(d)
 		default:
-			return d.Errf("apoxy has no option %q: expected zone, zonefile, dns, dns_rate_limit, resolvers, private_networks, check_interval, detach_after, fleet_brake_hold, proof, unproven_ttl or store", option)
+			return d.Errf("apoxy has no option %q: expected zone, zonefile, dns, dns_rate_limit, resolvers, private_networks, check_interval, detach_after, fleet_brake_hold, proof, unproven_ttl, webhook or store", option)
 		}
 		if err != nil {
 			return err

@@ -54,6 +54,9 @@ func adapt(t *testing.T, input string) string {
 		return err.Error() + "\n"
 	}
 	for _, w := range warnings {
+		if strings.HasSuffix(t.Name(), "/contract") && strings.Contains(w.Message, "not formatted") {
+			continue // its comments stand in a column, and a block in one line
+		}
 		t.Errorf("warning: %s", w)
 	}
 	var out bytes.Buffer
@@ -82,8 +85,8 @@ func TestEveryOptionIsAdaptedAndExplained(t *testing.T) {
 		return all.String()
 	}
 	golden, docs := read("testdata/adapt/*.caddyfiletest"), read("../docs/*.md")+read("../README.md")
-	called := map[string]string{"zone_files": "zonefile", "nameservers": "nameserver", "mounts": "mount", "file": "FILE", "tokens": "token", "reverse_proxy": "anything else"} // in the Caddyfile
-	for _, of := range []reflect.Type{reflect.TypeFor[App](), reflect.TypeFor[Zone](), reflect.TypeFor[Tunnel](), reflect.TypeFor[EdgeFunction]()} {
+	called := map[string]string{"zone_files": "zonefile", "nameservers": "nameserver", "mounts": "mount", "file": "FILE", "tokens": "token", "webhooks": "webhook", "secrets": "secret", "reverse_proxy": "anything else"} // in the Caddyfile
+	for _, of := range []reflect.Type{reflect.TypeFor[App](), reflect.TypeFor[Zone](), reflect.TypeFor[Tunnel](), reflect.TypeFor[EdgeFunction](), reflect.TypeFor[Webhook]()} {
 		for i := range of.NumField() {
 			name, _, _ := strings.Cut(of.Field(i).Tag.Get("json"), ",")
 			if name == "" || name == "-" {

@@ -4,7 +4,7 @@
 //
 // The way of a configuration:
 //
-//	Caddyfile ─▶ caddyfile_app.go, caddyfile_handler.go, expand.go ─▶ JSON
+//	Caddyfile ─▶ oneline.go ─▶ caddyfile_app.go, caddyfile_handler.go, expand.go ─▶ JSON
 //	   │
 //	   ▼
 //	app.go: App ── settings.go, zone.go, networks.go, ratelimit.go, reserved.go
@@ -15,6 +15,7 @@
 //	   │   generations.go: which configuration is in force; live.go, livelog.go ask it
 //	   ├─ store ─▶ hosts.Table         inforce.go waits for it; verify.go looks it through
 //	   ├─ controller                   events.go: what became of a record
+//	   ├─ webhook.Sender               webhook.go; webhook_admin.go is what operators ask
 //	   ├─ issuance.Scheduler           issuer.go (issuer_pki.go), manager.go, shown.go, edge.go
 //	   ├─ dnsprovider.Server           dns.go; provider.go is its libdns face
 //	   └─ apiserver.Server             admin.go

@@ -12,6 +12,8 @@ const eventBacklog = 8192
 // emit has an event raised for a change of a record. It returns at once,
 // whatever the operator's handlers do: those who call it keep the records.
 func (rt *runtime) emit(t controller.Transition) {
+	rt.offer(t)
+	t.Record = nil // not ours to keep
 	select {
 	case rt.events <- t:
 	default:

@@ -18,6 +18,7 @@ import (
 func TestShownCaddyfilesAreValid(t *testing.T) {
 	t.Setenv("TUNNEL_TOKEN", "secret")
 	t.Setenv("SHOP_API_KEY", "secret")
+	t.Setenv("HOOK_SECRET", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
 	t.Chdir("..") // the examples name their files from the top of the tree
 	shown := map[string][]byte{}
 	for _, pattern := range []string{"examples/*Caddyfile"} {

@@ -14,6 +14,7 @@ import (
 	"github.com/apoxy-dev/caddy-apoxy/hosts"
 	"github.com/apoxy-dev/caddy-apoxy/issuance"
 	"github.com/apoxy-dev/caddy-apoxy/store/damage"
+	"github.com/apoxy-dev/caddy-apoxy/webhook"
 )
 
 // The metrics of the modules themselves; each room has its own beside them.
@@ -34,7 +35,7 @@ func registerMetrics(ctx caddy.Context) error {
 	collectors := []prometheus.Collector{permissionTotal, requestsTotal}
 	for _, room := range [][]prometheus.Collector{
 		controller.Collectors(), dnsprovider.Collectors(), issuance.Collectors(), hosts.Collectors(), damage.Collectors(),
-		edgefunction.Collectors(),
+		edgefunction.Collectors(), webhook.Collectors(),
 	} {
 		collectors = append(collectors, room...)
 	}

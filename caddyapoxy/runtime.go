@@ -25,6 +25,7 @@ import (
 	"github.com/apoxy-dev/caddy-apoxy/store"
 	"github.com/apoxy-dev/caddy-apoxy/store/damage"
 	"github.com/apoxy-dev/caddy-apoxy/target"
+	"github.com/apoxy-dev/caddy-apoxy/webhook"
 )
 
 // runtimes holds one runtime per store, across configurations.
@@ -52,6 +53,7 @@ type runtime struct {
 	controller *controller.Controller
 	scheduler  *issuance.Scheduler
 	api        *apiserver.Server
+	webhooks   *webhook.Sender
 
 	verifying sync.Mutex // one look through the whole store at a time
 
@@ -110,6 +112,7 @@ func newRuntime(key string, engine store.Store, logger *zap.Logger) (*runtime, e
 	rt := &runtime{key: key, logger: logger, store: st, table: hosts.New(), rrsets: map[string]*dnsprovider.RRSets{}}
 	rt.events = make(chan controller.Transition, eventBacklog)
 	rt.edgeChanged = make(chan struct{}, 1)
+	rt.webhooks = rt.newWebhooks(logger)
 	rt.ctx, rt.cancel = context.WithCancel(context.Background())
 	rt.scheduler = issuance.New(issuance.Config{
 		Store:      st,
@@ -118,6 +121,7 @@ func newRuntime(key string, engine store.Store, logger *zap.Logger) (*runtime, e
 		Edge:       rt.edgeNow,
 		OnChange:   func(hostname string) { rt.controller.CertificateChanged(hostname) },
 		OnExpiring: rt.certificateExpiring,
+		OnOrdered:  rt.certificateOrdered,
 		Logger:     logger.Named("issuance"),
 	})
 	rt.controller = controller.New(controller.Config{
@@ -154,6 +158,7 @@ func newRuntime(key string, engine store.Store, logger *zap.Logger) (*runtime, e
 	rt.api = api
 	rt.apps.changed = func(*App) {
 		rt.controller.TargetsChanged()
+		rt.webhooks.EndpointsChanged()
 		select {
 		case rt.edgeChanged <- struct{}{}:
 		default: // there is a sign already
@@ -168,6 +173,7 @@ func (rt *runtime) start() error {
 	rt.started.Do(func() {
 		loaded, failed := make(chan struct{}), make(chan error, 1)
 		rt.run("raising events", rt.raiseEvents)
+		rt.run("delivering webhooks", rt.webhooks.Run)
 		rt.run("following the records", func(ctx context.Context) error {
 			err := hosts.Follow(ctx, rt.store, hosts.Follower{
 				Table:    rt.table,

@@ -135,8 +135,30 @@ func (rt *runtime) certificateExpiring(e issuance.Expiring) {
 	}
 	rt.emit(controller.Transition{
 		Event: eventCertificateExpiring, Name: h.Name, Hostname: e.Hostname, Type: v1alpha3.ConditionTLSReady,
-		Reason: "UploadExpiring", Message: e.Message,
+		Reason: "UploadExpiring", Message: e.Message, Once: e.UID + " " + e.Message,
 	})
+}
+
+// The events of orders that have ended.
+const (
+	eventCertificateObtained = "apoxy.certificate_obtained"
+	eventCertificateFailed   = "apoxy.certificate_failed"
+)
+
+// certificateOrdered has the event raised.
+func (rt *runtime) certificateOrdered(o issuance.Ordered) {
+	h, ok := rt.table.Get(o.Hostname)
+	if !ok {
+		return // it ended with its record
+	}
+	t := controller.Transition{
+		Event: eventCertificateFailed, Name: h.Name, Hostname: o.Hostname, Type: v1alpha3.ConditionTLSReady,
+		Reason: v1alpha3.ReasonCertificateError, Message: o.Message,
+	}
+	if o.Obtained {
+		t.Event, t.Reason = eventCertificateObtained, v1alpha3.ReasonCertificateIssued
+	}
+	rt.emit(t)
 }
 
 var _ apiserver.Certificates = uploads{}

@@ -17,6 +17,7 @@ import (
 	"github.com/apoxy-dev/caddy-apoxy/issuance"
 	"github.com/apoxy-dev/caddy-apoxy/ownership"
 	"github.com/apoxy-dev/caddy-apoxy/store/damage"
+	"github.com/apoxy-dev/caddy-apoxy/webhook"
 )
 
 // verifyPath is where the admin endpoint has the running store looked through.
@@ -39,6 +40,8 @@ func storeRooms() []damage.Room {
 		{Prefix: issuance.UploadPrefix, Check: issuance.CheckUpload,
 			Mend: "upload the customer's own certificate again (`caddy apoxy domainrecord certificate NAME --cert FILE --key FILE`); until then one is obtained where that can succeed"},
 		{Prefix: issuance.LedgerPrefix, Check: issuance.CheckLedger, Mend: byItself},
+		{Prefix: webhook.Prefix, Check: webhook.Check,
+			Mend: "nothing needs to be done: what a webhook was to be told is lost, and the value is removed with the next start; the records themselves have it all"},
 	}
 }
 

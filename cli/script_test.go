@@ -33,6 +33,7 @@ func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
 		"domainrecord": func() { os.Exit(execute(Command, os.Args[1:])) },
 		"brake":        func() { os.Exit(execute(BrakeCommand, os.Args[1:])) },
+		"webhook":      func() { os.Exit(execute(WebhookCommand, os.Args[1:])) },
 	})
 }
 
@@ -147,6 +148,10 @@ func newWorld(dir string) (*world, error) {
 }
 
 func (w *world) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
+	if strings.HasPrefix(r.URL.Path, WebhooksPath) {
+		w.serveWebhooks(rw, r)
+		return
+	}
 	if r.URL.Path == BrakeReleasePath {
 		w.releaseBrake(rw, r)
 		return
@@ -244,6 +249,34 @@ func (w *world) releaseBrake(rw http.ResponseWriter, r *http.Request) {
 			b.Since, b.Gone, b.Due = start, 14, 12
 		}
 		_ = json.NewEncoder(rw).Encode(b)
+	}
+}
+
+// serveWebhooks answers as the admin endpoint does.
+func (w *world) serveWebhooks(rw http.ResponseWriter, r *http.Request) {
+	rw.Header().Set("Content-Type", typeJSON)
+	q := r.URL.Query()
+	switch {
+	case w.noApp.Load() || strings.Contains(q.Get("url"), "unknown"):
+		rw.WriteHeader(http.StatusNotFound)
+		fmt.Fprint(rw, `{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"NotFound","code":404,"message":"the configuration has no such webhook"}`)
+	case r.URL.Path == WebhooksPath && r.Method == http.MethodGet:
+		_ = json.NewEncoder(rw).Encode(WebhookList{[]WebhookStatus{
+			{URL: "https://app.example.net/hooks", Waiting: 3, GivenUp: 1, LastSuccess: start.Add(-time.Hour), LastFailure: start, Reason: "it answered 500 \x1b[31m", Next: start.Add(time.Minute)},
+			{URL: "https://old.example.net/hooks", Events: []string{"apoxy.phase_changed"}, Gone: start, LastFailure: start, Reason: "it answered 410 Gone"},
+		}})
+	case r.URL.Path == WebhookTestPath && r.Method == http.MethodPost && q.Get("url") == "":
+		_ = json.NewEncoder(rw).Encode(WebhookTests{[]WebhookTest{{URL: "https://app.example.net/hooks", Status: 204, Took: 12}, {URL: "https://old.example.net/hooks", Status: 410, Took: 7, Reason: "it answered 410 Gone"}}})
+	case r.URL.Path == WebhookTestPath && r.Method == http.MethodPost:
+		_ = json.NewEncoder(rw).Encode(WebhookTests{[]WebhookTest{{URL: q.Get("url"), Status: 200, Took: 3}}})
+	case r.URL.Path == WebhookReplayPath && r.Method == http.MethodPost:
+		n := 4
+		if q.Get("id") != "" || q.Get("since") == start.Format(time.RFC3339) {
+			n = 1
+		}
+		_ = json.NewEncoder(rw).Encode(WebhookReplay{n})
+	default:
+		rw.WriteHeader(http.StatusMethodNotAllowed)
 	}
 }
 

@@ -143,7 +143,10 @@ func (c *Controller) ended(r *v1alpha3.DomainRecord) {
 	c.brake.forget(r.Name, c.cfg.Now())
 	c.seen.Drop(r.Name)
 	c.cfg.Issuance.Forget(r.Spec.Name)
-	t := Transition{Event: EventRecordDeleted, Name: r.Name, Hostname: r.Spec.Name, From: string(r.Status.Phase)}
+	t := Transition{Event: EventRecordDeleted, Name: r.Name, Hostname: r.Spec.Name, From: string(r.Status.Phase), Once: string(r.UID)}
+	if r.UID != "" { // else nothing is known but its name
+		t.Record = r
+	}
 	if asked, ok := c.expired.LoadAndDelete(r.Name); ok && asked.(expiry).uid == r.UID {
 		t.Reason = ReasonUnproven
 		t.Message = "It was never verified in the " + asked.(expiry).ttl.String() + " that unproven_ttl gives a record."

@@ -17,6 +17,7 @@ type version struct {
 	record   *v1alpha3.DomainRecord
 	raw      []byte
 	revision int64
+	written  int64 // the revision of our own write; 0: none
 }
 
 func recordKey(name string) string { return hosts.Prefix + name }
@@ -32,7 +33,7 @@ func (c *Controller) read(ctx context.Context, name string) (*version, error) {
 		store.Report(c.cfg.Store, entry.Key, entry.Revision, err)
 		return nil, fmt.Errorf("decoding record %q: %w", name, &store.DamagedError{Key: entry.Key, Revision: entry.Revision, Reason: "it does not decode"})
 	}
-	return &version{r, entry.Value, entry.Revision}, nil
+	return &version{record: r, raw: entry.Value, revision: entry.Revision}, nil
 }
 
 // write replaces the status and leaves every other field as it is stored, known
@@ -51,9 +52,11 @@ func (c *Controller) write(ctx context.Context, v *version, d *decision) error {
 		return fmt.Errorf("encoding record %q: %w", v.record.Name, err)
 	}
 	ops := append([]store.Op{{Key: recordKey(v.record.Name), Value: value, If: v.revision}}, d.beside...)
-	if _, err := c.cfg.Store.Write(ctx, ops...); err != nil {
+	revision, err := c.cfg.Store.Write(ctx, ops...)
+	if err != nil {
 		return fmt.Errorf("writing the status of record %q: %w", v.record.Name, err)
 	}
+	v.written = revision
 	return nil
 }
 

@@ -65,7 +65,7 @@ func (c *Controller) settle(ctx context.Context, e *item, v *version, s *sightin
 			l.Write(zap.String("record", e.name), zap.Bool("looked", s.fresh), zap.Bool("changed", changed),
 				zap.String("phase", string(v.record.Status.Phase)), zap.Bool("wanted", d.verdict.WantCertificate))
 		}
-		c.tell(v.record, &before)
+		c.tell(v, &before)
 		c.want(e, v.record, d.verdict)
 		c.plan(e, v.record, d.until, s.fresh, changed)
 		return &v.record.Status, nil

@@ -28,14 +28,23 @@ type Transition struct {
 	// Reason and Message are the condition's; for a phase those of
 	// OwnershipVerified.
 	Reason, Message string
+	// Record is the record after the change, or as it was before its deletion, and
+	// Revision that of the store; nil and 0: not known. It must not be kept nor
+	// modified: what it points to is the controller's.
+	Record   *v1alpha3.DomainRecord
+	Revision int64
+	// Once, if not empty, is the same for all that tell of the same change, as nodes
+	// of a cluster do.
+	Once string
 }
 
 // errGone: the record was deleted.
 var errGone = fmt.Errorf("the record was deleted: %w", store.ErrNotFound)
 
 // tell reports what has changed from before to the record's status.
-func (c *Controller) tell(r *v1alpha3.DomainRecord, before *v1alpha3.DomainRecordStatus) {
-	for _, t := range transitions(r, before) {
+func (c *Controller) tell(v *version, before *v1alpha3.DomainRecordStatus) {
+	for _, t := range transitions(v.record, before) {
+		t.Record, t.Revision = v.record, v.written
 		c.cfg.OnTransition(t)
 	}
 }

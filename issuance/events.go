@@ -83,6 +83,23 @@ func (j *job) landed(ctx context.Context) {
 	}
 }
 
+// Ordered tells of an order's end.
+type Ordered struct {
+	Hostname string
+	// Obtained: there is a new certificate; else the try came to nothing.
+	Obtained bool
+	// CA is the key of the certificate authority that was asked, the last of several.
+	CA string
+	// Message says what came of it.
+	Message string
+}
+
+// told has OnOrdered called once the job has landed.
+func (j *job) told(o Ordered) {
+	o.Hostname = j.hostname
+	j.after = append(j.after, func(context.Context) { j.cfg.OnOrdered(o) })
+}
+
 // hooked is the state of an order's events.
 type hooked struct {
 	certfiles.Try
@@ -128,6 +145,7 @@ func (j *job) obtained(ctx context.Context, c *ca, keys *storedKey) {
 	if err != nil {
 		j.log.Warn("an event is raised without its certificate request, which could not be made", zap.String("hostname", j.hostname), zap.Error(err))
 	}
+	j.told(Ordered{Obtained: true, CA: c.Key, Message: fmt.Sprintf("A certificate was obtained, valid until %s.", times.Stamp(times.Unix(j.rec.NotAfter)))})
 	j.notify(c, certfiles.EventObtained, func() map[string]any { return h.Obtained(c.Key, der) })
 }
 
@@ -137,6 +155,7 @@ func (j *job) gaveUp(ctx context.Context) {
 	if !h.announced || h.fault == nil || h.fault.Aborted || h.fault.Class == acme.ClassWorking || ctx.Err() != nil || len(h.asked) == 0 {
 		return
 	}
+	j.told(Ordered{CA: h.asked[len(h.asked)-1], Message: h.fault.Error()})
 	j.notify(j.cas[0], certfiles.EventFailed, func() map[string]any { return h.Failed(h.asked, h.fault) })
 }
 

@@ -93,6 +93,37 @@ func (l *listener) take(w *world, n int) (heard []heardEvent) {
 	return heard
 }
 
+// The end of each order is told, with what came of it.
+func TestTheEndOfAnOrderIsTold(t *testing.T) {
+	const host = "api.example.com"
+	w := newWorld(t)
+	ended := func() (o Ordered) {
+		t.Helper()
+		select {
+		case o = <-w.order:
+		case <-time.After(20 * time.Second):
+			t.Fatal("waiting for the end of an order took more than 20 s")
+		}
+		return o
+	}
+	w.certified(host)
+	if o := ended(); !o.Obtained || o.Hostname != host || o.CA != w.key() || !strings.Contains(o.Message, "valid until") {
+		t.Errorf("of a certificate is told %+v", o)
+	}
+	w.ca.Mu.Lock()
+	w.ca.Inject = func(path string) *acmetest.Answer {
+		if path == "order" {
+			return &acmetest.Answer{Status: 403, Problem: acmez.Problem{Type: acmez.ProblemTypeRejectedIdentifier, Detail: "policy"}}
+		}
+		return nil
+	}
+	w.ca.Mu.Unlock()
+	w.rewrite(host, func(r *dossier) { r.Renewal = 1 })
+	if o := ended(); o.Obtained || o.Hostname != host || o.CA != w.key() || !strings.Contains(o.Message, "policy") {
+		t.Errorf("of a failure is told %+v", o)
+	}
+}
+
 // What is raised for work of the scheduler is what certmagic raises for the same
 // work of a handshake.
 func TestEventsAreThoseOfCertmagic(t *testing.T) {

@@ -32,6 +32,9 @@ type Config struct {
 	// customer's own certificate that nothing takes the place of, once each. Default: it
 	// is logged alone.
 	OnExpiring func(Expiring)
+	// OnOrdered is called, like OnChange, of each certificate that was obtained, and of
+	// each try that came to nothing. Default: nobody hears of it.
+	OnOrdered func(Ordered)
 	// Edge returns where hostnames lead to, to check whether CAs reach it. Default: not
 	// checked.
 	Edge func() edge.Endpoint
@@ -97,6 +100,9 @@ func New(cfg Config) *Scheduler {
 	}
 	if cfg.Edge == nil {
 		cfg.Edge = func() edge.Endpoint { return edge.Endpoint{} }
+	}
+	if cfg.OnOrdered == nil {
+		cfg.OnOrdered = func(Ordered) {}
 	}
 	if cfg.OnExpiring == nil {
 		cfg.OnExpiring = func(Expiring) {}

@@ -37,6 +37,7 @@ type world struct {
 	done   chan struct{}
 	change chan string
 	expire chan Expiring
+	order  chan Ordered  // those that have ended
 	edge   edge.Endpoint // set before the first Want
 	log    *zap.Logger   // of the next start; nil: none
 	ahead  atomic.Int64  // of the scheduler's clock, in nanoseconds
@@ -104,7 +105,7 @@ func (d *testDNS) undelegate(hostname string) {
 func newWorld(t *testing.T) *world {
 	t.Setenv("NO_PROXY", "*")
 	w := &world{t: t, ca: acmetest.New(t), dir: t.TempDir(), zone: &acmetest.Zone{},
-		dns: &testDNS{delegated: map[string]bool{}, caa: map[string]ownership.CAAObservation{}, astray: map[string]bool{}, bogus: map[string]bool{}, slow: map[string]time.Duration{}}, change: make(chan string, 1000), expire: make(chan Expiring, 100)}
+		dns: &testDNS{delegated: map[string]bool{}, caa: map[string]ownership.CAAObservation{}, astray: map[string]bool{}, bogus: map[string]bool{}, slow: map[string]time.Duration{}}, change: make(chan string, 1000), expire: make(chan Expiring, 100), order: make(chan Ordered, 100)}
 	w.ca.Validate = w.zone.Validate
 	w.magic = certtest.Magic(t, filepath.Join(w.dir, "storage"))
 	w.start()
@@ -120,7 +121,12 @@ func (w *world) start() {
 	}
 	w.store = st
 	now := func() time.Time { return time.Now().Add(time.Duration(w.ahead.Load())) }
-	w.s = New(Config{Store: st, Now: now, Logger: w.log, Prober: w.dns, Challenges: w.zone, Edge: func() edge.Endpoint { return w.edge }, OnExpiring: func(e Expiring) { w.expire <- e }, OnChange: func(h string) {
+	w.s = New(Config{Store: st, Now: now, Logger: w.log, Prober: w.dns, Challenges: w.zone, Edge: func() edge.Endpoint { return w.edge }, OnExpiring: func(e Expiring) { w.expire <- e }, OnOrdered: func(o Ordered) {
+		select {
+		case w.order <- o:
+		default:
+		}
+	}, OnChange: func(h string) {
 		select {
 		case w.change <- h:
 		default:

@@ -13,6 +13,7 @@
 //	rrsets/ZONE/…         RRsets put into a zone through libdns or by a challenge (dnsprovider)
 //	certificates/HOST     what is known of a stored certificate (issuance)
 //	ledger/…              until when a CA, account or name must be left alone (issuance)
+//	webhooks/queue/…      events that an endpoint is to be told of; webhooks/state/… how it fares (webhook)
 package store
 
 import (

@@ -21,7 +21,7 @@ const (
 var rooms = []string{
 	"cmd/caddy", "cmd/apoxy-tunnel", "caddyapoxy", "cli", "doctor", "controller", "issuance",
 	"issuance/acme", "issuance/edge", "issuance/certfiles", "issuance/ownchain", "issuance/revocation", "issuance/fairqueue", "apiserver", "apiserver/hostiletest", "dnsprovider",
-	"target", "edgefunction/command", "edgefunction/engines", "edgefunction/js", "edgefunction/wasm", "edgefunction", "tunnel/command", "tunnel", "hosts", "resolver", "ownership", "store/boltstore", "store/etcdstore", "store/history", "store/storetest", "store/damage", "store", "api/v1alpha3",
+	"webhook", "target", "edgefunction/command", "edgefunction/engines", "edgefunction/js", "edgefunction/wasm", "edgefunction", "tunnel/command", "tunnel", "hosts", "resolver", "ownership", "store/boltstore", "store/etcdstore", "store/history", "store/storetest", "store/damage", "store", "api/v1alpha3",
 	"internal/acmetest", "internal/certtest", "internal/specialpurpose", "internal/lru", "internal/jsonscan", "internal/filewatch", "internal/wasmloops", "internal/times", "internal/words",
 }
 
@@ -31,13 +31,14 @@ var allowed = map[string]struct {
 	why   string
 }{
 	"cmd/caddy":       {[]string{"caddyapoxy"}, "the command only names the modules it is built of"},
-	"caddyapoxy":      {[]string{"cli", "doctor", "controller", "issuance", "issuance/acme", "issuance/edge", "issuance/certfiles", "issuance/ownchain", "issuance/revocation", "apiserver", "dnsprovider", "target", "edgefunction", "edgefunction/command", "edgefunction/engines", "tunnel", "tunnel/command", "hosts", "resolver", "ownership", "store", "store/boltstore", "store/etcdstore", "store/damage", "api/v1alpha3", "internal/specialpurpose"}, "the wiring knows every room"},
+	"caddyapoxy":      {[]string{"cli", "doctor", "controller", "issuance", "issuance/acme", "issuance/edge", "issuance/certfiles", "issuance/ownchain", "issuance/revocation", "apiserver", "dnsprovider", "target", "edgefunction", "edgefunction/command", "edgefunction/engines", "tunnel", "tunnel/command", "webhook", "hosts", "resolver", "ownership", "store", "store/boltstore", "store/etcdstore", "store/damage", "api/v1alpha3", "internal/specialpurpose"}, "the wiring knows every room"},
 	"cli":             {[]string{"api/v1alpha3"}, "the command line is a client of the API and of nothing else"},
 	"doctor":          {[]string{"ownership", "api/v1alpha3"}, "the doctor looks from outside: it knows the configuration and the names, and would believe itself if it knew the insides; the core's pure judgements it shares, so that it says what conditions say"},
 	"controller":      {[]string{"issuance", "hosts", "resolver", "ownership", "store", "api/v1alpha3", "internal/lru"}, "the shell has DNS looked at, asks the core and writes; it serves nothing"},
 	"issuance":        {[]string{"issuance/acme", "issuance/edge", "issuance/certfiles", "issuance/ownchain", "issuance/revocation", "issuance/fairqueue", "ownership", "store", "api/v1alpha3", "internal/times", "internal/words"}, "certificates know no DNS server, no handler and no table"},
 	"apiserver":       {[]string{"ownership", "store", "api/v1alpha3", "internal/jsonscan"}, "the API must work over any store, without Caddy or a controller; who may replace whom is the core's to decide"},
 	"dnsprovider":     {[]string{"store", "api/v1alpha3", "internal/filewatch"}, "the zone reads records through its own small interface"},
+	"webhook":         {[]string{"store", "internal/times", "internal/words"}, "who is told of events knows neither records nor who raises them"},
 	"target":          {[]string{"edgefunction", "tunnel", "internal/specialpurpose"}, "targets know no records"},
 	"edgefunction":    {[]string{"internal/filewatch", "internal/words"}, "a function is a file and what it may do: it knows no engine, no record and no Caddy"},
 	"tunnel":          {nil, "programs embed an agent: it brings nothing but itself"},

@@ -97,13 +97,12 @@
 //
 // # The engine
 //
-// QuickJS-NG as a WebAssembly module (quickjs/README.md), run by wazero: measured
-// against grafana/sobek and dop251/goja, which are written in Go and count no memory, and
-// whose built-in functions cannot be interrupted, so that neither limit can be held;
-// modernc.org/quickjs is many times slower and its time cannot be bounded. Here memory is
-// bounded by the allocator of the linear memory, time by counters in the engine's loops,
-// and a flaw in the engine's C code stays within the instance. bench/edgefunction has the
-// figures.
+// QuickJS-NG as a WebAssembly module (quickjs/README.md), run by wazero. Engines written
+// in Go, such as grafana/sobek and dop251/goja, count no memory, and their built-in
+// functions cannot be interrupted, so that neither limit can be held
+// (BenchmarkJavaScriptBounds). Here memory is bounded by the allocator of the linear
+// memory, time by counters in the engine's loops, and a flaw in the engine's C code stays
+// within the instance. bench/edgefunction has the figures.
 //
 // Files: program.go is Compile and the pool, serve.go how one request is served;
 // bundle.go imports and types, sourcemap.go the user's places; engine.go the module,

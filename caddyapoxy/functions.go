@@ -72,8 +72,7 @@ func newFunction(m meant, first *zap.Logger, lingers time.Duration) *function {
 	}
 	go func() {
 		f.Run(ctx, nil)
-		time.Sleep(lingers)
-		f.Close() // it logs what goes wrong
+		time.AfterFunc(lingers, func() { f.Close() }) // it logs what goes wrong
 	}()
 	return f
 }

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -16,6 +17,8 @@ type entries struct {
 	ledger *ledger
 	orders int           // in flight at most
 	wake   chan struct{} // has a token once something may be taken up sooner than pause said
+	// uploaded is set once an upload was known: until then handshakes need not ask.
+	uploaded atomic.Bool
 	// left is called for hostnames that are dropped, with the lock held.
 	left func(hostname string)
 

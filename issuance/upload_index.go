@@ -82,6 +82,7 @@ func (es *entries) learnUpload(hostname string, u *upload, revision int64) bool 
 		return false
 	}
 	if u != nil {
+		es.uploaded.Store(true)
 		u.revision, u.tended = revision, now.Unix()
 	}
 	e.put(e.want(), e.dossier(), u)
@@ -139,6 +140,9 @@ func (s *Scheduler) Uploaded(hostname string) (u certfiles.Upload, ok bool) {
 // one was uploaded for exactly this uid, is unexpired and in storage, and was not replaced
 // by one that was obtained. It does not allocate.
 func (s *Scheduler) ShowsUpload(hostname, uid string) (shows bool) {
+	if !s.entries.uploaded.Load() {
+		return false
+	}
 	now := s.now()
 	s.entries.read(hostname, func(e *entry) { shows = e != nil && e.inForce(uid, now) != nil })
 	return shows

@@ -66,7 +66,7 @@ func (x *exchange) print(level, text string) {
 	}
 	x.printed += int64(len(text)) + 1
 	levels := map[string]slog.Level{"debug": slog.LevelDebug, "warn": slog.LevelWarn, "error": slog.LevelError}
-	x.settings.Log.Log(context.Background(), levels[level], "the function says", slog.String("text", words.Cut(x.places.name(text), int(min(left, maxPrinted)))))
+	x.settings.Log.Log(context.Background(), levels[level], "the function says", slog.String(edgefunction.LogText, words.Cut(x.places.name(text), int(min(left, maxPrinted)))))
 	if x.printed >= x.settings.Limits.Log {
 		x.settings.Log.Warn("the function prints more than it may with one request; the rest is dropped", slog.Int64("limit", x.settings.Limits.Log))
 	}

@@ -159,9 +159,7 @@ func TestAClientThatGoesEndsItsRequest(t *testing.T) {
 	defer server.Close() // waits for the handler
 	conn := dial(t, server)
 	fmt.Fprintf(conn, "GET / HTTP/1.1\r\nHost: a.example\r\n\r\n")
-	for !strings.Contains(f.log(), "begun") {
-		time.Sleep(time.Millisecond)
-	}
+	f.awaitLog(t, "begun", 1)
 	conn.Close()
 }
 

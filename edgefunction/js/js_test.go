@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/apoxy-dev/caddy-apoxy/edgefunction"
 )
@@ -20,12 +21,30 @@ type run struct {
 	*program
 	mu     sync.Mutex
 	logged bytes.Buffer
+	more   chan struct{} // has a token after each write
 }
 
 func (r *run) Write(p []byte) (int, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	select {
+	case r.more <- struct{}{}:
+	default: // there is one
+	}
 	return r.logged.Write(p)
+}
+
+// awaitLog waits until the log holds a text so many times.
+func (r *run) awaitLog(t *testing.T, text string, times int) {
+	t.Helper()
+	late := time.After(time.Minute)
+	for strings.Count(r.log(), text) < times {
+		select {
+		case <-r.more:
+		case <-late:
+			t.Fatalf("the log does not hold %q: %s", text, r.log())
+		}
+	}
 }
 
 func (r *run) log() string {
@@ -57,7 +76,7 @@ func compileFile(t *testing.T, file string, change func(*edgefunction.Settings))
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &run{}
+	r := &run{more: make(chan struct{}, 1)}
 	s := settings(r)
 	if change != nil {
 		change(&s)
@@ -100,5 +119,4 @@ func TestHello(t *testing.T) {
 			t.Fatal(w.Body, err)
 		}
 	}
-	t.Log(len(f.snapshot.memory))
 }

@@ -152,9 +152,7 @@ func TestWaitUntilGoesOn(t *testing.T) {
 	if err := <-second; err != nil {
 		t.Error(err)
 	}
-	for strings.Count(f.log(), "done afterwards") < 2 {
-		time.Sleep(time.Millisecond)
-	}
+	f.awaitLog(t, "done afterwards", 2)
 	if !strings.Contains(f.log(), "waitUntil: Error: on the way") {
 		t.Error("the promise that was rejected is not in the log:", f.log())
 	}
@@ -180,9 +178,7 @@ func TestWaitUntilIsBounded(t *testing.T) {
 		if w, err := f.ask("GET", test.url, ""); err != nil || w.Body.String() != "answer" {
 			t.Error(err, w.Body)
 		}
-		for !strings.Contains(f.log(), test.says) {
-			time.Sleep(time.Millisecond)
-		}
+		f.awaitLog(t, test.says, 1)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 
+	"github.com/apoxy-dev/caddy-apoxy/edgefunction"
 	"github.com/apoxy-dev/caddy-apoxy/internal/words"
 )
 
@@ -66,7 +67,7 @@ func (p *printer) entry(level slog.Level, text []byte) {
 	}
 	text = text[:min(int64(len(text)), p.limit-p.used)]
 	p.used += int64(len(text))
-	p.log.Log(context.Background(), level, "the function says", slog.String("text", words.Cut(string(text), maxLine)))
+	p.log.Log(context.Background(), level, "the function says", slog.String(edgefunction.LogText, words.Cut(string(text), maxLine)))
 }
 
 // crashed is an error of wazero in one bounded text: what happened, and where.

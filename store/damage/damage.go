@@ -64,6 +64,9 @@ func (s *Store) Close() error {
 	return s.Store.Close()
 }
 
+// Unwrap returns the store below.
+func (s *Store) Unwrap() store.Store { return s.Store }
+
 // Damaged is how many values are known that cannot be used, 65536 at most.
 func (s *Store) Damaged() int {
 	s.mu.RLock()

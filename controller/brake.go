@@ -19,6 +19,8 @@ import (
 type brake struct {
 	settings func() ownership.Settings
 	verified func() int // records that are verified now
+	peers    func() Falling
+	changed  func(Falling) // nil: nobody is told
 	logger   *zap.Logger
 
 	mu          sync.Mutex
@@ -51,6 +53,7 @@ func (b *brake) note(name, owner string, since, now time.Time) {
 	defer b.mu.Unlock()
 	b.withdraw(name, owner, since)
 	b.review(now)
+	b.tell()
 }
 
 // withdraw counts a record among those that have no proof left. b.mu is held.
@@ -87,6 +90,7 @@ func (b *brake) forget(name string, now time.Time) {
 		delete(b.withdrawing, name)
 	}
 	b.review(now)
+	b.tell()
 }
 
 // ruling is what the brake says of a record that is due.
@@ -102,6 +106,7 @@ type ruling struct {
 func (b *brake) rule(name, owner string, since, now time.Time) ruling {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	defer b.tell()
 	w := b.withdraw(name, owner, since)
 	b.resume(name, now)
 	b.review(now)
@@ -135,6 +140,7 @@ func (b *brake) undo(name string, fell time.Time) {
 			b.fallen = slices.Delete(b.fallen, i, i+1)
 			b.falling.remove(f.owner)
 			b.withdraw(name, f.owner, fell)
+			b.tell()
 			return
 		}
 	}
@@ -144,6 +150,7 @@ func (b *brake) undo(name string, fell time.Time) {
 func (b *brake) recallGone(name, owner string, since time.Time) {
 	b.mu.Lock()
 	b.withdraw(name, owner, since).recalled = true
+	b.tell()
 	b.mu.Unlock()
 }
 
@@ -153,5 +160,6 @@ func (b *brake) recallFall(name, owner string, at time.Time) {
 	b.fallen = append(b.fallen, fall{name, owner, at})
 	b.falling.add(owner)
 	b.recalled = true
+	b.tell()
 	b.mu.Unlock()
 }

@@ -43,6 +43,7 @@ func (b *brake) judge(name string, now time.Time) bool {
 	}
 	b.end(endTime)
 	b.excuseAll()
+	b.tell()
 	return false
 }
 
@@ -78,6 +79,13 @@ func (b *brake) resume(name string, now time.Time) {
 	if !b.over(since, now) {
 		b.begin(name, since)
 	}
+}
+
+// resumeAnew has resume look once more, because records are recalled.
+func (b *brake) resumeAnew() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.resumed = false
 }
 
 // ofBefore are the records that had no proof left before the start.
@@ -152,14 +160,23 @@ func (b *brake) release(now time.Time) (since time.Time, gone int, due []string,
 	since, gone = b.since, b.gone()
 	b.end(endReleased)
 	b.excuseAll()
+	b.tell()
 	return since, gone, due, true
 }
 
 func (b *brake) fleet() ownership.Fleet {
+	peers := b.peers()
 	return ownership.Fleet{
-		Verified: b.verified() + len(b.fallen),
-		Falling:  b.falling.records,
-		Owners:   b.falling.owners(),
+		Verified: b.verified() + len(b.fallen) + peers.Fallen,
+		Falling:  b.falling.records + peers.Records,
+		Owners:   b.falling.ownersWith(peers.Owners),
+	}
+}
+
+// tell tells other nodes what is about to fall here. b.mu is held.
+func (b *brake) tell() {
+	if b.changed != nil {
+		b.changed(Falling{Records: b.falling.records, Fallen: len(b.fallen), Owners: b.falling.sample()})
 	}
 }
 

@@ -30,8 +30,9 @@ func (c *Controller) Changed(ch hosts.Change) {
 	if !known {
 		e = c.add(ch.Name, r.Spec.Name)
 	}
-	loading := !known && !c.running
+	loading := !known && !c.running && !e.elsewhere
 	switch {
+	case e.elsewhere:
 	case loading:
 		next := ownership.NextLook(r, ownership.Activity{}, c.cfg.Settings(), now, c.cfg.Rand())
 		c.queue.schedule(e, now.Add(time.Duration(c.cfg.Rand()*float64(next.Sub(now)))))
@@ -173,7 +174,7 @@ func (c *Controller) add(name, hostname string) *item {
 	if name == hostname {
 		hostname = name // one copy in memory
 	}
-	e := &item{name: name, hostname: hostname, place: -1}
+	e := &item{name: name, hostname: hostname, place: -1, elsewhere: !c.cfg.Mine(hostname)}
 	if hostname != "" {
 		e.domain = resolver.RegisteredDomain(hostname)
 		if strings.HasSuffix(hostname, e.domain) {

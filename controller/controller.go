@@ -54,6 +54,17 @@ type Config struct {
 	// Delete deletes the named record if it has this uid and was never verified,
 	// and is without effect otherwise. Nil: such records stay.
 	Delete func(ctx context.Context, name string, uid types.UID) error
+	// Mine reports whether this node looks at the record of a hostname, where several
+	// share the store; SharesChanged tells that it reports others. Nil: it looks at all.
+	Mine func(hostname string) bool
+	// Pass passes a hint on to the node that looks at the record of a hostname; see Hint
+	// and HintUnproven. It reports false if that is this one. It must return at once.
+	// Nil: there is no other.
+	Pass func(hostname string, proven bool) bool
+	// Peers tells of what other nodes' records are about to lose ownership, for the fleet
+	// brake, and OnFalling is told of this node's. Nil: there is no other.
+	Peers     func() Falling
+	OnFalling func(Falling)
 	// OnTransition is told of every change of a condition or phase that this
 	// controller wrote, and of every deletion it heard of. It must return soon.
 	// Default: nobody is told.
@@ -119,6 +130,15 @@ func New(cfg Config) *Controller {
 	if cfg.Rand == nil {
 		cfg.Rand = rand.Float64
 	}
+	if cfg.Mine == nil {
+		cfg.Mine = func(string) bool { return true }
+	}
+	if cfg.Pass == nil {
+		cfg.Pass = func(string, bool) bool { return false }
+	}
+	if cfg.Peers == nil {
+		cfg.Peers = func() Falling { return Falling{} }
+	}
 	if cfg.OnTransition == nil {
 		cfg.OnTransition = func(Transition) {}
 	}
@@ -135,7 +155,7 @@ func New(cfg Config) *Controller {
 	c.queue = newQueue(cfg.Concurrency)
 	c.brake.withdrawing = make(map[string]*withdrawal)
 	c.brake.settings, c.brake.logger = cfg.Settings, cfg.Logger
-	c.brake.verified = c.verified
+	c.brake.verified, c.brake.peers, c.brake.changed = c.verified, cfg.Peers, cfg.OnFalling
 	return c
 }
 
@@ -277,8 +297,8 @@ func (c *Controller) Check(ctx context.Context, name string) error {
 		c.mu.Unlock()
 		return errStopped
 	}
+	e.waiters = append(e.waiters, done) // before: who waits has it looked at here, whosever it is
 	c.queue.demand(e, workLook|workUrgent)
-	e.waiters = append(e.waiters, done)
 	c.mu.Unlock()
 	c.poke()
 	select {

@@ -28,7 +28,7 @@ const glanceFor = 1200 * time.Millisecond
 // no further look is made, and none earlier, for it alone. Only what is found in
 // place counts.
 func (c *Controller) HintUnproven(hostname string) {
-	if !c.hintable(hostname) {
+	if !c.hintable(hostname) || c.cfg.Pass(hostname, false) {
 		return
 	}
 	if news, _ := c.glances.add(hostname); news {

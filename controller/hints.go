@@ -48,7 +48,7 @@ const (
 // a handshake, a request. It never blocks and may be called at any rate. For what
 // anyone may have sent in anyone's name see HintUnproven.
 func (c *Controller) Hint(hostname string) {
-	if !c.hintable(hostname) {
+	if !c.hintable(hostname) || c.cfg.Pass(hostname, true) {
 		return
 	}
 	if _, first := c.hints.add(hostname); first { // the others are taken with it

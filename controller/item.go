@@ -43,6 +43,8 @@ type item struct {
 	hintStep       uint8
 	glances        uint8 // that found nothing new, one after the other
 	gone           bool
+	elsewhere      bool // another node looks at it
+	gained         bool // it was another node's, and was not looked at here since
 	newName        bool // ownership.Verdict.NewName of the last one; only the work under way touches it
 }
 

@@ -48,14 +48,14 @@ func (q *queue) schedule(e *item, at time.Time) {
 	switch {
 	case e.place >= 0:
 		heap.Fix(&q.timer, int(e.place))
-	case e.state == idle && !e.gone:
+	case e.state == idle && !e.gone && !e.elsewhere:
 		heap.Push(&q.timer, e)
 	}
 }
 
 // demand asks for work on e as soon as may be.
 func (q *queue) demand(e *item, what work) {
-	if e.gone {
+	if e.gone || e.elsewhere && len(e.waiters) == 0 {
 		return
 	}
 	if what&workLook != 0 {
@@ -159,7 +159,7 @@ func (q *queue) pop(l *trackState, which track) *item {
 	for _, f := range order {
 		for e := f.pop(); e != nil; e = f.pop() {
 			switch {
-			case e.gone:
+			case e.gone || e.elsewhere && e.state == idle:
 				q.unpark(q.domains[e.domain]) // it may have been its domain's turn
 				q.leaveDomain(e.domain)
 			case e.state != queued || e.track != which:
@@ -284,11 +284,27 @@ func (q *queue) done(e *item) {
 	e.state = idle
 	switch {
 	case e.gone:
+	case e.elsewhere && len(e.waiters) == 0:
+		e.pending, e.due = 0, 0
 	case e.pending != 0:
 		q.enqueue(e, false)
-	case e.due != 0:
+	case e.due != 0 && !e.elsewhere:
 		heap.Push(&q.timer, e)
 	}
+}
+
+// leave takes e out until it is this node's again. A look under way, or one that somebody
+// waits for, ends by itself.
+func (q *queue) leave(e *item) {
+	e.elsewhere, e.gained = true, false
+	if e.place >= 0 {
+		heap.Remove(&q.timer, int(e.place))
+	}
+	if e.state == running || len(e.waiters) > 0 {
+		return
+	}
+	q.ahead(e)
+	e.state, e.pending, e.due, e.hintDue = idle, 0, 0, 0
 }
 
 // remove takes e out for good. A look under way ends by itself.

@@ -23,6 +23,7 @@ const maxConflicts = 20
 // settle evaluates, writes the status if it is different, tells issuance what is
 // wanted, and schedules the next look.
 func (c *Controller) settle(ctx context.Context, e *item, v *version, s *sighting) (*v1alpha3.DomainRecordStatus, error) {
+	c.takeOver(e, v.record)
 	for range maxConflicts {
 		d, err := c.decide(ctx, e, v, s)
 		if err != nil {

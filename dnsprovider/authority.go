@@ -184,7 +184,7 @@ func (a *Authority) resolve(s *scratch) (rcode int, flags uint16) {
 	for step := 0; ; step++ {
 		s.result = result{}
 		z.source.find(s, q.qtype)
-		if step == 0 && s.result.kind == referral {
+		if step == 0 && (s.result.kind == referral || s.result.kind == unknown) {
 			flags = 0
 		}
 		rcode, ok := s.write(z)

@@ -20,7 +20,7 @@ type Challenges struct{ sets *RRSets }
 func NewChallenges(sets *RRSets) *Challenges { return &Challenges{sets} }
 
 // Present adds a value for the hostname (*.example.com for a wildcard) beside
-// those that are there and returns once it is answered.
+// those that are there and returns once it is answered, by every peer too.
 func (c *Challenges) Present(ctx context.Context, hostname, value string) error {
 	owner, err := c.owner(hostname)
 	if err != nil {
@@ -38,7 +38,7 @@ func (c *Challenges) CleanUp(ctx context.Context, hostname, value string) error 
 	if err != nil {
 		return fmt.Errorf("removing a challenge: %w", err)
 	}
-	err = c.sets.Update(ctx, owner, "TXT", func(s *RRSet) error {
+	_, _, err = c.sets.update(ctx, owner, "TXT", func(s *RRSet) error {
 		s.Values = slices.DeleteFunc(s.Values, func(v Value) bool { return v.Data == value })
 		return nil
 	})

@@ -20,6 +20,8 @@ const (
 	alias
 	// referral: the name lies at or below a delegation.
 	referral
+	// unknown: this server cannot tell at present.
+	unknown
 )
 
 // result is what a zone found for a name.
@@ -128,8 +130,11 @@ func (s *scratch) write(z *served) (rcode int, ok bool) {
 		// (RFC 9471 section 3).
 		return dns.RcodeSuccess, ok && s.additional()
 	}
-	if r.kind == nxdomain {
+	switch r.kind {
+	case nxdomain:
 		rcode = dns.RcodeNameError
+	case unknown:
+		return dns.RcodeServerFailure, true
 	}
 	if !m.rr(s.name.suffix(z.labels), dns.TypeSOA, r.soa.ttl, r.soa.rdata[0]) {
 		return rcode, false

@@ -50,7 +50,22 @@ type RRSets struct {
 	*rrIndex
 
 	progress store.Progress // up to where memory holds what the store does
+	peers    Peers          // nil: there are none
 }
+
+// Peers are the other servers of the zone, each with its own memory of the store.
+type Peers interface {
+	// Acknowledge tells them that this server answers from the store's state at a
+	// revision, or a later one. It returns at once.
+	Acknowledge(revision int64)
+	// Confirm returns once each of them that may be asked has acknowledged a revision. An
+	// error says which has not.
+	Confirm(ctx context.Context, revision int64) error
+}
+
+// SharedWith has every value that is put into the zone confirmed by all peers before
+// Update returns. It must be called before Run.
+func (r *RRSets) SharedWith(p Peers) { r.peers = p }
 
 // NewRRSets keeps the RRsets of the zone of that name in st. They are answered
 // once Run has read them. The logger may be nil.
@@ -80,6 +95,7 @@ func (r *RRSets) Run(ctx context.Context) error {
 	}()
 	defer func() { cancel(); <-swept }()
 	var gone map[string]bool // what queries are answered from and the store has shown no more
+	added := false           // something was since Reached was called last
 	return store.Follow(ctx, r.store, store.Follower{
 		Prefix: r.prefix,
 		Begin:  func() { gone = r.keys() },
@@ -96,8 +112,17 @@ func (r *RRSets) Run(ctx context.Context) error {
 			}
 			gone = nil
 		},
-		Change:  func(e *store.Event) { r.take(e.Key, e.Value, e.Revision, e.Err) },
-		Reached: r.progress.Reach,
+		Change: func(e *store.Event) {
+			added = added || e.Value != nil
+			r.take(e.Key, e.Value, e.Revision, e.Err)
+		},
+		Reached: func(revision int64) {
+			r.progress.Reach(revision)
+			if added && r.peers != nil {
+				r.peers.Acknowledge(revision)
+			}
+			added = false
+		},
 		Failed: func(err error) {
 			r.logger.Warn("following RRsets in the store failed and is tried again", zap.String("zone", r.zone), zap.Error(err))
 		},

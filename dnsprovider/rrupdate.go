@@ -23,35 +23,51 @@ import (
 const visibleTimeout = 30 * time.Second
 
 // Update changes the RRset of one owner and type and returns once this process
-// answers with it. The owner is relative to the zone, "@" for its own name. The
-// change is handed the set without its expired values, empty if there is none,
-// and may be called again if another writer was faster; leaving no values
-// deletes the set. An error of the change is returned as it is.
+// answers with it and, if any value is left, each of its peers does. The owner is
+// relative to the zone, "@" for its own name. The change is handed the set without
+// its expired values, empty if there is none, and may be called again if another
+// writer was faster; leaving no values deletes the set. An error of the change is
+// returned as it is.
 func (r *RRSets) Update(ctx context.Context, owner, typ string, change func(*RRSet) error) error {
+	revision, left, err := r.update(ctx, owner, typ, change)
+	if err != nil || !left || r.peers == nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, visibleTimeout)
+	defer cancel()
+	if err := r.peers.Confirm(ctx, revision); err != nil {
+		return fmt.Errorf("putting %s %s into zone %s: %w", owner, typ, r.zone, err)
+	}
+	return nil
+}
+
+// update is Update without the peers. It returns the revision at which the set was last
+// written, and whether any value is left.
+func (r *RRSets) update(ctx context.Context, owner, typ string, change func(*RRSet) error) (revision int64, left bool, err error) {
 	code, err := r.check(owner, typ)
 	if err != nil {
-		return err
+		return 0, false, err
 	}
 	key := r.prefix + owner + "/" + typ
 	for attempt := 0; ; attempt++ {
-		revision, err := r.write(ctx, key, code, change)
+		revision, left, err := r.write(ctx, key, code, change)
 		var conflict *store.ConflictError
 		if errors.As(err, &conflict) {
 			// Others are writing the same name: step aside a little longer each time.
 			pause := time.Duration(1+rand.IntN(1<<min(attempt, 6))) * time.Millisecond
 			select {
 			case <-ctx.Done():
-				return fmt.Errorf("updating %s %s in zone %s: %w", owner, typ, r.zone, ctx.Err())
+				return 0, false, fmt.Errorf("updating %s %s in zone %s: %w", owner, typ, r.zone, ctx.Err())
 			case <-time.After(pause):
 			}
 			continue
 		}
 		if err != nil {
-			return err
+			return 0, false, err
 		}
 		ctx, cancel := context.WithTimeout(ctx, visibleTimeout)
 		defer cancel()
-		return r.WaitRevision(ctx, revision)
+		return revision, left, r.WaitRevision(ctx, revision)
 	}
 }
 
@@ -70,17 +86,18 @@ func (r *RRSets) check(owner, typ string) (uint16, error) {
 	return code, nil
 }
 
-// write does one read-modify-write and returns the revision to wait for.
-func (r *RRSets) write(ctx context.Context, key string, code uint16, change func(*RRSet) error) (int64, error) {
+// write does one read-modify-write and returns the revision at which the set was last
+// written, by it or before, and whether any value is left.
+func (r *RRSets) write(ctx context.Context, key string, code uint16, change func(*RRSet) error) (revision int64, left bool, err error) {
 	var set RRSet
-	entry, revision, err := r.store.Get(ctx, key)
+	entry, _, err := r.store.Get(ctx, key)
 	switch {
 	case errors.Is(err, store.ErrNotFound):
 		entry.Revision = store.Absent
 	case errors.Is(err, store.ErrDamaged): // nothing is left of it to keep
 		r.logger.Error("an RRset that is damaged in the store is begun anew", zap.String("key", cut(key)), zap.Error(err))
 	case err != nil:
-		return 0, fmt.Errorf("reading %s: %w", key, err)
+		return 0, false, fmt.Errorf("reading %s: %w", key, err)
 	default:
 		if err := json.Unmarshal(entry.Value, &set); err != nil {
 			r.logger.Error("an RRset that cannot be read is begun anew", zap.String("key", cut(key)), zap.Error(err))
@@ -90,33 +107,33 @@ func (r *RRSets) write(ctx context.Context, key string, code uint16, change func
 	now := time.Now()
 	set.Values = slices.DeleteFunc(set.Values, func(v Value) bool { return v.Expires != nil && !now.Before(*v.Expires) })
 	if err := change(&set); err != nil {
-		return 0, err
+		return 0, false, err
 	}
 	op := store.Op{Key: key, If: entry.Revision}
 	if len(set.Values) > 0 {
 		if len(set.Values) > maxValues {
-			return 0, fmt.Errorf("updating %s: %d values: want at most %d", key, len(set.Values), maxValues)
+			return 0, false, fmt.Errorf("updating %s: %d values: want at most %d", key, len(set.Values), maxValues)
 		}
 		if code == dns.TypeCNAME && len(set.Values) > 1 {
-			return 0, fmt.Errorf("updating %s: a name has one CNAME at the most (RFC 2181 section 10.1)", key)
+			return 0, false, fmt.Errorf("updating %s: a name has one CNAME at the most (RFC 2181 section 10.1)", key)
 		}
 		if _, err := set.pack(code); err != nil {
-			return 0, fmt.Errorf("updating %s: %w", key, err)
+			return 0, false, fmt.Errorf("updating %s: %w", key, err)
 		}
 		if op.Value, err = json.Marshal(set); err != nil {
-			return 0, fmt.Errorf("updating %s: %w", key, err)
+			return 0, false, fmt.Errorf("updating %s: %w", key, err)
 		}
 	} else if entry.Revision == store.Absent {
-		return revision, nil
+		return store.FirstRevision, false, nil
 	}
 	if op.Value != nil && entry.Err == nil && string(op.Value) == string(entry.Value) {
-		return revision, nil
+		return entry.Revision, true, nil
 	}
 	revision, err = r.store.Write(ctx, op)
 	if err != nil {
-		return 0, fmt.Errorf("writing %s: %w", key, err)
+		return 0, false, fmt.Errorf("writing %s: %w", key, err)
 	}
-	return revision, nil
+	return revision, len(set.Values) > 0, nil
 }
 
 // List calls f for every RRset in the store, with owner and type as Update takes
@@ -166,7 +183,7 @@ func (r *RRSets) sweep(ctx context.Context) {
 		}
 	})
 	for _, k := range expired {
-		if err := r.Update(ctx, k.owner, k.typ, func(*RRSet) error { return nil }); err != nil && ctx.Err() == nil {
+		if _, _, err := r.update(ctx, k.owner, k.typ, func(*RRSet) error { return nil }); err != nil && ctx.Err() == nil {
 			r.logger.Warn("removing expired values failed", zap.String("zone", r.zone),
 				zap.String("owner", k.owner), zap.String("type", k.typ), zap.Error(err))
 		}

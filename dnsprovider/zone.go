@@ -19,6 +19,7 @@ type Zone struct {
 	names   Names
 	dynamic *RRSets
 	onQuery func(hostname []byte, proven bool)
+	current func() bool // nil: always
 	serial  func() uint32
 
 	apexNode *node
@@ -62,7 +63,7 @@ func newZone(c Config, names Names, dynamic *RRSets) (*Zone, error) {
 	if err != nil {
 		return nil, err
 	}
-	z := &Zone{name: name, names: names, dynamic: dynamic, onQuery: c.OnQuery, serial: c.Serial,
+	z := &Zone{name: name, names: names, dynamic: dynamic, onQuery: c.OnQuery, current: c.Current, serial: c.Serial,
 		static: map[string]*node{}}
 	if z.wire, err = packLower(name); err != nil {
 		return nil, err
@@ -217,6 +218,10 @@ func (z *Zone) find(s *scratch, qtype uint16) {
 		return
 	}
 	if host, challenge := bytes.CutPrefix(rel, []byte(challengePrefix)); challenge {
+		if z.current != nil && !z.current() {
+			r.kind = unknown
+			return
+		}
 		r.soa = z.absent
 		z.findChallenge(s, rel, host, qtype)
 		return

@@ -42,6 +42,12 @@ type Config struct {
 	// brought a DNS cookie of ours. Else anybody may have asked in its name. The
 	// hostname is borrowed for the call, which must not block. Nil: nobody is.
 	OnQuery func(hostname []byte, proven bool)
+	// Current reports whether this server knows of every challenge value that others put
+	// into the zone. While it does not, names that begin with _acme-challenge are
+	// answered SERVFAIL, so that resolvers ask another of the zone's name servers (RFC
+	// 1034 section 5.3.3, step 4d). It is asked at each such query. Nil: it
+	// does always.
+	Current func() bool
 }
 
 // Nameserver is one name server of the zone.

@@ -19,6 +19,8 @@ type entries struct {
 	wake   chan struct{} // has a token once something may be taken up sooner than pause said
 	// uploaded is set once an upload was known: until then handshakes need not ask.
 	uploaded atomic.Bool
+	// mine reports whether a hostname is worked on here, and not on another node.
+	mine func(hostname string) bool
 	// left is called for hostnames that are dropped, with the lock held.
 	left func(hostname string)
 
@@ -46,7 +48,7 @@ type entries struct {
 }
 
 func newEntries(now func() time.Time, l *ledger, orders int, left func(hostname string)) *entries {
-	return &entries{now: now, ledger: l, orders: orders, left: left, wake: make(chan struct{}, 1), known: make(chan struct{}),
+	return &entries{now: now, ledger: l, orders: orders, left: left, mine: func(string) bool { return true }, wake: make(chan struct{}, 1), known: make(chan struct{}),
 		of: map[string]*entry{}, lanes: map[laneKey]*lane{}, booked: map[string]int{}, putOff: map[*entry]bool{}, freed: map[*entry]bool{}, ended: map[string]int64{},
 		parked: &lane{parked: true}}
 }

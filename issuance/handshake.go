@@ -91,7 +91,7 @@ func (s *Scheduler) issueTaken(ctx context.Context, c *ca, t taken, request []by
 		j.removed(certfiles.DeleteKeys(context.WithoutCancel(ctx), c.Storage(), staples))
 		j.issued(c, res, began)
 		out.rec = j.rec
-	case errors.Is(f, errBudget):
+	case notNow(f):
 		out = landing{rec: j.rec, save: j.rec.Order != nil}
 	default:
 		out = j.failed(ctx, c, j.method, f)

@@ -39,6 +39,9 @@ func (es *entries) place(e *entry) {
 		return
 	}
 	es.unplace(e)
+	if !es.mine(e.hostname) {
+		return
+	}
 	now := es.now()
 	st, at := e.next(now)
 	switch {

@@ -17,9 +17,15 @@ import (
 
 var (
 	errBudget = errors.New("the order budget is used up")
+	// errNotLive means that this node does not hear what others order.
+	errNotLive = errors.New("this node does not hold its lease in the store, so others order")
 	// errHeld means that the CA asked another flow to wait, which is noted already.
 	errHeld = errors.New("the certificate authority asked to wait")
 )
+
+// notNow reports whether nothing was ordered for a reason that has nothing to do with the
+// hostname, so that nothing is noted of it.
+func notNow(err error) bool { return errors.Is(err, errBudget) || errors.Is(err, errNotLive) }
 
 // obtain asks DNS, CAA and the edge whether an order can succeed, and then runs the flow
 // at one CA.
@@ -53,8 +59,8 @@ func (j *job) obtain(ctx context.Context, c *ca, keys requester) (acme.Result, *
 		j.reached(ctx, res.Method)
 		_, _ = c.CaaIdentities(ctx) // notes those of the directory, which was just read
 		return res, nil
-	case errors.Is(err, errBudget):
-		return res, acme.Failed(acme.ClassLimited, "", errBudget)
+	case notNow(err):
+		return res, acme.Failed(acme.ClassLimited, "", err)
 	}
 	return res, f
 }
@@ -81,6 +87,9 @@ func (j *job) flow(c *ca, keys requester, known bool, methods []string) *acme.Fl
 
 // spend takes one order from a CA's budget. One that replaces a certificate is free.
 func (j *job) spend(ctx context.Context, c *ca, replaces bool) error {
+	if !j.cfg.Live() {
+		return errNotLive
+	}
 	if replaces {
 		return nil
 	}

@@ -2,7 +2,6 @@ package issuance
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"github.com/caddyserver/certmagic"
@@ -17,8 +16,14 @@ import (
 // take longer in some storages.
 const lockPatience = 200 * time.Millisecond
 
+// liveAgain is when a node that is not live looks again whether it is.
+const liveAgain = time.Second
+
 // order obtains a certificate, first or again.
 func (j *job) order(ctx context.Context) landing {
+	if !j.cfg.Live() {
+		return landing{rec: j.rec, again: liveAgain, unchanged: true}
+	}
 	began, storage := j.now(), j.cas[0].Storage()
 	locked, err := j.lock(ctx, storage)
 	if err != nil {
@@ -68,7 +73,7 @@ func (j *job) orderAnywhere(ctx context.Context, began time.Time) landing {
 		}
 		last = l
 		switch {
-		case errors.Is(f, errBudget), ctx.Err() != nil:
+		case notNow(f), ctx.Err() != nil:
 			i = len(j.cas)
 		case f.Class == acme.ClassWorking && j.overdue(c):
 			o := *j.rec.Order
@@ -96,7 +101,7 @@ func (j *job) orderAt(ctx context.Context, c *ca, began time.Time) (landing, *ac
 	res, f := j.obtain(ctx, c, keys)
 	switch {
 	case f == nil:
-	case errors.Is(f, errBudget):
+	case notNow(f):
 		return landing{rec: j.rec, save: j.rec.Order != nil, unchanged: true}, f
 	default:
 		return j.failed(ctx, c, j.method, f), f

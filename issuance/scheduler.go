@@ -38,6 +38,12 @@ type Config struct {
 	// Edge returns where hostnames lead to, to check whether CAs reach it. Default: not
 	// checked.
 	Edge func() edge.Endpoint
+	// Mine reports whether this node works on a hostname, where several share the store:
+	// the others neither order nor look after its certificate, but for handshakes.
+	// SharesChanged tells that it reports others. Nil: this node works on all.
+	Mine func(hostname string) bool
+	// Live reports whether this node may place orders at this moment. Nil: it may always.
+	Live func() bool
 	// Concurrency is how many orders are in flight at most. Default: 32.
 	Concurrency int
 	// Logger. Default: none.
@@ -107,18 +113,31 @@ func New(cfg Config) *Scheduler {
 	if cfg.OnExpiring == nil {
 		cfg.OnExpiring = func(Expiring) {}
 	}
+	if cfg.Mine == nil {
+		cfg.Mine = func(string) bool { return true }
+	}
+	if cfg.Live == nil {
+		cfg.Live = func() bool { return true }
+	}
 	if cfg.OnChange == nil {
 		cfg.OnChange = func(string) {}
 	}
 	s := &Scheduler{handshakes: make(chan struct{}, handshakeConcurrency), inventory: newInventory()}
 	l := newLedger(cfg.Store)
 	s.entries = newEntries(cfg.Now, l, cfg.Concurrency, s.inventory.forget)
+	s.entries.mine = cfg.Mine
 	s.tools = &tools{cfg: cfg, log: cfg.Logger, now: cfg.Now, ledger: l, edgeCheck: edge.New(cfg.Now, l), patience: acme.DefaultPatience,
 		hooks: make(chan struct{}, maxHooks), authorities: s.entries.authorities, retry: s.entries.retry}
 	if cfg.Prober != nil {
 		s.SetProber(cfg.Prober)
 	}
 	return s
+}
+
+// SharesChanged tells that Config.Mine reports others than before.
+func (s *Scheduler) SharesChanged() {
+	s.entries.each(s.entries.place)
+	s.entries.poke()
 }
 
 // SetProber sets or replaces the Prober.

@@ -16,6 +16,8 @@
 // The revision is not in the checksum, because etcd chooses it. Values from a size on
 // are compressed, if that saves an eighth.
 //
+// A session is a lease that this process keeps alive at whichever member answers.
+//
 // Every call is bounded. One that etcd does not answer in time fails with
 // store.ErrUnavailable, and until etcd answers again all others do at once.
 package etcdstore

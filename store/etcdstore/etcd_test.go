@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -39,26 +40,53 @@ func TestMain(m *testing.M) {
 	os.Exit(status)
 }
 
-// member is an etcd of one member.
+// member is a member of an etcd.
 type member struct {
 	t         *testing.T
 	dir       string
 	endpoint  string
+	name      string
+	peer      string
+	cluster   string // of all members, as --initial-cluster
 	arguments []string
 	process   *exec.Cmd
 	ended     chan struct{}
 }
 
-// newMember starts one with an empty database.
+// newMember starts an etcd of one member with an empty database.
 func newMember(t *testing.T, arguments ...string) *member {
 	t.Helper()
-	m := &member{t: t, dir: t.TempDir(), endpoint: "http://" + port(t), arguments: arguments}
-	m.start()
-	t.Cleanup(m.kill)
-	return m
+	return newCluster(t, 1, arguments...)[0]
+}
+
+// newCluster starts an etcd of several members with empty databases.
+func newCluster(t *testing.T, n int, arguments ...string) []*member {
+	t.Helper()
+	var members []*member
+	var cluster []string
+	for i := range n {
+		m := &member{t: t, dir: t.TempDir(), endpoint: "http://" + port(t), name: fmt.Sprint("m", i), peer: "http://" + port(t), arguments: arguments}
+		members = append(members, m)
+		cluster = append(cluster, m.name+"="+m.peer)
+	}
+	for _, m := range members {
+		m.cluster = strings.Join(cluster, ",")
+		m.spawn()
+		t.Cleanup(m.kill)
+	}
+	for _, m := range members {
+		m.wait()
+	}
+	return members
 }
 
 func (m *member) start() {
+	m.t.Helper()
+	m.spawn()
+	m.wait()
+}
+
+func (m *member) spawn() {
 	m.t.Helper()
 	program, err := built()
 	if err != nil {
@@ -69,10 +97,9 @@ func (m *member) start() {
 		m.t.Fatal(err)
 	}
 	defer log.Close()
-	peer := "http://" + port(m.t)
 	m.process = exec.Command(program, append([]string{
-		"--data-dir", filepath.Join(m.dir, "data"), "--listen-client-urls", m.endpoint, "--advertise-client-urls", m.endpoint,
-		"--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer, "--initial-cluster", "default=" + peer, "--unsafe-no-fsync", "--log-level", "warn",
+		"--name", m.name, "--data-dir", filepath.Join(m.dir, "data"), "--listen-client-urls", m.endpoint, "--advertise-client-urls", m.endpoint,
+		"--listen-peer-urls", m.peer, "--initial-advertise-peer-urls", m.peer, "--initial-cluster", m.cluster, "--unsafe-no-fsync", "--log-level", "warn",
 	}, m.arguments...)...)
 	m.process.Stdout, m.process.Stderr = log, log
 	m.process.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
@@ -84,6 +111,11 @@ func (m *member) start() {
 		defer close(ended)
 		_ = p.Wait() // its status is of no interest
 	}(m.process, m.ended)
+}
+
+// wait returns once the member answers.
+func (m *member) wait() {
+	m.t.Helper()
 	for end := time.Now().Add(20 * time.Second); ; {
 		err := m.leads()
 		if err == nil {
@@ -101,7 +133,7 @@ func (m *member) start() {
 	}
 }
 
-// leads reports whether it has made itself leader. It listens sooner, and one that is
+// leads reports whether it knows a leader. It listens sooner, and one that is
 // killed in between never comes to anything again.
 func (m *member) leads() error {
 	res, err := http.Get(m.endpoint + "/health")
@@ -141,6 +173,12 @@ func (m *member) signal(s syscall.Signal) {
 func (m *member) open(t *testing.T, o etcdstore.Options) *etcdstore.Store {
 	t.Helper()
 	o.Endpoints = []string{m.endpoint}
+	return open(t, o)
+}
+
+// open opens a store and closes it at the end of the test.
+func open(t *testing.T, o etcdstore.Options) *etcdstore.Store {
+	t.Helper()
 	s, err := etcdstore.Open(o)
 	if err != nil {
 		t.Fatal(err)

@@ -78,7 +78,10 @@ type Store struct {
 
 	ctx    context.Context // ends when the store is closed
 	cancel context.CancelFunc
-	work   sync.WaitGroup // the feed and the probe
+
+	mu     sync.Mutex
+	closed bool
+	work   sync.WaitGroup // what background began
 
 	closing  sync.Once
 	closeErr error
@@ -118,8 +121,18 @@ func Open(o Options) (*Store, error) {
 		ctx: ctx, cancel: cancel,
 	}
 	s.health.engine = "etcd at " + strings.Join(o.Endpoints, ", ")
-	s.work.Go(s.feed)
+	s.background(s.feed)
 	return s, nil
+}
+
+// background begins what Close waits for. It reports whether the store is open.
+func (s *Store) background(f func()) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.closed {
+		s.work.Go(f)
+	}
+	return !s.closed
 }
 
 // Get implements store.Store.
@@ -184,6 +197,9 @@ func (s *Store) Watch(ctx context.Context, prefix string, after int64) (store.Wa
 func (s *Store) Close() error {
 	s.closing.Do(func() {
 		s.hist.End(store.ErrClosed)
+		s.mu.Lock()
+		s.closed = true
+		s.mu.Unlock()
 		s.cancel()
 		s.work.Wait()
 		if err := s.client.Close(); err != nil && !errors.Is(err, context.Canceled) {

@@ -119,7 +119,7 @@ func (s *Store) try(ctx context.Context, most time.Duration, writes bool, ask fu
 	}
 	err = s.health.judge(err, writes)
 	if errors.Is(err, store.ErrUnavailable) && s.health.suspect() {
-		s.work.Go(s.probe)
+		s.background(s.probe)
 	}
 	return err
 }

@@ -21,10 +21,15 @@ const (
 // Write implements store.Store. An error that wraps store.ErrUnavailable tells by
 // UnavailableError.Unknown whether the write may have happened all the same.
 func (s *Store) Write(ctx context.Context, ops ...store.Op) (int64, error) {
+	return s.write(ctx, clientv3.NoLease, ops)
+}
+
+// write is Write of keys that vanish with a lease, if it is not clientv3.NoLease.
+func (s *Store) write(ctx context.Context, lease clientv3.LeaseID, ops []store.Op) (int64, error) {
 	if err := ctx.Err(); err != nil {
 		return 0, err
 	}
-	t, err := s.transaction(ops)
+	t, err := s.transaction(ops, lease)
 	if err != nil {
 		return 0, err
 	}
@@ -50,7 +55,7 @@ type transaction struct {
 	asked      []store.Op    // those of asks
 }
 
-func (s *Store) transaction(ops []store.Op) (t transaction, err error) {
+func (s *Store) transaction(ops []store.Op, lease clientv3.LeaseID) (t transaction, err error) {
 	seen := make(map[string]struct{}, len(ops))
 	size := 0
 	for i, op := range ops {
@@ -78,7 +83,7 @@ func (s *Store) transaction(ops []store.Op) (t transaction, err error) {
 		default:
 			raw := encode(op.Key, op.Value)
 			size += len(raw)
-			t.changes = append(t.changes, clientv3.OpPut(key, string(raw)))
+			t.changes = append(t.changes, clientv3.OpPut(key, string(raw), clientv3.WithLease(lease)))
 		}
 		size += 3 * len(key)
 	}

@@ -61,6 +61,7 @@ func (a *AdminAPI) Routes() []caddy.AdminRoute {
 		routes = append(routes, caddy.AdminRoute{Pattern: pattern, Handler: caddy.AdminHandlerFunc(a.serve)})
 	}
 	routes = append(routes, a.webhookRoutes()...)
+	routes = append(routes, a.clusterRoutes()...)
 	return append(routes,
 		caddy.AdminRoute{Pattern: cli.BrakeReleasePath, Handler: caddy.AdminHandlerFunc(a.releaseBrake)},
 		caddy.AdminRoute{Pattern: verifyPath, Handler: caddy.AdminHandlerFunc(a.verify)})
@@ -119,7 +120,7 @@ func (a *AdminAPI) releaseBrake(w http.ResponseWriter, r *http.Request) error {
 		return unavailable(w, err.Error())
 	}
 	var answer cli.BrakeRelease
-	if released := rt.controller.ReleaseBrake(); released != nil {
+	if released := rt.releaseBrake(r.Context()); released != nil {
 		answer = cli.BrakeRelease{Released: true, Since: released.Since.UTC().Truncate(time.Second), Gone: released.Gone, Due: released.Due}
 	}
 	w.Header().Set("Content-Type", "application/json")

@@ -84,6 +84,10 @@ type App struct {
 	// Where records live. Default: bolt in Caddy's data directory.
 	StoreRaw json.RawMessage `json:"store,omitempty" caddy:"namespace=apoxy.stores inline_key=module"`
 
+	// This node's name, where several share the store, unique among them: letters,
+	// digits, dots and hyphens. Default: the host's name.
+	Node string `json:"node,omitempty"`
+
 	ctx       caddy.Context
 	logger    *zap.Logger
 	events    *caddyevents.App

@@ -54,6 +54,7 @@ func parseGlobalOption(d *caddyfile.Dispenser, existing any) (any, error) {
 //		unproven_ttl   <duration>
 //		webhook        <url> { ... }
 //		store          <engine> ...
+//		node           <name>
 //	}
 func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // consume the option's name
@@ -95,8 +96,15 @@ func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 			err = a.parseWebhook(d)
 		case "store":
 			err = a.parseStore(d)
+		case "node":
+			if !d.AllArgs(&a.Node) {
+				return d.Errf("node: expected one name, such as n1")
+			}
+			if err := checkNode(a.Node); err != nil {
+				return d.WrapErr(err)
+			}
 		default:
-			return d.Errf("apoxy has no option %q: expected zone, zonefile, dns, dns_rate_limit, resolvers, private_networks, check_interval, detach_after, fleet_brake_hold, proof, unproven_ttl, webhook or store", option)
+			return d.Errf("apoxy has no option %q: expected zone, zonefile, dns, dns_rate_limit, resolvers, private_networks, check_interval, detach_after, fleet_brake_hold, proof, unproven_ttl, webhook, store or node", option)
 		}
 		if err != nil {
 			return err

@@ -37,6 +37,9 @@ func (a *App) openZones(rt *runtime) error {
 		return err
 	}
 	config := a.zone
+	if !rt.member.Alone() {
+		config.Current = rt.member.Live
+	}
 	config.OnQuery = func(hostname []byte, proven bool) { rt.hint(string(hostname), proven) }
 	if a.ownZone, err = dnsprovider.NewZone(config, zoneNames{rt.table}, rrsets); err != nil {
 		return err // names the zone
@@ -63,6 +66,9 @@ func (rt *runtime) rrsetsOf(zone string) (*dnsprovider.RRSets, error) {
 	r, err := dnsprovider.NewRRSets(rt.store, zone, rt.logger.Named("zone"))
 	if err != nil {
 		return nil, fmt.Errorf("zone %s: %w", zone, err)
+	}
+	if !rt.member.Alone() {
+		r.SharedWith(zonePeers{rt})
 	}
 	rt.run("following the RRsets of "+zone, r.Run)
 	ctx, cancel := context.WithTimeout(rt.ctx, loadTimeout)

@@ -16,6 +16,7 @@ import (
 
 	"github.com/apoxy-dev/caddy-apoxy/api/v1alpha3"
 	"github.com/apoxy-dev/caddy-apoxy/apiserver"
+	"github.com/apoxy-dev/caddy-apoxy/cluster"
 	"github.com/apoxy-dev/caddy-apoxy/controller"
 	"github.com/apoxy-dev/caddy-apoxy/dnsprovider"
 	"github.com/apoxy-dev/caddy-apoxy/hosts"
@@ -54,6 +55,7 @@ type runtime struct {
 	scheduler  *issuance.Scheduler
 	api        *apiserver.Server
 	webhooks   *webhook.Sender
+	member     *cluster.Member
 
 	verifying sync.Mutex // one look through the whole store at a time
 
@@ -71,6 +73,10 @@ type runtime struct {
 
 	mu     sync.Mutex
 	rrsets map[string]*dnsprovider.RRSets // by zone
+
+	leave  context.CancelFunc // nil before joinCluster
+	joined sync.WaitGroup
+	asked  chan struct{} // bounds the questions of other nodes that are worked on
 }
 
 // openRuntime returns the runtime of the store, opening it if need be. Each
@@ -112,8 +118,10 @@ func newRuntime(key string, engine store.Store, logger *zap.Logger) (*runtime, e
 	rt := &runtime{key: key, logger: logger, store: st, table: hosts.New(), rrsets: map[string]*dnsprovider.RRSets{}}
 	rt.events = make(chan controller.Transition, eventBacklog)
 	rt.edgeChanged = make(chan struct{}, 1)
+	rt.asked = make(chan struct{}, maxAsked)
 	rt.webhooks = rt.newWebhooks(logger)
 	rt.ctx, rt.cancel = context.WithCancel(context.Background())
+	rt.member = rt.newMember(st, logger.Named("cluster"))
 	rt.scheduler = issuance.New(issuance.Config{
 		Store:      st,
 		Prober:     liveResolver{rt},
@@ -122,6 +130,8 @@ func newRuntime(key string, engine store.Store, logger *zap.Logger) (*runtime, e
 		OnChange:   func(hostname string) { rt.controller.CertificateChanged(hostname) },
 		OnExpiring: rt.certificateExpiring,
 		OnOrdered:  rt.certificateOrdered,
+		Mine:       rt.member.Mine,
+		Live:       rt.member.Live,
 		Logger:     logger.Named("issuance"),
 	})
 	rt.controller = controller.New(controller.Config{
@@ -137,6 +147,10 @@ func newRuntime(key string, engine store.Store, logger *zap.Logger) (*runtime, e
 			return rt.api.DeleteUnproven(ctx, name, uid)
 		},
 		OnTransition: rt.emit,
+		Mine:         rt.member.Mine,
+		Pass:         rt.member.Hint,
+		Peers:        rt.fallingElsewhere,
+		OnFalling:    rt.fallingHere(),
 		Logger:       logger.Named("controller"),
 	})
 	api, err := apiserver.New(apiserver.Config{
@@ -174,6 +188,7 @@ func (rt *runtime) start() error {
 		loaded, failed := make(chan struct{}), make(chan error, 1)
 		rt.run("raising events", rt.raiseEvents)
 		rt.run("delivering webhooks", rt.webhooks.Run)
+		rt.joinCluster()
 		rt.run("following the records", func(ctx context.Context) error {
 			err := hosts.Follow(ctx, rt.store, hosts.Follower{
 				Table:    rt.table,
@@ -200,6 +215,7 @@ func (rt *runtime) start() error {
 		rt.run("watching targets", rt.watchTargets)
 		rt.run("following the edge", rt.followEdge)
 		rt.run("looking through the store", rt.patrol)
+		rt.member.Work()
 	})
 	return rt.startup
 }
@@ -250,6 +266,7 @@ func (rt *runtime) Destruct() error {
 	rt.api.Close()
 	rt.cancel()
 	rt.work.Wait()
+	rt.leaveCluster() // last: what was under way held locks by its lease
 	return rt.store.Close()
 }
 
@@ -284,9 +301,9 @@ func (rt *runtime) nameServers() (names []string) {
 	return names
 }
 
-// check looks at a record now, and lets a certificate that failed be tried
+// checkHere looks at a record now, and lets a certificate that failed be tried
 // again now: who asks for a check has just mended something.
-func (rt *runtime) check(ctx context.Context, name string) error {
+func (rt *runtime) checkHere(ctx context.Context, name string) error {
 	if err := rt.controller.Check(ctx, name); err != nil {
 		return err
 	}

@@ -55,6 +55,15 @@ func (a *App) provisionSettings(repl *caddy.Replacer) error {
 	if a.FleetBrakeHold == 0 {
 		a.FleetBrakeHold = caddy.Duration(ownership.DefaultFleetBrakeHold)
 	}
+	if a.Node, err = expand(repl, "node", a.Node); err != nil {
+		return err
+	}
+	if a.Node == "" {
+		a.Node = hostNode()
+	}
+	if err := checkNode(a.Node); err != nil {
+		return err
+	}
 	if a.Proof, err = expand(repl, "proof", a.Proof); err != nil {
 		return err
 	}

@@ -33,6 +33,7 @@ func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
 		"domainrecord": func() { os.Exit(execute(Command, os.Args[1:])) },
 		"brake":        func() { os.Exit(execute(BrakeCommand, os.Args[1:])) },
+		"cluster":      func() { os.Exit(execute(ClusterCommand, os.Args[1:])) },
 		"webhook":      func() { os.Exit(execute(WebhookCommand, os.Args[1:])) },
 	})
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"sync"
@@ -136,6 +137,9 @@ func (m *Member) Alone() bool { return m.sessions == nil }
 // Name is this node's.
 func (m *Member) Name() string { return m.cfg.Name() }
 
+// Started is when this process became a member.
+func (m *Member) Started() time.Time { return m.self.Started }
+
 // Live reports whether this node is in the cluster at this moment. Other nodes do not
 // see it gone before it reports false.
 func (m *Member) Live() bool {
@@ -159,6 +163,24 @@ func (m *Member) Session() (store.Session, error) {
 		return nil, ErrNotLive
 	}
 	return m.held.Session, nil
+}
+
+// WaitSession is Session once there is one, or the context's error.
+func (m *Member) WaitSession(ctx context.Context) (store.Session, error) {
+	for {
+		m.mu.Lock()
+		changed := m.changed
+		m.mu.Unlock()
+		s, err := m.Session()
+		if err == nil {
+			return s, nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return nil, fmt.Errorf("%w: %w", err, ctx.Err())
+		}
+	}
 }
 
 // Owner is the live node that works on key; "": none is known yet.

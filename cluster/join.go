@@ -76,6 +76,7 @@ func (m *Member) join(ctx context.Context) error {
 	if err == nil {
 		m.mu.Lock()
 		m.held = h // locks may be taken from now on
+		m.change()
 		m.mu.Unlock()
 		err = m.catchUp(ctx, h, revision)
 	}

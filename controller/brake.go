@@ -18,9 +18,9 @@ import (
 // It keeps some 250 bytes of each record that has no proof left.
 type brake struct {
 	settings func() ownership.Settings
-	verified func() int // records that are verified now
-	peers    func() Falling
-	changed  func(Falling) // nil: nobody is told
+	verified func() int     // records that are verified now
+	peers    func() Falling // nil: there are none
+	changed  func(Falling)  // nil: nobody is told
 	logger   *zap.Logger
 
 	mu          sync.Mutex

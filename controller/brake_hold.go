@@ -165,7 +165,10 @@ func (b *brake) release(now time.Time) (since time.Time, gone int, due []string,
 }
 
 func (b *brake) fleet() ownership.Fleet {
-	peers := b.peers()
+	var peers Falling
+	if b.peers != nil {
+		peers = b.peers()
+	}
 	return ownership.Fleet{
 		Verified: b.verified() + len(b.fallen) + peers.Fallen,
 		Falling:  b.falling.records + peers.Records,

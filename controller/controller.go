@@ -136,9 +136,6 @@ func New(cfg Config) *Controller {
 	if cfg.Pass == nil {
 		cfg.Pass = func(string, bool) bool { return false }
 	}
-	if cfg.Peers == nil {
-		cfg.Peers = func() Falling { return Falling{} }
-	}
 	if cfg.OnTransition == nil {
 		cfg.OnTransition = func(Transition) {}
 	}

@@ -31,6 +31,10 @@ func (c *Controller) HintUnproven(hostname string) {
 	if !c.hintable(hostname) || c.cfg.Pass(hostname, false) {
 		return
 	}
+	c.rumoured(hostname)
+}
+
+func (c *Controller) rumoured(hostname string) {
 	if news, _ := c.glances.add(hostname); news {
 		c.poke()
 	}

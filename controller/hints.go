@@ -51,6 +51,22 @@ func (c *Controller) Hint(hostname string) {
 	if !c.hintable(hostname) || c.cfg.Pass(hostname, true) {
 		return
 	}
+	c.heard(hostname)
+}
+
+// Passed is Hint, or without proven HintUnproven, for what another node has passed on: it
+// is not passed on once more.
+func (c *Controller) Passed(hostname string, proven bool) {
+	switch {
+	case !c.hintable(hostname):
+	case proven:
+		c.heard(hostname)
+	default:
+		c.rumoured(hostname)
+	}
+}
+
+func (c *Controller) heard(hostname string) {
 	if _, first := c.hints.add(hostname); first { // the others are taken with it
 		c.poke()
 	}

@@ -10,3 +10,6 @@ func (t *Table) Reached(revision int64) bool { return t.progress.Revision() >= r
 func (t *Table) WaitRevision(ctx context.Context, revision int64) error {
 	return t.progress.WaitRevision(ctx, revision)
 }
+
+// Revision is up to where the table has come; 0: nothing was read yet.
+func (t *Table) Revision() int64 { return t.progress.Revision() }

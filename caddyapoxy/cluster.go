@@ -93,9 +93,9 @@ func (rt *runtime) joinCluster() {
 	if rt.member.Alone() {
 		return
 	}
-	ctx, leave := context.WithCancel(context.Background())
+	stay, leave := context.WithCancel(context.Background())
 	rt.leave = leave
-	rt.joined.Go(func() { _ = rt.member.Run(ctx) })
+	rt.joined.Go(func() { _ = rt.member.Run(stay) })
 	ctx, cancel := context.WithTimeout(rt.ctx, joinWithin)
 	defer cancel()
 	_ = rt.member.WaitJoined(ctx) // it goes on trying, and says why it has not

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -16,9 +17,13 @@ import (
 )
 
 // node runs another scheduler over the same store and storage.
-func (w *world) node(a acme.Authority) *Scheduler {
+func (w *world) node(a acme.Authority, change ...func(*Config)) *Scheduler {
 	w.t.Helper()
-	other := New(Config{Store: w.store, Prober: w.dns, Challenges: w.zone})
+	cfg := Config{Store: w.store, Prober: w.dns, Challenges: w.zone}
+	for _, f := range change {
+		f(&cfg)
+	}
+	other := New(cfg)
 	magic := certtest.Magic(w.t, filepath.Join(w.dir, "storage"))
 	is := &Issuers{}
 	is.Set("other", a, magic, nil)
@@ -95,4 +100,46 @@ func TestTwoNodesPlaceOneOrder(t *testing.T) {
 	if w.ca.Placed() != 20 {
 		t.Errorf("%d orders for 20 hostnames", w.ca.Placed())
 	}
+}
+
+// A node orders for what is its own, while it is live, and takes up what becomes so.
+func TestANodeOrdersForItsOwn(t *testing.T) {
+	w := newWorld(t)
+	a := acme.Authority{Directory: w.ca.Directory(), Email: "ops@example.net"}
+	var mine, live atomic.Bool
+	const host, witness = "api.example.com", "witness.example.com"
+	other := w.node(a, func(c *Config) {
+		c.Mine = func(hostname string) bool { return hostname == witness || mine.Load() }
+		c.Live = live.Load
+	})
+	for _, h := range []string{host, witness} {
+		w.dns.delegate(h)
+		other.Want(Want{Hostname: h, UID: h, DNS01: true})
+	}
+	w.wait("its own to be taken up", func() bool {
+		other.entries.mu.Lock()
+		defer other.entries.mu.Unlock()
+		return other.entries.of[witness].looked
+	}, func() string { return "" })
+	if w.ca.Placed() != 0 {
+		t.Fatal("a node that is not live orders")
+	}
+	live.Store(true)
+	w.waitOn(other, witness, seen)
+	if w.ca.Placed() != 1 {
+		t.Fatalf("%d orders", w.ca.Placed())
+	}
+	mine.Store(true)
+	other.SharesChanged()
+	w.waitOn(other, host, seen)
+
+	// The other way: what is let go of is left to others.
+	mine.Store(false)
+	other.SharesChanged()
+	other.entries.mu.Lock()
+	e := other.entries.of[host]
+	if e.slot >= 0 || e.ready != nil {
+		t.Error("another node's certificate is renewed here")
+	}
+	other.entries.mu.Unlock()
 }

@@ -8,6 +8,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -34,9 +35,11 @@ const (
 
 // What nodes ask each other.
 const (
-	askCheck   = "check"   // about a record's name
-	askRelease = "release" // of the fleet brake
-	askReport  = "report"  // on how the node is
+	askCheck    = "check"    // about a record's name
+	askRelease  = "release"  // of the fleet brake
+	askReplay   = "replay"   // of webhooks, about a webhook.Selection
+	askWebhooks = "webhooks" // what waits for them
+	askReport   = "report"   // on how the node is
 )
 
 // hostNode is the host's name as a node's; without one it is "node".
@@ -113,6 +116,21 @@ func (rt *runtime) leaveCluster() {
 func (rt *runtime) sharesChanged() {
 	rt.scheduler.SharesChanged() // before: the controller tells it what is wanted
 	rt.controller.SharesChanged()
+	rt.webhooks.NodesChanged()
+}
+
+// nodeOfCluster is this node's name; empty where there is one node alone.
+func (rt *runtime) nodeOfCluster() string {
+	if rt.member.Alone() {
+		return ""
+	}
+	return rt.nodeName()
+}
+
+// takesOver reports whether this node does what another had to do, told apart by key:
+// that one is gone.
+func (rt *runtime) takesOver(node, key string) bool {
+	return rt.member.Live() && rt.member.Mine(key) && !slices.Contains(rt.liveNodeNames(), node)
 }
 
 // allRRSets are those of the zones that are served, or were.
@@ -213,6 +231,10 @@ func (rt *runtime) answer(ctx context.Context, q cluster.Question) (any, error) 
 		return nil, rt.checkHere(ctx, q.About)
 	case askRelease:
 		return rt.controller.ReleaseBrake(), nil
+	case askReplay:
+		return rt.replayHere(ctx, q.About)
+	case askWebhooks:
+		return rt.webhookStatus(), nil
 	case askReport:
 		return rt.report(), nil
 	}
@@ -258,32 +280,47 @@ func (rt *runtime) hostnameOf(ctx context.Context, name string) (string, bool) {
 // all; nil: it holds on none.
 func (rt *runtime) releaseBrake(ctx context.Context) *controller.BrakeRelease {
 	sum := rt.controller.ReleaseBrake()
-	for _, n := range rt.member.Nodes() {
-		if n.Name == rt.nodeName() {
-			continue
-		}
-		value, err := rt.member.Ask(ctx, n.Name, askRelease, "")
+	rt.askOthers(ctx, askRelease, "", func(value json.RawMessage) error {
 		var released *controller.BrakeRelease
-		if err == nil {
-			err = json.Unmarshal(value, &released)
-		}
-		if err != nil {
-			rt.logger.Error("releasing the fleet brake on another node failed; release it again", zap.String("node", n.Name), zap.Error(err))
-		}
-		if released == nil {
-			continue
+		if err := json.Unmarshal(value, &released); err != nil || released == nil {
+			return err
 		}
 		if sum == nil {
 			sum = released
-			continue
+			return nil
 		}
 		if released.Since.Before(sum.Since) {
 			sum.Since = released.Since
 		}
 		sum.Gone += released.Gone
 		sum.Due += released.Due
-	}
+		return nil
+	})
 	return sum
+}
+
+// askOthers asks all other live nodes the same, and hands each answer to take, one at a
+// time. A node that cannot be asked is named in the log.
+func (rt *runtime) askOthers(ctx context.Context, do, about string, take func(json.RawMessage) error) {
+	var asking sync.WaitGroup
+	var one sync.Mutex
+	for _, n := range rt.member.Nodes() {
+		if n.Name == rt.nodeName() {
+			continue
+		}
+		asking.Go(func() {
+			value, err := rt.member.Ask(ctx, n.Name, do, about)
+			one.Lock()
+			defer one.Unlock()
+			if err == nil {
+				err = take(value)
+			}
+			if err != nil {
+				rt.logger.Error("another node could not be asked", zap.String("node", n.Name), zap.String("what", do), zap.Error(err))
+			}
+		})
+	}
+	asking.Wait()
 }
 
 // liveNodeNames are the names of the live nodes, sorted.

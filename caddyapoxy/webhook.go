@@ -179,6 +179,7 @@ func (rt *runtime) webhooksNow() []webhook.Endpoint {
 func (rt *runtime) newWebhooks(logger *zap.Logger) *webhook.Sender {
 	return webhook.New(webhook.Config{
 		Store: rt.store, Endpoints: rt.webhooksNow, Record: rt.recordJSON,
+		Node: rt.nodeOfCluster, Takes: rt.takesOver,
 		UserAgent: "caddy-apoxy/" + pluginVersion(), Logger: logger.Named("webhook"),
 	})
 }

@@ -1,10 +1,12 @@
 package caddyapoxy
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -16,7 +18,7 @@ import (
 
 // webhookRoutes are the paths by which operators work on webhooks.
 func (a *AdminAPI) webhookRoutes() []caddy.AdminRoute {
-	route := func(path, method string, serve func(*webhook.Sender, *http.Request) (any, error)) caddy.AdminRoute {
+	route := func(path, method string, serve func(*runtime, *http.Request) (any, error)) caddy.AdminRoute {
 		return caddy.AdminRoute{Pattern: path, Handler: caddy.AdminHandlerFunc(func(w http.ResponseWriter, r *http.Request) error {
 			if r.Method != method {
 				w.Header().Set("Allow", method)
@@ -26,7 +28,7 @@ func (a *AdminAPI) webhookRoutes() []caddy.AdminRoute {
 			if err != nil {
 				return unavailable(w, err.Error())
 			}
-			answer, err := serve(rt.webhooks, r)
+			answer, err := serve(rt, r)
 			if err != nil {
 				return refuseWebhook(w, err)
 			}
@@ -44,19 +46,38 @@ func (a *AdminAPI) webhookRoutes() []caddy.AdminRoute {
 	}
 }
 
-func listWebhooks(s *webhook.Sender, _ *http.Request) (any, error) {
-	out := cli.WebhookList{Webhooks: []cli.WebhookStatus{}}
-	for _, w := range s.List() {
-		out.Webhooks = append(out.Webhooks, cli.WebhookStatus{
+// listWebhooks tells of the endpoints, and of what waits for them on all nodes.
+func listWebhooks(rt *runtime, r *http.Request) (any, error) {
+	out := cli.WebhookList{Webhooks: rt.webhookStatus()}
+	rt.askOthers(r.Context(), askWebhooks, "", func(value json.RawMessage) error {
+		var theirs []cli.WebhookStatus
+		if err := json.Unmarshal(value, &theirs); err != nil {
+			return err
+		}
+		for _, w := range theirs {
+			if i := slices.IndexFunc(out.Webhooks, func(own cli.WebhookStatus) bool { return own.URL == w.URL }); i >= 0 {
+				out.Webhooks[i].Add(w)
+			}
+		}
+		return nil
+	})
+	return out, nil
+}
+
+// webhookStatus is what this node knows of the endpoints.
+func (rt *runtime) webhookStatus() []cli.WebhookStatus {
+	out := []cli.WebhookStatus{}
+	for _, w := range rt.webhooks.List() {
+		out = append(out, cli.WebhookStatus{
 			URL: w.URL, Events: w.Events, Waiting: w.Waiting, GivenUp: w.GivenUp, Gone: w.Gone,
 			LastSuccess: w.LastSuccess, LastFailure: w.LastFailure, Reason: w.Reason, Next: w.Next,
 		})
 	}
-	return out, nil
+	return out
 }
 
-func testWebhooks(s *webhook.Sender, r *http.Request) (any, error) {
-	tested, err := s.Test(r.Context(), r.URL.Query().Get("url"))
+func testWebhooks(rt *runtime, r *http.Request) (any, error) {
+	tested, err := rt.webhooks.Test(r.Context(), r.URL.Query().Get("url"))
 	if err != nil {
 		return nil, err
 	}
@@ -70,7 +91,8 @@ func testWebhooks(s *webhook.Sender, r *http.Request) (any, error) {
 // errReplaySince: the parameter since is no time.
 var errReplaySince = errors.New("since: expected a time such as 2026-02-01T12:00:00Z")
 
-func replayWebhooks(s *webhook.Sender, r *http.Request) (any, error) {
+// replayWebhooks queues again what each node has of it.
+func replayWebhooks(rt *runtime, r *http.Request) (any, error) {
 	q := r.URL.Query()
 	which := webhook.Selection{URL: q.Get("url"), ID: q.Get("id")}
 	if text := q.Get("since"); text != "" {
@@ -80,8 +102,30 @@ func replayWebhooks(s *webhook.Sender, r *http.Request) (any, error) {
 		}
 		which.Since = at
 	}
-	n, err := s.Replay(r.Context(), which)
-	return cli.WebhookReplay{Queued: n}, err
+	n, err := rt.webhooks.Replay(r.Context(), which)
+	if err != nil {
+		return nil, err
+	}
+	text, err := json.Marshal(which)
+	if err != nil {
+		return nil, err
+	}
+	rt.askOthers(r.Context(), askReplay, string(text), func(value json.RawMessage) error {
+		var theirs int
+		err := json.Unmarshal(value, &theirs)
+		n += theirs
+		return err
+	})
+	return cli.WebhookReplay{Queued: n}, nil
+}
+
+// replayHere queues again what this node has of a webhook.Selection in JSON.
+func (rt *runtime) replayHere(ctx context.Context, selection string) (int, error) {
+	var which webhook.Selection
+	if err := json.Unmarshal([]byte(selection), &which); err != nil {
+		return 0, fmt.Errorf("reading what is to be replayed: %w", err)
+	}
+	return rt.webhooks.Replay(ctx, which)
 }
 
 // refuseWebhook answers with an error in the shape of the API's.

@@ -45,6 +45,25 @@ type WebhookStatus struct {
 	Next time.Time `json:"next,omitzero"`
 }
 
+// Add adds what another node knows of the same endpoint: what waits there, and what
+// happened there last.
+func (w *WebhookStatus) Add(other WebhookStatus) {
+	w.Waiting += other.Waiting
+	w.GivenUp += other.GivenUp
+	if other.LastSuccess.After(w.LastSuccess) {
+		w.LastSuccess = other.LastSuccess
+	}
+	if other.LastFailure.After(w.LastFailure) {
+		w.LastFailure, w.Reason = other.LastFailure, other.Reason
+	}
+	if w.Gone.IsZero() {
+		w.Gone = other.Gone
+	}
+	if !other.Next.IsZero() && (w.Next.IsZero() || other.Next.Before(w.Next)) {
+		w.Next = other.Next
+	}
+}
+
 // WebhookTests is what became of a test.
 type WebhookTests struct {
 	Tests []WebhookTest `json:"tests"`

@@ -59,6 +59,10 @@ func (s *Sender) fly(ctx context.Context, e Endpoint, l *line, it *item) {
 		s.unreadable(ctx, l, it, key, err)
 		return
 	}
+	if n.Node != s.cfg.Node() { // which took this one for gone
+		s.letGo(l, it)
+		return
+	}
 	o := s.send(ctx, e, it.id, []byte(n.Body))
 	s.landed(ctx, e, l, it, o)
 }
@@ -81,6 +85,15 @@ func (s *Sender) unreadable(ctx context.Context, l *line, it *item, key string, 
 		return
 	}
 	it.next = s.cfg.Now().Add(time.Second)
+}
+
+// letGo leaves an item to the node that has taken it over.
+func (s *Sender) letGo(l *line, it *item) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	defer s.measure()
+	l.landed(it)
+	l.remove(it)
 }
 
 // landed notes what became of a try, in memory and in the store.

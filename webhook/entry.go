@@ -25,6 +25,8 @@ type entry struct {
 	Event  string    `json:"event"`
 	Record string    `json:"record,omitempty"` // its name
 	Queued time.Time `json:"queued"`
+	// Node delivers it, where several share the store; empty: whichever reads it.
+	Node string `json:"node,omitempty"`
 	// Body is sent as it stands: its bytes are signed.
 	Body string `json:"body"`
 	// Tries is how many have failed, Next when the next is due, Reason why the last did.

@@ -138,7 +138,7 @@ func (s *Sender) entries(ctx context.Context, e Event) (out []fresh) {
 		if text == "" {
 			text = s.complete(ctx, e).encode()
 		}
-		n := entry{Event: e.Type, Record: e.Name, Queued: s.tick(), Body: text}
+		n := entry{Event: e.Type, Record: e.Name, Queued: s.tick(), Node: s.cfg.Node(), Body: text}
 		out = append(out, fresh{key, id, e.Once != "", n, encode(n)})
 	}
 	return out

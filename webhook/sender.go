@@ -36,6 +36,13 @@ type Config struct {
 	Endpoints func() []Endpoint
 	// Record returns a record as JSON; nil: there is none. May be nil.
 	Record func(ctx context.Context, name string) (json.RawMessage, error)
+	// Node is this node's name, where several share the store: each delivers what it
+	// queued. Nil or empty: there is one.
+	Node func() string
+	// Takes reports whether this node delivers what another queued, because that one is
+	// gone; key tells deliveries apart, so that the nodes that are left share them out.
+	// NodesChanged tells that it reports others. Nil: nothing is taken over.
+	Takes func(node, key string) bool
 	// UserAgent is the header User-Agent. Default: caddy-apoxy.
 	UserAgent string
 	// Now defaults to time.Now.
@@ -53,6 +60,7 @@ type Sender struct {
 	overflow atomic.Bool // some were lost lately
 	full     atomic.Bool // some were dropped lately
 	wake     chan struct{}
+	nodes    chan struct{} // has a token when what others queued is to be looked through
 	flights  sync.WaitGroup
 	last     time.Time // what tick returned; takeIn's
 
@@ -68,12 +76,18 @@ func New(cfg Config) *Sender {
 	if cfg.Logger == nil {
 		cfg.Logger = zap.NewNop()
 	}
+	if cfg.Node == nil {
+		cfg.Node = func() string { return "" }
+	}
+	if cfg.Takes == nil {
+		cfg.Takes = func(string, string) bool { return false }
+	}
 	if cfg.UserAgent == "" {
 		cfg.UserAgent = "caddy-apoxy"
 	}
 	return &Sender{
 		cfg: cfg, client: newClient(), log: cfg.Logger,
-		offered: make(chan Event, backlog), wake: make(chan struct{}, 1), lines: map[string]*line{},
+		offered: make(chan Event, backlog), wake: make(chan struct{}, 1), nodes: make(chan struct{}, 1), lines: map[string]*line{},
 	}
 }
 
@@ -109,6 +123,14 @@ func (s *Sender) Offer(e Event) {
 // EndpointsChanged tells that Endpoints returns others.
 func (s *Sender) EndpointsChanged() { s.rouse() }
 
+// NodesChanged tells that other nodes have come or gone.
+func (s *Sender) NodesChanged() {
+	select {
+	case s.nodes <- struct{}{}:
+	default:
+	}
+}
+
 func (s *Sender) rouse() {
 	select {
 	case s.wake <- struct{}{}:
@@ -118,7 +140,7 @@ func (s *Sender) rouse() {
 
 // Run delivers until the context ends, and returns when nothing is under way any more.
 func (s *Sender) Run(ctx context.Context) error {
-	if err := s.load(ctx); err != nil {
+	if err := s.load(ctx, Prefix); err != nil {
 		return err
 	}
 	var work sync.WaitGroup
@@ -135,6 +157,10 @@ func (s *Sender) Run(ctx context.Context) error {
 			return nil
 		case <-s.wake:
 		case <-timer.C:
+		case <-s.nodes:
+			if err := s.load(ctx, queuePrefix); err != nil {
+				return err
+			}
 		}
 		if next := s.launch(ctx); !next.IsZero() {
 			timer.Reset(max(next.Sub(s.cfg.Now()), 0))
@@ -183,13 +209,13 @@ func (s *Sender) measure() {
 	queueDepth.Set(float64(n))
 }
 
-// load reads what the store has of earlier runs.
-func (s *Sender) load(ctx context.Context) error {
+// load reads what the store has below a prefix of earlier runs and of nodes that are gone.
+func (s *Sender) load(ctx context.Context, prefix string) error {
 	o := store.ListOptions{Limit: loadPage}
 	for {
 		var page store.ListResult
 		err := s.patiently(ctx, func() (err error) {
-			page, err = s.cfg.Store.List(ctx, Prefix, o)
+			page, err = s.cfg.Store.List(ctx, prefix, o)
 			return err
 		})
 		if err != nil {
@@ -197,7 +223,7 @@ func (s *Sender) load(ctx context.Context) error {
 		}
 		var lost []store.Op
 		for i := range page.KeyValues {
-			if kv := &page.KeyValues[i]; !s.recall(kv) {
+			if kv := &page.KeyValues[i]; !s.recall(ctx, kv) {
 				lost = append(lost, store.Op{Key: kv.Key, If: kv.Revision})
 			}
 		}
@@ -220,21 +246,20 @@ func (s *Sender) removeLost(ctx context.Context, lost []store.Op) {
 }
 
 // recall takes an entry or a state of an earlier run in; false: it cannot be read.
-func (s *Sender) recall(kv *store.KeyValue) bool {
+func (s *Sender) recall(ctx context.Context, kv *store.KeyValue) bool {
 	if !strings.HasPrefix(kv.Key, queuePrefix) && !strings.HasPrefix(kv.Key, statePrefix) {
 		return true // of another version, which may come back
 	}
 	if kv.Err != nil {
 		return false
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	defer s.measure()
 	if endpoint, ok := strings.CutPrefix(kv.Key, statePrefix); ok {
 		st, err := decodeState(kv.Value)
 		if err != nil {
 			return false
 		}
+		s.mu.Lock()
+		defer s.mu.Unlock()
 		s.line(endpoint).state = st
 		return true
 	}
@@ -242,8 +267,28 @@ func (s *Sender) recall(kv *store.KeyValue) bool {
 	if err != nil {
 		return false
 	}
+	if !s.takeOver(ctx, kv, &e) {
+		return true // another node's
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	defer s.measure()
 	s.line(endpoint).add(e.item(id))
 	return true
+}
+
+// takeOver makes an entry this node's, if it is not; false: it is another's.
+func (s *Sender) takeOver(ctx context.Context, kv *store.KeyValue, e *entry) bool {
+	self := s.cfg.Node()
+	switch {
+	case e.Node == self:
+		return true
+	case e.Node != "" && self != "" && !s.cfg.Takes(e.Node, kv.Key):
+		return false
+	}
+	e.Node = self
+	err := s.write(ctx, store.Op{Key: kv.Key, Value: encode(e), If: kv.Revision})
+	return err == nil // else it was taken, or delivered, meanwhile
 }
 
 func (e *entry) item(id string) *item {

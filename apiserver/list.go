@@ -235,9 +235,13 @@ func (c *call) listOrWatch() error {
 		return err
 	}
 	ctx := c.r.Context()
-	l, err := c.s.list(ctx, o)
+	patient, stale := store.AllowStale(ctx, stalePatience)
+	l, err := c.s.list(patient, o)
 	if err != nil {
 		return err
+	}
+	if c.warnStale(stale) {
+		ctx = patient // the rest of it may be, too
 	}
 	w := newListWriter(c, c.s.itemEncoder(c.media, o.include))
 	if l.limit > 0 {

@@ -9,6 +9,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/apoxy-dev/caddy-apoxy/api/v1alpha3"
+	"github.com/apoxy-dev/caddy-apoxy/store"
 )
 
 // get answers GET …/domainrecords/NAME[/status].
@@ -26,7 +27,9 @@ func (c *call) get() error {
 			return err
 		}
 	}
-	r, _, err := c.s.load(c.r.Context(), c.name)
+	ctx, stale := store.AllowStale(c.r.Context(), stalePatience)
+	r, _, err := c.s.load(ctx, c.name)
+	c.warnStale(stale)
 	if err != nil {
 		return err
 	}

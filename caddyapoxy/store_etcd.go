@@ -1,12 +1,14 @@
 package caddyapoxy
 
 import (
+	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
 	"net/url"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -17,6 +19,7 @@ import (
 
 	"github.com/apoxy-dev/caddy-apoxy/store"
 	"github.com/apoxy-dev/caddy-apoxy/store/etcdstore"
+	"github.com/apoxy-dev/caddy-apoxy/store/mirror"
 )
 
 func init() {
@@ -150,15 +153,31 @@ func (e *EtcdStore) Key() string {
 	return "etcd:" + strings.Join(slices.Compact(endpoints), ",") + prefix
 }
 
-// Open opens the store. It does not wait for etcd.
+// Open opens the store, with a copy of it in Caddy's data directory. It does not wait for
+// etcd.
 func (e *EtcdStore) Open(logger *zap.Logger) (store.Store, error) {
 	o := e.options
 	o.Logger = logger
-	return etcdstore.Open(o) // the error names the engine
+	st, err := etcdstore.Open(o) // the error names the engine
+	if err != nil {
+		return nil, err
+	}
+	copied, err := mirror.Open(st, e.copyPath(), logger)
+	if err != nil {
+		logger.Warn("this node keeps no copy of what is in etcd: without etcd it can neither start nor show records", zap.Error(err))
+		return st, nil
+	}
+	return copied, nil
+}
+
+// copyPath is where this machine's copy is: one for each store.
+func (e *EtcdStore) copyPath() string {
+	sum := sha256.Sum256([]byte(e.Key()))
+	return filepath.Join(caddy.AppDataDir(), fmt.Sprintf("apoxy-copy-%x.db", sum[:6]))
 }
 
 // OpenReadOnly opens the store: others may use it, too.
-func (e *EtcdStore) OpenReadOnly() (store.Store, error) { return e.Open(nil) }
+func (e *EtcdStore) OpenReadOnly() (store.Store, error) { return etcdstore.Open(e.options) }
 
 // UnmarshalCaddyfile sets up the store. Syntax:
 //

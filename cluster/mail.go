@@ -167,7 +167,7 @@ func (m *Member) write(ctx context.Context, h *hold, out map[string]*Mail) {
 // receive reads what others tell, until the context ends or the store is closed.
 func (m *Member) receive(ctx context.Context) {
 	_ = store.Follow(ctx, m.cfg.Store, store.Follower{
-		Prefix: MailPrefix,
+		Prefix: MailPrefix, Strict: true,
 		Page:   func([]store.KeyValue) {}, // was for a former process, or has been read
 		Change: func(e *store.Event) {
 			from, to, _ := strings.Cut(strings.TrimPrefix(e.Key, MailPrefix), "/")

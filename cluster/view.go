@@ -15,7 +15,7 @@ import (
 func (m *Member) follow(ctx context.Context) {
 	var gone map[string]bool
 	_ = store.Follow(ctx, m.cfg.Store, store.Follower{
-		Prefix: NodesPrefix,
+		Prefix: NodesPrefix, Strict: true,
 		Begin:  func() { gone = m.known() },
 		Page: func(page []store.KeyValue) {
 			for i := range page {

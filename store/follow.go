@@ -13,8 +13,13 @@ import (
 type Follower struct {
 	// Prefix is what the keys begin with.
 	Prefix string
+	// From is a revision up to which everything has been told before: it is gone on with
+	// what changed after it. 0: everything is read first.
+	From int64
 	// PageSize is how many key-values are read at a time. Default: 1000.
 	PageSize int
+	// Strict has nothing told that was read from a copy; see AllowStale.
+	Strict bool
 	// Begin is told that everything is read from the start: the first time, and
 	// when the history no longer reaches to what was seen last.
 	Begin func()
@@ -46,7 +51,7 @@ func Follow(ctx context.Context, s Store, f Follower) error {
 	if f.PageSize <= 0 {
 		f.PageSize = 1000
 	}
-	at, read, delay := int64(0), false, shortestRetry
+	at, read, delay := f.From, f.From > 0, shortestRetry
 	for {
 		before, err := at, error(nil)
 		if !read {
@@ -82,6 +87,9 @@ func (f *Follower) read(ctx context.Context, s Store, before int64) (int64, erro
 		f.Begin()
 	}
 	o := ListOptions{Limit: f.PageSize}
+	if !f.Strict { // what changed meanwhile is told as soon as the engine answers
+		ctx, _ = AllowStale(ctx, 0)
+	}
 	for {
 		res, err := s.List(ctx, f.Prefix, o)
 		if err != nil {

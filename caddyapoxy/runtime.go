@@ -58,6 +58,9 @@ type runtime struct {
 	member     *cluster.Member
 
 	verifying sync.Mutex // one look through the whole store at a time
+	backingUp sync.Mutex // and one backup
+
+	since atomic.Int64 // the first revision of the store's own history
 
 	started sync.Once
 	startup error
@@ -154,7 +157,7 @@ func newRuntime(key string, engine store.Store, logger *zap.Logger) (*runtime, e
 		Logger:       logger.Named("controller"),
 	})
 	api, err := apiserver.New(apiserver.Config{
-		Store:        inForce{st, rt.table},
+		Store:        inForce{st, rt.table, &rt.since},
 		Zone:         rt.zoneName,
 		NameServers:  rt.nameServers,
 		Reserved:     rt.reserved,
@@ -206,6 +209,9 @@ func (rt *runtime) start() error {
 			return
 		case <-time.After(loadTimeout):
 			rt.startup = fmt.Errorf("reading the records of %s: not done after %s", rt.key, loadTimeout)
+			return
+		}
+		if rt.startup = rt.whole(rt.ctx); rt.startup != nil {
 			return
 		}
 		rt.resolveEdge(rt.ctx, rt.apps.Current())

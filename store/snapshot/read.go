@@ -92,11 +92,13 @@ func broken(err error) error {
 
 // begin reads the header.
 func (d *Reader) begin() error {
-	kind, _, value, err := d.record()
-	if err != nil {
+	kind, key, value, err := d.record()
+	switch {
+	case err != nil:
 		return err
-	}
-	if kind != kindHeader {
+	case kind == kindFailed:
+		return gaveUp(key, value)
+	case kind != kindHeader:
 		return fmt.Errorf("%w: its header is missing", ErrBroken)
 	}
 	if err := json.Unmarshal(value, &d.header); err != nil {
@@ -143,10 +145,7 @@ func (d *Reader) entry() (Entry, error) {
 	case kindEnd:
 		return Entry{}, d.atEnd(value)
 	case kindFailed:
-		if key == keyExpired {
-			return Entry{}, fmt.Errorf("%w: more was written while it was read than the store's history holds: %w", ErrBroken, store.ErrExpired)
-		}
-		return Entry{}, fmt.Errorf("%w: whoever wrote it had to give up: %s", ErrBroken, value)
+		return Entry{}, gaveUp(key, value)
 	default:
 		return Entry{}, fmt.Errorf("%w: a record of the unknown kind %q", ErrBroken, kind)
 	}
@@ -155,6 +154,14 @@ func (d *Reader) entry() (Entry, error) {
 	}
 	d.last = key
 	return e, nil
+}
+
+// gaveUp is the error of a record of kindFailed.
+func gaveUp(key string, why []byte) error {
+	if key == keyExpired {
+		return fmt.Errorf("%w: more was written while it was read than the store's history holds: %w", ErrBroken, store.ErrExpired)
+	}
+	return fmt.Errorf("%w: whoever wrote it had to give up: %s", ErrBroken, why)
 }
 
 // atEnd judges the last record, given its value.

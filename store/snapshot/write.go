@@ -19,8 +19,9 @@ import (
 // Write writes to w what st holds at its present revision, page by page, so that neither
 // memory nor other writers are held. What is ephemeral is left out, and so are damaged
 // values, which are named. name is Header.Store, now Header.Time. If the store cannot be
-// read to the end, the stream says so; the error wraps store.ErrExpired where more was
-// written meanwhile than the store's history holds, and another attempt may do.
+// read to the end, the stream says so. The error then wraps store.ErrExpired if more was
+// written meanwhile than the store's history holds, so that another attempt may do, and
+// ErrFilling if the store holds a part of what it should.
 func Write(ctx context.Context, w io.Writer, st store.Store, name string, now time.Time) (Sum, error) {
 	e := encoder{sum: sha256.New()}
 	var err error
@@ -65,6 +66,9 @@ type encoder struct {
 
 // all writes the header and every key-value.
 func (e *encoder) all(ctx context.Context, st store.Store, h Header) error {
+	if _, err := Whole(ctx, st); err != nil {
+		return &unreadError{err}
+	}
 	w := walker{st: st}
 	kv, more, err := w.next(ctx)
 	if err != nil {

@@ -11,7 +11,7 @@ import (
 	"github.com/apoxy-dev/caddy-apoxy/store/snapshot"
 )
 
-// Whatever a file holds, it is read or refused.
+// FuzzCheck: whatever a file holds, it is read or refused.
 func FuzzCheck(f *testing.F) {
 	s, err := boltstore.Open(filepath.Join(f.TempDir(), "apoxy.db"), boltstore.Options{})
 	if err != nil {

@@ -188,6 +188,9 @@ func newRuntime(key string, engine store.Store, logger *zap.Logger) (*runtime, e
 // table is complete, so that no name is denied for want of having been read.
 func (rt *runtime) start() error {
 	rt.started.Do(func() {
+		if rt.startup = rt.whole(rt.ctx); rt.startup != nil {
+			return
+		}
 		loaded, failed := make(chan struct{}), make(chan error, 1)
 		rt.run("raising events", rt.raiseEvents)
 		rt.run("delivering webhooks", rt.webhooks.Run)
@@ -209,9 +212,6 @@ func (rt *runtime) start() error {
 			return
 		case <-time.After(loadTimeout):
 			rt.startup = fmt.Errorf("reading the records of %s: not done after %s", rt.key, loadTimeout)
-			return
-		}
-		if rt.startup = rt.whole(rt.ctx); rt.startup != nil {
 			return
 		}
 		rt.resolveEdge(rt.ctx, rt.apps.Current())

@@ -25,14 +25,15 @@ type NotEmptyError struct {
 }
 
 func (e *NotEmptyError) Error() string {
-	if store.Ephemeral(e.Key) && e.Key != FilledKey {
+	if store.OfSession(e.Key) {
 		return fmt.Sprintf("it is in use: it holds the key %.200q; stop the Caddy that uses it, or name another store", e.Key)
 	}
 	return fmt.Sprintf("it holds data, such as the key %.200q; nothing is ever overwritten: name an empty store, for etcd another prefix, or remove what is there", e.Key)
 }
 
-// Vacant returns nil if Fill may fill st: it is empty, or another Fill did not come to its
-// end. The error is a *NotEmptyError otherwise.
+// Vacant returns nil if Fill may fill st: it holds nothing that a copy would hold and no
+// process uses it, or another Fill did not come to its end. The error is a *NotEmptyError
+// otherwise.
 func Vacant(ctx context.Context, st store.Store) error {
 	_, err := begun(ctx, st)
 	return err
@@ -47,14 +48,27 @@ func begun(ctx context.Context, st store.Store) (int64, error) {
 	case !errors.Is(err, store.ErrNotFound):
 		return 0, err
 	}
-	res, err := st.List(ctx, "", store.ListOptions{Limit: 1})
-	if err != nil {
-		return 0, err
+	used := ""
+	for o := (store.ListOptions{Limit: batchKeys}); ; {
+		res, err := st.List(ctx, "", o)
+		if err != nil {
+			return 0, err
+		}
+		for i := range res.KeyValues {
+			switch o.After = res.KeyValues[i].Key; {
+			case !store.Ephemeral(o.After):
+				return 0, &NotEmptyError{Key: o.After}
+			case store.OfSession(o.After):
+				used = o.After
+			}
+		}
+		if !res.More && used != "" {
+			return 0, &NotEmptyError{Key: used}
+		}
+		if !res.More {
+			return 0, nil
+		}
 	}
-	if len(res.KeyValues) > 0 {
-		return 0, &NotEmptyError{Key: res.KeyValues[0].Key}
-	}
-	return 0, nil
 }
 
 // Fill writes the stream that f holds from its start into st, which is empty or was filled

@@ -241,7 +241,7 @@ func TestAStoreInUseIsNotFilled(t *testing.T) {
 	source := newBolt(t)
 	for key, says := range map[string]string{"nodes/n1": "stop the Caddy", "domainrecords/x": "nothing is ever overwritten", "spoilt": "nothing is ever overwritten"} {
 		s := newBolt(t)
-		put(t, s, key, "x")
+		put(t, s, key, "x", "members/n1", "x")
 		_, err := snapshot.Fill(t.Context(), s, bytes.NewReader(write(t, source)), now)
 		if err == nil || !strings.Contains(err.Error(), says) {
 			t.Errorf("%s: %v", key, err)
@@ -249,5 +249,15 @@ func TestAStoreInUseIsNotFilled(t *testing.T) {
 		if _, _, err := s.Get(t.Context(), snapshot.FillingKey); !errors.Is(err, store.ErrNotFound) {
 			t.Errorf("%s: something was written", key)
 		}
+	}
+}
+
+// What nodes have left that have gone keeps nobody from filling the store.
+func TestWhatNodesLeaveIsNothing(t *testing.T) {
+	source, s := newBolt(t), newBolt(t)
+	put(t, source, "a", "1", "members/old", "x")
+	put(t, s, "members/n1", "x", snapshot.FilledKey, "{}")
+	if _, err := snapshot.Fill(t.Context(), s, bytes.NewReader(write(t, source)), now); err != nil || dump(t, s) != dump(t, source) {
+		t.Errorf("%v: %s", err, dump(t, s))
 	}
 }

@@ -90,7 +90,7 @@ func read(r io.Reader) (string, snapshot.Header, error) {
 func TestAStreamHoldsWhatTheStoreDoes(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "apoxy.db")
 	s := openBolt(t, path)
-	put(t, s, "a", "1", "b", "", "c/\x00\xff", "binary\x00", "nodes/n1", "live", "acks/n1", "7", "hints/x", "x",
+	put(t, s, "a", "1", "b", "", "c/\x00\xff", "binary\x00", "nodes/n1", "live", "mail/n1/n2", "7", "members/x", "x",
 		"storage-locks/l", "n1", "snapshot/filled", "{}", "storage/key", "secret", "d", "spoil this")
 	put(t, s, "a", "2")
 	storetest.Spoil(t, path, "spoil this")

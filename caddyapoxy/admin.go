@@ -64,7 +64,17 @@ func (a *AdminAPI) Routes() []caddy.AdminRoute {
 	routes = append(routes, a.clusterRoutes()...)
 	return append(routes,
 		caddy.AdminRoute{Pattern: cli.BrakeReleasePath, Handler: caddy.AdminHandlerFunc(a.releaseBrake)},
-		caddy.AdminRoute{Pattern: verifyPath, Handler: caddy.AdminHandlerFunc(a.verify)})
+		caddy.AdminRoute{Pattern: verifyPath, Handler: caddy.AdminHandlerFunc(a.verify)},
+		caddy.AdminRoute{Pattern: backupPath, Handler: caddy.AdminHandlerFunc(a.backup)})
+}
+
+// backup gives what the running store holds.
+func (a *AdminAPI) backup(w http.ResponseWriter, r *http.Request) error {
+	rt, err := runtimeInForce(r.Context())
+	if err != nil {
+		return unavailable(w, err.Error())
+	}
+	return rt.backup(w, r)
 }
 
 // verify has the running store looked through.

@@ -2,15 +2,12 @@ package caddyapoxy
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"strings"
 
-	"github.com/caddyserver/caddy/v2"
-	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	"github.com/spf13/cobra"
 
@@ -27,14 +24,7 @@ func storeCommand() *cobra.Command {
 		Short: "Works on the store that records are kept in",
 	}
 	refuse := refuseUnknown(cmd)
-	cmd.AddCommand(verifyCommand(refuse))
-	for _, name := range []string{"copy", "compact"} {
-		absent := &cobra.Command{Use: name, Hidden: true, DisableFlagParsing: true, SilenceErrors: true, SilenceUsage: true}
-		absent.RunE = func(*cobra.Command, []string) error {
-			return refuse(cmd, fmt.Errorf("store %s is not part of this version", name))
-		}
-		cmd.AddCommand(absent)
-	}
+	cmd.AddCommand(verifyCommand(refuse), copyCommand(refuse), compactCommand(refuse))
 	return cmd
 }
 
@@ -78,8 +68,7 @@ through, 2 wrong usage.`,
 		}
 		found, err := verify(cmd, s)
 		if err != nil {
-			fmt.Fprintln(cmd.ErrOrStderr(), "error: "+strings.Join(strings.Fields(err.Error()), " "))
-			return failed(cmd, cli.ExitFailed, err)
+			return fails(cmd, err)
 		}
 		if found > 0 {
 			return failed(cmd, cli.ExitFailed, errors.New("the store has faults"))
@@ -87,6 +76,18 @@ through, 2 wrong usage.`,
 		return nil
 	}
 	return cmd
+}
+
+// fails prints why a command has failed, in one line, and returns what ends it.
+func fails(cmd *cobra.Command, err error) error {
+	fmt.Fprintln(cmd.ErrOrStderr(), "error: "+strings.Join(strings.Fields(err.Error()), " "))
+	return failed(cmd, cli.ExitFailed, err)
+}
+
+// usedElsewhere says of a store that somebody has open that it is not the Caddy at base,
+// which has another.
+func usedElsewhere(name, base, other string) error {
+	return fmt.Errorf("%s is in use by another process, and not by the Caddy at %s, which has %s: stop that process, or give its --address", name, base, other)
 }
 
 // verify looks through s, or through what the running Caddy uses if that has s,
@@ -114,7 +115,7 @@ func verify(cmd *cobra.Command, s StoreModule) (faults int64, err error) {
 			return faults, err
 		}
 		if locked && !sameStore(online, name) {
-			return faults, fmt.Errorf("%s is in use by another process, and not by the Caddy at %s, which has %s: stop that process, or give its --address", name, base, online)
+			return faults, usedElsewhere(name, base, online)
 		}
 		name = online
 	}
@@ -169,85 +170,4 @@ func verifyOffline(ctx context.Context, s StoreModule, tell func(damage.Fault) e
 		}
 	}
 	return damage.Verify(ctx, st, storeRooms(), tell)
-}
-
-// namedStore is the store that the flags name; nil: the running Caddy's.
-func namedStore(text, config, adapter, address string) (StoreModule, error) {
-	switch {
-	case address != "":
-		return nil, nil
-	case text != "":
-		return storeOfText(text)
-	}
-	raw, file, _, err := caddycmd.LoadConfig(config, adapter)
-	if err != nil {
-		return nil, err
-	}
-	if file == "" && len(raw) == 0 {
-		return nil, nil // as Caddy's own commands then ask at the default address
-	}
-	return storeOfConfig(raw)
-}
-
-// storeOfText reads the text of a store option.
-func storeOfText(text string) (StoreModule, error) {
-	tokens, err := caddyfile.Tokenize([]byte("store "+text), "--store")
-	if err != nil {
-		return nil, fmt.Errorf("--store %.100q: %w", text, err)
-	}
-	d := caddyfile.NewDispenser(tokens)
-	d.Next()
-	app := new(App)
-	if err := app.parseStore(d); err != nil {
-		return nil, err
-	}
-	if d.Next() {
-		return nil, fmt.Errorf("--store %.100q: expected one store, got %.60q too", text, d.Val())
-	}
-	return storeOfJSON(app.StoreRaw)
-}
-
-// storeOfConfig finds the store in a configuration in JSON.
-func storeOfConfig(raw []byte) (StoreModule, error) {
-	var c struct {
-		Apps struct {
-			Apoxy *struct {
-				Store json.RawMessage `json:"store"`
-			} `json:"apoxy"`
-		} `json:"apps"`
-	}
-	if err := json.Unmarshal(raw, &c); err != nil {
-		return nil, fmt.Errorf("reading the configuration: %w", err)
-	}
-	if c.Apps.Apoxy == nil {
-		return nil, errors.New("the configuration has no apoxy app: name another with --config, or the store with --store")
-	}
-	return storeOfJSON(c.Apps.Apoxy.Store)
-}
-
-// storeOfJSON makes the module of a store's JSON; without any, the default.
-func storeOfJSON(raw json.RawMessage) (StoreModule, error) {
-	named := struct{ Module string }{"bolt"}
-	if len(raw) == 0 {
-		raw = json.RawMessage("{}")
-	}
-	if err := json.Unmarshal(raw, &named); err != nil {
-		return nil, fmt.Errorf("reading the store's configuration: %w", err)
-	}
-	var s interface {
-		StoreModule
-		caddy.Provisioner
-	}
-	switch named.Module {
-	case "bolt":
-		s = new(BoltStore)
-	case "etcd":
-		s = new(EtcdStore)
-	default:
-		return nil, fmt.Errorf("there is no store %.60q: expected bolt or etcd", named.Module)
-	}
-	if err := json.Unmarshal(raw, s); err != nil {
-		return nil, fmt.Errorf("reading the store's configuration: %w", err)
-	}
-	return s, s.Provision(caddy.Context{})
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/apoxy-dev/caddy-apoxy/hosts"
@@ -16,6 +17,10 @@ import (
 type inForce struct {
 	store.Store
 	table *hosts.Table
+	// since is the first revision of this store's own history. Clients may remember
+	// earlier ones, of the engine that its data came from: they are expired, although
+	// etcd has some like them.
+	since *atomic.Int64
 }
 
 // inForceWait bounds the wait for a table that does not come on.
@@ -46,6 +51,9 @@ func (s inForce) Get(ctx context.Context, key string) (store.KeyValue, int64, er
 
 // List implements store.Store.
 func (s inForce) List(ctx context.Context, prefix string, o store.ListOptions) (store.ListResult, error) {
+	if o.Revision > 0 && o.Revision < s.since.Load() {
+		return store.ListResult{}, store.ErrExpired
+	}
 	res, err := s.Store.List(ctx, prefix, o)
 	if err == nil {
 		newest := int64(0) // not res.Revision: changes of other keys never come to the table
@@ -68,6 +76,9 @@ func (s inForce) Write(ctx context.Context, ops ...store.Op) (int64, error) {
 
 // Watch implements store.Store.
 func (s inForce) Watch(ctx context.Context, prefix string, after int64) (store.Watcher, error) {
+	if after > 0 && after < s.since.Load() {
+		return nil, store.ErrExpired
+	}
 	w, err := s.Store.Watch(ctx, prefix, after)
 	if err != nil {
 		return nil, err

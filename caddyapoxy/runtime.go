@@ -58,6 +58,9 @@ type runtime struct {
 	member     *cluster.Member
 
 	verifying sync.Mutex // one look through the whole store at a time
+	backingUp sync.Mutex // and one backup
+
+	since atomic.Int64 // the first revision of the store's own history
 
 	started sync.Once
 	startup error
@@ -154,7 +157,7 @@ func newRuntime(key string, engine store.Store, logger *zap.Logger) (*runtime, e
 		Logger:       logger.Named("controller"),
 	})
 	api, err := apiserver.New(apiserver.Config{
-		Store:        inForce{st, rt.table},
+		Store:        inForce{st, rt.table, &rt.since},
 		Zone:         rt.zoneName,
 		NameServers:  rt.nameServers,
 		Reserved:     rt.reserved,
@@ -185,6 +188,9 @@ func newRuntime(key string, engine store.Store, logger *zap.Logger) (*runtime, e
 // table is complete, so that no name is denied for want of having been read.
 func (rt *runtime) start() error {
 	rt.started.Do(func() {
+		if rt.startup = rt.whole(rt.ctx); rt.startup != nil {
+			return
+		}
 		loaded, failed := make(chan struct{}), make(chan error, 1)
 		rt.run("raising events", rt.raiseEvents)
 		rt.run("delivering webhooks", rt.webhooks.Run)

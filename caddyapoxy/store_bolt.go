@@ -1,6 +1,7 @@
 package caddyapoxy
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -124,6 +125,21 @@ func (b *BoltStore) OpenReadOnly() (store.Store, error) {
 	return s, nil
 }
 
+// Vacant returns nil if there is no file.
+func (b *BoltStore) Vacant(context.Context) error {
+	return boltstore.Vacant(b.Path) // as above
+}
+
+// revisionsBeyond is how far a new file's revision lies beyond that of the store that its
+// data came from, which may have gone on after it was read: no revision of that one means
+// anything in this.
+const revisionsBeyond = 1 << 20
+
+// Fill makes the file and has it filled with what another store held at a revision.
+func (b *BoltStore) Fill(_ context.Context, revision int64, fill func(store.Store) error) error {
+	return boltstore.Create(b.Path, revision+revisionsBeyond, fill)
+}
+
 // UnmarshalCaddyfile sets up the store. Syntax:
 //
 //	bolt [<path>]
@@ -145,6 +161,7 @@ func (b *BoltStore) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 var (
 	_ StoreModule           = (*BoltStore)(nil)
 	_ readOnlyStore         = (*BoltStore)(nil)
+	_ fillableStore         = (*BoltStore)(nil)
 	_ caddy.Provisioner     = (*BoltStore)(nil)
 	_ caddyfile.Unmarshaler = (*BoltStore)(nil)
 )

@@ -1,6 +1,7 @@
 package caddyapoxy
 
 import (
+	"context"
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
@@ -20,6 +21,7 @@ import (
 	"github.com/apoxy-dev/caddy-apoxy/store"
 	"github.com/apoxy-dev/caddy-apoxy/store/etcdstore"
 	"github.com/apoxy-dev/caddy-apoxy/store/mirror"
+	"github.com/apoxy-dev/caddy-apoxy/store/snapshot"
 )
 
 func init() {
@@ -179,6 +181,28 @@ func (e *EtcdStore) copyPath() string {
 // OpenReadOnly opens the store: others may use it, too.
 func (e *EtcdStore) OpenReadOnly() (store.Store, error) { return etcdstore.Open(e.options) }
 
+// Vacant returns nil if nothing is below the prefix, or what a copy has left unfinished.
+func (e *EtcdStore) Vacant(ctx context.Context) error {
+	return e.opened(func(st store.Store) error { return snapshot.Vacant(ctx, st) })
+}
+
+// Fill has what is below the prefix filled. Its revisions are etcd's own.
+func (e *EtcdStore) Fill(_ context.Context, _ int64, fill func(store.Store) error) error {
+	return e.opened(fill)
+}
+
+func (e *EtcdStore) opened(do func(store.Store) error) error {
+	st, err := e.Open(nil)
+	if err != nil {
+		return err
+	}
+	defer st.Close()
+	if err := do(st); err != nil {
+		return fmt.Errorf("%s: %w", e.Key(), err)
+	}
+	return nil
+}
+
 // UnmarshalCaddyfile sets up the store. Syntax:
 //
 //	etcd {
@@ -226,6 +250,7 @@ func (e *EtcdStore) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 var (
 	_ StoreModule           = (*EtcdStore)(nil)
 	_ readOnlyStore         = (*EtcdStore)(nil)
+	_ fillableStore         = (*EtcdStore)(nil)
 	_ caddy.Provisioner     = (*EtcdStore)(nil)
 	_ caddyfile.Unmarshaler = (*EtcdStore)(nil)
 )

@@ -159,6 +159,10 @@ func TestTheStoreThatIsNamed(t *testing.T) {
 		{text: "bolt /srv/apoxy.db", key: "bolt:/srv/apoxy.db"},
 		{text: `bolt "/srv/with space.db"`, key: "bolt:/srv/with space.db"},
 		{text: "etcd { }", says: "store etcd"},
+		{text: "etcd { endpoints http://a:1 http://b:1 }", key: "etcd:http://a:1,http://b:1/apoxy"},
+		{text: "etcd { endpoints http://a:1; prefix /x; }", key: "etcd:http://a:1/x"},
+		{text: "etcd {\n\tendpoints http://a:1 ; timeout 4s\n\tuser u; password \"x;\"\n}", key: "etcd:http://a:1/apoxy"},
+		{text: "etcd { endpoints http://a:1 } }", says: "expected one store"},
 		{text: "sqlite x", says: "no engine"},
 		{text: "bolt /a /b", says: "one path"},
 		{text: "bolt /a\nbolt /b", says: "expected one store"},
@@ -172,7 +176,7 @@ func TestTheStoreThatIsNamed(t *testing.T) {
 			var s StoreModule
 			var err error
 			if tc.text != "" {
-				s, err = storeOfText(tc.text)
+				s, err = storeOfText("--store", tc.text)
 			} else {
 				s, err = storeOfConfig([]byte(tc.config))
 			}

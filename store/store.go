@@ -14,6 +14,9 @@
 //	certificates/HOST     what is known of a stored certificate (issuance)
 //	ledger/…              until when a CA, account or name must be left alone (issuance)
 //	webhooks/queue/…      events that an endpoint is to be told of; webhooks/state/… how it fares (webhook)
+//	snapshot/…            that the store was filled from a copy or a backup, or is being filled (store/snapshot)
+//
+// Ephemeral tells which keys stay behind when a store is copied.
 package store
 
 import (

@@ -97,8 +97,29 @@ func (s *Store) resume(b bucket, o Options) {
 	s.hist = history.New(int64(b.Sequence()), p.floor, p.events, o.History, o.HistoryBytes)
 }
 
-// open opens an existing file with bbolt.
+// open opens an existing file with bbolt. Where the file was replaced while its lock was
+// waited for, as by Compact, it opens the one that is there now.
 func open(path string, timeout time.Duration, readOnly bool) (*bbolt.DB, *os.File, error) {
+	for {
+		db, file, err := openOnce(path, timeout, readOnly)
+		if err != nil {
+			return nil, nil, err
+		}
+		opened, err := file.Stat()
+		if err == nil {
+			var now os.FileInfo
+			if now, err = os.Stat(path); err == nil && os.SameFile(opened, now) {
+				return db, file, nil
+			}
+		}
+		_ = db.Close() // nothing was written
+		if err != nil {
+			return nil, nil, fmt.Errorf("opening the store %s: %w", path, err)
+		}
+	}
+}
+
+func openOnce(path string, timeout time.Duration, readOnly bool) (*bbolt.DB, *os.File, error) {
 	var db *bbolt.DB
 	var file *os.File
 	err := guard(path, func() (err error) {
@@ -209,23 +230,30 @@ func create(path string) error {
 	if err := tmp.Close(); err != nil {
 		return fmt.Errorf("creating store: %w", err)
 	}
-	if err := initialize(tmp.Name()); err != nil {
+	if err := initialize(tmp.Name(), store.FirstRevision); err != nil {
 		return fmt.Errorf("creating store %s: %w", path, err)
 	}
-	err = os.Link(tmp.Name(), path)
-	if err != nil && !errors.Is(err, fs.ErrExist) {
-		// A file system without links. Nothing stood there a moment ago.
-		if _, statErr := os.Lstat(path); errors.Is(statErr, fs.ErrNotExist) {
-			err = os.Rename(tmp.Name(), path)
-		}
-	}
-	if err != nil && !errors.Is(err, fs.ErrExist) {
+	if err := place(tmp.Name(), path); err != nil && !errors.Is(err, fs.ErrExist) {
 		return fmt.Errorf("creating store: %w", err)
 	}
 	return syncDir(dir)
 }
 
-func initialize(path string) error {
+// place gives the file tmp the name path, too, or instead, if nothing has that; else the
+// error is fs.ErrExist.
+func place(tmp, path string) error {
+	err := os.Link(tmp, path)
+	if err != nil && !errors.Is(err, fs.ErrExist) {
+		// A file system without links. Nothing stood there a moment ago.
+		if _, statErr := os.Lstat(path); errors.Is(statErr, fs.ErrNotExist) {
+			err = os.Rename(tmp, path)
+		}
+	}
+	return err
+}
+
+// initialize makes an empty store of the empty file at path, which stands at a revision.
+func initialize(path string, revision int64) error {
 	db, err := bbolt.Open(path, 0o600, &bbolt.Options{FreelistType: bbolt.FreelistMapType, NoStatistics: true})
 	if err != nil {
 		return err
@@ -245,7 +273,7 @@ func initialize(path string) error {
 		if err != nil {
 			return err
 		}
-		return b.SetSequence(uint64(store.FirstRevision))
+		return b.SetSequence(uint64(revision))
 	})
 	if closeErr := db.Close(); err == nil {
 		err = closeErr

@@ -8,6 +8,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/apoxy-dev/caddy-apoxy/api/v1alpha3"
+	"github.com/apoxy-dev/caddy-apoxy/cluster"
 	"github.com/apoxy-dev/caddy-apoxy/controller"
 	"github.com/apoxy-dev/caddy-apoxy/dnsprovider"
 	"github.com/apoxy-dev/caddy-apoxy/edgefunction"
@@ -35,7 +36,7 @@ func registerMetrics(ctx caddy.Context) error {
 	collectors := []prometheus.Collector{permissionTotal, requestsTotal}
 	for _, room := range [][]prometheus.Collector{
 		controller.Collectors(), dnsprovider.Collectors(), issuance.Collectors(), hosts.Collectors(), damage.Collectors(),
-		edgefunction.Collectors(), webhook.Collectors(),
+		edgefunction.Collectors(), webhook.Collectors(), cluster.Collectors(),
 	} {
 		collectors = append(collectors, room...)
 	}

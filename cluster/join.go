@@ -29,6 +29,8 @@ func (m *Member) Run(ctx context.Context) error {
 	if m.Alone() {
 		return nil
 	}
+	running.Store(m)
+	defer func() { running.CompareAndSwap(m, nil) }()
 	var work sync.WaitGroup
 	defer work.Wait()
 	work.Go(func() { m.follow(ctx) })

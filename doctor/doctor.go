@@ -16,6 +16,8 @@ type Options struct {
 	Base  string
 	// Ports that the world uses. Default: 53, 80 and 443.
 	DNSPort, HTTPPort, HTTPSPort uint16
+	// Kernel is where the kernel's settings are. Default: /proc/sys.
+	Kernel string
 	// Now defaults to time.Now.
 	Now func() time.Time
 }
@@ -32,6 +34,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.HTTPSPort == 0 {
 		o.HTTPSPort = 443
+	}
+	if o.Kernel == "" {
+		o.Kernel = "/proc/sys"
 	}
 	if o.Now == nil {
 		o.Now = time.Now
@@ -56,6 +61,7 @@ func Examine(ctx context.Context, s Setup, o Options) (Report, error) {
 		offices    []office
 		caaReplies []reply
 		kept       stored
+		others     nodes
 	)
 	wg.Go(func() {
 		d = gatherDelegation(ctx, s, rs, o.DNSPort)
@@ -66,6 +72,7 @@ func Examine(ctx context.Context, s Setup, o Options) (Report, error) {
 	wg.Go(func() { offices = o.gatherAuthorities(ctx, s) })
 	wg.Go(func() { caaReplies = gatherCAA(ctx, s, rs) })
 	wg.Go(func() { kept = o.gatherStore(ctx) })
+	wg.Go(func() { others = o.gatherNodes(ctx) })
 	wg.Wait()
 	if err := ctx.Err(); err != nil {
 		return Report{}, err
@@ -80,6 +87,8 @@ func Examine(ctx context.Context, s Setup, o Options) (Report, error) {
 		judgeAuthorities(offices),
 		judgeCAA(s, caaReplies, identities(offices)),
 		judgeStore(kept),
+		judgeNodes(others),
+		judgeReloads(o.gatherReloads()),
 	} {
 		r.Findings = append(r.Findings, findings...)
 	}

@@ -79,7 +79,7 @@ func newSite(t *testing.T) *site {
 		Authorities: []Authority{{Directory: s.ca.URL, RootFiles: []string{root}}},
 		Hostnames:   []string{"api.example.com"},
 	}
-	s.options = Options{DNSPort: uint16(w.Port()), HTTPPort: port(s.edge), HTTPSPort: port(s.edgeTLS)}
+	s.options = Options{Kernel: t.TempDir(), DNSPort: uint16(w.Port()), HTTPPort: port(s.edge), HTTPSPort: port(s.edgeTLS)}
 	return s
 }
 

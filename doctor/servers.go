@@ -37,6 +37,8 @@ const (
 	probeNobody
 	// probeRecord: the name of a record.
 	probeRecord
+	// probeChallenge: a challenge's name, which a node without its lease withholds.
+	probeChallenge
 )
 
 // question is what a probe asks for.
@@ -46,6 +48,8 @@ func (k probeKind) question(s Setup, hostname string) (string, uint16) {
 		return v1alpha3.VerifyName(s.Zone), dns.TypeTXT
 	case probeNobody:
 		return nobody + "." + s.Zone, dns.TypeA
+	case probeChallenge:
+		return v1alpha3.ChallengeName(nobody, s.Zone), dns.TypeTXT
 	case probeRecord:
 		typ := dns.TypeA
 		if len(s.EdgeAddresses) > 0 && !slices.ContainsFunc(s.EdgeAddresses, func(a netip.Addr) bool { return a.Unmap().Is4() }) {
@@ -68,7 +72,7 @@ func gatherServers(ctx context.Context, s Setup, d delegation, port uint16) []pr
 			for _, proto := range []string{"udp", "tcp"} {
 				out = append(out, probe{n.Name, probeSOA, reply{at: at, proto: proto}})
 			}
-			for _, kind := range []probeKind{probeVerify, probeNobody} {
+			for _, kind := range []probeKind{probeVerify, probeNobody, probeChallenge} {
 				out = append(out, probe{n.Name, kind, reply{at: at, proto: "udp"}})
 			}
 			for _, host := range s.Hostnames {
@@ -128,6 +132,9 @@ func (p probe) judgeServer(s Setup) Finding {
 	case r.msg.Rcode == dns.RcodeRefused:
 		return finding(Wrong, check, subject, "REFUSED", "an answer for "+s.Zone,
 			"what answers there does not serve the zone: compare `zone` and the addresses of `nameserver` with what runs there")
+	case p.kind == probeChallenge && r.msg.Rcode == dns.RcodeServerFailure:
+		return finding(Wrong, check, subject, "SERVFAIL", "NXDOMAIN or NOERROR",
+			"the node does not hold its lease in the store, and withholds challenges until it does: see `caddy apoxy cluster status`, its log, and its way to the store")
 	case !r.msg.Authoritative:
 		return finding(Wrong, check, subject, r.told()+", without authority", "an authoritative answer",
 			"a resolver or forwarder answers there: give port 53 of the address to Caddy. Where `interception` is wrong (above), mend that first")
@@ -145,7 +152,7 @@ func (p probe) judgeAnswer(s Setup, check, subject, mend string) Finding {
 		right = r.msg.Rcode == dns.RcodeSuccess && len(r.values()) == 1 && canonical(r.msg.Answer[0].Header().Name) == s.Zone
 	case probeVerify:
 		expected, right = "a TXT record", r.msg.Rcode == dns.RcodeSuccess && len(r.values()) > 0
-	case probeNobody:
+	case probeNobody, probeChallenge:
 		expected, right = "NXDOMAIN", r.msg.Rcode == dns.RcodeNameError
 	case probeRecord:
 		if s.EdgeHost != "" {

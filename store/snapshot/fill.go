@@ -1,6 +1,7 @@
 package snapshot
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -139,7 +140,8 @@ func (l *filler) begin(ctx context.Context, f io.ReadSeeker, now time.Time) erro
 func (l *filler) empty(ctx context.Context) error {
 	var o store.ListOptions
 	for o.Limit = batchKeys; ; {
-		res, err := l.st.List(ctx, "", o)
+		var res store.ListResult
+		err := patiently(ctx, func(bool) (err error) { res, err = l.st.List(ctx, "", o); return err })
 		if err != nil {
 			return fmt.Errorf("removing what was left unfinished: %w", err)
 		}
@@ -214,8 +216,14 @@ func (l *filler) flush(ctx context.Context) error {
 	}
 	ops := append(l.ops, store.Op{Key: FillingKey, If: l.mark, Check: true})
 	l.ops, l.bytes = nil, 0 // the store may keep the others
-	_, err := l.st.Write(ctx, ops...)
-	return err
+	return patiently(ctx, func(unknown bool) error {
+		_, err := l.st.Write(ctx, ops...)
+		var conflict *store.ConflictError
+		if unknown && errors.As(err, &conflict) && conflict.Key != FillingKey {
+			return nil // it had been written: only we write here, and compare tells if not
+		}
+		return err
+	})
 }
 
 // compare reads the store and the stream side by side.
@@ -265,8 +273,14 @@ func (l *filler) end(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	_, err = l.st.Write(ctx,
-		store.Op{Key: FillingKey, If: l.mark},
-		store.Op{Key: FilledKey, Value: raw, If: store.Any})
-	return err
+	return patiently(ctx, func(unknown bool) error {
+		_, err := l.st.Write(ctx, store.Op{Key: FillingKey, If: l.mark}, store.Op{Key: FilledKey, Value: raw, If: store.Any})
+		var conflict *store.ConflictError
+		if unknown && errors.As(err, &conflict) {
+			if kv, _, getErr := l.st.Get(ctx, FilledKey); getErr == nil && bytes.Equal(kv.Value, raw) {
+				return nil // it had been written
+			}
+		}
+		return err
+	})
 }

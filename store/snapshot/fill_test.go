@@ -219,6 +219,67 @@ func TestWhoeverElseWritesIsNoticed(t *testing.T) {
 	}
 }
 
+// faltering is a store that is not available for the call n from now, and does not tell
+// whether a write was written.
+type faltering struct {
+	store.Store
+	left    int
+	written bool
+}
+
+func (s *faltering) down() bool {
+	s.left--
+	return s.left == 0
+}
+
+func (s *faltering) Write(ctx context.Context, ops ...store.Op) (int64, error) {
+	if !s.down() {
+		return s.Store.Write(ctx, ops...)
+	}
+	if s.written {
+		if _, err := s.Store.Write(ctx, ops...); err != nil {
+			return 0, err
+		}
+	}
+	return 0, &store.UnavailableError{Engine: "etcd", Reason: "its members have no leader", Unknown: true}
+}
+
+func (s *faltering) List(ctx context.Context, prefix string, o store.ListOptions) (store.ListResult, error) {
+	if s.down() {
+		return store.ListResult{}, &store.UnavailableError{Engine: "etcd", Reason: "its members have no leader"}
+	}
+	return s.Store.List(ctx, prefix, o)
+}
+
+// A change of leader, at whatever moment, breaks nothing off.
+func TestAnEngineThatIsAwayForAMoment(t *testing.T) {
+	source := newBolt(t)
+	for i := range 300 {
+		put(t, source, fmt.Sprintf("k/%d", i), fmt.Sprint(i))
+	}
+	stream := write(t, source)
+	for _, written := range []bool{true, false} {
+		for at := 3; ; at++ { // after a look whether it is empty, and the first write
+			to := newBolt(t)
+			s := &faltering{to, at, written}
+			if _, err := snapshot.Fill(t.Context(), s, bytes.NewReader(stream), now); err != nil || dump(t, to) != dump(t, source) {
+				t.Fatalf("away at the call %d: %v", at, err)
+			}
+			if since, err := snapshot.Whole(t.Context(), to); since == 0 || err != nil {
+				t.Errorf("away at the call %d: %d, %v", at, since, err)
+			}
+			if s.left > 0 {
+				break
+			}
+		}
+	}
+	s := &faltering{Store: source, left: 2}
+	var out bytes.Buffer
+	if _, err := snapshot.Write(t.Context(), &out, s, "a store", now); err != nil || mustRead(t, out.Bytes()) != mustRead(t, stream) {
+		t.Errorf("away while it is read: %v", err)
+	}
+}
+
 // What was left by a fill from elsewhere is no part of what comes next.
 func TestAFillFromElsewhereStartsOver(t *testing.T) {
 	one, other, to := newBolt(t), newBolt(t), newBolt(t)

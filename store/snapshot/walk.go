@@ -34,7 +34,8 @@ func (w *walker) next(ctx context.Context) (kv store.KeyValue, ok bool, err erro
 			return kv, false, nil
 		}
 		o := store.ListOptions{After: w.after, Limit: max(w.limit, leastPage), Revision: w.revision}
-		res, err := w.st.List(ctx, "", o)
+		var res store.ListResult
+		err = patiently(ctx, func(bool) (err error) { res, err = w.st.List(ctx, "", o); return err })
 		if err != nil {
 			return kv, false, err
 		}

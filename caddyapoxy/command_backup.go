@@ -58,7 +58,7 @@ and left out of it, 2 wrong usage.`,
 		}
 		ctx, stop := untilInterrupted(cmd.Context())
 		defer stop()
-		src := source{store: s, endpoint: func() (*http.Client, string, error) { return adminClient(cmd) }}
+		src := source{store: s.StoreModule, endpoint: func() (*http.Client, string, error) { return s.endpoint(address) }}
 		t, err := backupTo(ctx, src, args[0], leftOut(cmd.ErrOrStderr()))
 		if err != nil {
 			return fails(cmd, err)
@@ -154,7 +154,7 @@ Exit status: 0 all is restored, 1 it is not, 2 wrong usage.`,
 		}
 		ctx, stop := untilInterrupted(cmd.Context())
 		defer stop()
-		h, sum, err := restoreFrom(ctx, args[0], s, leftOut(cmd.ErrOrStderr()))
+		h, sum, err := restoreFrom(ctx, args[0], s.StoreModule, leftOut(cmd.ErrOrStderr()))
 		if err != nil {
 			return fails(cmd, err)
 		}

@@ -42,7 +42,7 @@ Exit status: 0 it was done, 1 it was not, 2 wrong usage.`,
 			return refuse(cmd, errors.New("give one of --config and --store"))
 		}
 		s, err := namedStore(text, config, flags.String("adapter"), "")
-		if err == nil && s == nil {
+		if err == nil && s.StoreModule == nil {
 			err = errors.New("there is no Caddyfile here: name the store with --config or --store")
 		}
 		if err != nil {
@@ -50,7 +50,7 @@ Exit status: 0 it was done, 1 it was not, 2 wrong usage.`,
 		}
 		ctx, stop := untilInterrupted(cmd.Context())
 		defer stop()
-		before, after, err := compact(ctx, s)
+		before, after, err := compact(ctx, s.StoreModule)
 		if err != nil {
 			return fails(cmd, err)
 		}

@@ -10,11 +10,8 @@ import (
 	"os/signal"
 	"syscall"
 
-	"github.com/caddyserver/caddy/v2"
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	"github.com/spf13/cobra"
-
-	"github.com/apoxy-dev/caddy-apoxy/cli"
 )
 
 func copyCommand(refuse refuser) *cobra.Command {
@@ -108,20 +105,6 @@ func copyStore(ctx context.Context, from source, into StoreModule, tell func(key
 		return t, err
 	}
 	return t, fill(ctx, to, t.Header, f)
-}
-
-// endpoint reaches the Caddy at an address or, without one, of the configuration.
-func (p place) endpoint(address string) (*http.Client, string, error) {
-	if address == "" && p.raw != nil {
-		var err error
-		if address, err = adminOf(p.raw, p.file); err != nil {
-			return nil, "", err
-		}
-	}
-	if address == "" {
-		address = caddy.DefaultAdminListen
-	}
-	return cli.AddressClient(address)
 }
 
 // leftOut prints keys whose damaged values are left out.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net/http"
 	"strings"
 
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
@@ -66,7 +67,7 @@ through, 2 wrong usage.`,
 		if err != nil {
 			return refuse(cmd, err)
 		}
-		found, err := verify(cmd, s)
+		found, err := verify(cmd, s.StoreModule, func() (*http.Client, string, error) { return s.endpoint(address) })
 		if err != nil {
 			return fails(cmd, err)
 		}
@@ -92,7 +93,7 @@ func usedElsewhere(name, base, other string) error {
 
 // verify looks through s, or through what the running Caddy uses if that has s,
 // or s is nil, and prints what it finds. It returns how many faults that are.
-func verify(cmd *cobra.Command, s StoreModule) (faults int64, err error) {
+func verify(cmd *cobra.Command, s StoreModule, endpoint func() (*http.Client, string, error)) (faults int64, err error) {
 	out := cmd.OutOrStdout()
 	tell := func(f damage.Fault) error { faults++; return printFault(out, f) }
 	var name string
@@ -106,7 +107,7 @@ func verify(cmd *cobra.Command, s StoreModule) (faults int64, err error) {
 		}
 	}
 	if s == nil || locked {
-		client, base, err := adminClient(cmd)
+		client, base, err := endpoint()
 		if err != nil {
 			return faults, err
 		}

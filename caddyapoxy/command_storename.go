@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"slices"
 	"strings"
@@ -11,24 +12,27 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
+
+	"github.com/apoxy-dev/caddy-apoxy/cli"
 )
 
-// namedStore is the store that the flags name; nil: the running Caddy's.
-func namedStore(text, config, adapter, address string) (StoreModule, error) {
+// namedStore is the store that the flags name; without a StoreModule: the running Caddy's.
+func namedStore(text, config, adapter, address string) (p place, err error) {
 	switch {
 	case address != "":
-		return nil, nil
+		return p, nil
 	case text != "":
-		return storeOfText("--store", text)
+		p.StoreModule, err = storeOfText("--store", text)
+		return p, err
 	}
-	raw, file, _, err := caddycmd.LoadConfig(config, adapter)
-	if err != nil {
-		return nil, err
+	if p.raw, p.file, _, err = caddycmd.LoadConfig(config, adapter); err != nil {
+		return p, err
 	}
-	if file == "" && len(raw) == 0 {
-		return nil, nil // as Caddy's own commands then ask at the default address
+	if p.file == "" && len(p.raw) == 0 {
+		return p, nil // as Caddy's own commands then ask at the default address
 	}
-	return storeOfConfig(raw)
+	p.StoreModule, err = storeOfConfig(p.raw)
+	return p, err
 }
 
 // storeOfText reads the text of a store option, given by a flag. A block may stand in one
@@ -79,6 +83,20 @@ type place struct {
 	// raw is the configuration in JSON, and file where it was found; empty: there is none.
 	raw  []byte
 	file string
+}
+
+// endpoint reaches the Caddy at an address or, without one, that of the configuration.
+func (p place) endpoint(address string) (*http.Client, string, error) {
+	if address == "" && len(p.raw) > 0 {
+		var err error
+		if address, err = adminOf(p.raw, p.file); err != nil {
+			return nil, "", err
+		}
+	}
+	if address == "" {
+		address = caddy.DefaultAdminListen
+	}
+	return cli.AddressClient(address)
 }
 
 // placeOf reads the value of a flag that takes a configuration file or the text of a

@@ -220,12 +220,14 @@ func TestAStoreInUseIsCopiedThroughCaddy(t *testing.T) {
 		putRecord(t, rt.store, fmt.Sprintf("r%d.test", i))
 	}
 	dir := t.TempDir()
+	t.Chdir(w.dir) // where ./Caddyfile is
 	address := "localhost:" + port
 	for i, args := range [][]string{
 		{"store", "copy", "--from", config},
 		{"store", "copy", "--from", bolt, "--address", address},
 		{"backup", "--config", config},
 		{"backup", "--address", address},
+		{"backup"},
 	} {
 		to := filepath.Join(dir, fmt.Sprint(i, ".db"))
 		if args[0] == "backup" {

@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
@@ -54,6 +56,7 @@ func putRecord(t *testing.T, s store.Store, name string) int64 {
 // provisioned is a store of an etcd below a prefix.
 func provisioned(t *testing.T, endpoint, prefix string) *EtcdStore {
 	t.Helper()
+	t.Setenv("XDG_DATA_HOME", t.TempDir()) // where its copy is kept
 	e := &EtcdStore{Endpoints: []string{endpoint}, Prefix: prefix}
 	if err := e.Provision(caddy.Context{}); err != nil {
 		t.Fatal(err)
@@ -130,5 +133,29 @@ func revisionsExpire(t *testing.T, into StoreModule, smaller bool) {
 	next := putRecord(t, two.store, "later.test")
 	if w := ask(fmt.Sprintf("watch=true&timeoutSeconds=1&resourceVersion=%d", next-1)); w.Code != http.StatusOK || !strings.Contains(w.Body.String(), "later.test") || strings.Contains(w.Body.String(), "r1.test") {
 		t.Errorf("a watch of its own: %d, %.300s", w.Code, w.Body.String())
+	}
+}
+
+// A node that starts while it is cut off from the store takes it as whole, and goes on
+// from its copy.
+func TestANodeThatIsCutOffNeedNotAskWhetherTheStoreIsWhole(t *testing.T) {
+	var e *EtcdStore
+	t.Setenv("XDG_DATA_HOME", t.TempDir())
+	data := os.Getenv("XDG_DATA_HOME")
+	record := func(rt *runtime, patience time.Duration) error {
+		ctx, _ := store.AllowStale(t.Context(), patience)
+		_, _, err := rt.store.Get(ctx, hosts.Prefix+"a.test")
+		return err
+	}
+	t.Run("before", func(t *testing.T) { // its etcd ends with it
+		e = provisioned(t, etcdtest.Start(t), "")
+		t.Setenv("XDG_DATA_HOME", data)
+		rt := serving(t, e)
+		putRecord(t, rt.store, "a.test")
+		until(t, "the copy has it", func() bool { return record(rt, time.Nanosecond) == nil })
+	})
+	rt := serving(t, e)
+	if err := record(rt, 0); err != nil || rt.since.Load() != 0 {
+		t.Errorf("%v, since %d", err, rt.since.Load())
 	}
 }

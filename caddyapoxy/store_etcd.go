@@ -191,8 +191,9 @@ func (e *EtcdStore) Fill(_ context.Context, _ int64, fill func(store.Store) erro
 	return e.opened(fill)
 }
 
+// opened does something with the store itself, of which no copy is kept.
 func (e *EtcdStore) opened(do func(store.Store) error) error {
-	st, err := e.Open(nil)
+	st, err := etcdstore.Open(e.options)
 	if err != nil {
 		return err
 	}

@@ -29,10 +29,36 @@ const (
 )
 
 // whole refuses a store that holds a part of what it should, and notes where its history
-// begins.
+// begins. A node that is cut off and starts from its copy asks once it can.
 func (rt *runtime) whole(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, loadTimeout)
 	defer cancel()
+	for {
+		patient, stale := store.AllowStale(ctx, 0)
+		since, err := snapshot.Whole(patient, rt.store)
+		switch {
+		case err == nil && stale.Cause() != nil:
+			rt.run("asking whether the store is whole", rt.askWhole)
+			return nil
+		case err == nil:
+			rt.since.Store(since)
+			return nil
+		case !errors.Is(err, store.ErrUnavailable):
+			return fmt.Errorf("%s: %w", rt.key, err)
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%s: %w", rt.key, err)
+		case <-time.After(wholePause):
+		}
+	}
+}
+
+// wholePause is between two questions whether the store is whole.
+const wholePause = 250 * time.Millisecond
+
+// askWhole is whole of a store that is not available yet.
+func (rt *runtime) askWhole(ctx context.Context) error {
 	for {
 		since, err := snapshot.Whole(ctx, rt.store)
 		if err == nil {
@@ -40,12 +66,12 @@ func (rt *runtime) whole(ctx context.Context) error {
 			return nil
 		}
 		if !errors.Is(err, store.ErrUnavailable) {
-			return fmt.Errorf("%s: %w", rt.key, err)
+			return err
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("%s: %w", rt.key, err)
-		case <-time.After(time.Second / 4):
+			return nil
+		case <-time.After(wholePause):
 		}
 	}
 }

@@ -81,6 +81,9 @@ through, 2 wrong usage.`,
 
 // fails prints why a command has failed, in one line, and returns what ends it.
 func fails(cmd *cobra.Command, err error) error {
+	if errors.Is(err, context.Canceled) {
+		err = errors.New("interrupted: the same command begins anew")
+	}
 	fmt.Fprintln(cmd.ErrOrStderr(), "error: "+strings.Join(strings.Fields(err.Error()), " "))
 	return failed(cmd, cli.ExitFailed, err)
 }

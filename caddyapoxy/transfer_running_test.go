@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
+	"github.com/spf13/cobra"
 	"go.uber.org/zap"
 
 	"github.com/apoxy-dev/caddy-apoxy/internal/etcdtest"
@@ -172,6 +173,12 @@ func TestBackupThroughCaddyIsRefused(t *testing.T) {
 	src := source{store: &BoltStore{Path: boltFile(t)}}
 	if _, err := backupTo(ctx, src, filepath.Join(t.TempDir(), "backup"), nil); !errors.Is(err, context.Canceled) {
 		t.Errorf("interrupted: %v", err)
+	}
+	var said bytes.Buffer
+	cmd := new(cobra.Command)
+	cmd.SetErr(&said)
+	if err := fails(cmd, ctx.Err()); err == nil || said.String() != "error: interrupted: the same command begins anew\n" {
+		t.Errorf("interrupted: %v, %q", err, said.String())
 	}
 }
 

@@ -16,6 +16,7 @@ var (
 	// ofThisStore stay, and mean nothing elsewhere.
 	ofThisStore = []string{
 		"members/",  // which nodes have ever used it
+		"identity/", // which store it is (store/mirror)
 		"snapshot/", // how it was filled
 	}
 )

@@ -2,8 +2,10 @@ package mirror
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
+	"time"
 
 	"go.uber.org/zap"
 
@@ -96,6 +98,36 @@ func (s *Store) ask(ctx context.Context, primary func(context.Context) error, re
 	}
 }
 
+// identityKey is where a store says which one it is: a random text, made by whoever copies
+// it first. Another etcd at the same address, filled from a backup, has another one.
+const identityKey = "identity/store"
+
+// identityPause is between two tries to read it.
+const identityPause = 500 * time.Millisecond
+
+// identity returns which store this is, as soon as it answers. An error is the context's,
+// or that the store was closed.
+func (s *Store) identity(ctx context.Context) (string, error) {
+	for {
+		kv, _, err := s.Store.Get(ctx, identityKey)
+		if errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrDamaged) {
+			kv.Value = []byte(rand.Text())
+			_, err = s.Store.Write(ctx, store.Op{Key: identityKey, Value: kv.Value, If: kv.Revision}) // Absent where there is none
+		}
+		switch {
+		case err == nil:
+			return string(kv.Value), nil
+		case ctx.Err() != nil, errors.Is(err, store.ErrClosed):
+			return "", err
+		}
+		select { // it is away, or another node has just written it
+		case <-ctx.Done():
+			return "", ctx.Err()
+		case <-time.After(identityPause):
+		}
+	}
+}
+
 // follow brings the copy up to date until the context ends or the store is closed.
 func (s *Store) follow(ctx context.Context) {
 	var failed error // of the copy: then it is left as it is
@@ -106,8 +138,17 @@ func (s *Store) follow(ctx context.Context) {
 			s.copy.spoil()
 		}
 	}
+	from := s.copy.revision()
+	id, err := s.identity(ctx)
+	if err != nil {
+		return
+	}
+	if id != s.copy.identity() { // a copy of another store, at the same address
+		from = 0
+		keep(s.copy.identify(id))
+	}
 	_ = store.Follow(ctx, s.Store, store.Follower{
-		From:  s.copy.revision(),
+		From:  from,
 		Begin: func() { keep(s.copy.begin()) },
 		Page:  func(page []store.KeyValue) { keep(s.copy.page(page)) },
 		End:   func(revision int64) { keep(s.copy.end(revision)) },

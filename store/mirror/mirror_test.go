@@ -107,6 +107,9 @@ func all(t *testing.T, s store.Store) (map[string]string, error) {
 			return nil, err
 		}
 		for _, kv := range res.KeyValues {
+			if store.Ephemeral(kv.Key) {
+				continue
+			}
 			out[kv.Key] = fmt.Sprint(string(kv.Value), "@", kv.Revision)
 		}
 		if !res.More {
@@ -269,4 +272,30 @@ func TestADamagedCopyIsMadeAnew(t *testing.T) {
 		t.Error("two have it open")
 	}
 	s.reaches(t, rev)
+}
+
+// Another store at the same address, such as an etcd that was made anew and filled from a
+// backup, is copied from the start, whatever its revisions are.
+func TestAnotherStoreIsCopiedAnew(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "copy.db")
+	first := engine(t, boltstore.Options{})
+	put(t, first, "only in the first", "1")
+	s := open(t, first, path)
+	s.reaches(t, put(t, first, "a", "1"))
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	second := engine(t, boltstore.Options{})
+	var rev int64
+	for i := range 20 { // it is past where the first was
+		rev = put(t, second, "a", fmt.Sprint(i))
+	}
+	second.gone.Store(true)
+	s = open(t, second, path)
+	second.gone.Store(false)
+	s.reaches(t, rev)
+	second.gone.Store(true)
+	if got, _ := all(t, s); len(got) != 1 {
+		t.Errorf("the copy has %v", got)
+	}
 }

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"go.etcd.io/bbolt"
+	berrors "go.etcd.io/bbolt/errors"
 	"go.uber.org/zap"
 
 	"github.com/apoxy-dev/caddy-apoxy/store"
@@ -31,6 +32,7 @@ var (
 	formatKey   = []byte("format")   // of the file
 	revisionKey = []byte("revision") // up to where the bucket in use has come; 0: nowhere
 	inUseKey    = []byte("in use")   // which bucket
+	identityOf  = []byte("identity") // of the store that it is a copy of
 	openKey     = []byte("open")     // since which start of the machine the file is open; absent: it was closed
 )
 
@@ -68,7 +70,7 @@ func openReplica(path string, log *zap.Logger) (*replica, error) {
 	if err == nil {
 		return r, nil
 	}
-	if errors.Is(err, bbolt.ErrTimeout) {
+	if errors.Is(err, berrors.ErrTimeout) {
 		return nil, errors.New("another process has it open: give each process a data directory of its own")
 	}
 	if !errors.Is(err, os.ErrNotExist) {
@@ -175,6 +177,21 @@ func (r *replica) spoil() {
 	r.reach.Store(0)
 }
 
+// identity is that of the store that this is a copy of; empty: of none yet.
+func (r *replica) identity() (id string) {
+	_ = r.db.View(func(tx *bbolt.Tx) error { id = string(tx.Bucket(metaBucket).Get(identityOf)); return nil })
+	return id
+}
+
+// identify begins the copy of a store: what there is is of no use any more.
+func (r *replica) identify(id string) error {
+	r.reach.Store(0)
+	return r.update(func(tx *bbolt.Tx) error {
+		meta := tx.Bucket(metaBucket)
+		return errors.Join(meta.Put(revisionKey, number(0)), meta.Put(identityOf, []byte(id)))
+	})
+}
+
 // revision is up to where the copy has come; 0: there is none.
 func (r *replica) revision() int64 { return r.reach.Load() }
 
@@ -183,7 +200,7 @@ func (r *replica) begin() error {
 	r.pending, r.reading = nil, true
 	return r.update(func(tx *bbolt.Tx) error {
 		other := dataBuckets[1-r.inUse.Load()]
-		if err := tx.DeleteBucket(other); err != nil && !errors.Is(err, bbolt.ErrBucketNotFound) {
+		if err := tx.DeleteBucket(other); err != nil && !errors.Is(err, berrors.ErrBucketNotFound) {
 			return err
 		}
 		_, err := tx.CreateBucket(other)

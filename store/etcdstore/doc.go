@@ -18,6 +18,17 @@
 //
 // A session is a lease that this process keeps alive at whichever member answers.
 //
+// Each write also sets a key of the engine's own, its slot, by which it is seen whether
+// the write was done (see slot). So a write that is not answered is sent again, to other
+// members, and one that failed is kept from being done later: the slot is set to
+// something else before anything else succeeds. The way of a write is
+//
+//	Write → transaction (pure) → change: takes a slot → send: up to three attempts
+//	      → release: the slot is free, or left to probe, which settles it
+//
+// The engine's own keys lie below the prefix and .etcdstore/, where no user of the store
+// sees them, and vanish an hour after their process.
+//
 // Every call is bounded. One that etcd does not answer in time fails with
 // store.ErrUnavailable, and until etcd answers again all others do at once.
 package etcdstore

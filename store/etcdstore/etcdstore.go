@@ -72,6 +72,7 @@ type Store struct {
 	timeout time.Duration
 	log     *zap.Logger
 	health  health
+	writers writers
 
 	hist  *history.History
 	depth int64 // how many revisions back the feed begins
@@ -120,6 +121,7 @@ func Open(o Options) (*Store, error) {
 		hist: history.New(0, 0, nil, o.History, o.HistoryBytes), depth: int64(o.History),
 		ctx: ctx, cancel: cancel,
 	}
+	s.writers.init(s.prefix)
 	s.health.engine = "etcd at " + strings.Join(o.Endpoints, ", ")
 	s.background(s.feed)
 	return s, nil
@@ -137,15 +139,13 @@ func (s *Store) background(f func()) bool {
 
 // Get implements store.Store.
 func (s *Store) Get(ctx context.Context, key string) (store.KeyValue, int64, error) {
-	var res *clientv3.GetResponse
-	err := s.call(ctx, func(ctx context.Context) (err error) {
-		res, err = s.client.Get(ctx, s.prefix+key)
-		return err
+	res, err := call(ctx, s, func(ctx context.Context) (*clientv3.GetResponse, error) {
+		return s.client.Get(ctx, s.prefix+key)
 	})
 	if err != nil {
 		return store.KeyValue{}, 0, fmt.Errorf("reading key %q: %w", key, err)
 	}
-	if len(res.Kvs) == 0 {
+	if len(res.Kvs) == 0 || isOwn(key) {
 		return store.KeyValue{}, res.Header.Revision, fmt.Errorf("reading key %q: %w", key, store.ErrNotFound)
 	}
 	kv := s.keyValue(res.Kvs[0])
@@ -163,15 +163,14 @@ func (s *Store) keyValue(kv *mvccpb.KeyValue) store.KeyValue {
 }
 
 // present returns the store's revision.
-func (s *Store) present(ctx context.Context) (rev int64, err error) {
-	err = s.call(ctx, func(ctx context.Context) error {
-		res, err := s.client.Get(ctx, s.prefix, clientv3.WithCountOnly())
-		if err == nil {
-			rev = res.Header.Revision
-		}
-		return err
+func (s *Store) present(ctx context.Context) (int64, error) {
+	res, err := call(ctx, s, func(ctx context.Context) (*clientv3.GetResponse, error) {
+		return s.client.Get(ctx, s.prefix, clientv3.WithCountOnly())
 	})
-	return rev, err
+	if err != nil {
+		return 0, err
+	}
+	return res.Header.Revision, nil
 }
 
 // Watch implements store.Store.

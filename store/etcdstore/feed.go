@@ -81,6 +81,9 @@ func (s *Store) publish(events []*clientv3.Event, upto int64) {
 	}
 	changes := make([]store.Event, 0, len(events))
 	for _, e := range events {
+		if isOwn(string(e.Kv.Key[len(s.prefix):])) {
+			continue
+		}
 		if e.PrevKv == nil && (e.Type == clientv3.EventTypeDelete || e.IsModify()) {
 			// What was before is compacted: the history begins after this.
 			changes = changes[:0]

@@ -20,46 +20,65 @@ func (s *Store) List(ctx context.Context, prefix string, o store.ListOptions) (s
 	if o.Revision < 0 {
 		return store.ListResult{}, store.ErrExpired
 	}
-	res := store.ListResult{Revision: o.Revision}
 	start := s.prefix + max(prefix, o.After)
 	if o.After >= prefix && o.After != "" {
 		start += "\x00"
 	}
-	end := clientv3.GetPrefixRangeEnd(s.prefix + prefix)
-	for start < end {
-		limit := page
-		if o.Limit > 0 {
-			limit = min(limit, o.Limit-len(res.KeyValues))
-		}
-		var got *clientv3.GetResponse
-		err := s.call(ctx, func(ctx context.Context) (err error) {
-			got, err = s.client.Get(ctx, start, clientv3.WithRange(end), clientv3.WithLimit(int64(limit)), clientv3.WithRev(res.Revision))
-			return err
-		})
-		if err != nil {
+	l := listing{engine: s, limit: o.Limit}
+	l.Revision = o.Revision
+	for _, part := range (span{start, clientv3.GetPrefixRangeEnd(s.prefix + prefix)}).users(s.prefix) {
+		if err := l.read(ctx, part); err != nil {
 			return store.ListResult{}, fmt.Errorf("listing %q: %w", prefix, err)
 		}
-		if res.Revision == 0 {
-			res.Revision = got.Header.Revision
-		}
-		for _, kv := range got.Kvs {
-			res.KeyValues = append(res.KeyValues, s.keyValue(kv))
-		}
-		if !got.More {
-			return res, nil
-		}
-		start = string(got.Kvs[len(got.Kvs)-1].Key) + "\x00"
-		if o.Limit > 0 && len(res.KeyValues) >= o.Limit {
-			res.More, res.Remaining = true, got.Count-int64(len(got.Kvs))
-			return res, nil
-		}
 	}
-	if res.Revision == 0 { // After lies behind the prefix
+	if l.Revision == 0 { // After lies behind the prefix
 		now, err := s.present(ctx)
 		if err != nil {
 			return store.ListResult{}, fmt.Errorf("listing %q: %w", prefix, err)
 		}
-		res.Revision = now
+		l.Revision = now
 	}
-	return res, nil
+	return l.ListResult, nil
+}
+
+// listing is a list that is being read.
+type listing struct {
+	store.ListResult
+	engine *Store
+	limit  int // 0: none
+}
+
+// read reads the keys of a span, as far as the limit goes, and counts the rest.
+func (l *listing) read(ctx context.Context, part span) error {
+	for part.start < part.end {
+		o := []clientv3.OpOption{clientv3.WithRange(part.end), clientv3.WithRev(l.Revision), clientv3.WithLimit(page)}
+		left := l.limit - len(l.KeyValues)
+		switch {
+		case l.limit > 0 && left == 0:
+			o = append(o, clientv3.WithCountOnly())
+		case l.limit > 0:
+			o = append(o, clientv3.WithLimit(int64(min(page, left))))
+		}
+		got, err := call(ctx, l.engine, func(ctx context.Context) (*clientv3.GetResponse, error) {
+			return l.engine.client.Get(ctx, part.start, o...)
+		})
+		if err != nil {
+			return err
+		}
+		if l.Revision == 0 {
+			l.Revision = got.Header.Revision
+		}
+		for _, kv := range got.Kvs {
+			l.KeyValues = append(l.KeyValues, l.engine.keyValue(kv))
+		}
+		if rest := got.Count - int64(len(got.Kvs)); rest > 0 && l.limit > 0 && len(l.KeyValues) == l.limit {
+			l.More, l.Remaining = true, l.Remaining+rest
+			return nil
+		}
+		if !got.More {
+			return nil
+		}
+		part.start = string(got.Kvs[len(got.Kvs)-1].Key) + "\x00"
+	}
+	return nil
 }

@@ -52,6 +52,12 @@ func (p *proxy) set(change func()) {
 // silence lets nothing through any more, without a word to either side.
 func (p *proxy) silence() { p.set(func() { p.cut = true }) }
 
+// lose lets requests through and loses the answers.
+func (p *proxy) lose() { p.set(func() { p.swallow = true }) }
+
+// late lets through what was held up by silence, late as it is.
+func (p *proxy) late() { p.set(func() { p.cut = false }) }
+
 // mend lets everything through again. Connections that have lost anything are ended.
 func (p *proxy) mend() {
 	p.drop()

@@ -29,6 +29,7 @@ const (
 type session struct {
 	store *Store
 	lease clientv3.LeaseID
+	ttl   time.Duration
 	ctx   context.Context // ends with the session
 	end   context.CancelFunc
 
@@ -46,21 +47,20 @@ func (s *Store) Begin(ctx context.Context, ttl time.Duration) (store.Session, er
 
 func (s *Store) begin(ctx context.Context, ttl time.Duration) (*session, error) {
 	ttl = max(shortestLease, ttl+time.Second-1).Truncate(time.Second)
-	n := &session{store: s}
-	err := s.call(ctx, func(ctx context.Context) error {
+	n, err := call(ctx, s, func(ctx context.Context) (*session, error) {
 		sent := time.Now()
 		lease, err := s.client.Grant(ctx, int64(ttl/time.Second))
-		if err == nil {
-			ttl = time.Duration(lease.TTL) * time.Second // etcd may grant more than was asked for
-			n.lease, n.until = lease.ID, sent.Add(ttl)
+		if err != nil {
+			return nil, err
 		}
-		return err
+		granted := time.Duration(lease.TTL) * time.Second // it may be more than was asked for
+		return &session{store: s, lease: lease.ID, ttl: granted, until: sent.Add(granted)}, nil
 	})
 	if err != nil {
 		return nil, fmt.Errorf("beginning a session: %w", err)
 	}
 	n.ctx, n.end = context.WithCancel(s.ctx)
-	if !s.background(func() { n.keep(ttl) }) {
+	if !s.background(n.keep) {
 		n.end()
 		return nil, fmt.Errorf("beginning a session: %w", store.ErrClosed)
 	}
@@ -73,9 +73,8 @@ func (s *Store) End(ctx context.Context, id string) error {
 	if err != nil {
 		return fmt.Errorf("ending session %.40q: expected the hexadecimal number of a lease", id)
 	}
-	err = s.call(ctx, func(ctx context.Context) error {
-		_, err := s.client.Revoke(ctx, clientv3.LeaseID(lease))
-		return err
+	_, err = call(ctx, s, func(ctx context.Context) (*clientv3.LeaseRevokeResponse, error) {
+		return s.client.Revoke(ctx, clientv3.LeaseID(lease))
 	})
 	if err != nil && !leaseGone(err) {
 		return fmt.Errorf("ending session %s: %w", id, err)
@@ -123,11 +122,11 @@ func (n *session) Write(ctx context.Context, ops ...store.Op) (int64, error) {
 }
 
 // keep keeps the lease alive, and ends the session once that has not come about in time.
-func (n *session) keep(ttl time.Duration) {
+func (n *session) keep() {
 	defer n.finish()
-	ticks := time.NewTicker(ttl / keepAlives)
+	ticks := time.NewTicker(n.ttl / keepAlives)
 	defer ticks.Stop()
-	line := n.line(ttl)
+	line := n.line()
 	for n.ctx.Err() == nil && time.Now().Before(n.Until()) {
 		last := time.NewTimer(time.Until(n.Until()))
 		select {
@@ -138,7 +137,7 @@ func (n *session) keep(ttl time.Duration) {
 			case line <- struct{}{}:
 			default: // it still waits for an answer, or has broken: another member is asked beside
 				close(line)
-				line = n.line(ttl)
+				line = n.line()
 			}
 		}
 		last.Stop()
@@ -149,12 +148,12 @@ func (n *session) keep(ttl time.Duration) {
 // line opens a line to one member. It carries a keep-alive now and one for each value
 // that is sent, and takes none while it waits for an answer, a time to live at most. It
 // ends when the channel is closed or it breaks.
-func (n *session) line(ttl time.Duration) chan<- struct{} {
+func (n *session) line() chan<- struct{} {
 	asks := make(chan struct{})
 	n.store.background(func() {
 		ctx, cancel := context.WithCancel(n.ctx)
 		defer cancel()
-		bound := time.AfterFunc(ttl, cancel)
+		bound := time.AfterFunc(n.ttl, cancel)
 		stream, err := etcdserverpb.NewLeaseClient(n.store.client.ActiveConnection()).LeaseKeepAlive(ctx)
 		for err == nil {
 			if err = n.renew(stream); err != nil {
@@ -169,7 +168,7 @@ func (n *session) line(ttl time.Duration) chan<- struct{} {
 			case <-ctx.Done():
 				return
 			}
-			bound.Reset(ttl)
+			bound.Reset(n.ttl)
 		}
 	})
 	return asks

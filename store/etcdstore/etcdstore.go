@@ -73,6 +73,7 @@ type Store struct {
 	log     *zap.Logger
 	health  health
 	writers writers
+	guides  guides
 
 	hist  *history.History
 	depth int64 // how many revisions back the feed begins

@@ -33,6 +33,7 @@ func (s *Store) feed() {
 			case now < last: // etcd was restored from a backup
 				s.log.Error("etcd has gone back; everything is read anew", zap.Int64("from", last), zap.Int64("to", now))
 				s.hist.Restart(now)
+				s.guides.forget()
 			}
 			err = s.follow()
 		}

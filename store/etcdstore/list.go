@@ -48,37 +48,54 @@ type listing struct {
 	limit  int // 0: none
 }
 
+// get asks for a span at the list's revision, which the first question sets.
+func (l *listing) get(ctx context.Context, part span, o ...clientv3.OpOption) (*clientv3.GetResponse, error) {
+	o = append(o, clientv3.WithRange(part.end), clientv3.WithRev(l.Revision))
+	got, err := call(ctx, l.engine, func(ctx context.Context) (*clientv3.GetResponse, error) {
+		return l.engine.client.Get(ctx, part.start, o...)
+	})
+	if err == nil && l.Revision == 0 {
+		l.Revision = got.Header.Revision
+	}
+	return got, err
+}
+
 // read reads the keys of a span, as far as the limit goes, and counts the rest.
 func (l *listing) read(ctx context.Context, part span) error {
 	for part.start < part.end {
-		o := []clientv3.OpOption{clientv3.WithRange(part.end), clientv3.WithRev(l.Revision), clientv3.WithLimit(page)}
-		left := l.limit - len(l.KeyValues)
-		switch {
-		case l.limit > 0 && left == 0:
-			o = append(o, clientv3.WithCountOnly())
-		case l.limit > 0:
-			o = append(o, clientv3.WithLimit(int64(min(page, left))))
+		most := page
+		if l.limit > 0 {
+			most = min(page, l.limit-len(l.KeyValues))
 		}
-		got, err := call(ctx, l.engine, func(ctx context.Context) (*clientv3.GetResponse, error) {
-			return l.engine.client.Get(ctx, part.start, o...)
-		})
+		if most == 0 { // another part has filled the list
+			got, err := l.get(ctx, part, clientv3.WithCountOnly())
+			if err == nil && got.Count > 0 {
+				l.More, l.Remaining = true, l.Remaining+got.Count
+			}
+			return err
+		}
+		near, err := l.near(ctx, part, most)
 		if err != nil {
 			return err
 		}
-		if l.Revision == 0 {
-			l.Revision = got.Header.Revision
+		got, err := l.get(ctx, span{part.start, near.key}, clientv3.WithLimit(int64(most)))
+		if err != nil {
+			return err
 		}
 		for _, kv := range got.Kvs {
 			l.KeyValues = append(l.KeyValues, l.engine.keyValue(kv))
 		}
-		if rest := got.Count - int64(len(got.Kvs)); rest > 0 && l.limit > 0 && len(l.KeyValues) == l.limit {
-			l.More, l.Remaining = true, l.Remaining+rest
+		rest := got.Count - int64(len(got.Kvs)) + near.rest
+		if near.key == part.end && rest >= guideFrom {
+			l.engine.guides.put(guided{part.end, l.Revision}, guide{})
+		}
+		if l.limit > 0 && len(l.KeyValues) == l.limit {
+			l.More, l.Remaining = rest > 0, l.Remaining+rest
 			return nil
 		}
-		if !got.More {
-			return nil
+		if part.start = near.key; got.More {
+			part.start = string(got.Kvs[len(got.Kvs)-1].Key) + "\x00"
 		}
-		part.start = string(got.Kvs[len(got.Kvs)-1].Key) + "\x00"
 	}
 	return nil
 }

@@ -159,7 +159,21 @@ func (m *member) kill() {
 	<-m.ended
 }
 
-func (m *member) pause()  { m.signal(syscall.SIGSTOP) }
+// pause stops it where it is, and returns once no thread of it runs any more.
+func (m *member) pause() {
+	m.t.Helper()
+	m.signal(syscall.SIGSTOP)
+	until(m.t, "etcd to stop", func() bool {
+		threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", m.process.Process.Pid))
+		for _, thread := range threads {
+			if text, err := os.ReadFile(thread); err == nil && !strings.Contains(string(text), ") T ") {
+				return false
+			}
+		}
+		return true
+	})
+}
+
 func (m *member) resume() { m.signal(syscall.SIGCONT) }
 
 func (m *member) signal(s syscall.Signal) {

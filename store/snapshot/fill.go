@@ -12,10 +12,10 @@ import (
 	"github.com/apoxy-dev/caddy-apoxy/store"
 )
 
-// What one write holds at most, a single value aside: etcd takes 128 operations and
-// 1.5 MiB in a transaction. One operation is the condition on FillingKey.
+// What one write holds at most, a single value aside: etcdstore takes 126 operations and
+// 1.5 MiB. One operation is the condition on FillingKey.
 const (
-	batchKeys  = 127
+	batchKeys  = 125
 	batchBytes = 1 << 20
 )
 

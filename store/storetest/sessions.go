@@ -180,9 +180,10 @@ func vanishOnDeath(t *testing.T, p pair) {
 }
 
 func lasting(t *testing.T, p pair) {
-	n := begin(t, p.one, short)
+	const ttl = 2 * short
+	n := begin(t, p.one, ttl)
 	rev := writeIn(t, n, set("a", "1", store.Any))
-	for began := time.Now(); n.Until().Before(began.Add(2 * short)); {
+	for began := time.Now(); n.Until().Before(began.Add(2 * ttl)); { // until one was answered that was sent after the first end
 		select {
 		case <-n.Ended():
 			t.Fatalf("the session has ended after %v", time.Since(began))

@@ -1,12 +1,31 @@
 package etcdstore
 
-import "strings"
+import (
+	"strings"
+
+	"github.com/apoxy-dev/caddy-apoxy/store"
+)
 
 // own begins the keys below the prefix that are the engine's own. They are in no list
 // and in no watch.
 const own = ".etcdstore/"
 
 func isOwn(key string) bool { return strings.HasPrefix(key, own) }
+
+// format counts the ways of keeping things that versions of this engine and of the rooms
+// above it have had. A version that changes one so that the version before must not write
+// any more counts on, and sets the key newer-than/ with the format before, once all nodes
+// are of that version. Every write of a node asks in its transaction that the key of its
+// own format is not there.
+const format = "1"
+
+// newerKey is the key whose being there says that this version must write no more.
+func (s *Store) newerKey() string { return s.prefix + own + "newer-than/" + format }
+
+// newer is the error of a write where it is.
+func (s *Store) newer() error {
+	return &store.UnavailableError{Engine: s.health.engine, Reason: "what is kept below " + s.prefix + " is of a newer version than this node's, which writes nothing there: upgrade this node"}
+}
 
 // afterOwn is the first key behind the engine's own.
 const afterOwn = ".etcdstore0"

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -175,4 +176,31 @@ func TestTheLargestWrite(t *testing.T) {
 	if res, err := s.List(t.Context(), "", store.ListOptions{}); err != nil || len(res.KeyValues) != 0 {
 		t.Errorf("List: %+v, %v", res, err)
 	}
+}
+
+// Once a newer version has changed how things are kept, this one reads on and writes
+// nothing, in a session neither.
+func TestNothingIsWrittenToWhatIsNewer(t *testing.T) {
+	m := newMember(t)
+	s := m.open(t, etcdstore.Options{})
+	write(t, s, store.Op{Key: "a", Value: []byte("1"), If: store.Any})
+	session, err := s.Begin(t.Context(), 10*time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const mark = "/apoxy/.etcdstore/newer-than/1"
+	m.raw(t, func(ctx context.Context, c *clientv3.Client) error { _, err := c.Put(ctx, mark, ""); return err })
+	for what, write := range map[string]func(context.Context, ...store.Op) (int64, error){"the store": s.Write, "a session": session.Write} {
+		for _, op := range []store.Op{{Key: "a", Value: []byte("2"), If: store.Any}, {Key: "a", If: store.Any}, {Key: "b", Value: []byte("2"), If: store.Absent}} {
+			down := (*store.UnavailableError)(nil)
+			if _, err := write(t.Context(), op); !errors.As(err, &down) || down.Unknown || !strings.Contains(down.Reason, "upgrade this node") {
+				t.Errorf("%s: %+v: %v", what, op, err)
+			}
+		}
+	}
+	if kv, _, err := s.Get(t.Context(), "a"); err != nil || string(kv.Value) != "1" {
+		t.Errorf("%s, %v", kv.Value, err)
+	}
+	m.raw(t, func(ctx context.Context, c *clientv3.Client) error { _, err := c.Delete(ctx, mark); return err })
+	write(t, s, store.Op{Key: "a", Value: []byte("2"), If: store.Any})
 }

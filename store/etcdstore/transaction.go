@@ -83,16 +83,24 @@ func (s *Store) transaction(ops []store.Op, lease clientv3.LeaseID) (t transacti
 	return t, nil
 }
 
-// in returns the transaction of a write in a slot. again: it was sent before, and is to
+// in returns the transaction of a write in a slot, which newer, the key of newerKey, must
+// not be there for. again: it was sent before, and is to
 // set the slot in any case.
-func (t *transaction) in(sl *slot, w *openWrite, again bool) (when []clientv3.Cmp, then, otherwise []clientv3.Op) {
+func (t *transaction) in(sl *slot, w *openWrite, newer string, again bool) (when []clientv3.Cmp, then, otherwise []clientv3.Op) {
 	set := clientv3.OpPut(sl.key, w.number, clientv3.WithLease(w.lease))
-	when = append(slices.Clip(t.conditions), clientv3.Compare(clientv3.ModRevision(sl.key), "=", sl.rev))
+	when = append(slices.Clip(t.conditions), clientv3.Compare(clientv3.ModRevision(sl.key), "=", sl.rev),
+		clientv3.Compare(clientv3.CreateRevision(newer), "=", 0))
 	then = append(slices.Clip(t.changes), set)
 	if t.idle && !again { // what changes nothing moves no revision
 		then = []clientv3.Op{clientv3.OpTxn(t.absent, nil, then)}
 	}
-	return when, then, append(slices.Clip(t.asks), clientv3.OpGet(sl.key))
+	return when, then, append(slices.Clip(t.asks), clientv3.OpGet(sl.key), clientv3.OpGet(newer, clientv3.WithKeysOnly()))
+}
+
+// outdated reports whether a transaction did not succeed because a newer version has
+// changed what is kept.
+func (t *transaction) outdated(res *clientv3.TxnResponse) bool {
+	return len(res.Responses[len(t.asks)+1].GetResponseRange().GetKvs()) > 0
 }
 
 // moved reports whether a transaction that was sent once, and has succeeded, has set its

@@ -109,6 +109,8 @@ func (s *Store) send(ctx context.Context, sl *slot, t *transaction) (int64, erro
 				sl.rev, sl.open = res.Header.Revision, nil
 			}
 			return res.Header.Revision, nil
+		case err == nil && t.outdated(res):
+			return s.refused(ctx, sl, s.newer())
 		case err == nil:
 			is, at := standing(res.Responses[len(t.asks)].GetResponseRange().GetKvs())
 			switch {
@@ -148,7 +150,7 @@ func (s *Store) sendOnce(ctx context.Context, sl *slot, t *transaction, w *openW
 	if sl.open != nil {
 		attempt = 1
 	}
-	when, then, otherwise := t.in(sl, w, sl.open != nil)
+	when, then, otherwise := t.in(sl, w, s.newerKey(), sl.open != nil)
 	var sent atomic.Bool
 	res, err := try(ctx, s, attempt, true, func(ctx context.Context) (*clientv3.TxnResponse, error) {
 		sent.Store(true)

@@ -123,7 +123,7 @@ func TestClusterNodeIsCutFromEtcd(t *testing.T) {
 
 // readsFromMemory: GET and LIST answer from memory, with a Warning, where etcd cannot be
 // asked.
-const readsFromMemory = false
+const readsFromMemory = true
 
 // serves demands that the node serves a host with a certificate and an HTTP-only one.
 func (d *node) serves(t *testing.T, steady, plain string) {

@@ -133,10 +133,10 @@ func (m *EtcdMember) ask(path string, to any) error {
 func (m *EtcdMember) Kill() { m.proc.Kill() }
 
 // Silence stops the member where it is; Speak lets it go on.
-func (m *EtcdMember) Silence() error { return m.proc.pause() }
+func (m *EtcdMember) Silence() error { return m.proc.Silence() }
 
 // Speak lets a silenced member go on.
-func (m *EtcdMember) Speak() error { return m.proc.resume() }
+func (m *EtcdMember) Speak() error { return m.proc.Speak() }
 
 // Start starts the member again, on its database as it is.
 func (m *EtcdMember) Start() error {

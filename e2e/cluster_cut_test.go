@@ -72,9 +72,7 @@ func TestClusterNodeIsCutFromEtcd(t *testing.T) {
 		}
 		for i, host := range hosts {
 			left[(i+1)%2].await(t, host, 90*time.Second, "the certificate", is("TLSReady=True"))
-			if got := c.gate.passed(atOrder, host); got != 1 {
-				t.Errorf("%d orders for %s reached the CA, want 1", got, host)
-			}
+			c.orderedOnce(t, host)
 			if err := alone.withholds(host); err != nil {
 				t.Error(err)
 			}

@@ -118,9 +118,5 @@ func TestClusterWithoutEtcd(t *testing.T) {
 			d.await(t, host, 10*time.Second, "its state", is("TLSReady=True", "OwnershipVerified=True"))
 		}
 	}
-	for _, host := range []string{steady, late} {
-		if got := c.gate.passed(atOrder, host); got != 1 {
-			t.Errorf("%d orders for %s reached the CA, want 1", got, host)
-		}
-	}
+	c.orderedOnce(t, steady, late)
 }

@@ -70,9 +70,7 @@ func TestClusterActsAsOne(t *testing.T) {
 			}
 			t.Logf("served by node %s within %v", d.name, time.Since(began).Round(time.Millisecond))
 		}
-		if got := c.gate.passed(atOrder, host); got != 1 {
-			t.Errorf("%d orders for %s reached the CA, want 1", got, host)
-		}
+		c.orderedOnce(t, host)
 	}
 
 	gone := hosts[0]
@@ -139,11 +137,7 @@ func TestClusterSharesTheWork(t *testing.T) {
 		return nil
 	})
 	t.Logf("%d certificates in %v, the slowest was served by all nodes after %v", many, time.Since(began).Round(time.Millisecond), slowest.Round(time.Millisecond))
-	for _, host := range hosts {
-		if got := c.gate.passed(atOrder, host); got != 1 {
-			t.Errorf("%d orders for %s reached the CA, want 1", got, host)
-		}
-	}
+	c.orderedOnce(t, hosts...)
 	for _, d := range c.nodes {
 		obtained := countedAt(t, d.admin, "apoxy_issuance_total", `outcome="issued"`)
 		t.Logf("node %s has obtained %v", d.name, obtained)

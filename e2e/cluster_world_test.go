@@ -28,7 +28,8 @@ var nodeAddrs = []string{testnet.ProductAddr, "127.0.0.31", "127.0.0.32"}
 // storage of certificates. Zone is delegated to all of them.
 type cluster struct {
 	etcd  *testnet.Etcd
-	gate  *gate // before the CA
+	ca    *testnet.CA
+	gate  *gate // before it
 	nodes []*node
 }
 
@@ -60,7 +61,7 @@ func startCluster(t *testing.T, n *testnet.Network, s settings) *cluster {
 	if err := n.DelegateZone(nodeAddrs...); err != nil {
 		t.Fatal(err)
 	}
-	c := &cluster{etcd: etcd, gate: openGate(t, "127.0.0.71", n.CA)}
+	c := &cluster{etcd: etcd, ca: n.CA, gate: openGate(t, "127.0.0.71", n.CA)}
 	s.ca = c.gate.front
 	s = s.withDefaults(n)
 	shared := t.TempDir()
@@ -110,6 +111,16 @@ func (c *cluster) finish(t *testing.T) {
 		}
 	}
 	stopping.Wait()
+}
+
+// orderedOnce demands that each host was ordered once.
+func (c *cluster) orderedOnce(t *testing.T, hosts ...string) {
+	t.Helper()
+	for _, host := range hosts {
+		if got := c.ca.Orders(host); got != 1 {
+			t.Errorf("%d orders for %s reached the CA, want 1: %v", got, host, c.gate.seen(host))
+		}
+	}
 }
 
 // cut cuts a node from all of etcd, or from one member, until the returned function

@@ -16,7 +16,7 @@ var (
 	countedTypes = [...]uint16{dns.TypeA, dns.TypeAAAA, dns.TypeCNAME, dns.TypeTXT, dns.TypeNS, dns.TypeSOA,
 		dns.TypeCAA, dns.TypeMX, dns.TypeHTTPS, dns.TypeDS, dns.TypeANY}
 	countedRcodes = [...]int{dns.RcodeSuccess, dns.RcodeNameError, dns.RcodeRefused, dns.RcodeFormatError,
-		dns.RcodeNotImplemented, dns.RcodeBadVers}
+		dns.RcodeServerFailure, dns.RcodeNotImplemented, dns.RcodeBadVers}
 	protos = [...]string{"udp", "tcp"}
 )
 

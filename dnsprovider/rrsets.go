@@ -110,7 +110,7 @@ func (r *RRSets) Run(ctx context.Context) error {
 			for key := range gone {
 				r.take(key, nil, 0, nil)
 			}
-			gone = nil
+			gone, added = nil, true // what came meanwhile was on a page
 		},
 		Change: func(e *store.Event) {
 			added = added || e.Value != nil

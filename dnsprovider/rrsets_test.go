@@ -326,3 +326,65 @@ func TestRunEndsWithTheStore(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 }
+
+// heldPeers notes what is acknowledged, and holds its server up at that until it may go on.
+type heldPeers struct {
+	acked chan int64
+	goOn  chan struct{}
+}
+
+func (p heldPeers) Acknowledge(revision int64) {
+	p.acked <- revision
+	<-p.goOn
+}
+
+func (heldPeers) Confirm(context.Context, int64) error { return nil }
+
+// What a server that fell behind the history has read anew is acknowledged as well:
+// others wait for that.
+func TestReadingAnewIsAcknowledged(t *testing.T) {
+	st, err := boltstore.Open(filepath.Join(t.TempDir(), "test.db"), boltstore.Options{History: 4})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { st.Close() })
+	writer := NewChallenges(runSets(t, st))
+	sets, err := NewRRSets(st, testZone, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	peers := heldPeers{make(chan int64, 100), make(chan struct{})}
+	sets.SharedWith(peers)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() { defer close(done); _ = sets.Run(ctx) }()
+	free := sync.OnceFunc(func() { close(peers.goOn) })
+	t.Cleanup(func() { free(); cancel(); <-done })
+	if err := sets.WaitRevision(t.Context(), 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := writer.Present(t.Context(), "first.example.com", "value"); err != nil {
+		t.Fatal(err)
+	}
+	<-peers.acked // and it is held up
+	for i := range 20 {
+		if err := writer.Present(t.Context(), fmt.Sprintf("h%d.example.com", i), "value"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, last, err := st.Get(t.Context(), "none")
+	if !errors.Is(err, store.ErrNotFound) {
+		t.Fatal(err)
+	}
+	free()
+	for {
+		select {
+		case acked := <-peers.acked:
+			if acked >= last {
+				return
+			}
+		case <-time.After(10 * time.Second):
+			t.Fatalf("revision %d is not acknowledged, though all up to it was read anew: %v", last, sets.WaitRevision(t.Context(), last))
+		}
+	}
+}

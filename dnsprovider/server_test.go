@@ -320,4 +320,14 @@ func TestMetrics(t *testing.T) {
 			t.Errorf("%v: %v, was %v", tc.want, got, before)
 		}
 	}
+
+	behind := testConfig()
+	behind.Current = func() bool { return false }
+	a = mustAuthority(t, mustZone(t, behind, testRecords(), nil))
+	want := map[string]string{"zone": testZone, "type": "TXT", "rcode": "SERVFAIL", "proto": "udp"}
+	before := count(want)
+	ask(t, a, question(t, "_acme-challenge.api.example.com."+testZone, dns.TypeTXT), false)
+	if got := count(want); got != before+1 {
+		t.Errorf("%v: %v, was %v", want, got, before)
+	}
 }

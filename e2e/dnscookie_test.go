@@ -298,7 +298,13 @@ func knownClient(t *testing.T) func(name string) error {
 // counted sums the metrics of a name that have all the labels.
 func counted(t *testing.T, name string, labels ...string) (sum float64) {
 	t.Helper()
-	status, metrics, err := fetch(t.Context(), http.DefaultClient, adminURL+"/metrics", "")
+	return countedAt(t, adminURL, name, labels...)
+}
+
+// countedAt is counted of the process with this admin endpoint.
+func countedAt(t *testing.T, admin, name string, labels ...string) (sum float64) {
+	t.Helper()
+	status, metrics, err := fetch(t.Context(), http.DefaultClient, admin+"/metrics", "")
 	if err != nil || status != http.StatusOK {
 		t.Fatalf("reading the metrics: %d, %v", status, err)
 	}

@@ -21,6 +21,7 @@ need chromium chromium
 need certutil libnss3-tools
 need nginx nginx-light
 need haproxy haproxy
+need nft nftables
 [ -e /usr/include/stdlib.h ] || missing+=(libc6-dev)
 [ -e /etc/ssl/certs/ca-certificates.crt ] || missing+=(ca-certificates)
 

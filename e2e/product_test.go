@@ -35,19 +35,7 @@ type settings struct {
 	store         string        // default a bolt file
 }
 
-// product is the product under test: one process at a time, on
-// testnet.ProductAddr, with a store and a storage of its own.
-type product struct {
-	dir  string
-	ca   *testnet.CA
-	proc *testnet.Process
-
-	settings settings
-}
-
-// start runs the product with an empty store until the test ends.
-func start(t *testing.T, n *testnet.Network, s settings) *product {
-	t.Helper()
+func (s settings) withDefaults(n *testnet.Network) settings {
 	if s.checkInterval == 0 {
 		s.checkInterval = 2 * time.Second
 	}
@@ -63,17 +51,46 @@ func start(t *testing.T, n *testnet.Network, s settings) *product {
 	if s.ca == nil {
 		s.ca = n.CA
 	}
+	return s
+}
+
+// product is the product under test: one process at a time, on
+// testnet.ProductAddr, with a store and a storage of its own.
+type product struct {
+	dir  string
+	ca   *testnet.CA
+	proc *testnet.Process
+
+	settings settings
+}
+
+// start runs the product with an empty store until the test ends.
+func start(t *testing.T, n *testnet.Network, s settings) *product {
+	t.Helper()
+	s = s.withDefaults(n)
 	p := &product{dir: t.TempDir(), ca: s.ca, settings: s}
 	if s.store == "" {
 		s.store = "bolt " + filepath.Join(p.dir, "apoxy.db")
 	}
+	if err := os.WriteFile(p.config(), []byte(s.caddyfile(t, p.dir, testnet.ProductAddr)), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	p.run(t)
+	t.Cleanup(func() { p.finish(t) })
+	return p
+}
+
+// caddyfile is testdata/Caddyfile for a node at an address, with storage below dir. The
+// former word of each pair of words is replaced by the latter before.
+func (s settings) caddyfile(t *testing.T, dir, address string, words ...string) string {
+	t.Helper()
 	template, err := os.ReadFile(filepath.Join("testdata", "Caddyfile"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	config := strings.NewReplacer(
-		"%ADDRESS%", testnet.ProductAddr,
-		"%DIR%", p.dir,
+	return strings.NewReplacer(
+		"%ADDRESS%", address,
+		"%DIR%", dir,
 		"%ZONE%", testnet.Zone,
 		"%NAMESERVER%", testnet.NameServer,
 		"%RESOLVER%", testnet.ResolverAddr,
@@ -84,13 +101,7 @@ func start(t *testing.T, n *testnet.Network, s settings) *product {
 		"%TRUST%", s.ca.Trust,
 		"%FOREIGN%", testnet.ForeignAddr,
 		"%STORE%", s.store,
-	).Replace(string(template))
-	if err := os.WriteFile(p.config(), []byte(config), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	p.run(t)
-	t.Cleanup(func() { p.finish(t) })
-	return p
+	).Replace(strings.NewReplacer(words...).Replace(string(template)))
 }
 
 func (p *product) config() string { return filepath.Join(p.dir, "Caddyfile") }

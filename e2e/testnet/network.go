@@ -59,8 +59,7 @@ func Start() (*Network, error) {
 	if n.Provider, err = StartServer(ProviderAddr, "ns1.provider.org."); err != nil {
 		return nil, err
 	}
-	// The operator's own domain: delegates Zone to the product, with glue.
-	if err := n.Provider.SetZone("example.net", "cname NS "+NameServer+".", "ns1 A "+ProductAddr); err != nil {
+	if err := n.DelegateZone(ProductAddr); err != nil {
 		return nil, err
 	}
 	for _, addr := range []string{ResolverAddr, caResolverAddr} {
@@ -110,6 +109,17 @@ func (n *Network) Delegate(domain string, server *Server) error {
 	}
 	n.delegations[tld] = records
 	return nil
+}
+
+// DelegateZone makes the operator's own domain delegate Zone to name servers at these
+// addresses, with glue: NameServer is ns1, and the others are ns2 and so on.
+func (n *Network) DelegateZone(addrs ...string) error {
+	var records []string
+	for i, addr := range addrs {
+		ns := fmt.Sprintf("ns%d", i+1)
+		records = append(records, "cname NS "+ns+".example.net.", ns+" A "+addr)
+	}
+	return n.Provider.SetZone("example.net", records...)
 }
 
 func dial(addr string) error {

@@ -78,10 +78,10 @@ func (s *Server) Start() error {
 func (s *Server) Stop() error { return s.proc.Stop(5 * time.Second) }
 
 // Silence leaves queries without any answer until Speak.
-func (s *Server) Silence() error { return s.proc.pause() }
+func (s *Server) Silence() error { return s.proc.Silence() }
 
 // Speak ends Silence.
-func (s *Server) Speak() error { return s.proc.resume() }
+func (s *Server) Speak() error { return s.proc.Speak() }
 
 func (s *Server) control(args ...string) (string, error) {
 	out, err := exec.Command("nsd-control", append([]string{"-c", s.config()}, args...)...).CombinedOutput()

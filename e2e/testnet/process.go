@@ -70,9 +70,11 @@ func (p *Process) Kill() {
 	<-p.done
 }
 
-// pause stops the process and its children where they are; resume lets them go on.
-func (p *Process) pause() error  { return syscall.Kill(-p.cmd.Process.Pid, syscall.SIGSTOP) }
-func (p *Process) resume() error { return syscall.Kill(-p.cmd.Process.Pid, syscall.SIGCONT) }
+// Silence stops the process and its children where they are.
+func (p *Process) Silence() error { return syscall.Kill(-p.cmd.Process.Pid, syscall.SIGSTOP) }
+
+// Speak lets a silenced process go on.
+func (p *Process) Speak() error { return syscall.Kill(-p.cmd.Process.Pid, syscall.SIGCONT) }
 
 // Log is what the process has written, all starts under the same name together.
 func (p *Process) Log() []byte {

@@ -213,6 +213,11 @@ func (a *App) Start() error {
 			return err
 		}
 	}
+	if st, ok := a.ctx.Storage().(*Storage); ok {
+		if err := st.start(); err != nil {
+			return err
+		}
+	}
 	// Not in Provision: loading the http app there, while the tls app that asks
 	// for this one is half loaded, would fail.
 	if httpApp, err := a.ctx.AppIfConfigured("http"); err == nil {

@@ -1,39 +1,289 @@
 package caddyapoxy
 
 import (
+	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/caddyserver/certmagic"
+	"go.uber.org/zap"
+
+	"github.com/apoxy-dev/caddy-apoxy/certstorage"
+	"github.com/apoxy-dev/caddy-apoxy/store"
+	"github.com/apoxy-dev/caddy-apoxy/store/boltstore"
 )
 
 func init() {
-	caddy.RegisterModule(Storage{})
+	caddy.RegisterModule(new(Storage))
 }
 
-// errNoStorage refuses a module that the contract names and this version lacks.
-var errNoStorage = errors.New("storage apoxy is not part of this version: use another storage of Caddy's, such as file_system, its default")
+// Storage keeps Caddy's certificates, private keys, ACME accounts, OCSP staples and locks
+// in the store that the apoxy app keeps records in.
+type Storage struct {
+	// What is stored is encrypted with the first key (AES-256-GCM), and read with any of
+	// them; what was stored without one is read, too, and encrypted in the background.
+	// Each is 32 random bytes in base64 or hexadecimal, and may be a placeholder, such
+	// as {file./run/secrets/storage.key}. Default: none, nothing is encrypted.
+	EncryptionKeys []string `json:"encryption_keys,omitempty"`
 
-// Storage is not part of this version: a configuration that names it is refused
-// with a sentence that says so, where Caddy would call it unknown.
-type Storage struct{}
+	// Where values lie. Default: the apoxy app's store. It is for Caddy's commands
+	// `storage export` and `storage import`, which know no app, and for configurations
+	// without one.
+	StoreRaw json.RawMessage `json:"store,omitempty" caddy:"namespace=apoxy.stores inline_key=module"`
+
+	ctx    caddy.Context
+	logger *zap.Logger
+	keys   certstorage.Keyring
+	own    StoreModule // StoreRaw, nil if it is the app's
+
+	mu      sync.Mutex
+	opened  *openedStore         // from the first use to Cleanup
+	inner   *certstorage.Storage // from the first use on
+	started bool                 // the apoxy app has been
+	ended   bool                 // Cleanup has been
+	scratch *certmagic.FileStorage
+}
 
 // CaddyModule returns the Caddy module information.
-func (Storage) CaddyModule() caddy.ModuleInfo {
+func (*Storage) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{ID: "caddy.storage.apoxy", New: func() caddy.Module { return new(Storage) }}
 }
 
-// Provision refuses the configuration.
-func (*Storage) Provision(caddy.Context) error { return errNoStorage }
+// Provision reads the options. The store is opened with the first use: Caddy loads its
+// storage before any app.
+func (s *Storage) Provision(ctx caddy.Context) error {
+	s.ctx, s.logger = ctx, caddy.Log()
+	repl := caddy.NewReplacer()
+	var keys []certstorage.Key
+	for i, text := range s.EncryptionKeys {
+		text, err := expand(repl, "storage apoxy: encryption_key", text)
+		if err != nil {
+			return err
+		}
+		k, err := certstorage.ParseKey(text)
+		if err != nil {
+			return fmt.Errorf("storage apoxy: encryption_key %d: %w", i+1, err)
+		}
+		keys = append(keys, k)
+	}
+	var err error
+	if s.keys, err = certstorage.NewKeyring(keys...); err != nil {
+		return fmt.Errorf("storage apoxy: encryption_key: %w", err)
+	}
+	if s.StoreRaw == nil {
+		return nil
+	}
+	mod, err := ctx.LoadModule(s, "StoreRaw")
+	if err != nil {
+		return fmt.Errorf("storage apoxy: loading the store: %w", err)
+	}
+	own, ok := mod.(StoreModule)
+	if !ok {
+		return fmt.Errorf("storage apoxy: loading the store: %T is not a store", mod)
+	}
+	s.own = own
+	return nil
+}
 
-// UnmarshalCaddyfile refuses the option, with its line.
-func (*Storage) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+// CertMagicStorage implements caddy.StorageConverter.
+func (s *Storage) CertMagicStorage() (certmagic.Storage, error) { return s, nil }
+
+// where is the store that values lie in, and who logs for it.
+func (s *Storage) where() (StoreModule, *zap.Logger, error) {
+	if s.own != nil {
+		return s.own, s.logger.Named("apoxy"), nil
+	}
+	// Loads the app, if Caddy has not come to it yet. Later it is only looked up.
+	v, err := s.ctx.AppIfConfigured("apoxy")
+	switch {
+	case errors.Is(err, caddy.ErrNotConfigured):
+		return nil, nil, errors.New("storage apoxy needs to know the store: add the global option `apoxy { zone … }`, or name the store as `storage apoxy { store bolt /var/lib/apoxy.db }`, as Caddy's storage commands need it, too")
+	case err != nil:
+		return nil, nil, fmt.Errorf("storage apoxy: %w", err)
+	}
+	if app := v.(*App); app.store != nil {
+		return app.store, app.logger, nil
+	}
+	return nil, nil, errors.New("storage apoxy cannot be used by what the apoxy app itself is loading: its store is not known yet")
+}
+
+// use returns the storage, opening the store if this is the first use.
+func (s *Storage) use() (certmagic.Storage, error) {
+	if st, err := s.present(); st != nil || err != nil {
+		return st, err
+	}
+	module, logger, err := s.where() // without s.mu: it may load modules that use storage
+	if err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.inner != nil || s.ended {
+		return s.presentLocked()
+	}
+	opened, err := openStore(module, logger)
+	if errors.Is(err, boltstore.ErrLocked) && s.own == nil && !s.started {
+		return s.aside(err)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("storage apoxy: %w", err)
+	}
+	s.opened = opened
+	s.inner = certstorage.New(certstorage.Options{
+		Store: opened.store, Locks: opened.locks, Keys: s.keys, Name: "storage apoxy in " + opened.key, Logger: opened.logger.Named("storage"),
+	})
+	go s.rewrite(s.ctx, opened, s.inner)
+	return s.inner, nil
+}
+
+func (s *Storage) present() (certmagic.Storage, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.presentLocked()
+}
+
+func (s *Storage) presentLocked() (certmagic.Storage, error) {
+	switch {
+	case s.inner != nil:
+		return s.inner, nil
+	case s.ended:
+		return nil, errors.New("storage apoxy: its configuration has ended")
+	case s.scratch != nil && s.started:
+		return nil, errors.New("storage apoxy: another process had the store open while this configuration was loaded: load it again")
+	case s.scratch != nil:
+		return s.scratch, nil
+	}
+	return nil, nil
+}
+
+// aside keeps, in a folder that Cleanup removes, what modules store while a
+// configuration is loaded beside another process that has the store: `caddy validate`
+// does so, and a server of such a configuration does not start.
+func (s *Storage) aside(why error) (certmagic.Storage, error) {
+	dir, err := os.MkdirTemp("", "caddy-storage-apoxy")
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("storage apoxy: %w", why), err)
+	}
+	s.scratch = &certmagic.FileStorage{Path: dir}
+	return s.scratch, nil
+}
+
+// startTimeout bounds how long a start waits to learn which keys are in use.
+const startTimeout = 5 * time.Second
+
+// start opens the store and compares the keys with those in use, as the apoxy app starts.
+// An engine that is not reached is asked later, with the first use.
+func (s *Storage) start() error {
+	s.mu.Lock()
+	s.started = true
+	s.mu.Unlock()
+	if _, err := s.use(); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(s.ctx, startTimeout)
+	defer cancel()
+	err := s.inner.Start(ctx)
+	if errors.Is(err, store.ErrUnavailable) || errors.Is(err, context.DeadlineExceeded) {
+		s.opened.logger.Warn("which encryption keys are in use is asked later", zap.Error(err))
+		return nil
+	}
+	return err
+}
+
+// Cleanup gives the store back. What was begun under this configuration may go on while
+// another one keeps the store open.
+func (s *Storage) Cleanup() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ended = true
+	var err error
+	if s.opened != nil {
+		err, s.opened = leaveStore(s.opened, nil), nil
+	}
+	if s.scratch != nil {
+		err = errors.Join(err, os.RemoveAll(s.scratch.Path))
+	}
+	return err
+}
+
+// rewriteAfter is how long after the start what is stored is encrypted anew.
+const rewriteAfter = time.Minute
+
+// rewrite encrypts what is not encrypted with the first key, once per process and key.
+func (s *Storage) rewrite(ctx context.Context, opened *openedStore, inner *certstorage.Storage) {
+	if len(s.keys) == 0 {
+		return
+	}
+	first := s.keys[0].ID()
+	for wait := rewriteAfter; ; wait = 10 * rewriteAfter {
+		if done := opened.rewritten.Load(); done != nil && *done == first {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(wait):
+		}
+		sum, err := inner.Rewrite(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return
+		case err != nil:
+			opened.logger.Warn("encrypting what is stored has stopped and is begun again later", zap.Stringer("key", first), zap.Error(err))
+			continue
+		case sum.Sealed+sum.Left > 0:
+			opened.logger.Info("what is stored has been encrypted", zap.Stringer("key", first),
+				zap.Int("values", sum.Values), zap.Int("encrypted_anew", sum.Sealed), zap.Int("unreadable", sum.Left))
+		}
+		opened.rewritten.Store(&first)
+	}
+}
+
+// UnmarshalCaddyfile sets up the storage. Syntax:
+//
+//	storage apoxy {
+//		encryption_key <key...>
+//		store          <engine> ...
+//	}
+func (s *Storage) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // consume the module's name
-	return d.WrapErr(errNoStorage)
+	if d.NextArg() {
+		return d.Errf("storage apoxy takes a block, got the argument %q", d.Val())
+	}
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		switch option := d.Val(); option {
+		case "encryption_key":
+			keys := d.RemainingArgs()
+			if len(keys) == 0 {
+				return d.Err("storage apoxy: encryption_key: expected 32 random bytes in base64 or hexadecimal, such as {file./run/secrets/storage.key}")
+			}
+			for _, key := range keys {
+				if _, err := certstorage.ParseKey(key); err != nil && !hasPlaceholder(key) {
+					return d.Errf("storage apoxy: encryption_key: %v", err)
+				}
+			}
+			s.EncryptionKeys = append(s.EncryptionKeys, keys...)
+		case "store":
+			if err := parseStore(d, &s.StoreRaw); err != nil {
+				return err
+			}
+		default:
+			return d.Errf("storage apoxy has no option %q: expected encryption_key or store", option)
+		}
+	}
+	return nil
 }
 
 // Interface guards
 var (
-	_ caddy.Provisioner     = (*Storage)(nil)
-	_ caddyfile.Unmarshaler = (*Storage)(nil)
+	_ caddy.Provisioner      = (*Storage)(nil)
+	_ caddy.CleanerUpper     = (*Storage)(nil)
+	_ caddy.StorageConverter = (*Storage)(nil)
+	_ caddyfile.Unmarshaler  = (*Storage)(nil)
 )

@@ -2,6 +2,7 @@ package certstorage
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/apoxy-dev/caddy-apoxy/issuance/certfiles"
 	"github.com/apoxy-dev/caddy-apoxy/store"
@@ -61,14 +62,11 @@ func (l *Locks) protecting(ops []store.Op) []standing {
 	return out
 }
 
-// over tells whether the lock was lost. The caller has Locks.mu.
+// over tells whether the lock was lost: once the session may have ended, others may have
+// it. The caller has Locks.mu.
 func (h *hold) over() bool {
-	if h.session != nil {
-		select {
-		case <-h.session.Ended():
-			h.lost = true
-		default:
-		}
+	if h.session != nil && !time.Now().Before(h.session.Until()) {
+		h.lost = true
 	}
 	return h.lost
 }

@@ -118,11 +118,15 @@ func (r Keyring) seal(key string, value []byte, modified time.Time) []byte {
 	if len(r) == 0 {
 		return append(newHeader(unsealed, modified, len(value)), value...)
 	}
-	head := append(newHeader(sealedGCM, modified, len(value)), r[0].id[:]...)
+	sealing, content := byte(sealed), value
+	if small := compacted(value); small != nil {
+		sealing, content = sealedCompacted, small
+	}
+	head := append(newHeader(sealing, modified, len(value)), r[0].id[:]...)
 	nonce := make([]byte, nonceSize)
 	_, _ = rand.Read(nonce) // never fails
 	raw := append(head, nonce...)
-	return r[0].aead.Seal(raw, nonce, value, additional(head, key))
+	return r[0].aead.Seal(raw, nonce, content, additional(head, key))
 }
 
 // open returns the value of what is kept at key, and its header.
@@ -140,7 +144,10 @@ func (r Keyring) open(key string, raw []byte) ([]byte, header, error) {
 	}
 	head, nonce := raw[:plainHeader+idSize], raw[plainHeader+idSize:sealedHeader]
 	value, err := r[i].aead.Open(nil, nonce, raw[sealedHeader:], additional(head, key))
-	if err != nil {
+	if err == nil && h.compact {
+		value, err = decoder.DecodeAll(value, nil)
+	}
+	if err != nil || int64(len(value)) != h.size {
 		return nil, h, errForged
 	}
 	return value, h, nil

@@ -60,7 +60,10 @@ func TestSealAndOpen(t *testing.T) {
 		}
 	}
 
-	raw := Keyring{one}.seal("a/b", []byte("x"), at)
+	raw := Keyring{one}.seal("a/b", bytes.Repeat([]byte("x"), 300), at)
+	if len(raw) > 150 {
+		t.Errorf("300 bytes that are alike are kept in %d", len(raw))
+	}
 	var unknown *UnknownKeyError
 	for _, ring := range []Keyring{nil, {two}} {
 		_, _, err := ring.open("a/b", raw)

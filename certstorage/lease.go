@@ -88,6 +88,8 @@ func (l *Locks) attempt(ctx context.Context, name string, h *hold) (bool, error)
 	switch {
 	case is[*store.ConflictError](err):
 		return false, nil
+	case errors.Is(err, store.ErrSessionEnded):
+		return false, fmt.Errorf("taking the lock %q: %w", name, err)
 	case err != nil:
 		l.releaseLater(name, session, h.nonce)
 		return false, fmt.Errorf("taking the lock %q: %w", name, err)

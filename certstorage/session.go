@@ -28,12 +28,8 @@ func NewOwnSession(from store.Sessions) *OwnSession { return &OwnSession{from: f
 func (o *OwnSession) Session(ctx context.Context) (store.Session, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.present != nil {
-		select {
-		case <-o.present.Ended():
-		default:
-			return o.present, nil
-		}
+	if o.present != nil && time.Now().Before(o.present.Until()) {
+		return o.present, nil
 	}
 	session, err := o.from.Begin(ctx, SessionTTL)
 	if err != nil {

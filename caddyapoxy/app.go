@@ -163,6 +163,9 @@ func (a *App) Provision(ctx caddy.Context) error {
 	if err := a.provisionStore(ctx); err != nil {
 		return err
 	}
+	if st, ok := ctx.Storage().(*Storage); ok && st.own == nil {
+		st.liesIn(a.store)
+	}
 	for _, z := range a.ZoneFiles {
 		zf, err := dnsprovider.OpenZoneFile(canonical(z.Zone), z.File, a.logger.Named("zonefile"))
 		if err != nil {

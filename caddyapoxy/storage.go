@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -40,7 +41,8 @@ type Storage struct {
 	ctx    caddy.Context
 	logger *zap.Logger
 	keys   certstorage.Keyring
-	own    StoreModule // StoreRaw, nil if it is the app's
+	own    StoreModule            // StoreRaw, nil if it is the app's
+	name   atomic.Pointer[string] // nil: the store is not known yet
 
 	mu      sync.Mutex
 	opened  *openedStore         // from the first use to Cleanup
@@ -88,7 +90,15 @@ func (s *Storage) Provision(ctx caddy.Context) error {
 		return fmt.Errorf("storage apoxy: loading the store: %T is not a store", mod)
 	}
 	s.own = own
+	s.liesIn(own)
 	return nil
+}
+
+// liesIn names the storage by its store, as soon as that is known: whoever compares what
+// lies in storage with what he knows tells storages apart by their names.
+func (s *Storage) liesIn(st StoreModule) {
+	name := "storage apoxy in " + st.Key()
+	s.name.Store(&name)
 }
 
 // CertMagicStorage implements caddy.StorageConverter.
@@ -136,7 +146,7 @@ func (s *Storage) use() (certmagic.Storage, error) {
 	}
 	s.opened = opened
 	s.inner = certstorage.New(certstorage.Options{
-		Store: opened.store, Locks: opened.locks, Keys: s.keys, Name: "storage apoxy in " + opened.key, Logger: opened.logger.Named("storage"),
+		Store: opened.store, Locks: opened.locks, Keys: s.keys, Name: s.String(), Logger: opened.logger.Named("storage"),
 	})
 	go s.rewrite(s.ctx, opened, s.inner)
 	return s.inner, nil

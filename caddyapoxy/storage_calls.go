@@ -11,8 +11,8 @@ import (
 
 // String names the storage in logs and messages.
 func (s *Storage) String() string {
-	if in, _ := s.present(); in == certmagic.Storage(s.inner) && s.inner != nil {
-		return s.inner.String()
+	if name := s.name.Load(); name != nil {
+		return *name
 	}
 	return "storage apoxy"
 }

@@ -33,6 +33,7 @@ type settings struct {
 	ca            *testnet.CA   // default the network's
 	program       string        // default "caddy"
 	store         string        // default a bolt file
+	storage       string        // default files
 }
 
 // product is the product under test: one process at a time, on
@@ -67,6 +68,9 @@ func start(t *testing.T, n *testnet.Network, s settings) *product {
 	if s.store == "" {
 		s.store = "bolt " + filepath.Join(p.dir, "apoxy.db")
 	}
+	if s.storage == "" {
+		s.storage = "file_system " + filepath.Join(p.dir, "storage")
+	}
 	template, err := os.ReadFile(filepath.Join("testdata", "Caddyfile"))
 	if err != nil {
 		t.Fatal(err)
@@ -84,6 +88,7 @@ func start(t *testing.T, n *testnet.Network, s settings) *product {
 		"%TRUST%", s.ca.Trust,
 		"%FOREIGN%", testnet.ForeignAddr,
 		"%STORE%", s.store,
+		"%STORAGE%", s.storage,
 	).Replace(string(template))
 	if err := os.WriteFile(p.config(), []byte(config), 0o644); err != nil {
 		t.Fatal(err)

@@ -164,6 +164,28 @@ func TestWhatCannotBeRead(t *testing.T) {
 	}
 }
 
+// What is damaged counts as lost where it can be ordered again, and nowhere else.
+func TestWhatIsDamagedIsOrderedAgain(t *testing.T) {
+	st := openBolt(t, filepath.Join(t.TempDir(), "apoxy.db"))
+	s := over(t, st, key(t, hexKey))
+	for k, lost := range map[string]bool{
+		"certificates/ca/x/x.key": true, "ocsp/x-1": true, "uploads/x/1.pem": true, "acme/ca/orders/x.key": true, "acme/ca/challenge_tokens/x.json": true,
+		"acme/ca/users/me/me.key": false, "pki/authorities/local/root.key": false, "certificates": true,
+	} {
+		mustStore(t, s, k, "a secret")
+		sealed := []byte(raw(t, st, k))
+		sealed[len(sealed)-1] ^= 1
+		for what, value := range map[string][]byte{"changed": sealed, "cut": sealed[:20], "empty": {}} {
+			if _, err := st.Write(t.Context(), store.Op{Key: certstorage.Prefix + k, Value: value, If: store.Any}); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := s.Load(t.Context(), k); err == nil || errors.Is(err, fs.ErrNotExist) != lost {
+				t.Errorf("%s, %s: %v; lost: %v", k, what, err, lost)
+			}
+		}
+	}
+}
+
 // Locks of an engine that one process has alone end with the process, whatever it was
 // about.
 func TestLocksOfBoltAreNotKept(t *testing.T) {

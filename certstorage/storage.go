@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -120,13 +121,38 @@ func (s *Storage) Load(ctx context.Context, key string) ([]byte, error) {
 	}
 	kv, err := s.get(ctx, at)
 	if err != nil {
-		return nil, fmt.Errorf("loading %q: %w", key, err)
+		return nil, fmt.Errorf("loading %q: %w", key, gone(at, err))
 	}
 	value, _, err := s.o.Keys.open(at, kv.Value)
 	if err != nil {
-		return nil, fmt.Errorf("loading %q: %w", key, err)
+		return nil, fmt.Errorf("loading %q: %w", key, gone(at, err))
 	}
 	return value, nil
+}
+
+// gone makes the error of a damaged value fs.ErrNotExist, if the value is one that can be
+// had again by ordering it, so that it is. An account, or Caddy's own CA, is not made anew
+// in silence.
+func gone(at string, err error) error {
+	if is[*store.DamagedError](err) || errors.Is(err, errShort) || errors.Is(err, errForged) {
+		if orderable(at) {
+			return fmt.Errorf("%w (%w)", fs.ErrNotExist, err)
+		}
+	}
+	return err
+}
+
+// orderable tells whether what is kept at a key can be had again: certificates, staples
+// and what an order needs. A customer's own certificate is missed as one that is lost.
+func orderable(at string) bool {
+	first, rest, _ := strings.Cut(at, "/")
+	switch first {
+	case "certificates", "ocsp", "uploads":
+		return true
+	case "acme":
+		return strings.Contains(rest, "/orders/") || strings.Contains(rest, "/challenge_tokens/")
+	}
+	return false
 }
 
 // get reads what is kept at a key; fs.ErrNotExist: nothing.

@@ -2,7 +2,6 @@ package certstorage_test
 
 import (
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"os"
@@ -114,8 +113,9 @@ type way struct {
 	listener net.Listener
 
 	mu    sync.Mutex
+	moved *sync.Cond
 	deaf  bool // what the member answers is lost
-	cut   bool // and nothing reaches it either
+	cut   bool // nothing goes either way, and waits
 	conns map[net.Conn]struct{}
 }
 
@@ -129,63 +129,82 @@ func newWay(t *testing.T) *way {
 		t.Fatal(err)
 	}
 	w := &way{listener: l, conns: map[net.Conn]struct{}{}}
-	t.Cleanup(func() { l.Close(); w.set(false, false) })
-	go func() {
-		for {
-			from, err := l.Accept()
-			if err != nil {
-				return
-			}
-			to, err := net.Dial("tcp", strings.TrimPrefix(etcd.endpoint, "http://"))
-			if err != nil {
-				from.Close()
-				continue
-			}
-			w.mu.Lock()
-			w.conns[from], w.conns[to] = struct{}{}, struct{}{}
-			w.mu.Unlock()
-			go w.carry(from, to, func() bool { return w.cut })
-			go w.carry(to, from, func() bool { return w.cut || w.deaf })
-		}
-	}()
+	w.moved = sync.NewCond(&w.mu)
+	t.Cleanup(func() { l.Close(); w.mend() })
+	go w.accept()
 	return w
 }
 
 func (w *way) endpoint() string { return "http://" + w.listener.Addr().String() }
 
-func (w *way) carry(from, to net.Conn, lost func() bool) {
+func (w *way) accept() {
+	for {
+		from, err := w.listener.Accept()
+		if err != nil {
+			return
+		}
+		to, err := net.Dial("tcp", strings.TrimPrefix(etcd.endpoint, "http://"))
+		if err != nil {
+			from.Close()
+			continue
+		}
+		w.mu.Lock()
+		w.conns[from], w.conns[to] = struct{}{}, struct{}{}
+		w.mu.Unlock()
+		go w.carry(from, to, false)
+		go w.carry(to, from, true)
+	}
+}
+
+func (w *way) carry(from, to net.Conn, answers bool) {
 	defer from.Close()
 	defer to.Close()
 	buffer := make([]byte, 32<<10)
 	for {
 		n, err := from.Read(buffer)
 		w.mu.Lock()
-		drop := lost()
+		_, open := w.conns[from]
+		for w.cut && open {
+			w.moved.Wait()
+			_, open = w.conns[from]
+		}
+		lost := answers && w.deaf
 		w.mu.Unlock()
-		if !drop {
+		if !open {
+			return
+		}
+		if !lost {
 			if _, err := to.Write(buffer[:n]); err != nil {
 				return
 			}
 		}
 		if err != nil {
-			if err != io.EOF {
-				return
-			}
 			return
 		}
 	}
 }
 
-// set changes what is lost. Once nothing is, connections that have lost something end.
-func (w *way) set(deaf, cut bool) {
+func (w *way) set(change func()) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.deaf, w.cut = deaf, cut
-	if deaf || cut {
-		return
-	}
-	for c := range w.conns {
-		c.Close()
-	}
-	clear(w.conns)
+	change()
+	w.moved.Broadcast()
+}
+
+// silence lets nothing through; deafen no answers.
+func (w *way) silence() { w.set(func() { w.cut = true }) }
+func (w *way) deafen()  { w.set(func() { w.deaf = true }) }
+
+// resume lets through what has waited, too: it comes late.
+func (w *way) resume() { w.set(func() { w.cut = false }) }
+
+// mend ends all connections, with what has waited, and lets new ones through.
+func (w *way) mend() {
+	w.set(func() {
+		w.deaf, w.cut = false, false
+		for c := range w.conns {
+			c.Close()
+		}
+		clear(w.conns)
+	})
 }

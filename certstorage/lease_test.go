@@ -54,14 +54,14 @@ func TestWhoIsCutOffLosesItsLocks(t *testing.T) {
 	}
 	mustStore(t, second, "certificates/ca/other.com/other.com.key", "second") // is no matter of the lock
 
-	w.set(false, true)
+	w.silence()
 	began := time.Now()
 	mustLock(t, second, lock)
 	t.Logf("taken over after %s", time.Since(began))
 	mustStore(t, second, keyFile, "second")
 
 	isLost(t, "Store while cut off", first.Store(t.Context(), keyFile, []byte("late")))
-	w.set(false, false)
+	w.mend()
 	answers(t, first)
 	isLost(t, "Store", first.Store(t.Context(), keyFile, []byte("late")))
 	isLost(t, "Store of an order's key", first.Store(t.Context(), "acme/ca/orders/example.com.key", []byte("late")))
@@ -189,14 +189,14 @@ func TestLocksOfUnknownOutcomeAreReleased(t *testing.T) {
 	defer locks.Close()
 	first, second := certstorage.New(certstorage.Options{Store: st, Locks: locks}), over(t, openEtcd(t, space, ""))
 	answers(t, first)
-	w.set(true, false)
+	w.deafen()
 	if ok, err := first.TryLock(t.Context(), lock); ok || !errors.Is(err, store.ErrUnavailable) {
 		t.Fatalf("without answers: %v, %v", ok, err)
 	}
 	if ok, err := second.TryLock(t.Context(), lock); ok || err != nil {
 		t.Fatalf("the test is void, the lock was not taken: %v, %v", ok, err)
 	}
-	w.set(false, false)
+	w.mend()
 	mustLock(t, second, lock)
 	mustUnlock(t, second, lock)
 	mustLock(t, first, lock)

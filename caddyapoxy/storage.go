@@ -33,6 +33,11 @@ type Storage struct {
 	// as {file./run/secrets/storage.key}. Default: none, nothing is encrypted.
 	EncryptionKeys []string `json:"encryption_keys,omitempty"`
 
+	// IDs, as errors name them, of encryption keys that nobody has any more: what was
+	// encrypted with one counts as not there, and is deleted in the background.
+	// Default: none, and a configuration that lacks a key is refused.
+	LostKeys []string `json:"lost_keys,omitempty"`
+
 	// Where values lie. Default: the apoxy app's store. It is for Caddy's commands
 	// `storage export` and `storage import`, which know no app, and for configurations
 	// without one.
@@ -41,6 +46,7 @@ type Storage struct {
 	ctx    caddy.Context
 	logger *zap.Logger
 	keys   certstorage.Keyring
+	lost   []certstorage.ID
 	own    StoreModule            // StoreRaw, nil if it is the app's
 	name   atomic.Pointer[string] // nil: the store is not known yet
 
@@ -77,6 +83,13 @@ func (s *Storage) Provision(ctx caddy.Context) error {
 	var err error
 	if s.keys, err = certstorage.NewKeyring(keys...); err != nil {
 		return fmt.Errorf("storage apoxy: encryption_key: %w", err)
+	}
+	for _, text := range s.LostKeys {
+		id, err := certstorage.ParseID(text)
+		if err != nil {
+			return fmt.Errorf("storage apoxy: lost_key: %w", err)
+		}
+		s.lost = append(s.lost, id)
 	}
 	if s.StoreRaw == nil {
 		return nil
@@ -146,7 +159,7 @@ func (s *Storage) use() (certmagic.Storage, error) {
 	}
 	s.opened = opened
 	s.inner = certstorage.New(certstorage.Options{
-		Store: opened.store, Locks: opened.locks, Keys: s.keys, Name: s.String(), Logger: opened.logger.Named("storage"),
+		Store: opened.store, Locks: opened.locks, Keys: s.keys, Lost: s.lost, Name: s.String(), Logger: opened.logger.Named("storage"),
 	})
 	go s.rewrite(s.ctx, opened, s.inner)
 	return s.inner, nil
@@ -227,12 +240,15 @@ const rewriteAfter = time.Minute
 
 // rewrite encrypts what is not encrypted with the first key, once per process and key.
 func (s *Storage) rewrite(ctx context.Context, opened *openedStore, inner *certstorage.Storage) {
-	if len(s.keys) == 0 {
+	if len(s.keys)+len(s.lost) == 0 {
 		return
 	}
-	first := s.keys[0].ID()
+	var first certstorage.ID
+	if len(s.keys) > 0 {
+		first = s.keys[0].ID()
+	}
 	for wait := rewriteAfter; ; wait = 10 * rewriteAfter {
-		if done := opened.rewritten.Load(); done != nil && *done == first {
+		if done := opened.rewritten.Load(); done != nil && *done == first && len(s.lost) == 0 {
 			return
 		}
 		select {
@@ -247,47 +263,13 @@ func (s *Storage) rewrite(ctx context.Context, opened *openedStore, inner *certs
 		case err != nil:
 			opened.logger.Warn("encrypting what is stored has stopped and is begun again later", zap.Stringer("key", first), zap.Error(err))
 			continue
-		case sum.Sealed+sum.Left > 0:
+		case sum.Sealed+sum.Deleted+sum.Left > 0:
 			opened.logger.Info("what is stored has been encrypted", zap.Stringer("key", first),
-				zap.Int("values", sum.Values), zap.Int("encrypted_anew", sum.Sealed), zap.Int("unreadable", sum.Left))
+				zap.Int("values", sum.Values), zap.Int("encrypted_anew", sum.Sealed), zap.Int("deleted", sum.Deleted), zap.Int("unreadable", sum.Left))
 		}
 		opened.rewritten.Store(&first)
+		return
 	}
-}
-
-// UnmarshalCaddyfile sets up the storage. Syntax:
-//
-//	storage apoxy {
-//		encryption_key <key...>
-//		store          <engine> ...
-//	}
-func (s *Storage) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
-	d.Next() // consume the module's name
-	if d.NextArg() {
-		return d.Errf("storage apoxy takes a block, got the argument %q", d.Val())
-	}
-	for nesting := d.Nesting(); d.NextBlock(nesting); {
-		switch option := d.Val(); option {
-		case "encryption_key":
-			keys := d.RemainingArgs()
-			if len(keys) == 0 {
-				return d.Err("storage apoxy: encryption_key: expected 32 random bytes in base64 or hexadecimal, such as {file./run/secrets/storage.key}")
-			}
-			for _, key := range keys {
-				if _, err := certstorage.ParseKey(key); err != nil && !hasPlaceholder(key) {
-					return d.Errf("storage apoxy: encryption_key: %v", err)
-				}
-			}
-			s.EncryptionKeys = append(s.EncryptionKeys, keys...)
-		case "store":
-			if err := parseStore(d, &s.StoreRaw); err != nil {
-				return err
-			}
-		default:
-			return d.Errf("storage apoxy has no option %q: expected encryption_key or store", option)
-		}
-	}
-	return nil
 }
 
 // Interface guards

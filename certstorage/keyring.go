@@ -33,6 +33,15 @@ type Key struct {
 	aead cipher.AEAD
 }
 
+// ParseID reads an ID as logs and errors have it.
+func ParseID(text string) (ID, error) {
+	raw, err := hex.DecodeString(text)
+	if err != nil || len(raw) != idSize {
+		return ID{}, fmt.Errorf("%.40q: expected the ID of a key, as errors name it: %d hexadecimal digits", text, 2*idSize)
+	}
+	return ID(raw), nil
+}
+
 // ParseKey reads a key: 32 bytes in base64, standard or for URLs, or in hexadecimal,
 // with white space around it as files have. The error does not quote it.
 func ParseKey(text string) (Key, error) {
@@ -107,7 +116,7 @@ type UnknownKeyError struct {
 }
 
 func (e *UnknownKeyError) Error() string {
-	return fmt.Sprintf("encrypted with key %s, which is not among encryption_key (%s): add that key, after the one that is to encrypt", e.Key, e.given)
+	return fmt.Sprintf("encrypted with key %s, which is not among encryption_key (%s): add that key, after the one that is to encrypt, or if nobody has it any more, `lost_key %s`, which gives up what it encrypted", e.Key, e.given, e.Key)
 }
 
 // errForged: a value does not open with the key that it names.

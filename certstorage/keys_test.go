@@ -93,6 +93,40 @@ func refused(t *testing.T, s *certstorage.Storage, missing certstorage.ID) {
 	}
 }
 
+// A key that nobody has any more is given up: what it encrypted is not there, and the rest
+// is.
+func TestLostKey(t *testing.T) {
+	st := openBolt(t, filepath.Join(t.TempDir(), "apoxy.db"))
+	lost, now := key(t, hexKey), key(t, base64Key)
+	mustStore(t, over(t, st, lost), "a/old", "x")
+	both := over(t, st, now, lost)
+	mustStore(t, both, "a/new", "y")
+	locks := certstorage.NewLocks(certstorage.LockOptions{Store: st})
+	defer locks.Close()
+	refused(t, over(t, st, now), lost.ID())
+	for _, keys := range []certstorage.Keyring{{now}, {now}} {
+		s := certstorage.New(certstorage.Options{Store: st, Locks: locks, Keys: keys, Lost: []certstorage.ID{lost.ID()}})
+		if _, err := s.Load(t.Context(), "a/old"); !errors.Is(err, fs.ErrNotExist) || s.Exists(t.Context(), "a/old") {
+			t.Errorf("what was encrypted with a lost key: %v", err)
+		}
+		if all, err := s.List(t.Context(), "a", false); err != nil || !slices.Equal(all, []string{"a/new"}) {
+			t.Errorf("listed: %q, %v", all, err)
+		}
+		if got := load(t, s, "a/new"); got != "y" {
+			t.Errorf("a/new holds %q", got)
+		}
+		if _, err := s.Rewrite(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}
+	if got := load(t, over(t, st, now), "a/new"); got != "y" { // lost_key is taken out
+		t.Errorf("a/new holds %q", got)
+	}
+	if _, _, err := st.Get(t.Context(), certstorage.Prefix+"a/old"); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("what nobody can read is still there: %v", err)
+	}
+}
+
 // What somebody stores while all is encrypted anew is what remains.
 func TestRewriteLosesNothing(t *testing.T) {
 	st := openBolt(t, filepath.Join(t.TempDir(), "apoxy.db"))

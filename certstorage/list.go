@@ -53,12 +53,14 @@ func (s *Storage) list(ctx context.Context, at string, recursive bool) ([]string
 			return nil, err
 		}
 		for _, kv := range page.KeyValues {
-			l.add(strings.TrimPrefix(kv.Key, Prefix))
+			if !s.lost(kv.Value) {
+				l.add(strings.TrimPrefix(kv.Key, Prefix))
+			}
 		}
 		if !page.More {
 			return l.keys, nil
 		}
-		o.After = Prefix + l.after
+		o.After = max(Prefix+l.after, page.KeyValues[len(page.KeyValues)-1].Key)
 	}
 }
 

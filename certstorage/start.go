@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -43,10 +44,10 @@ func (s *Storage) Start(ctx context.Context) error {
 	noted := false
 	for _, kv := range used.KeyValues {
 		id, ok := idOf(kv.Key)
-		if ok && !s.o.Keys.has(id) {
+		if ok && !s.o.Keys.has(id) && !slices.Contains(s.o.Lost, id) {
 			return fmt.Errorf("%s has values %w", s.o.Name, &UnknownKeyError{id, s.o.Keys.String()})
 		}
-		noted = noted || ok && id == s.o.Keys[0].id
+		noted = noted || ok && len(s.o.Keys) > 0 && id == s.o.Keys[0].id
 	}
 	if len(s.o.Keys) > 0 && !noted {
 		if err := s.note(ctx, s.o.Keys[0].id); err != nil {

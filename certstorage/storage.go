@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -23,6 +24,9 @@ type Options struct {
 	Locks *Locks
 	// Keys encrypt what is stored. None: it is not encrypted.
 	Keys Keyring
+	// Lost are keys that nobody has any more: what was encrypted with them counts as not
+	// there, and Rewrite deletes it.
+	Lost []ID
 	// Name is what the storage is called in logs and messages.
 	Name string
 	// Logger gets what is worth knowing. Default: none.
@@ -161,10 +165,19 @@ func (s *Storage) get(ctx context.Context, at string) (store.KeyValue, error) {
 		return store.KeyValue{}, err
 	}
 	kv, _, err := s.o.Store.Get(ctx, Prefix+at)
-	if errors.Is(err, store.ErrNotFound) {
+	if errors.Is(err, store.ErrNotFound) || err == nil && s.lost(kv.Value) {
 		err = fs.ErrNotExist
 	}
 	return kv, err
+}
+
+// lost tells whether a value was encrypted with a key that nobody has any more.
+func (s *Storage) lost(raw []byte) bool {
+	if len(s.o.Lost) == 0 {
+		return false
+	}
+	h, err := parseHeader(raw)
+	return err == nil && h.sealed && slices.Contains(s.o.Lost, h.key)
 }
 
 // deleteAtOnce is how many values are deleted in one write. etcd takes 128 changes and as

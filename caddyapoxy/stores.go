@@ -51,7 +51,7 @@ func openStore(s StoreModule, logger *zap.Logger) (*openedStore, error) {
 		locks := certstorage.LockOptions{Store: o.store, Node: node, Logger: o.logger.Named("storage")}
 		if sessions := store.SessionsOf(engine); sessions != nil {
 			o.session = certstorage.NewOwnSession(sessions)
-			locks.Sessions = o.session
+			locks.Sessions = o
 		}
 		o.locks = certstorage.NewLocks(locks)
 		return o, nil
@@ -60,6 +60,18 @@ func openStore(s StoreModule, logger *zap.Logger) (*openedStore, error) {
 		return nil, err
 	}
 	return v.(*openedStore), nil
+}
+
+// Session implements certstorage.Sessions: the one that this node is live by, so that a
+// restarted node, which ends its former one, has its locks back at once; before it has
+// joined the cluster, one for locks alone.
+func (o *openedStore) Session(ctx context.Context) (store.Session, error) {
+	if rt := o.runtime.Load(); rt != nil {
+		if s, err := rt.member.Session(); err == nil {
+			return s, nil
+		}
+	}
+	return o.session.Session(ctx)
 }
 
 // Destruct closes the store; the pool calls it when nobody uses it any more.

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/apoxy-dev/caddy-apoxy/certstorage"
+	"github.com/apoxy-dev/caddy-apoxy/internal/etcdtest"
 	"github.com/apoxy-dev/caddy-apoxy/store"
 )
 
@@ -21,7 +22,7 @@ import (
 // what was acknowledged before: no number is given twice, and none is lost.
 func TestNothingIsLostUnderALock(t *testing.T) {
 	const each = 5
-	space := prefix()
+	member := etcdtest.Start(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	var mu sync.Mutex
@@ -29,8 +30,8 @@ func TestNothingIsLostUnderALock(t *testing.T) {
 	given := make([]int, 3)
 	var work sync.WaitGroup
 	for node := range 3 {
-		w := newWay(t)
-		st := openEtcd(t, space, w.endpoint())
+		w := newWay(t, member)
+		st := openEtcd(t, w.endpoint())
 		// None knows by itself that its session is over, as if it had been paused.
 		sessions := &known{Sessions: certstorage.NewOwnSession(short{store.SessionsOf(st)})}
 		locks := certstorage.NewLocks(certstorage.LockOptions{Store: st, Sessions: sessions, Node: strconv.Itoa(node)})
@@ -69,7 +70,7 @@ func TestNothingIsLostUnderALock(t *testing.T) {
 		})
 	}
 	work.Wait()
-	last, err := strconv.Atoi(load(t, over(t, openEtcd(t, space, "")), keyFile))
+	last, err := strconv.Atoi(load(t, over(t, openEtcd(t, member)), keyFile))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/apoxy-dev/caddy-apoxy/certstorage"
+	"github.com/apoxy-dev/caddy-apoxy/internal/etcdtest"
 	"github.com/apoxy-dev/caddy-apoxy/store"
 )
 
@@ -45,8 +46,9 @@ func isLost(t *testing.T, what string, err error) {
 // A node that is cut off loses its locks within seconds. Another takes them over, and what
 // the first one writes late is refused, until it has released the lock.
 func TestWhoIsCutOffLosesItsLocks(t *testing.T) {
-	space, w := prefix(), newWay(t)
-	first, second := over(t, openEtcd(t, space, w.endpoint())), over(t, openEtcd(t, space, ""))
+	member := etcdtest.Start(t)
+	w := newWay(t, member)
+	first, second := over(t, openEtcd(t, w.endpoint())), over(t, openEtcd(t, member))
 	mustLock(t, first, lock)
 	mustStore(t, first, keyFile, "first")
 	if ok, err := second.TryLock(t.Context(), lock); ok || err != nil {
@@ -103,12 +105,12 @@ func answers(t *testing.T, s *certstorage.Storage) {
 // A process that was paused, and does not know yet that its session is over, writes
 // nothing either: the store knows.
 func TestWhoWasPausedWritesNothing(t *testing.T) {
-	space := prefix()
-	st := openEtcd(t, space, "")
+	member := etcdtest.Start(t)
+	st := openEtcd(t, member)
 	own := &known{Sessions: certstorage.NewOwnSession(store.SessionsOf(st))}
 	locks := certstorage.NewLocks(certstorage.LockOptions{Store: st, Sessions: own})
 	defer locks.Close()
-	first, second := certstorage.New(certstorage.Options{Store: st, Locks: locks}), over(t, openEtcd(t, space, ""))
+	first, second := certstorage.New(certstorage.Options{Store: st, Locks: locks}), over(t, openEtcd(t, member))
 	mustLock(t, first, lock)
 	mustStore(t, first, keyFile, "first")
 	if err := store.SessionsOf(st).End(t.Context(), own.last.ID()); err != nil {
@@ -145,12 +147,12 @@ func (unaware) Ended() <-chan struct{} { return nil }
 
 // Who waits gets the lock as soon as it is released, or its holder's session is given back.
 func TestLocksAreHandedOn(t *testing.T) {
-	space := prefix()
-	st := openEtcd(t, space, "")
+	member := etcdtest.Start(t)
+	st := openEtcd(t, member)
 	own := certstorage.NewOwnSession(store.SessionsOf(st))
 	locks := certstorage.NewLocks(certstorage.LockOptions{Store: st, Sessions: own, Node: "n1"})
 	defer locks.Close()
-	first, second := certstorage.New(certstorage.Options{Store: st, Locks: locks}), over(t, openEtcd(t, space, ""))
+	first, second := certstorage.New(certstorage.Options{Store: st, Locks: locks}), over(t, openEtcd(t, member))
 	for what, end := range map[string]func() error{
 		"released":   func() error { return first.Unlock(t.Context(), lock) },
 		"given back": func() error { return own.Close(t.Context()) },
@@ -179,15 +181,16 @@ func TestLocksAreHandedOn(t *testing.T) {
 // A lock whose taking was not acknowledged is not left behind: who asked may try again,
 // and others get it.
 func TestLocksOfUnknownOutcomeAreReleased(t *testing.T) {
-	space, w := prefix(), newWay(t)
-	st := openEtcd(t, space, w.endpoint())
+	member := etcdtest.Start(t)
+	w := newWay(t, member)
+	st := openEtcd(t, w.endpoint())
 	session, err := store.SessionsOf(st).Begin(t.Context(), time.Minute) // does not end meanwhile
 	if err != nil {
 		t.Fatal(err)
 	}
 	locks := certstorage.NewLocks(certstorage.LockOptions{Store: st, Sessions: one{session}})
 	defer locks.Close()
-	first, second := certstorage.New(certstorage.Options{Store: st, Locks: locks}), over(t, openEtcd(t, space, ""))
+	first, second := certstorage.New(certstorage.Options{Store: st, Locks: locks}), over(t, openEtcd(t, member))
 	answers(t, first)
 	w.deafen()
 	if ok, err := first.TryLock(t.Context(), lock); ok || !errors.Is(err, store.ErrUnavailable) {

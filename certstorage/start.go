@@ -49,6 +49,9 @@ func (s *Storage) Start(ctx context.Context) error {
 		}
 		noted = noted || ok && len(s.o.Keys) > 0 && id == s.o.Keys[0].id
 	}
+	if stale := store.StaleAllowed(ctx); stale != nil && stale.Cause() != nil {
+		return nil // a copy does for this handshake, and the store is asked again
+	}
 	if len(s.o.Keys) > 0 && !noted {
 		if err := s.note(ctx, s.o.Keys[0].id); err != nil {
 			return err

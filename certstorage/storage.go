@@ -123,7 +123,7 @@ func (s *Storage) Load(ctx context.Context, key string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	kv, err := s.get(ctx, at)
+	kv, err := s.get(forHandshake(ctx), at)
 	if err != nil {
 		return nil, fmt.Errorf("loading %q: %w", key, gone(at, err))
 	}
@@ -132,6 +132,20 @@ func (s *Storage) Load(ctx context.Context, key string) ([]byte, error) {
 		return nil, fmt.Errorf("loading %q: %w", key, gone(at, err))
 	}
 	return value, nil
+}
+
+// handshakePatience is how long a handshake waits for the store before a copy of it, if
+// this node has one, answers.
+const handshakePatience = time.Second
+
+// forHandshake lets what a handshake reads come from a copy: a certificate that was good a
+// moment ago is better than none. Whoever decides something, such as an order, asks the
+// store.
+func forHandshake(ctx context.Context) context.Context {
+	if ctx.Value(certmagic.ClientHelloInfoCtxKey) != nil {
+		ctx, _ = store.AllowStale(ctx, handshakePatience)
+	}
+	return ctx
 }
 
 // gone makes the error of a damaged value fs.ErrNotExist, if the value is one that can be

@@ -18,6 +18,7 @@ import (
 	"github.com/apoxy-dev/caddy-apoxy/certstorage"
 	"github.com/apoxy-dev/caddy-apoxy/store"
 	"github.com/apoxy-dev/caddy-apoxy/store/boltstore"
+	"github.com/apoxy-dev/caddy-apoxy/store/snapshot"
 )
 
 func init() {
@@ -159,7 +160,8 @@ func (s *Storage) use() (certmagic.Storage, error) {
 	}
 	s.opened = opened
 	s.inner = certstorage.New(certstorage.Options{
-		Store: opened.store, Locks: opened.locks, Keys: s.keys, Lost: s.lost, Name: s.String(), Logger: opened.logger.Named("storage"),
+		Usable: func(ctx context.Context) error { _, err := snapshot.Whole(ctx, opened.store); return err },
+		Store:  opened.store, Locks: opened.locks, Keys: s.keys, Lost: s.lost, Name: s.String(), Logger: opened.logger.Named("storage"),
 	})
 	go s.rewrite(s.ctx, opened, s.inner)
 	return s.inner, nil

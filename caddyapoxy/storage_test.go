@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -19,6 +20,7 @@ import (
 	"github.com/apoxy-dev/caddy-apoxy/issuance/certfiles"
 	"github.com/apoxy-dev/caddy-apoxy/store"
 	"github.com/apoxy-dev/caddy-apoxy/store/boltstore"
+	"github.com/apoxy-dev/caddy-apoxy/store/snapshot"
 )
 
 // withStorage is the world's configuration with `storage apoxy` and its options, and a
@@ -195,6 +197,41 @@ func TestStorageRefusesWrongKeys(t *testing.T) {
 	}
 	if value, err := caddy.ActiveContext().Storage().Load(t.Context(), "some/thing"); err != nil || string(value) != "secret" {
 		t.Errorf("with a further key: %q, %v", value, err)
+	}
+}
+
+// What a broken-off copy or restore has left is not touched, though Caddy's own CA is
+// loaded from storage before the store is looked at.
+func TestStorageLeavesAPartOfAStoreAlone(t *testing.T) {
+	w, secure := newWorld(t), freePort(t)
+	path := filepath.Join(w.dir, "apoxy.db")
+	all := func(fill bool) (keys []string) {
+		t.Helper()
+		st, err := boltstore.Open(path, boltstore.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer st.Close()
+		if fill {
+			if _, err := st.Write(t.Context(), store.Op{Key: snapshot.FillingKey, Value: []byte("{}")}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		res, err := st.List(t.Context(), "", store.ListOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, kv := range res.KeyValues {
+			keys = append(keys, kv.Key)
+		}
+		return keys
+	}
+	before := all(true)
+	if err := load(t, w.withStorage(secure, "{\n\t\tencryption_key "+strings.Repeat("01", 32)+"\n\t}")); err == nil || !strings.Contains(err.Error(), snapshot.ErrFilling.Error()) {
+		t.Errorf("loading it: %v", err)
+	}
+	if after := all(false); !slices.Equal(after, before) {
+		t.Errorf("it holds %q, it held %q", after, before)
 	}
 }
 

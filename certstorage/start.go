@@ -37,6 +37,11 @@ func (s *Storage) Start(ctx context.Context) error {
 	if s.checked.Load() {
 		return nil
 	}
+	if s.o.Usable != nil {
+		if err := s.o.Usable(ctx); err != nil {
+			return fmt.Errorf("%s: %w", s.o.Name, err)
+		}
+	}
 	used, err := s.o.Store.List(ctx, KeyPrefix, store.ListOptions{})
 	if err != nil {
 		return fmt.Errorf("reading which encryption keys are in use: %w", err)

@@ -27,6 +27,9 @@ type Options struct {
 	// Lost are keys that nobody has any more: what was encrypted with them counts as not
 	// there, and Rewrite deletes it.
 	Lost []ID
+	// Usable says why the store must not be used, such as one that is being filled; it is
+	// asked until it has once said nil. Default: it may.
+	Usable func(context.Context) error
 	// Name is what the storage is called in logs and messages.
 	Name string
 	// Logger gets what is worth knowing. Default: none.

@@ -163,6 +163,9 @@ func (a *App) Provision(ctx caddy.Context) error {
 	if err := a.provisionStore(ctx); err != nil {
 		return err
 	}
+	if st, ok := ctx.Storage().(*Storage); ok && st.own == nil {
+		st.liesIn(a.store)
+	}
 	for _, z := range a.ZoneFiles {
 		zf, err := dnsprovider.OpenZoneFile(canonical(z.Zone), z.File, a.logger.Named("zonefile"))
 		if err != nil {
@@ -210,6 +213,11 @@ func (a *App) provisionStore(ctx caddy.Context) error {
 func (a *App) Start() error {
 	if a.held == nil {
 		if err := a.join(); err != nil {
+			return err
+		}
+	}
+	if st, ok := a.ctx.Storage().(*Storage); ok {
+		if err := st.start(); err != nil {
 			return err
 		}
 	}

@@ -1,6 +1,7 @@
 package caddyapoxy
 
 import (
+	"encoding/json"
 	"errors"
 	"net"
 	"net/netip"
@@ -95,7 +96,7 @@ func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		case "webhook":
 			err = a.parseWebhook(d)
 		case "store":
-			err = a.parseStore(d)
+			err = parseStore(d, &a.StoreRaw)
 		case "node":
 			if !d.AllArgs(&a.Node) {
 				return d.Errf("node: expected one name, such as n1")
@@ -225,8 +226,9 @@ func (z Zone) checkSoFar() error {
 	return nil
 }
 
-func (a *App) parseStore(d *caddyfile.Dispenser) error {
-	if a.StoreRaw != nil {
+// parseStore reads a `store` option, after its name.
+func parseStore(d *caddyfile.Dispenser, to *json.RawMessage) error {
+	if *to != nil {
 		return d.Err("store: there is one already")
 	}
 	if !d.NextArg() {
@@ -240,7 +242,7 @@ func (a *App) parseStore(d *caddyfile.Dispenser) error {
 	if err != nil {
 		return err
 	}
-	a.StoreRaw = caddyconfig.JSONModuleObject(unm, "module", engine, nil)
+	*to = caddyconfig.JSONModuleObject(unm, "module", engine, nil)
 	return nil
 }
 

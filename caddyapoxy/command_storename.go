@@ -44,14 +44,14 @@ func storeOfText(flag, text string) (StoreModule, error) {
 	}
 	d := caddyfile.NewDispenser(inLines(tokens))
 	d.Next()
-	app := new(App)
-	if err := app.parseStore(d); err != nil {
+	var raw json.RawMessage
+	if err := parseStore(d, &raw); err != nil {
 		return nil, err
 	}
 	if d.Next() {
 		return nil, fmt.Errorf("%s %.100q: expected one store, got %.60q too", flag, text, d.Val())
 	}
-	return storeOfJSON(app.StoreRaw)
+	return storeOfJSON(raw)
 }
 
 // inLines gives each option of a block a line of its own: lines end at a brace and at a

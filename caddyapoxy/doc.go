@@ -13,7 +13,8 @@
 //	   ▼
 //	runtime.go: one for each store (store_bolt.go), over all reloads
 //	   │   generations.go: which configuration is in force; live.go, livelog.go ask it
-//	   ├─ store ─▶ hosts.Table         inforce.go waits for it; verify.go looks it through
+//	   ├─ stores.go: the open store ─▶ hosts.Table    inforce.go waits for it; verify.go looks it through
+//	   │     └─ storage.go, storage_calls.go: Caddy's storage in that same store
 //	   ├─ controller                   events.go: what became of a record
 //	   ├─ webhook.Sender               webhook.go; webhook_admin.go is what operators ask
 //	   ├─ issuance.Scheduler           issuer.go (issuer_pki.go), manager.go, shown.go, edge.go
@@ -31,9 +32,9 @@
 //
 // Beside them: command.go, command_shell.go, command_store.go,
 // command_tunnel.go, command_function.go hook the command line in,
-// storage.go is Caddy's storage, metrics.go registers what the rooms count.
+// metrics.go registers what the rooms count.
 //
-// Who holds which lock: runtime.mu what libdns wrote, by zone;
+// Who holds which lock: Storage.mu whether its store is open, runtime.mu what libdns wrote, by zone;
 // runtime.verifying one look through the whole store; generations.mu which are in force;
 // edgeHost's the addresses that the edge's name had. What visitors pass takes none of
 // them.

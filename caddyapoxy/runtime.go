@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -23,7 +22,6 @@ import (
 	"github.com/apoxy-dev/caddy-apoxy/issuance"
 	"github.com/apoxy-dev/caddy-apoxy/issuance/revocation"
 	"github.com/apoxy-dev/caddy-apoxy/ownership"
-	"github.com/apoxy-dev/caddy-apoxy/store"
 	"github.com/apoxy-dev/caddy-apoxy/store/damage"
 	"github.com/apoxy-dev/caddy-apoxy/target"
 	"github.com/apoxy-dev/caddy-apoxy/webhook"
@@ -44,7 +42,7 @@ const healthInterval = time.Second
 // scheduler and API.
 type runtime struct {
 	key    string
-	file   os.FileInfo // that was opened; nil for an engine without one
+	opened *openedStore
 	logger *zap.Logger
 	// apps are the configurations in force, the newest current.
 	apps generations[App]
@@ -86,18 +84,15 @@ type runtime struct {
 // call must be followed by one runtimes.Delete(key).
 func openRuntime(s StoreModule, logger *zap.Logger) (*runtime, error) {
 	v, _, err := runtimes.LoadOrNew(s.Key(), func() (caddy.Destructor, error) {
-		var opened atomic.Pointer[runtime]
-		live := liveLogger(logger, func() *zap.Logger { return opened.Load().present(logger) })
-		st, err := s.Open(live.Named("store"))
+		opened, err := openStore(s, logger)
 		if err != nil {
 			return nil, err
 		}
-		rt, err := newRuntime(s.Key(), st, live)
+		rt, err := newRuntime(opened)
 		if err != nil {
-			return nil, err
+			return nil, leaveStore(opened, err)
 		}
-		rt.file = fileOf(s)
-		opened.Store(rt)
+		opened.runtime.Store(rt)
 		return rt, nil
 	})
 	if err != nil {
@@ -116,9 +111,9 @@ func (rt *runtime) present(first *zap.Logger) *zap.Logger {
 	return first
 }
 
-func newRuntime(key string, engine store.Store, logger *zap.Logger) (*runtime, error) {
-	st := damage.New(engine, logger.Named("store"))
-	rt := &runtime{key: key, logger: logger, store: st, table: hosts.New(), rrsets: map[string]*dnsprovider.RRSets{}}
+func newRuntime(opened *openedStore) (*runtime, error) {
+	st, logger := opened.store, opened.logger
+	rt := &runtime{key: opened.key, opened: opened, logger: logger, store: st, table: hosts.New(), rrsets: map[string]*dnsprovider.RRSets{}}
 	rt.events = make(chan controller.Transition, eventBacklog)
 	rt.edgeChanged = make(chan struct{}, 1)
 	rt.asked = make(chan struct{}, maxAsked)
@@ -170,7 +165,7 @@ func newRuntime(key string, engine store.Store, logger *zap.Logger) (*runtime, e
 		Logger:       logger.Named("api"),
 	})
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("preparing the API: %w", err), st.Close())
+		return nil, fmt.Errorf("preparing the API: %w", err)
 	}
 	rt.api = api
 	rt.apps.changed = func(*App) {
@@ -266,14 +261,14 @@ func sameHealth(a, b map[target.Ref]target.Health) bool {
 	return true
 }
 
-// Destruct ends the work and closes the store; the pool calls it when the last
+// Destruct ends the work and leaves the store; the pool calls it when the last
 // configuration has left.
 func (rt *runtime) Destruct() error {
 	rt.api.Close()
 	rt.cancel()
 	rt.work.Wait()
 	rt.leaveCluster() // last: what was under way held locks by its lease
-	return rt.store.Close()
+	return leaveStore(rt.opened, nil)
 }
 
 func (rt *runtime) settings() ownership.Settings {

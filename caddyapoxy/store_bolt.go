@@ -80,8 +80,8 @@ func openElsewhere(path string) (opened string, ok bool) {
 	if err != nil {
 		return "", false // it is yet to be made
 	}
-	runtimes.Range(func(key, value any) bool {
-		if rt := value.(*runtime); rt.file != nil && os.SameFile(rt.file, now) {
+	stores.Range(func(key, value any) bool {
+		if o := value.(*openedStore); o.file != nil && os.SameFile(o.file, now) {
 			opened, ok = strings.TrimPrefix(key.(string), boltKey), true
 		}
 		return !ok

@@ -12,10 +12,12 @@ import (
 	"time"
 
 	"github.com/apoxy-dev/caddy-apoxy/apiserver"
+	"github.com/apoxy-dev/caddy-apoxy/certstorage"
 	"github.com/apoxy-dev/caddy-apoxy/dnsprovider"
 	"github.com/apoxy-dev/caddy-apoxy/hosts"
 	"github.com/apoxy-dev/caddy-apoxy/issuance"
 	"github.com/apoxy-dev/caddy-apoxy/ownership"
+	"github.com/apoxy-dev/caddy-apoxy/store"
 	"github.com/apoxy-dev/caddy-apoxy/store/damage"
 	"github.com/apoxy-dev/caddy-apoxy/webhook"
 )
@@ -40,9 +42,19 @@ func storeRooms() []damage.Room {
 		{Prefix: issuance.UploadPrefix, Check: issuance.CheckUpload,
 			Mend: "upload the customer's own certificate again (`caddy apoxy domainrecord certificate NAME --cert FILE --key FILE`); until then one is obtained where that can succeed"},
 		{Prefix: issuance.LedgerPrefix, Check: issuance.CheckLedger, Mend: byItself},
+		{Prefix: certstorage.Prefix, Check: certstorage.Check, Agree: storageAgrees,
+			Mend: "a certificate is obtained again where that can succeed; what else Caddy keeps (accounts, its own CA) is made anew or comes from a backup"},
+		{Prefix: certstorage.LockPrefix, Check: certstorage.CheckLock, Mend: "nothing needs to be done: the next to take the lock overwrites it"},
+		{Prefix: certstorage.KeyPrefix, Check: certstorage.CheckKey,
+			Mend: "nothing needs to be done while the encryption key is in the configuration: it is noted anew with the next start"},
 		{Prefix: webhook.Prefix, Check: webhook.Check,
 			Mend: "nothing needs to be done: what a webhook was to be told is lost, and the value is removed with the next start; the records themselves have it all"},
 	}
+}
+
+// storageAgrees tells of a value of storage that a newer version has stored.
+func storageAgrees(_ context.Context, _ store.Store, e store.KeyValue) (what, mend string, err error) {
+	return certstorage.CheckVersion(e.Value), "update this node's Caddy to the version that the newest node has", nil
 }
 
 // When the store is looked through for damage that nobody has met.

@@ -33,6 +33,7 @@ type settings struct {
 	ca            *testnet.CA   // default the network's
 	program       string        // default "caddy"
 	store         string        // default a bolt file
+	storage       string        // default files
 }
 
 func (s settings) withDefaults(n *testnet.Network) settings {
@@ -84,6 +85,9 @@ func start(t *testing.T, n *testnet.Network, s settings) *product {
 // former word of each pair of words is replaced by the latter before.
 func (s settings) caddyfile(t *testing.T, dir, address string, words ...string) string {
 	t.Helper()
+	if s.storage == "" {
+		s.storage = "file_system " + filepath.Join(dir, "storage")
+	}
 	template, err := os.ReadFile(filepath.Join("testdata", "Caddyfile"))
 	if err != nil {
 		t.Fatal(err)
@@ -101,6 +105,7 @@ func (s settings) caddyfile(t *testing.T, dir, address string, words ...string) 
 		"%TRUST%", s.ca.Trust,
 		"%FOREIGN%", testnet.ForeignAddr,
 		"%STORE%", s.store,
+		"%STORAGE%", s.storage,
 	).Replace(strings.NewReplacer(words...).Replace(string(template)))
 }
 

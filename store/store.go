@@ -13,6 +13,8 @@
 //	rrsets/ZONE/…         RRsets put into a zone through libdns or by a challenge (dnsprovider)
 //	certificates/HOST     what is known of a stored certificate (issuance)
 //	ledger/…              until when a CA, account or name must be left alone (issuance)
+//	storage/…             what Caddy stores: certificates, keys, accounts (certstorage)
+//	storage-locks/NAME    locks of storage, held in the session of a node; storage-keys/ID which encryption keys are in use (certstorage)
 //	webhooks/queue/…      events that an endpoint is to be told of; webhooks/state/… how it fares (webhook)
 //	snapshot/…            that the store was filled from a copy or a backup, or is being filled (store/snapshot)
 //

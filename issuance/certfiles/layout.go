@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"path"
+	"strings"
 
 	"github.com/caddyserver/certmagic"
 	acmez "github.com/mholt/acmez/v3/acme"
@@ -113,4 +114,19 @@ func NameOf(st certmagic.Storage) string {
 		return words.Cut(str.String(), 150)
 	}
 	return fmt.Sprintf("%T", st)
+}
+
+// Subject is what only the holder of a lock may write: keys of storage with this element
+// in their path, be it with an extension. Empty: the lock's name does not tell. It knows
+// the locks of certificates, uploads and accounts, certmagic's and ours.
+func Subject(lock string) string {
+	for _, prefix := range []string{issueLock(""), uploadLock("")} {
+		if hostname, ok := strings.CutPrefix(lock, prefix); ok {
+			return certmagic.StorageKeys.Safe(hostname)
+		}
+	}
+	if email, ok := strings.CutPrefix(lock, AccountLock("")+"_"); ok {
+		return certmagic.StorageKeys.Safe(email)
+	}
+	return ""
 }

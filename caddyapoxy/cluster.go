@@ -66,7 +66,7 @@ func checkNode(name string) error {
 func (rt *runtime) newMember(st store.Store, logger *zap.Logger) *cluster.Member {
 	return cluster.New(cluster.Config{
 		Store: st, Name: rt.nodeName, Instance: rt.instance(), Version: pluginVersion(),
-		CaughtUp: rt.zonesCaughtUp,
+		CaughtUp: rt.caughtUp,
 		OnShares: rt.sharesChanged,
 		OnMail:   rt.mail,
 		Logger:   logger,
@@ -152,6 +152,19 @@ func (rt *runtime) zonesCaughtUp(ctx context.Context, revision int64) error {
 		}
 	}
 	return nil
+}
+
+// caughtUp returns once this node answers, and judges, by what the store has at a revision.
+// Before the first reading is done, nothing is judged.
+func (rt *runtime) caughtUp(ctx context.Context, revision int64) error {
+	err := rt.zonesCaughtUp(ctx, revision)
+	if err == nil && rt.loaded.Load() {
+		err = rt.table.WaitRevision(ctx, revision)
+	}
+	if err == nil && rt.loaded.Load() {
+		err = rt.scheduler.WaitRevision(ctx, revision)
+	}
+	return err
 }
 
 // zonePeers are the other nodes, for a zone.

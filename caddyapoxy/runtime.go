@@ -77,6 +77,7 @@ type runtime struct {
 
 	leave  context.CancelFunc // nil before joinCluster
 	joined sync.WaitGroup
+	loaded atomic.Bool   // start has read everything
 	asked  chan struct{} // bounds the questions of other nodes that are worked on
 }
 
@@ -146,6 +147,7 @@ func newRuntime(opened *openedStore) (*runtime, error) {
 		},
 		OnTransition: rt.emit,
 		Mine:         rt.member.Mine,
+		Live:         rt.member.Live,
 		Pass:         rt.member.Hint,
 		Peers:        rt.fallingElsewhere,
 		OnFalling:    rt.fallingHere(),
@@ -216,6 +218,7 @@ func (rt *runtime) start() error {
 		rt.run("watching targets", rt.watchTargets)
 		rt.run("following the edge", rt.followEdge)
 		rt.run("looking through the store", rt.patrol)
+		rt.loaded.Store(true)
 		rt.member.Work()
 	})
 	return rt.startup

@@ -57,6 +57,9 @@ type Config struct {
 	// Mine reports whether this node looks at the record of a hostname, where several
 	// share the store; SharesChanged tells that it reports others. Nil: it looks at all.
 	Mine func(hostname string) bool
+	// Live reports whether this node may write statuses at this moment: while it does not
+	// hear of what others do, it judges by what is long past. Nil: it may always.
+	Live func() bool
 	// Pass passes a hint on to the node that looks at the record of a hostname; see Hint
 	// and HintUnproven. It reports false if that is this one. It must return at once.
 	// Nil: there is no other.
@@ -132,6 +135,9 @@ func New(cfg Config) *Controller {
 	}
 	if cfg.Mine == nil {
 		cfg.Mine = func(string) bool { return true }
+	}
+	if cfg.Live == nil {
+		cfg.Live = func() bool { return true }
 	}
 	if cfg.Pass == nil {
 		cfg.Pass = func(string, bool) bool { return false }

@@ -1,9 +1,16 @@
 package controller
 
-import "errors"
+import (
+	"errors"
+
+	"github.com/apoxy-dev/caddy-apoxy/store"
+)
 
 // errStopped: the controller does not run.
 var errStopped = errors.New("the controller is not running")
+
+// errNotLive: this node does not hear of what others do.
+var errNotLive = &store.UnavailableError{Engine: "the cluster", Reason: "this node does not hold its lease in the store, so another one looks at the record"}
 
 // work is what is demanded of an item.
 type work uint8

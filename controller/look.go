@@ -34,6 +34,8 @@ const damagedAfter = 10 * time.Minute
 func (c *Controller) work(ctx context.Context, e *item, what work, waiters []chan error) {
 	var err error
 	switch {
+	case !c.cfg.Live():
+		err = errNotLive
 	case what&workLook != 0:
 		err = c.look(rationed(ctx, what), e)
 	case what&workGlance != 0:
@@ -65,7 +67,7 @@ func (c *Controller) work(ctx context.Context, e *item, what work, waiters []cha
 	c.mu.Unlock()
 	c.poke()
 	answerAll(waiters, err)
-	if err != nil && ctx.Err() == nil && !errors.Is(err, store.ErrNotFound) && !errors.Is(err, errTooSlow) {
+	if err != nil && ctx.Err() == nil && !errors.Is(err, store.ErrNotFound) && !errors.Is(err, errTooSlow) && !errors.Is(err, errNotLive) {
 		c.cfg.Logger.Error("looking at a record failed; it is tried again", zap.String("record", e.name), zap.Error(err))
 	}
 }

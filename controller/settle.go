@@ -41,7 +41,10 @@ func (c *Controller) settle(ctx context.Context, e *item, v *version, s *sightin
 			return &v.record.Status, nil
 		}
 		changed := !ownership.Equal(v.record.Status, d.verdict.Status)
-		if changed {
+		switch {
+		case changed && !c.cfg.Live(): // it was paused, perhaps for long
+			err = errNotLive
+		case changed:
 			err = c.write(ctx, v, d)
 		}
 		if err != nil {

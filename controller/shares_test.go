@@ -1,6 +1,7 @@
 package controller
 
 import (
+	"errors"
 	"fmt"
 	"sync/atomic"
 	"testing"
@@ -8,6 +9,7 @@ import (
 
 	"github.com/apoxy-dev/caddy-apoxy/api/v1alpha3"
 	"github.com/apoxy-dev/caddy-apoxy/internal/dnstest"
+	"github.com/apoxy-dev/caddy-apoxy/store"
 )
 
 // What another node looks at is left alone here, but for a check that somebody waits for.
@@ -145,4 +147,28 @@ func TestTheFleetBrakeCountsAllNodes(t *testing.T) {
 			t.Errorf("%s: others are told of %+v", tc.name, told)
 		}
 	}
+}
+
+// A node that was paused, or is cut off, judges by what is long past: it writes nothing,
+// and goes on by itself once it is live again.
+func TestANodeThatIsNotLiveWritesNothing(t *testing.T) {
+	world := dnstest.NewCustomer(t)
+	world.Domain.Set(dnstest.RightChallenge)
+	var live atomic.Bool
+	b := newBench(t, newTestResolver(t, world.World), func(c *Config) { c.Live = live.Load })
+	b.start()
+	const host = "api.example.com"
+	b.put(tlsRecord(host))
+	if err := b.Check(t.Context(), host); !errors.Is(err, store.ErrUnavailable) {
+		t.Errorf("a check: %v", err)
+	}
+	if got := b.get(host).Status.Phase; got != "" {
+		t.Errorf("it is %s", got)
+	}
+	if n := world.NS1.Queries(); n != 0 {
+		t.Errorf("%d questions for nothing", n)
+	}
+	live.Store(true)
+	b.clock.advance(2 * retryAfter)
+	b.until("it is looked at", func() bool { return b.get(host).Status.Phase == v1alpha3.PhaseIssuing })
 }

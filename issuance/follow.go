@@ -79,7 +79,8 @@ func (s *Scheduler) indexFollower() store.Follower {
 			}
 			s.learnAll([]store.KeyValue{{Key: e.Key, Value: e.Value, Revision: e.Revision, Err: e.Err}})
 		},
-		Failed: s.followFailed("reading the index of certificates failed and is tried again; until it has been read once none is obtained"),
+		Reached: s.progress.Reach,
+		Failed:  s.followFailed("reading the index of certificates failed and is tried again; until it has been read once none is obtained"),
 	}
 }
 

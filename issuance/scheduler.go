@@ -1,6 +1,7 @@
 package issuance
 
 import (
+	"context"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -72,6 +73,7 @@ type Scheduler struct {
 	inventory   *inventory
 	revocations revocationsTold
 	handshakes  chan struct{}
+	progress    store.Progress // up to where the index has come
 
 	confMu  sync.Mutex // held while the configuration changes
 	configs []*Issuers // live ones, the current one last
@@ -138,6 +140,12 @@ func New(cfg Config) *Scheduler {
 func (s *Scheduler) SharesChanged() {
 	s.entries.each(s.entries.place)
 	s.entries.poke()
+}
+
+// WaitRevision returns once Observe tells what the store has at a revision, or later, or
+// with the context's error.
+func (s *Scheduler) WaitRevision(ctx context.Context, revision int64) error {
+	return s.progress.WaitRevision(ctx, revision)
 }
 
 // SetProber sets or replaces the Prober.

@@ -37,7 +37,6 @@ type way struct {
 
 	mu    sync.Mutex
 	moved *sync.Cond
-	deaf  bool // what the member answers is lost
 	cut   bool // nothing goes either way, and waits
 	conns map[net.Conn]struct{}
 }
@@ -71,12 +70,12 @@ func (w *way) accept() {
 		w.mu.Lock()
 		w.conns[from], w.conns[to] = struct{}{}, struct{}{}
 		w.mu.Unlock()
-		go w.carry(from, to, false)
-		go w.carry(to, from, true)
+		go w.carry(from, to)
+		go w.carry(to, from)
 	}
 }
 
-func (w *way) carry(from, to net.Conn, answers bool) {
+func (w *way) carry(from, to net.Conn) {
 	defer from.Close()
 	defer to.Close()
 	buffer := make([]byte, 32<<10)
@@ -88,17 +87,11 @@ func (w *way) carry(from, to net.Conn, answers bool) {
 			w.moved.Wait()
 			_, open = w.conns[from]
 		}
-		lost := answers && w.deaf
 		w.mu.Unlock()
 		if !open {
 			return
 		}
-		if !lost {
-			if _, err := to.Write(buffer[:n]); err != nil {
-				return
-			}
-		}
-		if err != nil {
+		if _, werr := to.Write(buffer[:n]); err != nil || werr != nil {
 			return
 		}
 	}
@@ -111,9 +104,8 @@ func (w *way) set(change func()) {
 	w.moved.Broadcast()
 }
 
-// silence lets nothing through; deafen no answers.
+// silence lets nothing through.
 func (w *way) silence() { w.set(func() { w.cut = true }) }
-func (w *way) deafen()  { w.set(func() { w.deaf = true }) }
 
 // resume lets through what has waited, too: it comes late.
 func (w *way) resume() { w.set(func() { w.cut = false }) }
@@ -121,7 +113,7 @@ func (w *way) resume() { w.set(func() { w.cut = false }) }
 // mend ends all connections, with what has waited, and lets new ones through.
 func (w *way) mend() {
 	w.set(func() {
-		w.deaf, w.cut = false, false
+		w.cut = false
 		for c := range w.conns {
 			c.Close()
 		}

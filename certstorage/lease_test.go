@@ -3,6 +3,7 @@ package certstorage_test
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -178,32 +179,49 @@ func TestLocksAreHandedOn(t *testing.T) {
 	}
 }
 
-// A lock whose taking was not acknowledged is not left behind: who asked may try again,
-// and others get it.
+// A lock whose taking was not acknowledged is not left behind: others get it, and who asked
+// may try again.
 func TestLocksOfUnknownOutcomeAreReleased(t *testing.T) {
 	member := etcdtest.Start(t)
-	w := newWay(t, member)
-	st := openEtcd(t, w.endpoint())
+	st := openEtcd(t, member)
 	session, err := store.SessionsOf(st).Begin(t.Context(), time.Minute) // does not end meanwhile
 	if err != nil {
 		t.Fatal(err)
 	}
-	locks := certstorage.NewLocks(certstorage.LockOptions{Store: st, Sessions: one{session}})
+	deaf := &unheard{Session: session}
+	locks := certstorage.NewLocks(certstorage.LockOptions{Store: st, Sessions: one{deaf}})
 	defer locks.Close()
 	first, second := certstorage.New(certstorage.Options{Store: st, Locks: locks}), over(t, openEtcd(t, member))
-	answers(t, first)
-	w.deafen()
+	deaf.now.Store(true)
 	if ok, err := first.TryLock(t.Context(), lock); ok || !errors.Is(err, store.ErrUnavailable) {
-		t.Fatalf("without answers: %v, %v", ok, err)
+		t.Fatalf("without an answer: %v, %v", ok, err)
 	}
 	if ok, err := second.TryLock(t.Context(), lock); ok || err != nil {
 		t.Fatalf("the test is void, the lock was not taken: %v, %v", ok, err)
 	}
-	w.mend()
+	deaf.now.Store(false)
+	mustLock(t, first, lock) // what was taken in its session is its own
+	mustUnlock(t, first, lock)
+	deaf.now.Store(true)
+	if ok, err := first.TryLock(t.Context(), lock); ok || err == nil {
+		t.Fatalf("without an answer again: %v, %v", ok, err)
+	}
 	mustLock(t, second, lock)
 	mustUnlock(t, second, lock)
-	mustLock(t, first, lock)
-	mustUnlock(t, first, lock)
+}
+
+// unheard is a session whose writes are done and not acknowledged, now and then.
+type unheard struct {
+	store.Session
+	now atomic.Bool
+}
+
+func (u *unheard) Write(ctx context.Context, ops ...store.Op) (int64, error) {
+	rev, err := u.Session.Write(ctx, ops...)
+	if err == nil && u.now.Load() {
+		return 0, &store.UnavailableError{Engine: "etcd", Reason: "its answer was lost", Unknown: true}
+	}
+	return rev, err
 }
 
 // one is a session that somebody else owns.

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -43,6 +44,10 @@ func Main(m *testing.M) {
 	os.Exit(status)
 }
 
+// attempts is how often a port that was free a moment ago may be another's by the time
+// that etcd asks for it.
+const attempts = 5
+
 // Start starts an etcd of one member with an empty database, waits until it leads, and
 // returns its endpoint. It ends with the test.
 func Start(t testing.TB, arguments ...string) (endpoint string) {
@@ -51,6 +56,22 @@ func Start(t testing.TB, arguments ...string) (endpoint string) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	var said string
+	for range attempts {
+		if endpoint, said = start(t, program, arguments); endpoint != "" {
+			return endpoint
+		}
+		if !strings.Contains(said, "address already in use") {
+			break
+		}
+	}
+	t.Fatalf("etcd has ended: %s", said[max(0, len(said)-2000):])
+	return ""
+}
+
+// start is one attempt. It returns what etcd said if it has ended.
+func start(t testing.TB, program string, arguments []string) (endpoint, said string) {
+	t.Helper()
 	dir := t.TempDir()
 	log, err := os.Create(filepath.Join(dir, "log"))
 	if err != nil {
@@ -78,12 +99,12 @@ func Start(t testing.TB, arguments ...string) (endpoint string) {
 	for limit := time.Now().Add(30 * time.Second); ; {
 		err := leads(endpoint)
 		if err == nil {
-			return endpoint
+			return endpoint, ""
 		}
 		select {
 		case <-ended:
 			text, _ := os.ReadFile(log.Name())
-			t.Fatalf("etcd has ended: %s", text[max(0, len(text)-2000):])
+			return "", string(text)
 		case <-time.After(20 * time.Millisecond):
 		}
 		if time.Now().After(limit) {

@@ -235,7 +235,7 @@ func parseStore(d *caddyfile.Dispenser, to *json.RawMessage) error {
 		return d.Err("store: expected an engine, such as `store bolt ./apoxy.db`")
 	}
 	engine := d.Val()
-	if engine != "bolt" && engine != "etcd" {
+	if engine != "bolt" && engine != "etcd" && engine != "postgres" {
 		return d.Errf("store: there is no engine %q: expected bolt or etcd", engine)
 	}
 	unm, err := caddyfile.UnmarshalModule(d, "apoxy.stores."+engine)

@@ -8,10 +8,11 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/apoxy-dev/caddy-apoxy/internal/freeport"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
@@ -105,27 +106,8 @@ http:// {
 `, w.dir, w.dns, filepath.Join(w.dir, "apoxy.db"), w.upstream, port, w.zone)
 }
 
-// given has the addresses that freePort has given out.
-var given sync.Map
-
-// freePort is an address that nobody listens on, another one each time: the system
-// may well give a port that was free a moment ago again.
-func freePort(t *testing.T) string {
-	t.Helper()
-	for range 100 {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		address := l.Addr().String()
-		l.Close()
-		if _, again := given.LoadOrStore(address, struct{}{}); !again {
-			return address
-		}
-	}
-	t.Fatal("finding a port that was not given out before")
-	return ""
-}
+// freePort is an address that nobody listens on, another one each time.
+func freePort(t *testing.T) string { return freeport.Address(t) }
 
 func until(t *testing.T, what string, cond func() bool) {
 	t.Helper()

@@ -205,7 +205,7 @@ func TestTransferCommandsRefuseWrongUsage(t *testing.T) {
 		"neither a file that exists nor begins with":        {"store", "copy", "--from", "sqlite x", "--to", "bolt y"},
 		"is a file, and so is read as a configuration":      {"store", "copy", "--from", bolt, "--to", "bolt y"},
 		"is a file, and so is read as a configuration: ada": {"store", "copy", "--from", config, "--to", "bolt y"},
-		"there is no engine \"postgres\"":                   {"store", "copy", "--from", "bolt x", "--to", "postgres { dsn x }"},
+		"store postgres is not part of this version":        {"store", "copy", "--from", "bolt x", "--to", "postgres { dsn x }"},
 		"takes no argument, got \"x\"":                      {"store", "compact", "x"},
 		"give one of --config and --store":                  {"store", "compact", "--config", "x", "--store", "bolt x"},
 		"backup takes the name of one file, got 0":          {"backup"},

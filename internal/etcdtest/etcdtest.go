@@ -4,7 +4,6 @@ package etcdtest
 
 import (
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -14,6 +13,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/apoxy-dev/caddy-apoxy/internal/freeport"
 )
 
 // build compiles the program into a directory of its own.
@@ -126,12 +127,4 @@ func leads(endpoint string) error {
 	return nil
 }
 
-func address(t testing.TB) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
-}
+func address(t testing.TB) string { return freeport.Address(t) }

@@ -22,7 +22,7 @@ var rooms = []string{
 	"cmd/caddy", "cmd/apoxy-tunnel", "caddyapoxy", "cli", "doctor", "cluster", "controller", "certstorage", "issuance",
 	"issuance/acme", "issuance/edge", "issuance/certfiles", "issuance/ownchain", "issuance/revocation", "issuance/fairqueue", "apiserver", "apiserver/hostiletest", "dnsprovider",
 	"webhook", "target", "edgefunction/command", "edgefunction/engines", "edgefunction/js", "edgefunction/wasm", "edgefunction", "tunnel/command", "tunnel", "hosts", "resolver", "ownership", "store/boltstore", "store/etcdstore", "store/history", "store/mirror", "store/snapshot", "store/storetest", "store/damage", "store", "api/v1alpha3",
-	"internal/acmetest", "internal/certtest", "internal/etcdtest", "internal/specialpurpose", "internal/lru", "internal/jsonscan", "internal/filewatch", "internal/wasmloops", "internal/times", "internal/words",
+	"internal/acmetest", "internal/certtest", "internal/etcdtest", "internal/freeport", "internal/specialpurpose", "internal/lru", "internal/jsonscan", "internal/filewatch", "internal/wasmloops", "internal/times", "internal/words",
 }
 
 // allowed lists what each room may import of the house, with the reason.
@@ -77,7 +77,8 @@ var allowed = map[string]struct {
 	"internal/times":          {nil, "the standard library's times, and no more"},
 	"internal/words":          {nil, "the standard library's strings, and no more"},
 	"internal/acmetest":       {nil, "a CA for tests knows the protocol alone, so that every room can be tested against it"},
-	"internal/etcdtest":       {nil, "a real etcd for tests is a program and its address"},
+	"internal/etcdtest":       {[]string{"internal/freeport"}, "a real etcd for tests is a program and its address"},
+	"internal/freeport":       {nil, "an address for a test's server is nobody's"},
 	"internal/jsonscan":       {nil, "JSON is walked by hand in this one place, which need not know what it says"},
 	"cmd/apoxy-tunnel":        {[]string{"tunnel/command"}, "the small agent is for small machines: no Caddy, no API"},
 	"apiserver/hostiletest":   {nil, "a stranger knows the paths and nothing of the insides"},

@@ -2,7 +2,6 @@ package etcdstore_test
 
 import (
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -12,6 +11,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/apoxy-dev/caddy-apoxy/internal/freeport"
 
 	"github.com/apoxy-dev/caddy-apoxy/store/etcdstore"
 )
@@ -205,12 +206,4 @@ func open(t *testing.T, o etcdstore.Options) *etcdstore.Store {
 	return s
 }
 
-func port(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
-}
+func port(t *testing.T) string { return freeport.Address(t) }

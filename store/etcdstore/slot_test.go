@@ -147,7 +147,7 @@ func conflicts(err error, rev int64) bool {
 
 // The largest write is taken, whatever it consists of, and a larger one refused.
 func TestTheLargestWrite(t *testing.T) {
-	const most = 126
+	const most = 125
 	m := newMember(t)
 	s := m.open(t, etcdstore.Options{})
 	ops := func(n int, op func(i int) store.Op) (all []store.Op) {

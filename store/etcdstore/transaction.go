@@ -13,8 +13,8 @@ import (
 
 const (
 	// maxOps is how many operations etcd takes in one transaction (--max-txn-ops), less
-	// those that slots need.
-	maxOps = 128 - 2
+	// those that slots and the condition on newerKey need.
+	maxOps = 128 - 3
 	// maxBytes is how many bytes etcd takes in one request, 1.5 MiB
 	// (--max-request-bytes), less what stands around them.
 	maxBytes = 3<<19 - 16<<10

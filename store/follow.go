@@ -32,8 +32,8 @@ type Follower struct {
 	Change func(*Event)
 	// Reached is told that everything up to a revision has been told.
 	Reached func(revision int64)
-	// Failed is told of an error that following goes on after; that the history
-	// has moved on (ErrExpired) is none.
+	// Failed is told of an error that following goes on after, and not again while it
+	// stays the same; that the history has moved on (ErrExpired) is none.
 	Failed func(error)
 }
 
@@ -51,7 +51,7 @@ func Follow(ctx context.Context, s Store, f Follower) error {
 	if f.PageSize <= 0 {
 		f.PageSize = 1000
 	}
-	at, read, delay := f.From, f.From > 0, shortestRetry
+	at, read, delay, said := f.From, f.From > 0, shortestRetry, ""
 	for {
 		before, err := at, error(nil)
 		if !read {
@@ -66,7 +66,8 @@ func Follow(ctx context.Context, s Store, f Follower) error {
 		}
 		if errors.Is(err, ErrExpired) || errors.Is(err, ErrFutureRevision) {
 			read = false
-		} else if f.Failed != nil {
+		} else if f.Failed != nil && (err.Error() != said || at > before) {
+			said = err.Error()
 			f.Failed(err)
 		}
 		if at > before {

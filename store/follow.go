@@ -64,14 +64,14 @@ func Follow(ctx context.Context, s Store, f Follower) error {
 		if ctx.Err() != nil || errors.Is(err, ErrClosed) {
 			return fmt.Errorf("following %s: %w", f.Prefix, err)
 		}
+		if at > before {
+			delay, said = shortestRetry, ""
+		}
 		if errors.Is(err, ErrExpired) || errors.Is(err, ErrFutureRevision) {
 			read = false
-		} else if f.Failed != nil && (err.Error() != said || at > before) {
+		} else if f.Failed != nil && err.Error() != said {
 			said = err.Error()
 			f.Failed(err)
-		}
-		if at > before {
-			delay = shortestRetry
 		}
 		select {
 		case <-ctx.Done():

@@ -80,8 +80,10 @@ type failing struct {
 }
 
 func (s *failing) List(ctx context.Context, prefix string, o store.ListOptions) (store.ListResult, error) {
-	if err := s.list.Swap(nil); err != nil && o.After != "" { // in the midst of reading
-		return store.ListResult{}, *err
+	if o.After != "" { // in the midst of reading
+		if err := s.list.Swap(nil); err != nil {
+			return store.ListResult{}, *err
+		}
 	}
 	return s.Store.List(ctx, prefix, o)
 }

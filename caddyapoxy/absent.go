@@ -61,7 +61,7 @@ func (*PostgresStore) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 }
 
 // Key and Open are never called.
-func (*PostgresStore) Key() string                            { return "postgres" }
+func (*PostgresStore) Key() string                           { return "postgres" }
 func (*PostgresStore) Open(*zap.Logger) (store.Store, error) { return nil, errAbsent("store postgres") }
 
 // CaddyModule returns the Caddy module information.

@@ -168,7 +168,7 @@ func (m *Member) write(ctx context.Context, h *hold, out map[string]*Mail) {
 func (m *Member) receive(ctx context.Context) {
 	_ = store.Follow(ctx, m.cfg.Store, store.Follower{
 		Prefix: MailPrefix, Strict: true,
-		Page:   func([]store.KeyValue) {}, // was for a former process, or has been read
+		Page: func([]store.KeyValue) {}, // was for a former process, or has been read
 		Change: func(e *store.Event) {
 			from, to, _ := strings.Cut(strings.TrimPrefix(e.Key, MailPrefix), "/")
 			if to != m.cfg.Name() || e.Value == nil || len(e.Value) > maxMailBytes {

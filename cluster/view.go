@@ -16,7 +16,7 @@ func (m *Member) follow(ctx context.Context) {
 	var gone map[string]bool
 	_ = store.Follow(ctx, m.cfg.Store, store.Follower{
 		Prefix: NodesPrefix, Strict: true,
-		Begin:  func() { gone = m.known() },
+		Begin: func() { gone = m.known() },
 		Page: func(page []store.KeyValue) {
 			for i := range page {
 				name := strings.TrimPrefix(page[i].Key, NodesPrefix)

@@ -117,64 +117,9 @@ func TestClusterChallengesAreOnEveryNode(t *testing.T) {
 	var work sync.WaitGroup
 	var made []string
 	work.Go(func() { made = c.submitting(ctx, hosts, 250*time.Millisecond) })
-	pass := func(d time.Duration) {
-		select {
-		case <-ctx.Done():
-		case <-time.After(d):
-		}
-	}
-	first, second, third := c.nodes[0], c.nodes[1], c.nodes[2]
-	do := func(err error) {
-		t.Helper()
-		if err != nil {
-			t.Error(err)
-		}
-	}
-	pass(time.Second)
-	for _, fault := range []struct {
-		name string
-		f    func(t *testing.T)
-	}{
-		{"a node is cut from etcd for less than its lease", func(t *testing.T) { mend := third.cut(t); pass(2 * time.Second); mend() }},
-		{"a node is cut from etcd for longer", func(t *testing.T) { mend := second.cut(t); pass(7 * time.Second); mend() }},
-		{"a node is cut from one member, in turn", func(t *testing.T) {
-			for _, m := range c.etcd.Members {
-				mend := third.cut(t, m)
-				pass(2 * time.Second)
-				mend()
-			}
-		}},
-		{"a node stands still", func(t *testing.T) { do(first.proc.Silence()); pass(6 * time.Second); do(first.proc.Speak()) }},
-		{"a node is killed", func(t *testing.T) { second.proc.Kill(); pass(time.Second); second.spawn(t) }},
-		{"etcd loses its leader", func(t *testing.T) {
-			leader, err := c.etcd.Leader()
-			do(err)
-			if err == nil {
-				leader.Kill()
-				pass(3 * time.Second)
-				do(leader.Start())
-			}
-		}},
-		{"etcd's leader stands still", func(t *testing.T) {
-			leader, err := c.etcd.Leader()
-			do(err)
-			if err == nil {
-				do(leader.Silence())
-				pass(3 * time.Second)
-				do(leader.Speak())
-			}
-		}},
-	} {
-		before := c.gate.passed(atOrder)
-		fault.f(t)
-		pass(2 * time.Second)
-		t.Logf("%s: %d orders meanwhile", fault.name, c.gate.passed(atOrder)-before)
-	}
+	c.disturb(t, ctx, 2*time.Second)
 	cancel()
 	work.Wait()
-	for _, d := range c.nodes {
-		d.awaitLive(t)
-	}
 	began := time.Now()
 	for i, host := range made {
 		d := c.nodes[i%len(c.nodes)]

@@ -3,6 +3,7 @@ module github.com/apoxy-dev/caddy-apoxy/e2e
 go 1.26.8
 
 require (
+	github.com/anishathalye/porcupine v1.3.1
 	github.com/mholt/acmez/v3 v3.1.7
 	github.com/miekg/dns v1.1.73
 	golang.org/x/sys v0.50.0

@@ -28,8 +28,7 @@ var nodeAddrs = []string{testnet.ProductAddr, "127.0.0.31", "127.0.0.32"}
 // storage of certificates. Zone is delegated to all of them.
 type cluster struct {
 	etcd  *testnet.Etcd
-	ca    *testnet.CA
-	gate  *gate // before it
+	gate  *gate // before the CA
 	nodes []*node
 }
 
@@ -61,7 +60,7 @@ func startCluster(t *testing.T, n *testnet.Network, s settings) *cluster {
 	if err := n.DelegateZone(nodeAddrs...); err != nil {
 		t.Fatal(err)
 	}
-	c := &cluster{etcd: etcd, ca: n.CA, gate: openGate(t, "127.0.0.71", n.CA)}
+	c := &cluster{etcd: etcd, gate: openGate(t, "127.0.0.71", n.CA)}
 	s.ca = c.gate.front
 	s = s.withDefaults(n)
 	shared := t.TempDir()
@@ -117,7 +116,7 @@ func (c *cluster) finish(t *testing.T) {
 func (c *cluster) orderedOnce(t *testing.T, hosts ...string) {
 	t.Helper()
 	for _, host := range hosts {
-		if got := c.ca.Orders(host); got != 1 {
+		if got := c.gate.ordered(host); got != 1 {
 			t.Errorf("%d orders for %s reached the CA, want 1: %v", got, host, c.gate.seen(host))
 		}
 	}

@@ -36,7 +36,7 @@ type follower struct {
 
 // follow runs a follower until ctx ends.
 func follow(t *testing.T, ctx context.Context, l *ledger, c *connections) {
-	f := &follower{client: &http.Client{Transport: &http.Transport{DialContext: c.dial}}, ledger: l}
+	f := &follower{client: &http.Client{Transport: c.transport(&http.Transport{DialContext: c.dial})}, ledger: l}
 	if err := f.list(ctx); err != nil {
 		t.Fatal(err)
 	}

@@ -47,7 +47,7 @@ func TestConformanceInformerMissesNothing(t *testing.T) {
 	follow(t, ctx, followed, connections)
 
 	begun := time.Now()
-	w := startWriters(ctx, names, writing, last)
+	w := startWriters(ctx, names, writing, last, nil)
 	const all = int64(records * (last + 1))
 	const disturbances, cuts = 12, 8
 	for i := range int64(disturbances) {
@@ -85,8 +85,19 @@ func TestConformanceInformerMissesNothing(t *testing.T) {
 
 // connections are those of the followers, to be cut.
 type connections struct {
+	// lead leads requests elsewhere than to adminURL. Nil: none.
+	lead func(http.RoundTripper) http.RoundTripper
+
 	mu   sync.Mutex
 	open map[net.Conn]bool
+}
+
+// transport is what sends the followers' requests by inner.
+func (c *connections) transport(inner http.RoundTripper) http.RoundTripper {
+	if c.lead == nil {
+		return inner
+	}
+	return c.lead(inner)
 }
 
 func (c *connections) dial(ctx context.Context, network, addr string) (net.Conn, error) {
@@ -140,7 +151,7 @@ func startInformer(t *testing.T, ctx context.Context, l *ledger, c *connections)
 	t.Helper()
 	client, err := dynamic.NewForConfig(&rest.Config{
 		Host: adminURL, Dial: c.dial, UserAgent: "informer", QPS: -1,
-		WrapTransport: func(inner http.RoundTripper) http.RoundTripper { return &relists{inner: inner, ledger: l} },
+		WrapTransport: func(inner http.RoundTripper) http.RoundTripper { return &relists{inner: c.transport(inner), ledger: l} },
 	})
 	if err != nil {
 		t.Fatal(err)

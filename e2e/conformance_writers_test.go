@@ -38,15 +38,16 @@ type writers struct {
 }
 
 // startWriters has so many writers take all records through steps 0, which
-// creates them, to last.
-func startWriters(ctx context.Context, names []string, writing, last int) *writers {
-	w := &writers{names: names, client: &http.Client{
-		Timeout: 20 * time.Second,
-		Transport: &http.Transport{
-			MaxIdleConnsPerHost: writing,
-			DialContext:         (&net.Dialer{Timeout: time.Second}).DialContext,
-		},
-	}}
+// creates them, to last. Their requests go where lead leads them, if it is not nil.
+func startWriters(ctx context.Context, names []string, writing, last int, lead func(http.RoundTripper) http.RoundTripper) *writers {
+	var transport http.RoundTripper = &http.Transport{
+		MaxIdleConnsPerHost: writing,
+		DialContext:         (&net.Dialer{Timeout: time.Second}).DialContext,
+	}
+	if lead != nil {
+		transport = lead(transport)
+	}
+	w := &writers{names: names, client: &http.Client{Timeout: 20 * time.Second, Transport: transport}}
 	for i := range writing {
 		w.done.Go(func() {
 			for step := range last + 1 {

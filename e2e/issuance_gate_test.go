@@ -62,6 +62,7 @@ type gate struct {
 	back    *testnet.CA
 	proxy   http.Handler
 	journal []asked
+	placed  map[string]int    // orders that the CA has taken, by hostname
 	hosts   map[string]string // hostname by path
 	begun   map[string]bool   // challenge begun, by hostname
 	rule    func(asked) http.HandlerFunc
@@ -85,7 +86,7 @@ func openGate(t *testing.T, addr string, back *testnet.CA) *gate {
 	}
 	g := &gate{
 		front: &testnet.CA{Directory: "https://" + addr + "/dir", Trust: trust, Root: back.Root, RootPEM: back.RootPEM},
-		hosts: map[string]string{}, begun: map[string]bool{},
+		hosts: map[string]string{}, begun: map[string]bool{}, placed: map[string]int{},
 	}
 	g.lead(t, back)
 	server := &http.Server{
@@ -272,6 +273,9 @@ func (g *gate) learn(resp *http.Response) error {
 	if host == "" {
 		return nil
 	}
+	if strings.HasPrefix(path, "/order-plz") && resp.StatusCode == http.StatusCreated {
+		g.placed[host]++
+	}
 	urls := append(said.Authorizations, said.Finalize, said.Certificate, resp.Header.Get("Location"))
 	for _, c := range said.Challenges {
 		urls = append(urls, c.URL)
@@ -314,6 +318,13 @@ func (g *gate) passed(s step, hosts ...string) int {
 		}
 	}
 	return count
+}
+
+// ordered is how many orders for a host the CA has taken.
+func (g *gate) ordered(host string) int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.placed[host]
 }
 
 // between lists the requests of a span of time.

@@ -30,6 +30,7 @@ func (c *cluster) disturb(t *testing.T, ctx context.Context, rest time.Duration)
 	}{
 		{"a node is cut from etcd for less than its lease", func() { mend := third.cut(t); pass(2 * time.Second); mend() }},
 		{"a node is cut from etcd for longer", func() { mend := second.cut(t); pass(7 * time.Second); mend() }},
+		{"a node does not hear what etcd answers", func() { mend := first.deafen(t); pass(3 * time.Second); mend() }},
 		{"a node is cut from one member, in turn", func() {
 			for _, m := range c.etcd.Members {
 				mend := third.cut(t, m)

@@ -39,8 +39,8 @@ func (r *roaming) RoundTrip(req *http.Request) (*http.Response, error) {
 // and nodes are killed and started again.
 func TestClusterInformersMissNothing(t *testing.T) {
 	const (
-		records = 100
-		last    = 59
+		records = 40
+		last    = 55
 		writing = 20
 	)
 	n := network(t)

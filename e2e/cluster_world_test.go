@@ -133,6 +133,13 @@ func (d *node) cut(t *testing.T, from ...*testnet.EtcdMember) (mend func()) {
 	return d.drop(t, "etcd", "ip daddr "+to, "ip saddr "+to)
 }
 
+// deafen drops what etcd answers the node, until the returned function mends it, or the
+// test ends.
+func (d *node) deafen(t *testing.T) (mend func()) {
+	t.Helper()
+	return d.drop(t, "deaf", fmt.Sprintf("ip saddr 127.0.%d.0/24", d.number))
+}
+
 // drop drops packets as testnet.CutOff does, until the returned function mends it, or the
 // test ends.
 func (d *node) drop(t *testing.T, what string, expressions ...string) (mend func()) {

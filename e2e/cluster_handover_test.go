@@ -87,13 +87,11 @@ func TestClusterOrderChangesHands(t *testing.T) {
 				for _, d := range c.nodes {
 					eventually(t, 10*time.Second, "one certificate everywhere", func() error {
 						var r record
-						_, header, err := d.call(t.Context(), http.MethodGet, recordsPath+"/"+host, nil, &r)
-						if err != nil {
+						if _, _, err := d.call(t.Context(), http.MethodGet, recordsPath+"/"+host, nil, &r); err != nil {
 							return err
 						}
 						if r.Status.Certificate == nil {
-							t.Errorf("node %s says %+v, Warning %q", d.name, r, header.Get("Warning"))
-							return errorf("node %s tells of no certificate for %s", d.name, host)
+							return errorf("node %s tells of no certificate for %s: TLSReady is %+v", d.name, host, r.condition("TLSReady"))
 						}
 						state, err := d.handshake(host)
 						if err != nil {

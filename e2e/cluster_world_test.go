@@ -24,8 +24,8 @@ import (
 // nodeAddrs are where the nodes of a cluster serve.
 var nodeAddrs = []string{testnet.ProductAddr, "127.0.0.31", "127.0.0.32"}
 
-// cluster is three nodes of the product that share an etcd of three members and the
-// storage of certificates. Zone is delegated to all of them.
+// cluster is three nodes of the product that share an etcd of three members, with the
+// storage of certificates in it, too. Zone is delegated to all of them.
 type cluster struct {
 	etcd  *testnet.Etcd
 	gate  *gate // before the CA
@@ -62,8 +62,8 @@ func startCluster(t *testing.T, n *testnet.Network, s settings) *cluster {
 	}
 	c := &cluster{etcd: etcd, gate: openGate(t, "127.0.0.71", n.CA)}
 	s.ca = c.gate.front
+	s.storage = "apoxy"
 	s = s.withDefaults(n)
-	shared := t.TempDir()
 	var nameServers []string
 	for i, addr := range nodeAddrs {
 		nameServers = append(nameServers, fmt.Sprintf("nameserver ns%d.example.net %s", i+1, addr))
@@ -76,7 +76,7 @@ func startCluster(t *testing.T, n *testnet.Network, s settings) *cluster {
 		}
 		c.nodes = append(c.nodes, d)
 		s.store = fmt.Sprintf("etcd {\n\t\t\tendpoints %s\n\t\t}\n\t\tnode %s", etcd.EndpointsOf(d.number), d.name)
-		config := s.caddyfile(t, shared, addr,
+		config := s.caddyfile(t, d.dir, addr,
 			"default_bind", "admin "+strings.TrimPrefix(d.admin, "http://")+"\n\tdefault_bind",
 			"nameserver %NAMESERVER% %ADDRESS%", strings.Join(nameServers, "\n\t\t\t"),
 			"edge %ADDRESS%", "edge "+strings.Join(nodeAddrs, " "))

@@ -16,6 +16,9 @@ func (e *LockLostError) Error() string {
 	return fmt.Sprintf("the lock %q was lost: this node could not reach the store for longer than its session lasts, and another may have the lock; nothing was written", e.Name)
 }
 
+// Is makes it a certfiles.ErrLockLost.
+func (e *LockLostError) Is(target error) bool { return target == certfiles.ErrLockLost }
+
 // standing is how a lock that this process took stands.
 type standing struct {
 	name     string

@@ -2,6 +2,7 @@ package issuance
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/caddyserver/certmagic"
@@ -106,7 +107,10 @@ func (j *job) orderAt(ctx context.Context, c *ca, began time.Time) (landing, *ac
 	default:
 		return j.failed(ctx, c, j.method, f), f
 	}
-	if err := j.store(ctx, c, keys, res); err != nil {
+	switch err := j.store(ctx, c, keys, res); {
+	case errors.Is(err, certfiles.ErrLockLost): // another node has it and goes on: what that keeps of the hostname counts
+		return landing{rec: j.rec, again: liveAgain, unchanged: true}, nil
+	case err != nil:
 		return j.failed(ctx, c, res.Method, acme.Failed(acme.ClassOperator, "storing the certificate failed", err)), nil
 	}
 	j.evict(j.hostname)

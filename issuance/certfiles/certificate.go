@@ -16,6 +16,10 @@ import (
 	acmez "github.com/mholt/acmez/v3/acme"
 )
 
+// ErrLockLost is that of a storage that has written nothing, because the lock that
+// protects what was to be written may be another process's by now.
+var ErrLockLost = errors.New("the lock was lost")
+
 // Provenance says for whom a certificate was obtained. It travels inside the
 // stored metadata, so that it survives the loss of the index.
 type Provenance struct {

@@ -131,6 +131,7 @@ func newRuntime(opened *openedStore) (*runtime, error) {
 		OnOrdered:  rt.certificateOrdered,
 		Mine:       rt.member.Mine,
 		Live:       rt.member.Live,
+		Term:       rt.member.Term,
 		Logger:     logger.Named("issuance"),
 	})
 	rt.controller = controller.New(controller.Config{

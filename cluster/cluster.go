@@ -154,6 +154,20 @@ func (m *Member) Live() bool {
 // live is Live where m.mu is held.
 func (m *Member) live() bool { return m.joined && m.held != nil && time.Now().Before(m.held.Until()) }
 
+// Term names the stretch of time through which this node has been live without a break;
+// empty: it is not live.
+func (m *Member) Term() string {
+	if m.Alone() {
+		return "ever"
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if !m.live() {
+		return ""
+	}
+	return m.held.ID()
+}
+
 // Session returns the session that this node is live by, for what is to vanish with it.
 // ErrNotLive: there is none.
 func (m *Member) Session() (store.Session, error) {

@@ -21,6 +21,8 @@ type entries struct {
 	uploaded atomic.Bool
 	// mine reports whether a hostname is worked on here, and not on another node.
 	mine func(hostname string) bool
+	// term is Config.Term.
+	term func() string
 	// left is called for hostnames that are dropped, with the lock held.
 	left func(hostname string)
 
@@ -48,7 +50,7 @@ type entries struct {
 }
 
 func newEntries(now func() time.Time, l *ledger, orders int, left func(hostname string)) *entries {
-	return &entries{now: now, ledger: l, orders: orders, left: left, mine: func(string) bool { return true }, wake: make(chan struct{}, 1), known: make(chan struct{}),
+	return &entries{now: now, ledger: l, orders: orders, left: left, mine: func(string) bool { return true }, term: func() string { return "ever" }, wake: make(chan struct{}, 1), known: make(chan struct{}),
 		of: map[string]*entry{}, lanes: map[laneKey]*lane{}, booked: map[string]int{}, putOff: map[*entry]bool{}, freed: map[*entry]bool{}, ended: map[string]int64{},
 		parked: &lane{parked: true}}
 }

@@ -31,6 +31,7 @@ type taken struct {
 	want   Want
 	rec    dossier
 	step   step
+	term   string  // Config.Term when it was put in flight
 	upload *upload // the customer's own certificate, nil for none
 	warn   int     // of how many days before its end is to be warned, 0 for none
 	cas    []*ca   // that may be asked, best first
@@ -64,7 +65,7 @@ func (es *entries) slots(f *flight) *int {
 
 // start puts an entry in flight whose turn in a lane it is. es.mu must be held.
 func (es *entries) start(ctx context.Context, e *entry, st step, l *lane, now time.Time) taken {
-	t := taken{step: st, want: e.want(), rec: e.dossier(), upload: e.upload(), warn: e.warning(now), unchanged: st != stepOrder || e.working() != nil || e.keptBack() != nil, cas: es.issuers.cas()}
+	t := taken{step: st, term: es.term(), want: e.want(), rec: e.dossier(), upload: e.upload(), warn: e.warning(now), unchanged: st != stepOrder || e.working() != nil || e.keptBack() != nil, cas: es.issuers.cas()}
 	if st == stepOrder {
 		cas := usable(t.cas, e.asks(), e.trouble(), e.soon)
 		t.cas = []*ca{l.ca}
@@ -103,7 +104,7 @@ func (es *entries) seize(ctx context.Context, hostname string, c *ca, may func(*
 				return taken{}, fmt.Errorf("waiting for the work on %s: %w", hostname, ctx.Err())
 			}
 		}
-		t := taken{ctx: ctx, want: e.want(), rec: e.dossier(), step: stepSearch, cas: es.issuers.cas()}
+		t := taken{ctx: ctx, term: es.term(), want: e.want(), rec: e.dossier(), step: stepSearch, cas: es.issuers.cas()}
 		if c != nil {
 			t.step, t.cas = stepOrder, []*ca{c}
 		}
@@ -118,6 +119,7 @@ type landing struct {
 	rec       dossier
 	save      bool          // rec must be written to the store
 	looked    bool          // storage was searched
+	over      bool          // another node may have done it again: what came from the store meanwhile counts
 	again     time.Duration // the least time until the next step; 0: as next says
 	unchanged bool          // Observe tells the same as before
 	// upload takes the place of the customer's own certificate, unless that is a later
@@ -155,7 +157,7 @@ func (es *entries) land(f *flight, l landing, revision int64, ended bool) *learn
 	// If the last write failed, what came from the store may be what this work wrote
 	// before that: then it is not news.
 	failed := l.save && revision == 0
-	news := f.missed != nil && !failed && f.missed.rec.Serial != l.rec.Serial && es.takeOver(f.missed)
+	news := f.missed != nil && !failed && (l.over || f.missed.rec.Serial != l.rec.Serial) && es.takeOver(f.missed)
 	if l.again > 0 && !f.changed {
 		es.unplace(e)
 		es.due.at(e, now.Add(l.again))

@@ -135,8 +135,9 @@ func (s *Scheduler) tell(changed ...*learnt) {
 
 // keep writes a dossier to the store, or deletes it there if it is empty, and returns the
 // revision. It tries for ten seconds; 0: in vain. Then only a restart loses it, which
-// finds the certificate again in storage.
-func (ts *tools) keep(ctx context.Context, hostname string, r *dossier) int64 {
+// finds the certificate again in storage. Nothing is written once the term is over that
+// the work was begun in: what another node has written since counts.
+func (ts *tools) keep(ctx context.Context, term, hostname string, r *dossier) int64 {
 	op := store.Op{Key: IndexPrefix + hostname, If: store.Any}
 	if !r.empty() {
 		op.Value = r.marshal()
@@ -144,6 +145,10 @@ func (ts *tools) keep(ctx context.Context, hostname string, r *dossier) int64 {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancel()
 	for {
+		if term == "" || ts.cfg.Term() != term {
+			ts.log.Info("what was found of a hostname is not kept, because this node was not live throughout", zap.String("hostname", hostname))
+			return 0
+		}
 		revision, err := ts.cfg.Store.Write(ctx, op)
 		if err == nil {
 			return revision

@@ -26,6 +26,7 @@ type job struct {
 	upload   *upload
 	warn     int // see taken
 	step     step
+	term     string                  // see taken
 	cas      []*ca                   // that may be asked, best first
 	ways     int                     // how many challenge types were possible at the last try
 	method   string                  // challenge type that was tried last
@@ -36,7 +37,7 @@ type job struct {
 
 // job makes the job for an entry that was put in flight.
 func (ts *tools) job(t taken) *job {
-	return &job{tools: ts, desk: t.flight, hostname: t.flight.entry.hostname, want: t.want, rec: t.rec, upload: t.upload, warn: t.warn, step: t.step, cas: t.cas}
+	return &job{tools: ts, desk: t.flight, hostname: t.flight.entry.hostname, want: t.want, rec: t.rec, upload: t.upload, warn: t.warn, step: t.step, term: t.term, cas: t.cas}
 }
 
 // run does the step and removes from storage what that has made useless.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -14,6 +15,7 @@ import (
 	"github.com/apoxy-dev/caddy-apoxy/internal/certtest"
 	"github.com/apoxy-dev/caddy-apoxy/issuance/acme"
 	"github.com/apoxy-dev/caddy-apoxy/ownership"
+	"github.com/apoxy-dev/caddy-apoxy/store"
 )
 
 // node runs another scheduler over the same store and storage.
@@ -142,4 +144,49 @@ func TestANodeOrdersForItsOwn(t *testing.T) {
 		t.Error("another node's certificate is renewed here")
 	}
 	other.entries.mu.Unlock()
+}
+
+// What a node was at when it lost its lease changes nothing that another node has kept
+// since, whatever came of it.
+func TestWhatWasBegunInAnEarlierTermIsNotKept(t *testing.T) {
+	w := newWorld(t)
+	a := acme.Authority{Directory: w.ca.Directory(), Email: "ops@example.net"}
+	const host = "api.example.com"
+	var term atomic.Int64
+	var other *Scheduler
+	held, free := make(chan struct{}), make(chan struct{})
+	other = w.node(a, func(c *Config) {
+		c.Term = func() string { return fmt.Sprint(term.Load()) }
+		c.Prober = &waitingProber{Prober: w.dns, held: held, free: free}
+	})
+	other.Want(Want{Hostname: host, UID: "u1", DNS01: true})
+	<-held // it asks DNS, and stands still
+	w.dns.delegate(host)
+	term.Add(1)
+	rev, err := w.store.Write(t.Context(), store.Op{Key: IndexPrefix + host, Value: (&dossier{UID: "u1", CA: w.key(), Serial: "77", NotBefore: time.Now().Unix(), NotAfter: time.Now().Add(time.Hour).Unix()}).marshal(), If: store.Any})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.wait("the other's dossier to be known", func() bool { return other.progress.Revision() >= rev }, func() string { return "" })
+	close(free)
+	o := w.waitOn(other, host, seen)
+	kv, _, err := w.store.Get(t.Context(), IndexPrefix+host)
+	if err != nil || kv.Revision != rev || o.SerialNumber != "77" {
+		t.Errorf("the store has it at %d, want %d, %v; observed %+v", kv.Revision, rev, err, o)
+	}
+	if n := w.ca.Placed(); n != 0 {
+		t.Errorf("%d orders are placed in a later term than they were begun in", n)
+	}
+}
+
+// waitingProber stands still when it is asked first.
+type waitingProber struct {
+	Prober
+	once       sync.Once
+	held, free chan struct{}
+}
+
+func (p *waitingProber) Delegated(ctx context.Context, hostname string) (bool, error) {
+	p.once.Do(func() { close(p.held); <-p.free })
+	return p.Prober.Delegated(ctx, hostname)
 }

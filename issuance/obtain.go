@@ -76,7 +76,7 @@ func (j *job) flow(c *ca, keys requester, known bool, methods []string) *acme.Fl
 		Allow: func(ctx context.Context, replaces bool) error { return j.spend(ctx, c, replaces) },
 		Placed: func(ctx context.Context, ref acme.Order) {
 			j.rec.Order, j.ordered = &ref, append(j.ordered, c.Key)
-			j.keep(ctx, j.hostname, &j.rec)
+			j.keep(ctx, j.term, j.hostname, &j.rec)
 		},
 	}
 	if fl.Repeated = j.rec.Order.AtWork(c.Key); fl.Repeated {
@@ -87,7 +87,7 @@ func (j *job) flow(c *ca, keys requester, known bool, methods []string) *acme.Fl
 
 // spend takes one order from a CA's budget. One that replaces a certificate is free.
 func (j *job) spend(ctx context.Context, c *ca, replaces bool) error {
-	if !j.cfg.Live() {
+	if !j.cfg.Live() || j.cfg.Term() != j.term {
 		return errNotLive
 	}
 	if replaces {

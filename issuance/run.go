@@ -64,8 +64,13 @@ func (s *Scheduler) do(t taken) {
 // land keeps the result of work, puts the entry back and tells others.
 func (s *Scheduler) land(t taken, l landing) {
 	hostname, revision := t.flight.entry.hostname, int64(0)
+	if s.cfg.Term() != t.term { // another node may have done it again: what that keeps counts
+		order := l.rec.Order // that is at the CA, whoever goes on with it
+		l = landing{rec: t.rec, again: liveAgain, over: true}
+		l.rec.Order = order
+	}
 	if l.save {
-		revision = s.keep(t.ctx, hostname, &l.rec)
+		revision = s.keep(t.ctx, t.term, hostname, &l.rec)
 		s.inventory.forget(hostname)
 	}
 	if missed := s.entries.land(t.flight, l, revision, t.ctx.Err() != nil); missed != nil {

@@ -45,6 +45,10 @@ type Config struct {
 	Mine func(hostname string) bool
 	// Live reports whether this node may place orders at this moment. Nil: it may always.
 	Live func() bool
+	// Term names the stretch of time through which this node has been live without a break;
+	// empty: it is not. Work of an earlier one changes nothing in the store: another node
+	// may have done it again meanwhile. Nil: there is one that never ends.
+	Term func() string
 	// Concurrency is how many orders are in flight at most. Default: 32.
 	Concurrency int
 	// Logger. Default: none.
@@ -121,13 +125,16 @@ func New(cfg Config) *Scheduler {
 	if cfg.Live == nil {
 		cfg.Live = func() bool { return true }
 	}
+	if cfg.Term == nil {
+		cfg.Term = func() string { return "ever" }
+	}
 	if cfg.OnChange == nil {
 		cfg.OnChange = func(string) {}
 	}
 	s := &Scheduler{handshakes: make(chan struct{}, handshakeConcurrency), inventory: newInventory()}
 	l := newLedger(cfg.Store)
 	s.entries = newEntries(cfg.Now, l, cfg.Concurrency, s.inventory.forget)
-	s.entries.mine = cfg.Mine
+	s.entries.mine, s.entries.term = cfg.Mine, cfg.Term
 	s.tools = &tools{cfg: cfg, log: cfg.Logger, now: cfg.Now, ledger: l, edgeCheck: edge.New(cfg.Now, l), patience: acme.DefaultPatience,
 		hooks: make(chan struct{}, maxHooks), authorities: s.entries.authorities, retry: s.entries.retry}
 	if cfg.Prober != nil {

@@ -54,7 +54,7 @@ func TestAHandshakeThatGivesUpLosesNoHostname(t *testing.T) {
 func fly(s *Scheduler, e *entry, st step) taken {
 	s.entries.mu.Lock()
 	defer s.entries.mu.Unlock()
-	return taken{flight: s.entries.fly(e, st, nil, func() {}), ctx: context.Background()}
+	return taken{flight: s.entries.fly(e, st, nil, func() {}), ctx: context.Background(), term: s.cfg.Term()}
 }
 
 // A deletion that failed is tried again in an hour; a record is not made to wait.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/apoxy-dev/caddy-apoxy/internal/times"
 	"github.com/apoxy-dev/caddy-apoxy/issuance/acme"
+	"github.com/apoxy-dev/caddy-apoxy/store"
 )
 
 // outcomes are those of classes of failures that are counted apart.
@@ -25,6 +26,10 @@ func (j *job) failed(ctx context.Context, c *ca, method string, f *acme.Failure)
 	}
 	if ctx.Err() != nil { // it was stopped and did not fail; a placed order is resumed
 		return landing{rec: j.rec, save: j.rec.Order != nil, looked: true, unchanged: true}
+	}
+	if errors.Is(f, store.ErrUnavailable) { // no failure of the hostname's, its CA's or its storage's: order and key stay
+		j.log.Warn("the store did not answer in the middle of an order, which is gone on with once it does", zap.String("hostname", j.hostname), zap.Error(f))
+		return landing{rec: j.rec, save: j.rec.Order != nil, looked: true, unchanged: true, again: liveAgain}
 	}
 	if f.Class == acme.ClassWorking {
 		return j.stillWorking(c, f)

@@ -63,3 +63,37 @@ func TestAnOrderWhoseLockWasLostLeavesTheOthersAlone(t *testing.T) {
 		t.Errorf("%d orders", got)
 	}
 }
+
+// forgetful is a storage in a store that does not answer when a certificate is first to be
+// stored, whatever of it.
+type forgetful struct {
+	*certmagic.FileStorage
+	prefix string
+	fails  atomic.Int64
+}
+
+func (s *forgetful) Store(ctx context.Context, key string, value []byte) error {
+	if strings.HasPrefix(key, s.prefix) && s.fails.Add(-1) >= 0 {
+		return fmt.Errorf("storing %q: %w", key, &store.UnavailableError{Engine: "etcd", Reason: "it does not answer in time"})
+	}
+	return s.FileStorage.Store(ctx, key, value)
+}
+
+// A certificate that could not be stored, because the store was away, is got again from
+// the order that it came of: no second one is placed.
+func TestACertificateThatCouldNotBeStoredIsNotOrderedAgain(t *testing.T) {
+	const host = "api.example.com"
+	w := newWorld(t)
+	w.halt()
+	files := certfiles.Unwrap(w.magic.Storage).(*certmagic.FileStorage)
+	away := &forgetful{FileStorage: files, prefix: certmagic.StorageKeys.SiteCert(w.key(), host)}
+	away.fails.Store(2)
+	w.magic.Storage = away
+	w.start()
+	w.dns.delegate(host)
+	w.s.Want(Want{Hostname: host, UID: "u1", DNS01: true})
+	w.until(host, "certified", seen)
+	if got := w.ca.Placed(); got != 1 {
+		t.Errorf("%d orders", got)
+	}
+}

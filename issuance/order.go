@@ -11,6 +11,7 @@ import (
 	"github.com/apoxy-dev/caddy-apoxy/internal/times"
 	"github.com/apoxy-dev/caddy-apoxy/issuance/acme"
 	"github.com/apoxy-dev/caddy-apoxy/issuance/certfiles"
+	"github.com/apoxy-dev/caddy-apoxy/store"
 )
 
 // lockPatience is for how long order tries to take the lock of a hostname. One try may
@@ -74,7 +75,7 @@ func (j *job) orderAnywhere(ctx context.Context, began time.Time) landing {
 		}
 		last = l
 		switch {
-		case notNow(f), ctx.Err() != nil:
+		case notNow(f), errors.Is(f, store.ErrUnavailable), ctx.Err() != nil:
 			i = len(j.cas)
 		case f.Class == acme.ClassWorking && j.overdue(c):
 			o := *j.rec.Order

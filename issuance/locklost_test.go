@@ -2,10 +2,12 @@ package issuance
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/caddyserver/certmagic"
 
@@ -21,12 +23,20 @@ type overtaken struct {
 	prefix string // of what the lock protects
 	once   atomic.Bool
 	by     func() // what the other node does
+	err    error  // of storing after that
+}
+
+func (s *overtaken) RenewLockLease(context.Context, string, time.Duration) error {
+	if s.once.Load() {
+		return certfiles.ErrLockLost
+	}
+	return nil
 }
 
 func (s *overtaken) Store(ctx context.Context, key string, value []byte) error {
 	if strings.HasPrefix(key, s.prefix) && s.once.CompareAndSwap(false, true) {
 		s.by()
-		return fmt.Errorf("storing %q: %w", key, certfiles.ErrLockLost)
+		return fmt.Errorf("storing %q: %w", key, s.err)
 	}
 	return s.FileStorage.Store(ctx, key, value)
 }
@@ -34,6 +44,11 @@ func (s *overtaken) Store(ctx context.Context, key string, value []byte) error {
 // A node whose lock went to another while it ordered keeps nothing of its own: what the
 // other has stored meanwhile stays, and is no failure.
 func TestAnOrderWhoseLockWasLostLeavesTheOthersAlone(t *testing.T) {
+	t.Run("the storage says so", func(t *testing.T) { leavesTheOthersAlone(t, certfiles.ErrLockLost) })
+	t.Run("it fails in another way", func(t *testing.T) { leavesTheOthersAlone(t, errors.New("failed")) })
+}
+
+func leavesTheOthersAlone(t *testing.T, storing error) {
 	const host = "api.example.com"
 	w := newWorld(t)
 	w.halt()
@@ -44,7 +59,7 @@ func TestAnOrderWhoseLockWasLostLeavesTheOthersAlone(t *testing.T) {
 		t.Fatal(err)
 	}
 	serial := leaf.SerialNumber.Text(16)
-	w.magic.Storage = &overtaken{FileStorage: files, prefix: certmagic.StorageKeys.CertsSitePrefix(w.key(), host), by: func() {
+	w.magic.Storage = &overtaken{FileStorage: files, prefix: certmagic.StorageKeys.CertsSitePrefix(w.key(), host), err: storing, by: func() {
 		if err := certfiles.At(files, w.key(), host).Save(context.Background(), m.Key, m.Chain, certfiles.Metadata{Provenance: &certfiles.Provenance{UID: "u1"}}); err != nil {
 			t.Error(err)
 		}

@@ -43,7 +43,12 @@ func (j *job) order(ctx context.Context) landing {
 		j.evict(j.hostname)
 		return landing{rec: j.rec, save: true, looked: true}
 	}
-	return j.orderAnywhere(ctx, began)
+	before := j.rec
+	l := j.orderAnywhere(ctx, began)
+	if l.rec.Trouble != nil && certfiles.LockLost(ctx, storage, j.hostname) { // another node goes on with it: what that keeps counts
+		return landing{rec: before, again: liveAgain, unchanged: true}
+	}
+	return l
 }
 
 // lock takes the hostname's lock. It tries more than once, because handshakes near the

@@ -3,9 +3,11 @@ package certfiles
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"path"
 	"strings"
+	"time"
 
 	"github.com/caddyserver/certmagic"
 	acmez "github.com/mholt/acmez/v3/acme"
@@ -105,6 +107,13 @@ func TryLock(ctx context.Context, st certmagic.Storage, hostname string) (bool, 
 // Unlock releases the lock of a hostname, even if ctx has ended.
 func Unlock(ctx context.Context, st certmagic.Storage, hostname string) error {
 	return st.Unlock(context.WithoutCancel(ctx), issueLock(hostname))
+}
+
+// LockLost reports whether a storage knows that a hostname's lock, which this process
+// took, may be another's by now.
+func LockLost(ctx context.Context, st certmagic.Storage, hostname string) bool {
+	r, ok := st.(certmagic.LockLeaseRenewer)
+	return ok && errors.Is(r.RenewLockLease(context.WithoutCancel(ctx), issueLock(hostname), time.Minute), ErrLockLost)
 }
 
 // NameOf is what a storage calls itself, or its Go type, for people to read.

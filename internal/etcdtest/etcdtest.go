@@ -43,15 +43,21 @@ func Main(m *testing.M) {
 	os.Exit(status)
 }
 
-// Start starts an etcd of one member with an empty database, waits until it leads, and
-// returns its endpoint. It ends with the test.
-func Start(t testing.TB, arguments ...string) (endpoint string) {
+// Program is etcd's, for who starts it otherwise than Start does.
+func Program(t testing.TB) string {
 	t.Helper()
 	program, err := build()
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir := t.TempDir()
+	return program
+}
+
+// Start starts an etcd of one member with an empty database, waits until it leads, and
+// returns its endpoint. It ends with the test.
+func Start(t testing.TB, arguments ...string) (endpoint string) {
+	t.Helper()
+	program, dir := Program(t), t.TempDir()
 	log, err := os.Create(filepath.Join(dir, "log"))
 	if err != nil {
 		t.Fatal(err)

@@ -42,7 +42,7 @@ func startEtcd(b *testing.B, members int) *etcd {
 		member := exec.Command(etcdtest.Program(b), "--name", fmt.Sprint("m", i), "--data-dir", e.data(i),
 			"--listen-client-urls", e.endpoints[i], "--advertise-client-urls", e.endpoints[i],
 			"--listen-peer-urls", peers[i], "--initial-advertise-peer-urls", peers[i], "--initial-cluster", strings.Join(cluster, ","),
-			"--quota-backend-bytes", fmt.Sprint(8<<30), "--log-level", "error")
+			"--quota-backend-bytes", fmt.Sprint(8<<30), "--log-level", "warn")
 		member.Stdout, member.Stderr = log, log
 		if err := member.Start(); err != nil {
 			b.Fatal(err)
@@ -80,6 +80,21 @@ func (e *etcd) kill() {
 		_ = member.Wait()
 	}
 	e.members = nil
+}
+
+// memory is what the first member has of the machine's memory, in bytes, what it has
+// mapped of its file among it.
+func (e *etcd) memory(b *testing.B) float64 {
+	b.Helper()
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", e.members[0].Process.Pid))
+	if err != nil {
+		b.Fatal(err)
+	}
+	var whole, resident float64
+	if _, err := fmt.Sscan(string(text), &whole, &resident); err != nil {
+		b.Fatal(err)
+	}
+	return resident * float64(os.Getpagesize())
 }
 
 // open is a node's connection to it.

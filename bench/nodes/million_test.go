@@ -94,6 +94,8 @@ func BenchmarkRecords(b *testing.B) {
 		b.ReportMetric(size(b, filepath.Join(e.data(0), "member", "snap", "db"))/float64(n), "etcd-B/record")
 		b.ReportMetric(size(b, e.data(0))/(1<<20), "etcd-all-MiB")
 
+		b.ReportMetric(e.memory(b)/(1<<20), "etcd-MiB-of-memory")
+
 		path := filepath.Join(b.TempDir(), "copy.db")
 		node := func() (store.Store, *copied, error) {
 			c := &copied{Store: e.open(b), at: make(chan time.Time, 1)}

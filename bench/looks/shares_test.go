@@ -17,28 +17,33 @@ func BenchmarkShares(b *testing.B) {
 	for n := 1; n <= len(nodes); n++ {
 		b.Run(fmt.Sprint("nodes=", n), func(b *testing.B) {
 			for range b.N {
-				var slowest time.Duration
-				most := 0
+				var slowest, cpu time.Duration
 				for _, name := range nodes[:n] {
-					mine := func(hostname string) bool { return cluster.Share(nodes[:n], hostname) == name }
-					took, looks := passOf(b, mine)
-					b.Logf("%s of %d: %d looks in %.2f s", name, n, looks, took.Seconds())
-					slowest, most = max(slowest, took), max(most, looks)
+					p := passOf(b, func(hostname string) bool { return cluster.Share(nodes[:n], hostname) == name })
+					b.Logf("%s of %d: %d looks in %.2f s, %.2f cpu-s", name, n, p.looks, p.took.Seconds(), p.cpu.Seconds())
+					slowest, cpu = max(slowest, p.took), max(cpu, p.cpu)
 				}
 				b.ReportMetric(slowest.Seconds(), "s/pass")
 				b.ReportMetric(float64(*records)/slowest.Seconds(), "looks/s")
-				b.ReportMetric(float64(most)*100/float64(*records), "%-largest-share")
+				b.ReportMetric(cpu.Seconds(), "cpu-s/node")
 			}
 			b.ReportMetric(0, "ns/op")
 		})
 	}
 }
 
+// share is one node's part of a pass.
+type share struct {
+	looks     int
+	took, cpu time.Duration
+}
+
 // passOf looks at a node's share of all records once, when nothing is known of their
 // domains.
-func passOf(b *testing.B, mine func(hostname string) bool) (took time.Duration, looks int) {
+func passOf(b *testing.B, mine func(hostname string) bool) share {
 	n := start(b, fifth(0), aged(*records), mine)
 	defer n.stop()
+	cpu := processor(b)
 	done, _ := n.pass(*records, func(i int) bool { return mine(hostname(i)) })
-	return done[len(done)-1], len(done)
+	return share{looks: len(done), took: done[len(done)-1], cpu: processor(b) - cpu}
 }

@@ -49,7 +49,12 @@ func startEtcd(b *testing.B, members int) *etcd {
 		}
 		e.members = append(e.members, member)
 	}
-	b.Cleanup(e.kill)
+	b.Cleanup(func() {
+		e.kill()
+		if text, _ := os.ReadFile(log.Name()); b.Failed() {
+			b.Logf("etcd's log ends: %s", text[max(0, len(text)-3000):])
+		}
+	})
 	for _, endpoint := range e.endpoints {
 		for limit := time.Now().Add(time.Minute); !healthy(endpoint); time.Sleep(20 * time.Millisecond) {
 			if time.Now().After(limit) {

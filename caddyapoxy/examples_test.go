@@ -1,16 +1,21 @@
 package caddyapoxy
 
 import (
+	"bytes"
+	"encoding/base64"
 	"encoding/json"
 	"os"
 	"path/filepath"
 	"regexp"
 	"testing"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"go.uber.org/zap"
+
+	"github.com/apoxy-dev/caddy-apoxy/internal/certtest"
 )
 
 // Every Caddyfile that is shown to anyone adapts, is formatted as `caddy fmt`
@@ -21,9 +26,14 @@ func TestShownCaddyfilesAreValid(t *testing.T) {
 	t.Setenv("HOOK_SECRET", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
 	t.Chdir("..") // the examples name their files from the top of the tree
 	shown := map[string][]byte{}
-	for _, pattern := range []string{"examples/*Caddyfile"} {
+	for name, value := range map[string]string{ // as examples/cluster/up.sh sets them
+		"NODE": "n1", "ADMIN_PORT": "12019", "HTTP_PORT": "18080", "HTTPS_PORT": "18443", "DNS_PORT": "15353", "ETCD_ENDPOINTS": "http://127.0.0.1:12379",
+	} {
+		t.Setenv(name, value)
+	}
+	for _, pattern := range []string{"examples/*Caddyfile", "examples/*/Caddyfile"} {
 		files, err := filepath.Glob(pattern)
-		if err != nil || len(files) < 2 {
+		if err != nil || len(files) == 0 {
 			t.Fatalf("finding the examples: %v, %d found", err, len(files))
 		}
 		for _, file := range files {
@@ -51,9 +61,10 @@ func TestShownCaddyfilesAreValid(t *testing.T) {
 	if _, ok := shown["README.md block 1"]; !ok {
 		t.Error("the README shows no Caddyfile")
 	}
-	storage := storageDir(t)
+	storage, etc := storageDir(t), shownFiles(t)
 	for name, content := range shown {
 		t.Run(name, func(t *testing.T) {
+			content := bytes.ReplaceAll(content, []byte("/etc/caddy/"), []byte(etc+"/"))
 			if formatted := caddyfile.Format(content); string(formatted) != string(content) {
 				t.Errorf("not formatted, `caddy fmt` gives\n%s", formatted)
 			}
@@ -71,6 +82,21 @@ func TestShownCaddyfilesAreValid(t *testing.T) {
 			}
 		})
 	}
+}
+
+// shownFiles is a directory with the files that Caddyfiles name in /etc/caddy.
+func shownFiles(t *testing.T) string {
+	t.Helper()
+	dir, cert := t.TempDir(), certtest.New(t, "n1.example.net", 1, time.Hour)
+	for name, content := range map[string][]byte{
+		"etcd-ca.pem": cert.Chain, "etcd.pem": cert.Chain, "etcd.key": cert.KeyPEM,
+		"storage.key": []byte(base64.StdEncoding.EncodeToString(make([]byte, 32))),
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
 }
 
 // The functions that examples name are there and compile.

@@ -103,12 +103,13 @@ type node struct {
 	*controller.Controller
 	net    *internet
 	store  store.Store
+	stop   func()
 	onLook atomic.Pointer[func(hostname string, took time.Duration)]
 	onFlip atomic.Pointer[func(hostname string)]
 }
 
-// start loads the records and runs the controller over them.
-func start(b *testing.B, dead func(int) bool, all []*v1alpha3.DomainRecord) *node {
+// start loads the records and runs the controller over them, or over those that mine says.
+func start(b *testing.B, dead func(int) bool, all []*v1alpha3.DomainRecord, mine func(hostname string) bool) *node {
 	b.Helper()
 	st, err := boltstore.Open(filepath.Join(b.TempDir(), "apoxy.db"), boltstore.Options{})
 	if err != nil {
@@ -146,6 +147,7 @@ func start(b *testing.B, dead func(int) bool, all []*v1alpha3.DomainRecord) *nod
 			return ownership.TargetObservation{Found: true, Healthy: true}
 		},
 		Settings: func() ownership.Settings { return settings },
+		Mine:     mine,
 	})
 	ctx, cancel := context.WithCancel(context.Background())
 	var work sync.WaitGroup
@@ -162,13 +164,14 @@ func start(b *testing.B, dead func(int) bool, all []*v1alpha3.DomainRecord) *nod
 	})
 	<-loaded
 	work.Go(func() { _ = n.Run(ctx) }) // returns nil
-	b.Cleanup(func() {
+	n.stop = sync.OnceFunc(func() {
 		cancel()
 		work.Wait()
 		if err := st.Close(); err != nil {
 			b.Error(err)
 		}
 	})
+	b.Cleanup(n.stop)
 	return n
 }
 
@@ -252,7 +255,7 @@ func BenchmarkPass(b *testing.B) {
 			dead := fifth(share)
 			count := *records
 			before := liveHeap()
-			n := start(b, dead, aged(count))
+			n := start(b, dead, aged(count), nil)
 			live := func(i int) bool { return share == 5 && !dead(i/perDomain) || share == 0 && !fifth(5)(i/perDomain) }
 			for range b.N {
 				for _, pass := range []string{"first", "second"} {
@@ -289,7 +292,7 @@ func BenchmarkPublication(b *testing.B) {
 			var mu sync.Mutex
 			var took []time.Duration
 			done := make(chan struct{})
-			n := start(b, fifth(5), all)
+			n := start(b, fifth(5), all, nil)
 			onFlip := func(host string) {
 				mu.Lock()
 				defer mu.Unlock()

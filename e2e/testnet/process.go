@@ -70,6 +70,12 @@ func (p *Process) Kill() {
 	<-p.done
 }
 
+// Interrupt sends the process, and none of its children, what Ctrl-C sends.
+func (p *Process) Interrupt() error { return p.cmd.Process.Signal(os.Interrupt) }
+
+// Survived reports whether a child of the process, or the process, still runs.
+func (p *Process) Survived() bool { return syscall.Kill(-p.cmd.Process.Pid, 0) == nil }
+
 // Silence stops the process and its children where they are.
 func (p *Process) Silence() error { return syscall.Kill(-p.cmd.Process.Pid, syscall.SIGSTOP) }
 

@@ -1,17 +1,23 @@
 #!/usr/bin/env bash
 # Starts an etcd and three nodes on this machine, and stops them when it is ended. It
-# keeps what it needs in a directory of its own, which it removes: DIR keeps it.
-# CADDY and ETCD name the programs; without them they are built from this checkout.
+# keeps what it needs in a directory of its own, which it removes: DIR names one that
+# stays. CADDY and ETCD name the programs; without them they are built from this checkout.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
-root=$here/../..
+root=$(cd "$here/../.." && pwd)
 dir=${DIR:-$(mktemp -d)}
-started=()
+mkdir -p "$dir"
+dir=$(cd "$dir" && pwd)
+keep=${DIR:-}
+started=() # etcd first
 finish() {
 	trap - EXIT INT TERM
-	[ ${#started[@]} -eq 0 ] || kill "${started[@]}" 2>/dev/null || true
-	wait || true
-	[ -n "${DIR:-}" ] || rm -rf "$dir"
+	# The nodes give their leases back, so etcd ends after them.
+	kill "${started[@]:1}" 2>/dev/null || true
+	wait "${started[@]:1}" 2>/dev/null || true
+	kill "${started[@]:0:1}" 2>/dev/null || true
+	wait
+	[ -n "$keep" ] || rm -rf "$dir"
 }
 trap finish EXIT
 trap 'exit 130' INT
@@ -43,7 +49,7 @@ for ((tries = 0; ; tries++)); do
 	for p in "${started[@]}"; do
 		kill -0 "$p" 2>/dev/null || { echo "one of them has ended:" >&2; tail -n 3 "$dir"/*.log >&2; exit 1; }
 	done
-	[ $tries -lt 300 ] || { echo "they are not live after a minute: see $dir" >&2; trap - EXIT; exit 1; }
+	[ $tries -lt 300 ] || { echo "they are not live after a minute: see $dir" >&2; keep=yes; exit 1; }
 	sleep 0.2
 done
 cat <<TEXT
@@ -53,7 +59,7 @@ Three nodes are live. Try, in another terminal:
 
   $caddy apoxy domainrecord apply -f $root/examples/domainrecord.yaml --address localhost:12019
   $caddy apoxy domainrecord get --address localhost:12021
-  dig @127.0.0.1 -p 15354 api.example.com.cname.example.net
+  dig @127.0.0.1 -p 15354 shop.customer.test.cname.example.net
   kill -9 ${started[2]}    # node n2: its work goes to the others within seconds
   $caddy apoxy cluster status --address localhost:12019
 

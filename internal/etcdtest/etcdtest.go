@@ -45,6 +45,16 @@ func Main(m *testing.M) {
 	os.Exit(status)
 }
 
+// Program is etcd's, for who starts it otherwise than Start does.
+func Program(t testing.TB) string {
+	t.Helper()
+	program, err := build()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return program
+}
+
 // attempts is how often a port that was free a moment ago may be another's by the time
 // that etcd asks for it.
 const attempts = 5
@@ -53,10 +63,7 @@ const attempts = 5
 // returns its endpoint. It ends with the test.
 func Start(t testing.TB, arguments ...string) (endpoint string) {
 	t.Helper()
-	program, err := build()
-	if err != nil {
-		t.Fatal(err)
-	}
+	program := Program(t)
 	var said string
 	for range attempts {
 		if endpoint, said = start(t, program, arguments); endpoint != "" {

@@ -174,6 +174,37 @@ func TestNothingIsReadFromAHalfCopy(t *testing.T) {
 	s.reaches(t, 2)
 }
 
+// What remains after a page is told of each, though it is counted once.
+func TestPagesOfACopyTellWhatRemains(t *testing.T) {
+	e := engine(t, boltstore.Options{})
+	s := open(t, e, filepath.Join(t.TempDir(), "copy.db"))
+	total := 0
+	for range 3 { // each time there are more, at a later revision
+		for range 25 {
+			s.reaches(t, put(t, e, fmt.Sprintf("a/%03d", total), "x"))
+			total++
+		}
+		s.reaches(t, put(t, e, "b", "x"))
+		e.gone.Store(true)
+		for range 2 {
+			o := store.ListOptions{Limit: 4}
+			for left := total; left > 0; {
+				ctx, _ := store.AllowStale(t.Context(), 0)
+				res, err := s.List(ctx, "a/", o)
+				if err != nil {
+					t.Fatal(err)
+				}
+				left -= len(res.KeyValues)
+				if res.Remaining != int64(left) || res.More != (left > 0) {
+					t.Fatalf("after %q: %d remain, more %v; want %d", o.After, res.Remaining, res.More, left)
+				}
+				o.After, o.Revision = res.KeyValues[len(res.KeyValues)-1].Key, res.Revision
+			}
+		}
+		e.gone.Store(false)
+	}
+}
+
 // The copy is what the engine has, over any history of writes, restarts, crashes, absences
 // and compactions, once it has caught up.
 func TestTheCopyIsWhatTheEngineHas(t *testing.T) {

@@ -1,8 +1,6 @@
 package mirror
 
 import (
-	"bytes"
-	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -50,7 +48,8 @@ type replica struct {
 	reach   atomic.Int64 // the revision that readers find; 0: no copy
 	mu      sync.Mutex   // held while the bucket in use changes
 	pending []store.Event
-	reading bool // everything is being read anew
+	reading bool   // everything is being read anew
+	counts  counts // held with mu
 }
 
 // bootID tells this start of the machine from others; empty: it cannot be told.
@@ -312,35 +311,4 @@ func (r *replica) get(key string) (kv store.KeyValue, revision int64, err error)
 		return err
 	})
 	return kv, revision, err
-}
-
-func (r *replica) list(ctx context.Context, prefix string, o store.ListOptions) (res store.ListResult, err error) {
-	err = r.view(func(b *bbolt.Bucket, rev int64) error {
-		if o.Revision != 0 && o.Revision != rev {
-			return store.ErrExpired
-		}
-		res.Revision = rev
-		c := b.Cursor()
-		from := []byte(prefix)
-		if o.After >= prefix && o.After != "" {
-			from = append([]byte(o.After), 0)
-		}
-		for k, raw := c.Seek(from); k != nil && bytes.HasPrefix(k, []byte(prefix)); k, raw = c.Next() {
-			if o.Limit > 0 && len(res.KeyValues) >= o.Limit {
-				res.More = true
-				res.Remaining++
-				if res.Remaining%1000 == 0 && ctx.Err() != nil {
-					return ctx.Err()
-				}
-				continue
-			}
-			kv, err := decode(string(k), raw)
-			if err != nil {
-				return err
-			}
-			res.KeyValues = append(res.KeyValues, kv)
-		}
-		return nil
-	})
-	return res, err
 }

@@ -92,7 +92,7 @@ func TestClusterActsAsOne(t *testing.T) {
 }
 
 // Of many records at once each is ordered once, all nodes take part, and what one has
-// obtained all serve.
+// obtained, or replaced, all serve.
 func TestClusterSharesTheWork(t *testing.T) {
 	const many = 40
 	n := network(t)
@@ -144,5 +144,33 @@ func TestClusterSharesTheWork(t *testing.T) {
 		if obtained == 0 {
 			t.Errorf("node %s has taken no part", d.name)
 		}
+	}
+
+	// One that is replaced is served by all, though each has the former one in memory.
+	host := hosts[0]
+	state, err := c.nodes[2].handshake(host)
+	if err != nil {
+		t.Fatal(err)
+	}
+	former := state.PeerCertificates[0].SerialNumber.Text(16)
+	if status, _, err := c.nodes[0].call(t.Context(), http.MethodPost, recordsPath+"/"+host+"/revoke?reason=superseded", nil, nil); err != nil || status != http.StatusOK {
+		t.Fatalf("revoking is answered %d, %v", status, err)
+	}
+	r := c.nodes[1].await(t, host, 60*time.Second, "another certificate", func(r record) error {
+		if err := is("TLSReady=True")(r); err != nil || r.Status.Certificate == nil || r.Status.Certificate.SerialNumber == former {
+			return errorf("it has %+v, %v", r.Status.Certificate, err)
+		}
+		return nil
+	})
+	began = time.Now()
+	for _, d := range c.nodes {
+		eventually(t, 10*time.Second, "node "+d.name+" to serve another certificate", func() error {
+			state, err := d.handshake(host)
+			if err != nil || state.PeerCertificates[0].SerialNumber.Text(16) != r.Status.Certificate.SerialNumber {
+				return errorf("it serves another than %s, %v", r.Status.Certificate.SerialNumber, err)
+			}
+			return nil
+		})
+		t.Logf("the replaced certificate is served by node %s %v after it was told of", d.name, time.Since(began).Round(time.Millisecond))
 	}
 }

@@ -166,8 +166,11 @@ func TestClusterSharesTheWork(t *testing.T) {
 	for _, d := range c.nodes {
 		eventually(t, 10*time.Second, "node "+d.name+" to serve another certificate", func() error {
 			state, err := d.handshake(host)
-			if err != nil || state.PeerCertificates[0].SerialNumber.Text(16) != r.Status.Certificate.SerialNumber {
-				return errorf("it serves another than %s, %v", r.Status.Certificate.SerialNumber, err)
+			if err != nil {
+				return err
+			}
+			if got := state.PeerCertificates[0].SerialNumber.Text(16); got != r.Status.Certificate.SerialNumber {
+				return errorf("it serves %s, want %s; the former is %s", got, r.Status.Certificate.SerialNumber, former)
 			}
 			return nil
 		})

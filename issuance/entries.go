@@ -229,10 +229,14 @@ func (es *entries) unlearn(hostname string, revision int64) *learnt {
 	if e == nil || e.flight != nil || revision <= e.revision {
 		return nil
 	}
-	if !e.wanted && e.upload() == nil {
+	if !e.wanted && e.upload() == nil { // as it is on every node but the one that works on it
+		had := e.has()
 		es.unplace(e)
 		es.drop(e)
-		return nil
+		if !had {
+			return nil
+		}
+		return &learnt{hostname: hostname, revision: revision, replaced: true}
 	}
 	l := &learnt{hostname: e.hostname, rec: dossier{Trouble: e.trouble()}, revision: revision}
 	if !e.has() || !es.takeOver(l) {

@@ -11,9 +11,11 @@ import (
 	"time"
 
 	"github.com/caddyserver/certmagic"
+	acmez "github.com/mholt/acmez/v3/acme"
 
 	"github.com/apoxy-dev/caddy-apoxy/internal/certtest"
 	"github.com/apoxy-dev/caddy-apoxy/issuance/acme"
+	"github.com/apoxy-dev/caddy-apoxy/issuance/certfiles"
 	"github.com/apoxy-dev/caddy-apoxy/ownership"
 	"github.com/apoxy-dev/caddy-apoxy/store"
 )
@@ -189,4 +191,26 @@ type waitingProber struct {
 func (p *waitingProber) Delegated(ctx context.Context, hostname string) (bool, error) {
 	p.once.Do(func() { close(p.held); <-p.free })
 	return p.Prober.Delegated(ctx, hostname)
+}
+
+// A certificate that was revoked at one node is served by none any longer, not even by one
+// whose record it is not.
+func TestARevokedCertificateLeavesTheMemoryOfAllNodes(t *testing.T) {
+	w := newWorld(t)
+	const host = "api.example.com"
+	other := w.node(acme.Authority{Directory: w.ca.Directory(), Email: "ops@example.net"}, func(c *Config) {
+		c.Mine = func(string) bool { return false }
+	})
+	w.dns.delegate(host)
+	w.s.Want(Want{Hostname: host, UID: "u1", DNS01: true})
+	w.until(host, "certified", seen)
+	w.wait("the other node to know", func() bool { return other.Observe(host).SerialNumber != "" }, func() string { return "" })
+	magic := other.authorities()[0].cfg
+	if _, err := magic.CacheManagedCertificate(t.Context(), host); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.s.Revoke(t.Context(), host, acmez.ReasonSuperseded); err != nil {
+		t.Fatal(err)
+	}
+	w.wait("it to leave the other node's memory", func() bool { return !certfiles.InMemory(magic, host) }, func() string { return "" })
 }

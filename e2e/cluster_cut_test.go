@@ -26,8 +26,8 @@ func TestClusterNodeIsCutFromEtcd(t *testing.T) {
 	before.set(t, delegation(steady), fmt.Sprintf("%s. CNAME %[1]s.%s.", plain, testnet.Zone))
 	alone.submit(t, steady, true)
 	alone.submit(t, plain, false)
-	left[0].await(t, steady, 60*time.Second, "the certificate", is("TLSReady=True"))
-	left[0].await(t, plain, 60*time.Second, "Ready", is("Ready=True"))
+	left[0].await(t, steady, 150*time.Second, "the certificate", is("TLSReady=True"))
+	left[0].await(t, plain, 150*time.Second, "Ready", is("Ready=True"))
 	alone.serves(t, steady, plain)
 	servfails := func() float64 {
 		return countedAt(t, alone.admin, "apoxy_dns_queries_total", `type="TXT"`, `rcode="SERVFAIL"`)
@@ -71,7 +71,7 @@ func TestClusterNodeIsCutFromEtcd(t *testing.T) {
 			left[i%2].submit(t, host, true)
 		}
 		for i, host := range hosts {
-			left[(i+1)%2].await(t, host, 90*time.Second, "the certificate", is("TLSReady=True"))
+			left[(i+1)%2].await(t, host, 150*time.Second, "the certificate", is("TLSReady=True"))
 			c.orderedOnce(t, host)
 			if err := alone.withholds(host); err != nil {
 				t.Error(err)
@@ -111,7 +111,7 @@ func TestClusterNodeIsCutFromEtcd(t *testing.T) {
 	before.set(t, delegation(steady), delegation(late))
 	alone.submit(t, late, true)
 	for _, d := range c.nodes {
-		d.await(t, late, 60*time.Second, "the certificate", is("TLSReady=True"))
+		d.await(t, late, 150*time.Second, "the certificate", is("TLSReady=True"))
 	}
 	// What was refused never happened.
 	if status, _, err := left[0].call(t.Context(), http.MethodGet, recordsPath+"/early."+before.name, nil, nil); status != http.StatusNotFound {

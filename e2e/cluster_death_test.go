@@ -57,7 +57,7 @@ func TestClusterNodeIsKilled(t *testing.T) {
 	}
 	customer.delegated(t, append(hosts, steady)...)
 	dying.submit(t, steady, true)
-	left[0].await(t, steady, 60*time.Second, "the certificate", is("TLSReady=True"))
+	left[0].await(t, steady, 150*time.Second, "the certificate", is("TLSReady=True"))
 
 	// Every order is in flight when the node dies.
 	killed := make(chan struct{})
@@ -109,7 +109,7 @@ func TestClusterNodeIsKilled(t *testing.T) {
 	}
 	t.Logf("all looked at %v after the death", time.Since(began).Round(time.Millisecond))
 	for i, host := range hosts {
-		left[i%2].await(t, host, 60*time.Second, "the certificate", is("TLSReady=True"))
+		left[i%2].await(t, host, 150*time.Second, "the certificate", is("TLSReady=True")) // longer than the pause after an order that the CA refused
 	}
 	t.Logf("all certified %v after the death", time.Since(began).Round(time.Millisecond))
 	handedOver := 0
@@ -149,7 +149,7 @@ func TestClusterNodeIsKilled(t *testing.T) {
 	customer.delegated(t, append(hosts, steady, late)...)
 	dying.submit(t, late, true)
 	for _, d := range c.nodes {
-		d.await(t, late, 60*time.Second, "the certificate", is("TLSReady=True"))
+		d.await(t, late, 150*time.Second, "the certificate", is("TLSReady=True"))
 	}
 	l.lostNothing(t)
 	for _, d := range c.nodes {

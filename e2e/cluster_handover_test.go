@@ -77,7 +77,7 @@ func TestClusterOrderChangesHands(t *testing.T) {
 				comeBack()
 			}
 			for i, host := range hosts {
-				left[i%2].await(t, host, 60*time.Second, "the certificate", is("TLSReady=True"))
+				left[i%2].await(t, host, 150*time.Second, "the certificate", is("TLSReady=True"))
 			}
 			t.Logf("all certified after %v", time.Since(began).Round(time.Millisecond))
 			comeBack()

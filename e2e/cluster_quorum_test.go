@@ -21,8 +21,8 @@ func TestClusterWithoutEtcd(t *testing.T) {
 	customer.set(t, lines...)
 	c.nodes[0].submit(t, steady, true)
 	c.nodes[1].submit(t, plain, false)
-	c.nodes[2].await(t, steady, 60*time.Second, "the certificate", is("TLSReady=True"))
-	c.nodes[2].await(t, plain, 60*time.Second, "Ready", is("Ready=True"))
+	c.nodes[2].await(t, steady, 150*time.Second, "the certificate", is("TLSReady=True"))
+	c.nodes[2].await(t, plain, 150*time.Second, "Ready", is("Ready=True"))
 	everywhere := func() {
 		t.Helper()
 		for _, d := range c.nodes {
@@ -85,7 +85,7 @@ func TestClusterWithoutEtcd(t *testing.T) {
 	customer.set(t, append(lines, delegation(late))...)
 	c.nodes[1].submit(t, late, true)
 	for _, d := range c.nodes {
-		d.await(t, late, 60*time.Second, "the certificate", is("TLSReady=True"))
+		d.await(t, late, 150*time.Second, "the certificate", is("TLSReady=True"))
 	}
 	if status, _, err := c.nodes[0].call(t.Context(), http.MethodGet, recordsPath+"/early."+customer.name, nil, nil); status != http.StatusNotFound {
 		t.Errorf("a write that was refused has happened: %d, %v", status, err)

@@ -47,7 +47,7 @@ func TestClusterActsAsOne(t *testing.T) {
 	}
 	for i, host := range hosts {
 		d := c.nodes[(i+1)%len(c.nodes)]
-		d.await(t, host, 60*time.Second, "Ready", is("phase=Active", "Ready=True", "TLSReady=True"))
+		d.await(t, host, 150*time.Second, "Ready", is("phase=Active", "Ready=True", "TLSReady=True"))
 		at := ""
 		for _, d := range c.nodes {
 			began := time.Now()
@@ -109,7 +109,7 @@ func TestClusterSharesTheWork(t *testing.T) {
 	}
 	served := map[string]bool{}
 	slowest := time.Duration(0)
-	eventually(t, 90*time.Second, "all certificates", func() error {
+	eventually(t, 150*time.Second, "all certificates", func() error {
 		var list struct{ Items []record }
 		if _, _, err := c.nodes[0].call(t.Context(), http.MethodGet, recordsPath, nil, &list); err != nil {
 			return err
@@ -156,7 +156,7 @@ func TestClusterSharesTheWork(t *testing.T) {
 	if status, _, err := c.nodes[0].call(t.Context(), http.MethodPost, recordsPath+"/"+host+"/revoke?reason=superseded", nil, nil); err != nil || status != http.StatusOK {
 		t.Fatalf("revoking is answered %d, %v", status, err)
 	}
-	r := c.nodes[1].await(t, host, 60*time.Second, "another certificate", func(r record) error {
+	r := c.nodes[1].await(t, host, 150*time.Second, "another certificate", func(r record) error {
 		if err := is("TLSReady=True")(r); err != nil || r.Status.Certificate == nil || r.Status.Certificate.SerialNumber == former {
 			return errorf("it has %+v, %v", r.Status.Certificate, err)
 		}

@@ -23,7 +23,6 @@ import (
 	"github.com/apoxy-dev/caddy-apoxy/issuance/revocation"
 	"github.com/apoxy-dev/caddy-apoxy/ownership"
 	"github.com/apoxy-dev/caddy-apoxy/store/damage"
-	"github.com/apoxy-dev/caddy-apoxy/target"
 	"github.com/apoxy-dev/caddy-apoxy/webhook"
 )
 
@@ -32,10 +31,6 @@ var runtimes = caddy.NewUsagePool()
 
 // loadTimeout bounds the reading of all records at start.
 const loadTimeout = 2 * time.Minute
-
-// healthInterval is how often the health of the few targets is compared with
-// what it was, from memory.
-const healthInterval = time.Second
 
 // runtime is everything that lives as long as a store is open, however often
 // the configuration is reloaded: records in memory, zone data, controller,
@@ -234,37 +229,6 @@ func (rt *runtime) run(what string, f func(context.Context) error) {
 	})
 }
 
-// watchTargets tells the controller when the health of a target changes.
-func (rt *runtime) watchTargets(ctx context.Context) error {
-	tick := time.NewTicker(healthInterval)
-	defer tick.Stop()
-	var last map[target.Ref]target.Health
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-		}
-		now := rt.apps.Current().targets.Snapshot()
-		if last != nil && !sameHealth(last, now) {
-			rt.controller.TargetsChanged()
-		}
-		last = now
-	}
-}
-
-func sameHealth(a, b map[target.Ref]target.Health) bool {
-	if len(a) != len(b) {
-		return false
-	}
-	for ref, h := range a {
-		if o, ok := b[ref]; !ok || o != h {
-			return false
-		}
-	}
-	return true
-}
-
 // Destruct ends the work and leaves the store; the pool calls it when the last
 // configuration has left.
 func (rt *runtime) Destruct() error {
@@ -347,26 +311,6 @@ func (rt *runtime) prepare(r, replaced *v1alpha3.DomainRecord) {
 		rt.logger.Warn("whether a new record needs a token is left to the first look", zap.String("name", r.Name), zap.Error(err))
 	}
 	r.Status = ownership.Initial(r, contest, rt.settings(), time.Now())
-}
-
-func (rt *runtime) targetHealth(ref v1alpha3.TargetKey) ownership.TargetObservation {
-	if ref.Kind == v1alpha3.KindRedirect { // every site that serves records can
-		serves := rt.apps.Current().targets.Serves()
-		return ownership.TargetObservation{Found: serves, Healthy: serves}
-	}
-	h, found := rt.apps.Current().targets.Health(target.Ref{Kind: ref.Kind, Name: ref.Name})
-	return targetObservation(h, found)
-}
-
-// targetHealthOf is targetHealth for one record, where that makes a difference.
-func (rt *runtime) targetHealthOf(host *hosts.Host) ownership.TargetObservation {
-	h, found := rt.apps.Current().targets.HealthOf(target.Ref{Kind: host.Target.Kind, Name: host.Target.Name},
-		func(key string) (any, bool) { return placeholder(host, key) })
-	return targetObservation(h, found)
-}
-
-func targetObservation(h target.Health, found bool) ownership.TargetObservation {
-	return ownership.TargetObservation{Found: found, Healthy: h.Healthy, Unchecked: h.Unchecked, OfRecord: h.OfRecord, Message: h.Message}
 }
 
 // reserved tells whether the configuration in force serves hostname itself.

@@ -48,16 +48,7 @@ release ends it at once.
 
 Exit status: 0 done, 1 failed, 2 wrong usage.`,
 	}
-	addPatience(root)
-	if env.Flags != nil {
-		env.Flags(root)
-	}
-	finish(env, root, func(_ context.Context, _ *client, args []string) error {
-		if len(args) == 0 {
-			return root.Help()
-		}
-		return usagef("there is no command %s; %s --help lists them", quote(args[0]), root.CommandPath())
-	}, false)
+	finishGroup(env, root)
 	release := &cobra.Command{
 		Use:     "release",
 		Short:   "Lets the records fall that the fleet brake holds",

@@ -96,16 +96,7 @@ in the store; its work goes to the others within seconds when it does not.
 
 Exit status: 0 done, 1 failed, 2 wrong usage.`,
 	}
-	addPatience(root)
-	if env.Flags != nil {
-		env.Flags(root)
-	}
-	finish(env, root, func(_ context.Context, _ *client, args []string) error {
-		if len(args) == 0 {
-			return root.Help()
-		}
-		return usagef("there is no command %s; %s --help lists them", quote(args[0]), root.CommandPath())
-	}, false)
+	finishGroup(env, root)
 	status := &cobra.Command{
 		Use:     "status",
 		Short:   "Prints a line for each node: name, live or gone, and how it is",

@@ -80,21 +80,7 @@ endpoint too.
 
 Exit status: 0 done, 1 failed, 2 wrong usage.`,
 	}
-	root.SuggestionsMinimumDistance = 2
-	addPatience(root)
-	if env.Flags != nil {
-		env.Flags(root)
-	}
-	finish(env, root, func(_ context.Context, _ *client, args []string) error {
-		if len(args) == 0 {
-			return root.Help()
-		}
-		msg := "there is no command " + quote(args[0])
-		if near := root.SuggestionsFor(args[0]); len(near) > 0 {
-			msg += ", is it " + strings.Join(near, " or ") + "?"
-		}
-		return usagef("%s; %s --help lists them", msg, root.CommandPath())
-	}, false)
+	finishGroup(env, root)
 	for _, add := range []func(Env) *cobra.Command{
 		getCommand, applyCommand, deleteCommand, describeCommand, waitCommand, checkCommand, revokeCommand, certificateCommand,
 		editCommand, labelCommand, annotateCommand, diffCommand,
@@ -138,6 +124,25 @@ func finish(env Env, cmd *cobra.Command, work run, connect bool) *cobra.Command 
 		cmd.ValidArgsFunction = completeNames(env)
 	}
 	return cmd
+}
+
+// finishGroup completes a command that is there for those below it.
+func finishGroup(env Env, root *cobra.Command) {
+	root.SuggestionsMinimumDistance = 2
+	addPatience(root)
+	if env.Flags != nil {
+		env.Flags(root)
+	}
+	finish(env, root, func(_ context.Context, _ *client, args []string) error {
+		if len(args) == 0 {
+			return root.Help()
+		}
+		msg := "there is no command " + quote(args[0])
+		if near := root.SuggestionsFor(args[0]); len(near) > 0 {
+			msg += ", is it " + strings.Join(near, " or ") + "?"
+		}
+		return usagef("%s; %s --help lists them", msg, root.CommandPath())
+	}, false)
 }
 
 // completeNames offers the names of records to the shell.

@@ -98,16 +98,7 @@ has told of what happens to records.
 
 Exit status: 0 done, 1 failed, 2 wrong usage.`,
 	}
-	addPatience(root)
-	if env.Flags != nil {
-		env.Flags(root)
-	}
-	finish(env, root, func(_ context.Context, _ *client, args []string) error {
-		if len(args) == 0 {
-			return root.Help()
-		}
-		return usagef("there is no command %s; %s --help lists them", quote(args[0]), root.CommandPath())
-	}, false)
+	finishGroup(env, root)
 	root.AddCommand(webhookTest(env), webhookList(env), webhookReplay(env))
 	for _, cmd := range root.Commands() {
 		cmd.ValidArgsFunction = cobra.NoFileCompletions

@@ -9,6 +9,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -89,13 +90,15 @@ type Member struct {
 	post     *post
 	progress store.Progress // of nodes
 
+	// What each query for a challenge, and each hint, asks: no lock is taken for it.
+	joined atomic.Pointer[hold]     // held, once its zone has caught up; nil: this node is in no cluster
+	shares atomic.Pointer[[]string] // this node and those that work, sorted, as last seen while this one was live
+
 	mu      sync.Mutex
 	held    *hold // the session and what was joined with it; nil: none
-	joined  bool  // held is in the cluster: its zone has caught up
 	ousted  bool  // another process of this installation has taken the node's place
 	self    Node  // as it is to be published
 	nodes   map[string]Node
-	shares  []string      // this node and those that work, sorted, as last seen while this one was live
 	changed chan struct{} // closed when any of it changes
 	publish chan struct{} // has a token when self is to be published
 }
@@ -142,17 +145,15 @@ func (m *Member) Started() time.Time { return m.self.Started }
 
 // Live reports whether this node is in the cluster at this moment. Other nodes do not
 // see it gone before it reports false.
-func (m *Member) Live() bool {
-	if m.Alone() {
-		return true
-	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.live()
-}
+func (m *Member) Live() bool { return m.Alone() || m.present() != nil }
 
-// live is Live where m.mu is held.
-func (m *Member) live() bool { return m.joined && m.held != nil && time.Now().Before(m.held.Until()) }
+// present is what this node is live by; nil: it is not live.
+func (m *Member) present() *hold {
+	if h := m.joined.Load(); h != nil && time.Now().Before(h.Until()) {
+		return h
+	}
+	return nil
+}
 
 // Term names the stretch of time through which this node has been live without a break;
 // empty: it is not live.
@@ -160,12 +161,11 @@ func (m *Member) Term() string {
 	if m.Alone() {
 		return "ever"
 	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if !m.live() {
+	h := m.present()
+	if h == nil {
 		return ""
 	}
-	return m.held.ID()
+	return h.ID()
 }
 
 // Session returns the session that this node is live by, for what is to vanish with it.
@@ -199,9 +199,11 @@ func (m *Member) WaitSession(ctx context.Context) (store.Session, error) {
 
 // Owner is the live node that works on key; "": none is known yet.
 func (m *Member) Owner(key string) string {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return Share(m.shares, key)
+	shares := m.shares.Load()
+	if shares == nil {
+		return ""
+	}
+	return Share(*shares, key)
 }
 
 // Mine reports whether this node works on key. Before this node has joined once, nothing

@@ -83,7 +83,12 @@ func eventually(t *testing.T, what string, ok func() bool, say func() string) {
 // sees waits until a node shares work with exactly these.
 func (n *node) sees(t *testing.T, names ...string) {
 	t.Helper()
-	shares := func() []string { n.Member.mu.Lock(); defer n.Member.mu.Unlock(); return n.shares }
+	shares := func() []string {
+		if s := n.shares.Load(); s != nil {
+			return *s
+		}
+		return nil
+	}
 	eventually(t, fmt.Sprintf("%s to share with %v", n.Name(), names), func() bool { return n.Live() && slices.Equal(shares(), names) },
 		func() string { return fmt.Sprint(n.Live(), shares()) })
 }

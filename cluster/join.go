@@ -153,7 +153,7 @@ func (m *Member) catchUp(ctx context.Context, h *hold, revision int64) error {
 	}
 	m.mu.Lock()
 	m.self.Acked = max(m.self.Acked, revision)
-	m.joined = true
+	m.joined.Store(h)
 	moved := m.reshare()
 	m.change()
 	m.mu.Unlock()
@@ -202,7 +202,8 @@ func (m *Member) otherProcess(name string) bool {
 func (m *Member) drop(h *hold) {
 	m.mu.Lock()
 	if m.held == h {
-		m.held, m.joined = nil, false
+		m.held = nil
+		m.joined.Store(nil)
 		m.change()
 	}
 	m.mu.Unlock()

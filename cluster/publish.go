@@ -55,9 +55,9 @@ func (m *Member) Work() {
 func (m *Member) WaitJoined(ctx context.Context) error {
 	for {
 		m.mu.Lock()
-		live, changed := m.Alone() || m.live(), m.changed
+		changed := m.changed
 		m.mu.Unlock()
-		if live {
+		if m.Live() {
 			return nil
 		}
 		select {
@@ -109,9 +109,10 @@ func (m *Member) publishing(ctx context.Context) {
 		case <-m.publish:
 		}
 		m.mu.Lock()
-		h, self, joined := m.held, m.self, m.joined
+		self := m.self
 		m.mu.Unlock()
-		if !joined {
+		h := m.joined.Load()
+		if h == nil {
 			continue // joining publishes it
 		}
 		value, err := json.Marshal(self)
@@ -150,11 +151,10 @@ func (m *Member) Confirm(ctx context.Context, revision int64) error {
 	}
 	for {
 		m.mu.Lock()
-		live, changed := m.live(), m.changed
-		behind := m.behind(revision)
+		changed, behind := m.changed, m.behind(revision)
 		m.mu.Unlock()
 		switch {
-		case !live:
+		case !m.Live():
 			return ErrNotLive
 		case len(behind) == 0:
 			return nil

@@ -79,19 +79,20 @@ func (m *Member) take(name string, value []byte, damaged bool) {
 // counts itself before it works, so that it knows what will be its own. It reports
 // whether that changes anything. m.mu is held.
 func (m *Member) reshare() bool {
-	if !m.live() {
+	h := m.present()
+	if h == nil {
 		return false
 	}
 	names := make([]string, 0, len(m.nodes))
 	for name, n := range m.nodes {
-		if n.Working || name == m.held.name {
+		if n.Working || name == h.name {
 			names = append(names, name)
 		}
 	}
 	slices.Sort(names)
-	if !slices.Contains(names, m.held.name) || slices.Equal(names, m.shares) {
+	if before := m.shares.Load(); !slices.Contains(names, h.name) || before != nil && slices.Equal(names, *before) {
 		return false
 	}
-	m.shares = names
+	m.shares.Store(&names)
 	return true
 }

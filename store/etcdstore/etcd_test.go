@@ -7,39 +7,17 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/apoxy-dev/caddy-apoxy/internal/etcdtest"
 	"github.com/apoxy-dev/caddy-apoxy/internal/freeport"
 
 	"github.com/apoxy-dev/caddy-apoxy/store/etcdstore"
 )
 
-// built is the program of etcd, compiled from the module that the end-to-end tests keep.
-var built = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "etcd")
-	if err != nil {
-		return "", err
-	}
-	programs = dir
-	program := filepath.Join(dir, "etcd")
-	if out, err := exec.Command("go", "build", "-C", "../../e2e", "-o", program, "go.etcd.io/etcd/server/v3").CombinedOutput(); err != nil {
-		return "", fmt.Errorf("building etcd: %w: %s", err, out)
-	}
-	return program, nil
-})
-
-var programs string
-
-func TestMain(m *testing.M) {
-	status := m.Run()
-	if programs != "" {
-		_ = os.RemoveAll(programs) // what is left is in the directory for temporary files
-	}
-	os.Exit(status)
-}
+func TestMain(m *testing.M) { etcdtest.Main(m) }
 
 // member is a member of an etcd.
 type member struct {
@@ -89,16 +67,12 @@ func (m *member) start() {
 
 func (m *member) spawn() {
 	m.t.Helper()
-	program, err := built()
-	if err != nil {
-		m.t.Fatal(err)
-	}
 	log, err := os.OpenFile(filepath.Join(m.dir, "log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		m.t.Fatal(err)
 	}
 	defer log.Close()
-	m.process = exec.Command(program, append([]string{
+	m.process = exec.Command(etcdtest.Program(m.t), append([]string{
 		"--name", m.name, "--data-dir", filepath.Join(m.dir, "data"), "--listen-client-urls", m.endpoint, "--advertise-client-urls", m.endpoint,
 		"--listen-peer-urls", m.peer, "--initial-advertise-peer-urls", m.peer, "--initial-cluster", m.cluster, "--unsafe-no-fsync", "--log-level", "warn",
 	}, m.arguments...)...)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.etcd.io/etcd/api/v3/etcdserverpb"
@@ -33,8 +34,8 @@ type session struct {
 	ctx   context.Context // ends with the session
 	end   context.CancelFunc
 
-	mu    sync.Mutex
-	until time.Time
+	until atomic.Pointer[time.Time] // read by every query for a challenge
+	mu    sync.Mutex                // held while until changes
 }
 
 var _ store.Sessions = (*Store)(nil)
@@ -54,7 +55,10 @@ func (s *Store) begin(ctx context.Context, ttl time.Duration) (*session, error) 
 			return nil, err
 		}
 		granted := time.Duration(lease.TTL) * time.Second // it may be more than was asked for
-		return &session{store: s, lease: lease.ID, ttl: granted, until: sent.Add(granted)}, nil
+		n := &session{store: s, lease: lease.ID, ttl: granted}
+		until := sent.Add(granted)
+		n.until.Store(&until)
+		return n, nil
 	})
 	if err != nil {
 		return nil, fmt.Errorf("beginning a session: %w", err)
@@ -88,9 +92,7 @@ func (n *session) ID() string { return fmt.Sprintf("%016x", int64(n.lease)) }
 // Until implements store.Session: when the keep-alive was sent that was answered last,
 // and the time to live after that. Etcd counts from when it came.
 func (n *session) Until() time.Time {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	return n.until
+	return *n.until.Load()
 }
 
 // Ended implements store.Session.
@@ -196,8 +198,8 @@ func (n *session) renew(stream etcdserverpb.Lease_LeaseKeepAliveClient) error {
 func (n *session) extend(until time.Time) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.ctx.Err() == nil && time.Now().Before(n.until) && until.After(n.until) {
-		n.until = until
+	if now := n.Until(); n.ctx.Err() == nil && time.Now().Before(now) && until.After(now) {
+		n.until.Store(&until)
 	}
 }
 
@@ -205,8 +207,8 @@ func (n *session) extend(until time.Time) {
 func (n *session) finish() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if now := time.Now(); n.until.After(now) {
-		n.until = now
+	if now := time.Now(); n.Until().After(now) {
+		n.until.Store(&now)
 	}
 	n.end()
 }

@@ -218,11 +218,17 @@ func TestWhatIsConfirmedIsKnownToAll(t *testing.T) {
 	}
 	confirmed := make(chan error, 1)
 	go func() { confirmed <- a.Confirm(t.Context(), revision) }()
+	eventually(t, "a to have read that far", func() bool { return a.progress.Revision() >= revision }, func() string { return "" })
 	select {
 	case err := <-confirmed:
 		t.Fatalf("it is confirmed before b knows of it: %v", err)
-	case <-time.After(200 * time.Millisecond): // nothing tells that it waits
+	default:
 	}
+	a.Member.mu.Lock()
+	if waitsFor := a.Member.behind(revision); !slices.Equal(waitsFor, []string{"b"}) {
+		t.Errorf("it waits for %v", waitsFor)
+	}
+	a.Member.mu.Unlock()
 	b.Acknowledge(revision)
 	if err := <-confirmed; err != nil {
 		t.Fatal(err)

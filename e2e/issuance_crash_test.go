@@ -35,22 +35,7 @@ func TestIssuanceSurvivesKillAtEveryStep(t *testing.T) {
 		for k, when := range []string{"before", "after"} {
 			host := hosts[2*i+k]
 			t.Run(fmt.Sprintf("%s the CA had %s", when, at), func(t *testing.T) {
-				killed := make(chan struct{})
-				once := false
-				g.obey(func(a asked) http.HandlerFunc {
-					if once || a.step != at || a.host != host {
-						return nil
-					}
-					once = true
-					return func(w http.ResponseWriter, r *http.Request) {
-						if when == "after" {
-							g.pass(httptest.NewRecorder(), r)
-						}
-						p.kill()
-						close(killed)
-						reset(w, r)
-					}
-				})
+				killed := p.killedAt(g, at, host, when == "after")
 				p.submit(t, host)
 				select {
 				case <-killed:
@@ -119,19 +104,7 @@ func TestIssuanceSurvivesKillDuringHTTP01(t *testing.T) {
 			label := strings.ReplaceAll(string(at), " ", "")
 			host := label + "." + customer.name
 			customer.set(t, fmt.Sprintf("%s CNAME %s.%s.", label, host, testnet.Zone))
-			killed := make(chan struct{})
-			once := false
-			g.obey(func(a asked) http.HandlerFunc {
-				if once || a.step != at || a.host != host {
-					return nil
-				}
-				once = true
-				return func(w http.ResponseWriter, r *http.Request) {
-					p.kill()
-					close(killed)
-					reset(w, r)
-				}
-			})
+			killed := p.killedAt(g, at, host, false)
 			p.submit(t, host)
 			<-killed
 			p.run(t)
@@ -148,4 +121,26 @@ func TestIssuanceSurvivesKillDuringHTTP01(t *testing.T) {
 			}
 		})
 	}
+}
+
+// killedAt has the product killed when it first asks the CA for a step of a hostname's
+// order: after the CA has got it, or before. The channel is closed then.
+func (p *product) killedAt(g *gate, at step, host string, after bool) <-chan struct{} {
+	killed := make(chan struct{})
+	once := false
+	g.obey(func(a asked) http.HandlerFunc {
+		if once || a.step != at || a.host != host {
+			return nil
+		}
+		once = true
+		return func(w http.ResponseWriter, r *http.Request) {
+			if after {
+				g.pass(httptest.NewRecorder(), r)
+			}
+			p.kill()
+			close(killed)
+			reset(w, r)
+		}
+	})
+	return killed
 }

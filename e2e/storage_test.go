@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -41,19 +40,7 @@ func TestStorageInTheStore(t *testing.T) {
 				t.Fatal(err)
 			}
 
-			killed := make(chan struct{})
-			once := false
-			g.obey(func(a asked) http.HandlerFunc {
-				if once || a.step != atFinalize || a.host != under {
-					return nil
-				}
-				once = true
-				return func(w http.ResponseWriter, r *http.Request) {
-					p.kill()
-					close(killed)
-					reset(w, r)
-				}
-			})
+			killed := p.killedAt(g, atFinalize, under, false)
 			p.submit(t, under)
 			select {
 			case <-killed:

@@ -55,9 +55,12 @@ type ClusterForgotten struct {
 	Forgotten bool `json:"forgotten"`
 }
 
+// word makes what a node or its store says fit for one line of a terminal.
+func word(s string) string { return harmless(strings.Join(strings.Fields(s), " ")) }
+
 // line is the node in one line, its columns apart by tabs.
 func (n ClusterNode) line(s ClusterStatus) string {
-	state, rest := "gone", "since its last start at "+stamp(n.Since)+"; forget it with `caddy apoxy cluster forget "+n.Name+"` if it does not come back"
+	state, rest := "gone", "since its last start at "+stamp(n.Since)+"; forget it with `caddy apoxy cluster forget "+word(n.Name)+"` if it does not come back"
 	if n.Live {
 		state = "live"
 		rest = fmt.Sprintf("looks at %d of %d records, %d revisions behind, up since %s", n.Looks, s.Records, n.Behind, stamp(n.Since))
@@ -66,15 +69,15 @@ func (n ClusterNode) line(s ClusterStatus) string {
 		}
 	}
 	if n.Version != "" {
-		rest += ", version " + n.Version
+		rest += ", version " + word(n.Version)
 	}
 	if n.Name == s.Node {
 		rest += ", asked"
 	}
 	if n.Problem != "" {
-		rest += "; " + n.Problem
+		rest += "; " + word(n.Problem)
 	}
-	return strings.Join([]string{n.Name, state, rest}, "\t")
+	return strings.Join([]string{word(n.Name), state, rest}, "\t")
 }
 
 func stamp(t time.Time) string {
@@ -118,7 +121,7 @@ Exit status: 0 done, 1 failed, 2 wrong usage.`,
 			return err
 		}
 		if s.Problem != "" {
-			fmt.Fprintln(env.Stderr, "warning: "+s.Problem)
+			fmt.Fprintln(env.Stderr, "warning: "+word(s.Problem))
 		}
 		return nil
 	}, true)

@@ -153,6 +153,10 @@ func (w *world) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 		w.serveWebhooks(rw, r)
 		return
 	}
+	if strings.HasPrefix(r.URL.Path, ClusterPath) {
+		w.serveCluster(rw, r)
+		return
+	}
 	if r.URL.Path == BrakeReleasePath {
 		w.releaseBrake(rw, r)
 		return
@@ -350,4 +354,25 @@ func scriptStranger(ts *testscript.TestScript, _ bool, args []string) {
 		srv.Close()
 	})
 	ts.Setenv("ADDRESS", srv.URL)
+}
+
+// serveCluster is a cluster of three nodes, of which one is gone and one says strange things.
+func (w *world) serveCluster(rw http.ResponseWriter, r *http.Request) {
+	rw.Header().Set("Content-Type", typeJSON)
+	switch {
+	case r.URL.Path == ClusterPath && r.Method == http.MethodGet:
+		s := ClusterStatus{Node: "n1", Records: 30, Nodes: []ClusterNode{
+			{Name: "n1", Live: true, Since: start, Version: "v1", Answers: true, Looks: 20},
+			{Name: "n2", Live: true, Since: start, Problem: "asking node n2: \x1b[31mthe node does not answer\nn9  live"},
+			{Name: "n3", Since: start},
+		}}
+		if w.brake.Load() {
+			s.Problem = "etcd is \x1b[31maway"
+		}
+		_ = json.NewEncoder(rw).Encode(s)
+	case r.URL.Path == ClusterForgetPath && r.Method == http.MethodPost:
+		_ = json.NewEncoder(rw).Encode(ClusterForgotten{Forgotten: r.URL.Query().Get("node") == "n3"})
+	default:
+		rw.WriteHeader(http.StatusMethodNotAllowed)
+	}
 }

@@ -34,7 +34,11 @@ func (m *Member) Ask(ctx context.Context, to, do, about string) (json.RawMessage
 		delete(m.post.waiting, q.ID)
 		m.post.mu.Unlock()
 	}()
-	m.post.add(to, func(mail *Mail) { mail.Ask = append(mail.Ask, q) })
+	m.post.add(to, func(mail *Mail) {
+		if len(mail.Ask) < maxMail {
+			mail.Ask = append(mail.Ask, q)
+		}
+	})
 	patience := time.NewTimer(takenWithin)
 	defer patience.Stop()
 	for {
@@ -58,7 +62,11 @@ func (m *Member) Ask(ctx context.Context, to, do, about string) (json.RawMessage
 
 // Reply answers a question of another node.
 func (m *Member) Reply(to string, a Answer) {
-	m.post.add(to, func(mail *Mail) { mail.Answer = append(mail.Answer, a) })
+	m.post.add(to, func(mail *Mail) {
+		if len(mail.Answer) < 4*maxMail { // others bound what they ask
+			mail.Answer = append(mail.Answer, a)
+		}
+	})
 }
 
 // answered hands answers to who waits for them.

@@ -350,3 +350,48 @@ func TestNodesCountWhatFalls(t *testing.T) {
 	b.stop()
 	eventually(t, "a to forget", func() bool { return a.Falling().Records == 0 }, func() string { return fmt.Sprint(a.Falling()) })
 }
+
+// What anybody can cause takes the place of nothing else, and costs the store little.
+func TestAFloodOfHintsLeavesRoom(t *testing.T) {
+	etcd := etcdtest.Start(t)
+	a, b := join(t, etcd, settings{name: "a"}), join(t, etcd, settings{name: "b"})
+	a.sees(t, "a", "b")
+	b.sees(t, "a", "b")
+	flood := func() {
+		for i := range 20_000 {
+			a.Hint(fmt.Sprint("flood", i), false)
+		}
+	}
+	flood()
+	proven := keyOf("b", "a", "b")
+	a.Hint(proven, true)
+	answered := make(chan error, 1)
+	go func() {
+		_, err := a.Ask(t.Context(), "b", "look", "x")
+		answered <- err
+	}()
+	var q Question
+	var heard bool
+	rumoured := 0
+	eventually(t, "the question and what was proven", func() bool {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		rumoured = 0
+		for _, m := range b.heard {
+			rumoured += len(m.Rumoured)
+			heard = heard || slices.Contains(m.Heard, proven)
+			if len(m.Ask) > 0 {
+				q = m.Ask[0]
+			}
+		}
+		return heard && q.ID != ""
+	}, func() string { return fmt.Sprint(heard, q, rumoured) })
+	flood()
+	b.Reply("a", Answer{ID: q.ID})
+	if err := <-answered; err != nil {
+		t.Error(err)
+	}
+	if rumoured > 10*hintRate {
+		t.Errorf("of 20000 rumours %d are passed on", rumoured)
+	}
+}

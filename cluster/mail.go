@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+	"golang.org/x/time/rate"
 
 	"github.com/apoxy-dev/caddy-apoxy/store"
 )
@@ -20,8 +21,13 @@ const (
 	mailPause = 50 * time.Millisecond
 	// mailTimeout bounds the writing of one mail.
 	mailTimeout = 2 * time.Second
-	// maxMail is how many items one mail holds; those above it are dropped.
-	maxMail = 512
+	// hintPause is the least time between two mails to one node that hold hints: anybody
+	// can cause those, and each is a write that the store keeps for a while.
+	hintPause = 250 * time.Millisecond
+	// hintRate is how many hints of a kind are passed on in a second, to all nodes.
+	hintRate = 200
+	// maxMail is how many items of a kind one mail holds; those above it are dropped.
+	maxMail = 256
 	// maxMailBytes is how long a mail may be that is read.
 	maxMailBytes = 1 << 20
 )
@@ -57,22 +63,27 @@ type Answer struct {
 	Value json.RawMessage `json:"value,omitempty"`
 }
 
-func (m *Mail) size() int { return len(m.Heard) + len(m.Rumoured) + len(m.Ask) + len(m.Answer) }
+func (m *Mail) size() int { return m.hints() + len(m.Ask) + len(m.Answer) }
+
+func (m *Mail) hints() int { return len(m.Heard) + len(m.Rumoured) }
 
 // post is what is to be told, by node.
 type post struct {
-	mu      sync.Mutex
-	out     map[string]*Mail
-	hinted  map[string]map[string]bool // hostnames that are in a mail already
-	news    chan struct{}
-	waiting map[string]chan Answer // who asked, by Question.ID
+	mu     sync.Mutex
+	out    map[string]*Mail
+	hinted map[string]bool // hostnames that are in a mail already; proven: true
+	news   chan struct{}
+	// What anybody may say takes nothing from what was proven.
+	heard, rumoured *rate.Limiter
+	waiting         map[string]chan Answer // who asked, by Question.ID
 }
 
 func newPost() *post {
-	return &post{out: map[string]*Mail{}, hinted: map[string]map[string]bool{}, news: make(chan struct{}, 1), waiting: map[string]chan Answer{}}
+	return &post{out: map[string]*Mail{}, hinted: map[string]bool{}, news: make(chan struct{}, 1), waiting: map[string]chan Answer{},
+		heard: rate.NewLimiter(hintRate, hintRate), rumoured: rate.NewLimiter(hintRate, hintRate)}
 }
 
-// add has add put something into the mail to a node, if there is room.
+// add has add put something into the mail to a node.
 func (p *post) add(to string, add func(*Mail)) {
 	p.mu.Lock()
 	mail := p.out[to]
@@ -80,10 +91,12 @@ func (p *post) add(to string, add func(*Mail)) {
 		mail = new(Mail)
 		p.out[to] = mail
 	}
-	if mail.size() < maxMail {
-		add(mail)
-	}
+	add(mail)
 	p.mu.Unlock()
+	p.rouse()
+}
+
+func (p *post) rouse() {
 	select {
 	case p.news <- struct{}{}:
 	default:
@@ -102,36 +115,56 @@ func (m *Member) Hint(hostname string, proven bool) bool {
 		return false
 	}
 	m.post.add(to, func(mail *Mail) {
-		known := m.post.hinted[to]
-		if known == nil {
-			known = map[string]bool{}
-			m.post.hinted[to] = known
+		before, ok := m.post.hinted[hostname]
+		into, limit := &mail.Rumoured, m.post.rumoured
+		if proven {
+			into, limit = &mail.Heard, m.post.heard
 		}
-		switch before, ok := known[hostname]; {
-		case ok && (before || !proven):
+		if ok && (before || !proven) || len(*into) >= maxMail || !limit.Allow() {
 			return
-		case proven:
-			mail.Heard = append(mail.Heard, hostname)
-		default:
-			mail.Rumoured = append(mail.Rumoured, hostname)
 		}
-		known[hostname] = proven
+		*into = append(*into, hostname)
+		m.post.hinted[hostname] = proven
 	})
 	return true
 }
 
+// take returns what is to be told now: without hints, those stay for later. It reports
+// whether any do.
+func (p *post) take(hints bool) (out map[string]*Mail, left bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	out, p.out = p.out, map[string]*Mail{}
+	if hints {
+		p.hinted = map[string]bool{}
+		return out, false
+	}
+	for to, mail := range out {
+		if mail.hints() > 0 {
+			p.out[to], left = &Mail{Heard: mail.Heard, Rumoured: mail.Rumoured}, true
+			mail.Heard, mail.Rumoured = nil, nil
+		}
+	}
+	return out, left
+}
+
 // deliver writes what is to be told, until the context ends.
 func (m *Member) deliver(ctx context.Context) {
+	var hinted time.Time // when hints were told last
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-m.post.news:
 		}
-		m.post.mu.Lock()
-		out := m.post.out
-		m.post.out, m.post.hinted = map[string]*Mail{}, map[string]map[string]bool{}
-		m.post.mu.Unlock()
+		due := time.Since(hinted) >= hintPause
+		out, left := m.post.take(due)
+		if due {
+			hinted = time.Now()
+		}
+		if left {
+			m.post.rouse()
+		}
 		m.mu.Lock()
 		h := m.held
 		m.mu.Unlock()
@@ -146,21 +179,21 @@ func (m *Member) deliver(ctx context.Context) {
 	}
 }
 
+// write writes each mail by itself, so that a large one does not keep the others.
 func (m *Member) write(ctx context.Context, h *hold, out map[string]*Mail) {
-	var ops []store.Op
-	for to, mail := range out {
-		value, err := json.Marshal(mail)
-		if err == nil && mail.size() > 0 {
-			ops = append(ops, store.Op{Key: MailPrefix + h.name + "/" + to, Value: value, If: store.Any})
-		}
-	}
-	if len(ops) == 0 {
-		return
-	}
 	ctx, cancel := context.WithTimeout(ctx, mailTimeout)
 	defer cancel()
-	if _, err := h.Write(ctx, ops...); err != nil && !errors.Is(err, store.ErrUnavailable) && !errors.Is(err, store.ErrSessionEnded) && ctx.Err() == nil {
-		m.cfg.Logger.Warn("telling other nodes failed", zap.Error(err))
+	for to, mail := range out {
+		if mail.size() == 0 {
+			continue
+		}
+		value, err := json.Marshal(mail)
+		if err == nil {
+			_, err = h.Write(ctx, store.Op{Key: MailPrefix + h.name + "/" + to, Value: value, If: store.Any})
+		}
+		if err != nil && !errors.Is(err, store.ErrUnavailable) && !errors.Is(err, store.ErrSessionEnded) && ctx.Err() == nil {
+			m.cfg.Logger.Warn("telling another node failed", zap.String("node", to), zap.Error(err))
+		}
 	}
 }
 
@@ -175,7 +208,7 @@ func (m *Member) receive(ctx context.Context) {
 				return
 			}
 			var mail Mail
-			if err := json.Unmarshal(e.Value, &mail); err != nil || mail.size() > 2*maxMail {
+			if err := json.Unmarshal(e.Value, &mail); err != nil || mail.size() > 8*maxMail {
 				m.cfg.Logger.Warn("what another node tells cannot be read", zap.String("node", from), zap.Error(err))
 				return
 			}

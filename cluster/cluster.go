@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
-	"fmt"
 	"maps"
 	"slices"
 	"sync"
@@ -177,24 +176,6 @@ func (m *Member) Session() (store.Session, error) {
 		return nil, ErrNotLive
 	}
 	return m.held.Session, nil
-}
-
-// WaitSession is Session once there is one, or the context's error.
-func (m *Member) WaitSession(ctx context.Context) (store.Session, error) {
-	for {
-		m.mu.Lock()
-		changed := m.changed
-		m.mu.Unlock()
-		s, err := m.Session()
-		if err == nil {
-			return s, nil
-		}
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			return nil, fmt.Errorf("%w: %w", err, ctx.Err())
-		}
-	}
 }
 
 // Owner is the live node that works on key; "": none is known yet.

@@ -132,7 +132,7 @@ func BenchmarkChange(b *testing.B) {
 		all := make([]*hosts.Host, n)
 		for i := range n {
 			hostname := Hostname(i)
-			all[i] = &hosts.Host{Hostname: hostname, Name: hostname}
+			all[i] = hosts.Make(hosts.Values{Hostname: hostname, Name: hostname})
 		}
 		runtime.GC()
 		table := hosts.New()

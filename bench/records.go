@@ -22,8 +22,8 @@ func Hostname(i int) string {
 }
 
 // Record is the i-th record as a served domain has it: proven, certified, with
-// every field of its status, managed fields and two labels. One in ten is not
-// verified yet.
+// every field of its status, managed fields and three labels, of which one names
+// its owner: four records have the same. One in ten is not verified yet.
 func Record(i int) *v1alpha3.DomainRecord {
 	hostname := Hostname(i)
 	at := metav1.NewTime(time.Unix(1_790_000_000+int64(i), 0))
@@ -32,11 +32,11 @@ func Record(i int) *v1alpha3.DomainRecord {
 		ObjectMeta: metav1.ObjectMeta{
 			Name: hostname, UID: types.UID(fmt.Sprintf("5f0c1f66-6d3c-4f0e-9d5e-%012x", i)), Generation: 1,
 			CreationTimestamp: at,
-			Labels:            map[string]string{v1alpha3.OwnerLabel: fmt.Sprintf("tenant-%05d", i/40), "plan": "business"},
+			Labels:            map[string]string{v1alpha3.OwnerLabel: fmt.Sprintf("tenant-%06d", i/4), "plan": [...]string{"free", "business", "team"}[i/4%3], "region": [...]string{"eu-central", "us-east"}[i/4%2]},
 			ManagedFields: []metav1.ManagedFieldsEntry{{
 				Manager: "backend", Operation: metav1.ManagedFieldsOperationApply, APIVersion: v1alpha3.GroupVersion.String(),
 				Time: &at, FieldsType: "FieldsV1",
-				FieldsV1: metav1.NewFieldsV1(`{"f:metadata":{"f:labels":{"f:core.apoxy.dev/owner":{},"f:plan":{}}},"f:spec":{"f:name":{},"f:target":{"f:ref":{}},"f:tls":{}}}`),
+				FieldsV1: metav1.NewFieldsV1(`{"f:metadata":{"f:labels":{"f:core.apoxy.dev/owner":{},"f:plan":{},"f:region":{}}},"f:spec":{"f:name":{},"f:target":{"f:ref":{}},"f:tls":{}}}`),
 			}},
 		},
 		Spec: v1alpha3.DomainRecordSpec{

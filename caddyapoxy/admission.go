@@ -51,7 +51,7 @@ func admit(host *hosts.Host, overTLS, sameName bool) decision {
 		return unverifiedHost
 	case host.Verified && host.TLSReady:
 		return redirectPermanent
-	case host.Verified || host.Phase == v1alpha3.PhaseIssuing:
+	case host.Verified || host.Phase() == v1alpha3.PhaseIssuing:
 		return redirectTemporary
 	}
 	return unverifiedHost

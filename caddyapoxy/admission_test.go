@@ -12,14 +12,14 @@ import (
 )
 
 func TestAdmit(t *testing.T) {
-	pending := &hosts.Host{TLS: true, Phase: v1alpha3.PhasePending}
-	issuing := &hosts.Host{TLS: true, Phase: v1alpha3.PhaseIssuing}
-	active := &hosts.Host{TLS: true, Phase: v1alpha3.PhaseActive, Verified: true, TLSReady: true}
-	expired := &hosts.Host{TLS: true, Phase: v1alpha3.PhaseIssuing, Verified: true}
-	detached := &hosts.Host{TLS: true, Phase: v1alpha3.PhaseDetached}
-	plain := &hosts.Host{Phase: v1alpha3.PhaseActive, Verified: true}
-	plainPending := &hosts.Host{Phase: v1alpha3.PhasePending}
-	turned := &hosts.Host{TLS: true, Phase: v1alpha3.PhaseActive, Verified: true} // not looked at since
+	pending := hosts.Make(hosts.Values{TLS: true, Phase: v1alpha3.PhasePending})
+	issuing := hosts.Make(hosts.Values{TLS: true, Phase: v1alpha3.PhaseIssuing})
+	active := hosts.Make(hosts.Values{TLS: true, Phase: v1alpha3.PhaseActive, Verified: true, TLSReady: true})
+	expired := hosts.Make(hosts.Values{TLS: true, Phase: v1alpha3.PhaseIssuing, Verified: true})
+	detached := hosts.Make(hosts.Values{TLS: true, Phase: v1alpha3.PhaseDetached})
+	plain := hosts.Make(hosts.Values{Phase: v1alpha3.PhaseActive, Verified: true})
+	plainPending := hosts.Make(hosts.Values{Phase: v1alpha3.PhasePending})
+	turned := hosts.Make(hosts.Values{TLS: true, Phase: v1alpha3.PhaseActive, Verified: true}) // not looked at since
 	for _, c := range []struct {
 		name    string
 		host    *hosts.Host
@@ -75,12 +75,12 @@ func TestOutcomeOfATarget(t *testing.T) {
 }
 
 func TestPlaceholders(t *testing.T) {
-	h := &hosts.Host{
+	h := hosts.Make(hosts.Values{
 		Name: "shop", Hostname: "shop.example.com", UID: "u-1",
 		Target:      v1alpha3.TargetKey{Kind: "Gateway", Name: "default"},
 		Labels:      map[string]string{"core.apoxy.dev/owner": "acme"},
 		Annotations: map[string]string{"note": "vip"},
-	}
+	})
 	for key, want := range map[string]any{
 		"apoxy.record.name":                        "shop",
 		"apoxy.record.hostname":                    "shop.example.com",

@@ -44,8 +44,8 @@ func TestEachRecordIsServedByItsOwnBackend(t *testing.T) {
 	before := valueOf(t, refused)
 	set := func(name, backend string) string {
 		host := name + ".example.com"
-		running(t).held.table.Set(&hosts.Host{Hostname: host, Name: host, Phase: v1alpha3.PhaseActive, Verified: true,
-			Annotations: map[string]string{"example.com/backend": backend}, Target: v1alpha3.TargetKey{Kind: v1alpha3.KindProxy, Name: "tenants"}})
+		running(t).held.table.Set(hosts.Make(hosts.Values{Hostname: host, Name: host, Phase: v1alpha3.PhaseActive, Verified: true,
+			Annotations: map[string]string{"example.com/backend": backend}, Target: v1alpha3.TargetKey{Kind: v1alpha3.KindProxy, Name: "tenants"}}))
 		return host
 	}
 	for _, c := range []struct{ name, backend, want string }{
@@ -163,8 +163,8 @@ func TestASiteWithoutTargetsServesRedirects(t *testing.T) {
 		t.Errorf("a redirect is %+v", o)
 	}
 	www, code := "www.example.com", int32(301)
-	running(t).held.table.Set(&hosts.Host{Hostname: "example.com", Name: "example.com", Phase: v1alpha3.PhaseActive, Verified: true,
-		Target: v1alpha3.TargetKey{Kind: v1alpha3.KindRedirect}, Redirect: &v1alpha3.TargetRedirect{Hostname: &www, StatusCode: &code}})
+	running(t).held.table.Set(hosts.Make(hosts.Values{Hostname: "example.com", Name: "example.com", Phase: v1alpha3.PhaseActive, Verified: true,
+		Target: v1alpha3.TargetKey{Kind: v1alpha3.KindRedirect}, Redirect: &v1alpha3.TargetRedirect{Hostname: &www, StatusCode: &code}}))
 	if got := get(t, w.web, "example.com"); !strings.HasPrefix(got, "301 ") {
 		t.Errorf("answered %q", got)
 	}

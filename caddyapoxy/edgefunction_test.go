@@ -64,8 +64,8 @@ func (w functionWorld) block(options string) string {
 
 // verified makes shop.example.com a record of the function's.
 func (functionWorld) verified(t *testing.T) {
-	running(t).held.table.Set(&hosts.Host{Hostname: "shop.example.com", Name: "shop.example.com", Phase: v1alpha3.PhaseActive, Verified: true,
-		Target: v1alpha3.TargetKey{Kind: v1alpha3.KindEdgeFunction, Name: "shop"}})
+	running(t).held.table.Set(hosts.Make(hosts.Values{Hostname: "shop.example.com", Name: "shop.example.com", Phase: v1alpha3.PhaseActive, Verified: true,
+		Target: v1alpha3.TargetKey{Kind: v1alpha3.KindEdgeFunction, Name: "shop"}}))
 }
 
 func (w functionWorld) ask(t *testing.T) string {

@@ -40,19 +40,19 @@ func TestErrorPagesAndLateHeadersKnowTheRecord(t *testing.T) {
 	}
 	for _, c := range []struct {
 		is, host, target string
-		record           hosts.Host
+		record           hosts.Values
 		status           int
 		body             string // with handle_errors
 	}{
-		{"served", "a.example.com", "default", hosts.Host{Verified: true, Phase: v1alpha3.PhaseActive}, 200, "served"},
-		{"redirected", "b.example.com", "default", hosts.Host{Verified: true, TLS: true, TLSReady: true, Phase: v1alpha3.PhaseActive}, 308, ""},
-		{"redirected while issuing", "c.example.com", "default", hosts.Host{Verified: true, TLS: true, Phase: v1alpha3.PhaseIssuing}, 307, ""},
-		{"not verified", "d.example.com", "default", hosts.Host{Phase: v1alpha3.PhasePending}, 421, "421 d.example.com u-1 Gateway"},
-		{"detached", "e.example.com", "default", hosts.Host{TLS: true, Phase: v1alpha3.PhaseDetached}, 421, "421 e.example.com u-1 Gateway"},
-		{"without a target", "f.example.com", "nothing", hosts.Host{Verified: true, Phase: v1alpha3.PhaseActive}, 503, "503 f.example.com u-1 Gateway"},
-		{"failed by its target", "g.example.com", "failing", hosts.Host{Verified: true, Phase: v1alpha3.PhaseActive}, 418, "418 g.example.com u-1 Gateway"},
-		{"without a backend", "h.example.com", "down", hosts.Host{Verified: true, Phase: v1alpha3.PhaseActive}, 502, "502 h.example.com u-1 Proxy"},
-		{"below a wildcard", "any.example.org", "nothing", hosts.Host{Verified: true, Phase: v1alpha3.PhaseActive}, 503, "503 *.example.org u-1 Gateway"},
+		{"served", "a.example.com", "default", hosts.Values{Verified: true, Phase: v1alpha3.PhaseActive}, 200, "served"},
+		{"redirected", "b.example.com", "default", hosts.Values{Verified: true, TLS: true, TLSReady: true, Phase: v1alpha3.PhaseActive}, 308, ""},
+		{"redirected while issuing", "c.example.com", "default", hosts.Values{Verified: true, TLS: true, Phase: v1alpha3.PhaseIssuing}, 307, ""},
+		{"not verified", "d.example.com", "default", hosts.Values{Phase: v1alpha3.PhasePending}, 421, "421 d.example.com u-1 Gateway"},
+		{"detached", "e.example.com", "default", hosts.Values{TLS: true, Phase: v1alpha3.PhaseDetached}, 421, "421 e.example.com u-1 Gateway"},
+		{"without a target", "f.example.com", "nothing", hosts.Values{Verified: true, Phase: v1alpha3.PhaseActive}, 503, "503 f.example.com u-1 Gateway"},
+		{"failed by its target", "g.example.com", "failing", hosts.Values{Verified: true, Phase: v1alpha3.PhaseActive}, 418, "418 g.example.com u-1 Gateway"},
+		{"without a backend", "h.example.com", "down", hosts.Values{Verified: true, Phase: v1alpha3.PhaseActive}, 502, "502 h.example.com u-1 Proxy"},
+		{"below a wildcard", "any.example.org", "nothing", hosts.Values{Verified: true, Phase: v1alpha3.PhaseActive}, 503, "503 *.example.org u-1 Gateway"},
 	} {
 		t.Run(c.is, func(t *testing.T) {
 			h := c.record
@@ -64,7 +64,7 @@ func TestErrorPagesAndLateHeadersKnowTheRecord(t *testing.T) {
 			if c.target == "down" {
 				h.Target.Kind = v1alpha3.KindProxy
 			}
-			running(t).held.table.Set(&h)
+			running(t).held.table.Set(hosts.Make(h))
 			r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+w.web, nil)
 			if err != nil {
 				t.Fatal(err)

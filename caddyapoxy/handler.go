@@ -144,14 +144,14 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		requests.count(host, d)
 		return caddyhttp.Error(d.status(), errors.New(d.why()))
 	}
-	if host.Redirect != nil {
+	if host.Redirect() != nil {
 		return serveRedirect(host, hostname, overTLS(r, trusted), w, r)
 	}
-	t, ok := h.targets[target.Ref{Kind: host.Target.Kind, Name: host.Target.Name}]
+	t, ok := h.targets[target.Ref{Kind: host.Target().Kind, Name: host.Target().Name}]
 	if !ok {
 		requests.count(host, noTarget)
 		w.Header().Set("Retry-After", "30")
-		return caddyhttp.Error(noTarget.status(), fmt.Errorf("record %s: this site defines no %s %q: add it to the site's apoxy block", host.Name, host.Target.Kind, host.Target.Name))
+		return caddyhttp.Error(noTarget.status(), fmt.Errorf("record %s: this site defines no %s %q: add it to the site's apoxy block", host.Name(), host.Target().Kind, host.Target().Name))
 	}
 	return serveCounted(t, host, w, r, next)
 }
@@ -217,21 +217,23 @@ func placeholder(host *hosts.Host, key string) (any, bool) {
 	}
 	switch rest {
 	case "record.name":
-		return host.Name, true
+		return host.Name(), true
 	case "record.hostname":
 		return host.Hostname, true
 	case "record.uid":
-		return host.UID, true
+		return host.UID(), true
 	case "target.kind":
-		return host.Target.Kind, true
+		return host.Target().Kind, true
 	case "target.name":
-		return host.Target.Name, true
+		return host.Target().Name, true
 	}
 	if label, ok := strings.CutPrefix(rest, "record.labels."); ok {
-		return host.Labels[label], true
+		value, _ := host.Label(label)
+		return value, true
 	}
 	if annotation, ok := strings.CutPrefix(rest, "record.annotations."); ok {
-		return host.Annotations[annotation], true
+		value, _ := host.Annotation(annotation)
+		return value, true
 	}
 	return nil, false
 }

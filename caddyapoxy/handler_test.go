@@ -32,8 +32,8 @@ func newTestHandler(hostnames int, definitions ...target.Target) *Handler {
 	rt := &runtime{table: hosts.New()}
 	for i := range hostnames {
 		host := fmt.Sprintf("host%d.example.com", i)
-		rt.table.Set(&hosts.Host{Hostname: host, Name: host, Phase: v1alpha3.PhaseActive, Verified: true,
-			Target: v1alpha3.TargetKey{Kind: v1alpha3.KindGateway, Name: "default"}})
+		rt.table.Set(hosts.Make(hosts.Values{Hostname: host, Name: host, Phase: v1alpha3.PhaseActive, Verified: true,
+			Target: v1alpha3.TargetKey{Kind: v1alpha3.KindGateway, Name: "default"}}))
 	}
 	h.app.rt.Store(rt)
 	return h
@@ -82,7 +82,7 @@ func TestPanicsAreCounted(t *testing.T) {
 // Every outcome of a request of every kind has its counter in advance.
 func TestCountingARequestDoesNotAllocate(t *testing.T) {
 	for _, kind := range append(v1alpha3.TargetKinds(), v1alpha3.KindRedirect) {
-		host := &hosts.Host{Target: v1alpha3.TargetKey{Kind: kind}}
+		host := hosts.Make(hosts.Values{Target: v1alpha3.TargetKey{Kind: kind}})
 		for _, d := range knownHostDecisions {
 			if n := testing.AllocsPerRun(10, func() { requests.count(host, d) }); n != 0 {
 				t.Errorf("counting %s of a %s allocates %v times", d, kind, n)

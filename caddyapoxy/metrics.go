@@ -109,7 +109,7 @@ func newRequestCounters() requestCounters {
 func (c requestCounters) count(host *hosts.Host, d decision) {
 	kind := noKind
 	if host != nil {
-		kind = host.Target.Kind
+		kind = host.Target().Kind
 	}
 	if counter, ok := c[requestLabels{kind, d}]; ok {
 		counter.Inc()

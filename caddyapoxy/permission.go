@@ -106,7 +106,7 @@ func (p *Permission) wait(ctx context.Context, rt *runtime, h *hosts.Host) error
 	if rt.inTrouble(h) {
 		return decide(h) // waiting would not help
 	}
-	if h.Phase == v1alpha3.PhasePending || h.Phase == v1alpha3.PhaseDetached {
+	if h.Phase() == v1alpha3.PhasePending || h.Phase() == v1alpha3.PhaseDetached {
 		now, err := rt.table.WaitFirst(hostname, min(cmp.Or(p.first, pendingWait), time.Duration(p.Wait)), firstSeen)
 		if err != nil {
 			return decide(now)
@@ -117,7 +117,7 @@ func (p *Permission) wait(ctx context.Context, rt *runtime, h *hosts.Host) error
 
 // firstSeen reports whether a look has found that a record has a proof.
 func firstSeen(h *hosts.Host) bool {
-	return h == nil || h.Verified || h.Phase == v1alpha3.PhaseIssuing
+	return h == nil || h.Verified || h.Phase() == v1alpha3.PhaseIssuing
 }
 
 // waitIssued holds the handshake until end at most, while the certificate is on
@@ -128,7 +128,7 @@ func (p *Permission) waitIssued(ctx context.Context, rt *runtime, hostname strin
 	ctx, cancel := context.WithDeadline(context.WithoutCancel(ctx), end)
 	defer cancel()
 	now, err := rt.table.Wait(ctx, hostname, func(h *hosts.Host) bool {
-		return h == nil || !h.TLS || h.TLSReady || !h.Verified && h.Phase != v1alpha3.PhaseIssuing || rt.stalled(hostname)
+		return h == nil || !h.TLS || h.TLSReady || !h.Verified && h.Phase() != v1alpha3.PhaseIssuing || rt.stalled(hostname)
 	})
 	if errors.Is(err, context.DeadlineExceeded) && now != nil && !now.Verified {
 		return errStillIssuing

@@ -25,9 +25,9 @@ func TestPermissionDecides(t *testing.T) {
 	}{
 		{"a name without a record is denied", nil, errUnknownName},
 		{"an HTTP-only record gets no certificate", &hosts.Host{Verified: true}, errHTTPOnly},
-		{"an unverified record is denied", &hosts.Host{TLS: true, Phase: v1alpha3.PhaseIssuing}, errUnverified},
+		{"an unverified record is denied", hosts.Make(hosts.Values{TLS: true, Phase: v1alpha3.PhaseIssuing}), errUnverified},
 		{"a verified record is allowed", &hosts.Host{TLS: true, Verified: true}, nil},
-		{"a verified record is allowed whatever else is amiss", &hosts.Host{TLS: true, Verified: true, Phase: v1alpha3.PhaseIssuing}, nil},
+		{"a verified record is allowed whatever else is amiss", hosts.Make(hosts.Values{TLS: true, Verified: true, Phase: v1alpha3.PhaseIssuing}), nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			got := decide(c.host)
@@ -43,32 +43,32 @@ func TestPermissionDecides(t *testing.T) {
 
 func TestPermissionWaits(t *testing.T) {
 	const name, wildcard = "api.example.com", "*.example.com"
-	host := func(hostname string, change func(*hosts.Host)) *hosts.Host {
-		h := &hosts.Host{Hostname: hostname, TLS: true, Phase: v1alpha3.PhaseIssuing}
-		change(h)
-		return h
+	host := func(hostname string, change func(*hosts.Values)) *hosts.Host {
+		v := hosts.Values{Hostname: hostname, TLS: true, Phase: v1alpha3.PhaseIssuing}
+		change(&v)
+		return hosts.Make(v)
 	}
-	verified := func(h *hosts.Host) { h.Verified = true }
-	issued := func(h *hosts.Host) { h.Verified, h.TLSReady, h.Phase = true, true, v1alpha3.PhaseActive }
+	verified := func(h *hosts.Values) { h.Verified = true }
+	issued := func(h *hosts.Values) { h.Verified, h.TLSReady, h.Phase = true, true, v1alpha3.PhaseActive }
 	for _, c := range []struct {
 		what   string
 		before *hosts.Host
 		then   func(*hosts.Table) // what happens while the handshake waits
 		want   error
 	}{
-		{"for the certificate of a record in phase Issuing", host(name, func(*hosts.Host) {}),
+		{"for the certificate of a record in phase Issuing", host(name, func(*hosts.Values) {}),
 			func(t *hosts.Table) { t.Set(host(name, verified)); t.Set(host(name, issued)) }, nil},
-		{"for that of a wildcard", host(wildcard, func(*hosts.Host) {}),
+		{"for that of a wildcard", host(wildcard, func(*hosts.Values) {}),
 			func(t *hosts.Table) { t.Set(host(wildcard, issued)) }, nil},
 		{"for the first of a record that was HTTP-only a moment ago",
-			host(name, func(h *hosts.Host) { h.Verified, h.Phase = true, v1alpha3.PhaseActive }),
+			host(name, func(h *hosts.Values) { h.Verified, h.Phase = true, v1alpha3.PhaseActive }),
 			func(t *hosts.Table) { t.Set(host(name, verified)); t.Set(host(name, issued)) }, nil},
-		{"until the record is deleted", host(name, func(*hosts.Host) {}),
+		{"until the record is deleted", host(name, func(*hosts.Values) {}),
 			func(t *hosts.Table) { t.Delete(name) }, errUnknownName},
 		{"until the record wants no certificate any more", host(name, verified),
-			func(t *hosts.Table) { t.Set(host(name, func(h *hosts.Host) { h.Verified, h.TLS = true, false })) }, errHTTPOnly},
-		{"until its proof is gone", host(name, func(*hosts.Host) {}),
-			func(t *hosts.Table) { t.Set(host(name, func(h *hosts.Host) { h.Phase = v1alpha3.PhasePending })) }, errUnverified},
+			func(t *hosts.Table) { t.Set(host(name, func(h *hosts.Values) { h.Verified, h.TLS = true, false })) }, errHTTPOnly},
+		{"until its proof is gone", host(name, func(*hosts.Values) {}),
+			func(t *hosts.Table) { t.Set(host(name, func(h *hosts.Values) { h.Phase = v1alpha3.PhasePending })) }, errUnverified},
 	} {
 		t.Run(c.what, func(t *testing.T) {
 			rt := openTestRuntime(t, zap.NewNop())
@@ -90,7 +90,7 @@ func TestPermissionWaits(t *testing.T) {
 	}
 	t.Run("no longer than it is to, and then allows nothing that is not verified", func(t *testing.T) {
 		rt := openTestRuntime(t, zap.NewNop())
-		rt.table.Set(host(name, func(*hosts.Host) {}))
+		rt.table.Set(host(name, func(*hosts.Values) {}))
 		p := &Permission{Wait: caddy.Duration(20 * time.Millisecond), app: new(App)}
 		p.app.rt.Store(rt)
 		if err := p.CertificateAllowed(t.Context(), name); err != errStillIssuing {
@@ -99,7 +99,7 @@ func TestPermissionWaits(t *testing.T) {
 	})
 	t.Run("on when its visitor has left, for certmagic gives its answer to all who came after", func(t *testing.T) {
 		rt := openTestRuntime(t, zap.NewNop())
-		rt.table.Set(host(name, func(*hosts.Host) {}))
+		rt.table.Set(host(name, func(*hosts.Values) {}))
 		p := &Permission{Wait: caddy.Duration(20 * time.Second), app: new(App)}
 		p.app.rt.Store(rt)
 		ctx, leave := context.WithCancel(t.Context())
@@ -133,7 +133,7 @@ func TestAFloodOfHandshakesForUnprovenRecords(t *testing.T) {
 		return p, rt
 	}
 	pending := func(hostname string) *hosts.Host {
-		return &hosts.Host{Hostname: hostname, TLS: true, Phase: v1alpha3.PhasePending}
+		return hosts.Make(hosts.Values{Hostname: hostname, TLS: true, Phase: v1alpha3.PhasePending})
 	}
 	// flood asks for all names at once and returns how many are refused at once,
 	// and what the others are told when the records are gone.
@@ -177,7 +177,7 @@ func TestAFloodOfHandshakesForUnprovenRecords(t *testing.T) {
 	t.Run("of many records, beside one whose certificate is on its way", func(t *testing.T) {
 		p, rt := newPermission(t)
 		const issuing = "issuing.example.com"
-		rt.table.Set(&hosts.Host{Hostname: issuing, TLS: true, Verified: true, Phase: v1alpha3.PhaseActive})
+		rt.table.Set(hosts.Make(hosts.Values{Hostname: issuing, TLS: true, Verified: true, Phase: v1alpha3.PhaseActive}))
 		var names []string
 		for i := range 2 * inAll {
 			names = append(names, fmt.Sprintf("www.h%d.com", i))
@@ -192,7 +192,7 @@ func TestAFloodOfHandshakesForUnprovenRecords(t *testing.T) {
 			t.Fatalf("it did not wait for its certificate: %v", err)
 		case <-time.After(50 * time.Millisecond):
 		}
-		rt.table.Set(&hosts.Host{Hostname: issuing, TLS: true, Verified: true, TLSReady: true, Phase: v1alpha3.PhaseActive})
+		rt.table.Set(hosts.Make(hosts.Values{Hostname: issuing, TLS: true, Verified: true, TLSReady: true, Phase: v1alpha3.PhaseActive}))
 		if err := <-waiting; err != nil {
 			t.Errorf("it is answered %v", err)
 		}
@@ -213,7 +213,7 @@ func BenchmarkPermissionRefusesAFlood(b *testing.B) {
 	rt := openTestRuntime(b, zap.NewNop())
 	p := &Permission{Wait: caddy.Duration(20 * time.Second), app: new(App)}
 	p.app.rt.Store(rt)
-	rt.table.Set(&hosts.Host{Hostname: "*.example.com", TLS: true, Phase: v1alpha3.PhasePending})
+	rt.table.Set(hosts.Make(hosts.Values{Hostname: "*.example.com", TLS: true, Phase: v1alpha3.PhasePending}))
 	gone := make(chan struct{}, 16)
 	var in sync.WaitGroup
 	for range cap(gone) {

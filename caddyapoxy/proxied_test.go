@@ -124,20 +124,20 @@ func TestPlaceholdersAreThereForErrors(t *testing.T) {
 	broken := does(func(http.ResponseWriter, *http.Request) error { return errors.New("broken") })
 	for _, c := range []struct {
 		name string
-		host hosts.Host
+		host hosts.Values
 		sni  string
 		defs []target.Target
 	}{
-		{"not verified", hosts.Host{Phase: v1alpha3.PhaseDetached}, "", []target.Target{broken}},
-		{"another host's server name", hosts.Host{Verified: true}, "other.example.com", []target.Target{broken}},
-		{"no such target", hosts.Host{Verified: true}, "", nil},
-		{"a target that fails", hosts.Host{Verified: true}, "", []target.Target{broken}},
+		{"not verified", hosts.Values{Phase: v1alpha3.PhaseDetached}, "", []target.Target{broken}},
+		{"another host's server name", hosts.Values{Verified: true}, "other.example.com", []target.Target{broken}},
+		{"no such target", hosts.Values{Verified: true}, "", nil},
+		{"a target that fails", hosts.Values{Verified: true}, "", []target.Target{broken}},
 	} {
 		h := newTestHandler(0, c.defs...)
 		c.host.Hostname, c.host.Name, c.host.UID = "shop.example.com", "shop", "u-1"
 		c.host.Target = v1alpha3.TargetKey{Kind: v1alpha3.KindGateway, Name: "default"}
 		rt := openTestRuntime(t, zap.NewNop())
-		rt.table.Set(&c.host)
+		rt.table.Set(hosts.Make(c.host))
 		h.app.rt.Store(rt)
 		r := httptest.NewRequest(http.MethodGet, "https://shop.example.com/", nil)
 		r.TLS = &tls.ConnectionState{ServerName: c.sni}

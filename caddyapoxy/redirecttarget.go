@@ -16,9 +16,9 @@ import (
 // request's host, without port; tls: the client came by TLS.
 func serveRedirect(host *hosts.Host, hostname string, tls bool, w http.ResponseWriter, r *http.Request) error {
 	requests.count(host, serve)
-	location, code, ok := redirect(host.Redirect, hostname, tls, r)
+	location, code, ok := redirect(host.Redirect(), hostname, tls, r)
 	if !ok {
-		return caddyhttp.Error(http.StatusBadRequest, fmt.Errorf("record %s: the request's host %.80q is no hostname to redirect to", host.Name, hostname))
+		return caddyhttp.Error(http.StatusBadRequest, fmt.Errorf("record %s: the request's host %.80q is no hostname to redirect to", host.Name(), hostname))
 	}
 	http.Redirect(w, r, location, code)
 	return nil

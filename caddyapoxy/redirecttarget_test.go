@@ -110,8 +110,8 @@ func TestRedirectsAreServed(t *testing.T) {
 	h := newTestHandler(1)
 	rt := h.app.rt.Load()
 	set := func(host string, tls bool, d v1alpha3.TargetRedirect) {
-		rt.table.Set(&hosts.Host{Hostname: host, Name: host, Phase: v1alpha3.PhaseActive, Verified: true, TLS: tls, TLSReady: tls,
-			Target: v1alpha3.TargetKey{Kind: v1alpha3.KindRedirect}, Redirect: &d})
+		rt.table.Set(hosts.Make(hosts.Values{Hostname: host, Name: host, Phase: v1alpha3.PhaseActive, Verified: true, TLS: tls, TLSReady: tls,
+			Target: v1alpha3.TargetKey{Kind: v1alpha3.KindRedirect}, Redirect: &d}))
 	}
 	set("example.com", true, v1alpha3.TargetRedirect{Hostname: www, StatusCode: new(int32(301))})
 	set("plain.example.com", false, v1alpha3.TargetRedirect{Hostname: www, StatusCode: new(int32(303))})

@@ -56,7 +56,7 @@ func (rt *runtime) targetHealth(ref v1alpha3.TargetKey) ownership.TargetObservat
 
 // targetHealthOf is targetHealth for one record, where that makes a difference.
 func (rt *runtime) targetHealthOf(host *hosts.Host) ownership.TargetObservation {
-	h, found := rt.apps.Current().targets.HealthOf(target.Ref{Kind: host.Target.Kind, Name: host.Target.Name},
+	h, found := rt.apps.Current().targets.HealthOf(target.Ref{Kind: host.Target().Kind, Name: host.Target().Name},
 		func(key string) (any, bool) { return placeholder(host, key) })
 	return targetObservation(h, found)
 }

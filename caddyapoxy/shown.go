@@ -17,7 +17,7 @@ func (a *App) Shows(ctx context.Context, hostname string) certfiles.Shown {
 		return certfiles.ShowAny
 	}
 	own, wild := rt.table.Candidates(hostname)
-	if own != nil && own.Verified && own.TLS && rt.scheduler.Foreign(own.Hostname, own.UID, own.Owner) {
+	if own != nil && own.Verified && own.TLS && rt.scheduler.Foreign(own.Hostname, own.UID(), own.Owner()) {
 		return certfiles.HideOwn // the certificate of another owner serves nobody
 	}
 	return shown(strings.HasPrefix(hostname, "*."), own, wild)

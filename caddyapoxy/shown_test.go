@@ -77,7 +77,7 @@ func BenchmarkShows(b *testing.B) {
 
 func TestWhoseUploadIsShown(t *testing.T) {
 	host := func(hostname string, verified, tls, ready bool) *hosts.Host {
-		return &hosts.Host{Hostname: hostname, UID: "uid-" + hostname, Verified: verified, TLS: tls, TLSReady: ready}
+		return hosts.Make(hosts.Values{Hostname: hostname, UID: "uid-" + hostname, Verified: verified, TLS: tls, TLSReady: ready})
 	}
 	const exact, wildcard = "shop.example.com", "*.example.com"
 	own, wild := host(exact, true, true, true), host(wildcard, true, true, true)

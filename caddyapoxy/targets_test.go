@@ -54,8 +54,8 @@ http://internal.example.org {
 		}
 		for _, name := range []string{"default", "admin", "internal"} {
 			host := name + ".example.com"
-			running(t).held.table.Set(&hosts.Host{Hostname: host, Name: host, Phase: v1alpha3.PhaseActive, Verified: true,
-				Target: v1alpha3.TargetKey{Kind: v1alpha3.KindGateway, Name: name}})
+			running(t).held.table.Set(hosts.Make(hosts.Values{Hostname: host, Name: host, Phase: v1alpha3.PhaseActive, Verified: true,
+				Target: v1alpha3.TargetKey{Kind: v1alpha3.KindGateway, Name: name}}))
 		}
 		for _, c := range []struct{ address, host, want string }{
 			{w.web, "default.example.com", "200 public default"},

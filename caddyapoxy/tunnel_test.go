@@ -70,8 +70,8 @@ func (w tunnelWorld) agent(t *testing.T, token, to string) {
 
 // verified makes shop.example.com a record of the tunnel's.
 func (w tunnelWorld) verified(t *testing.T) {
-	running(t).held.table.Set(&hosts.Host{Hostname: "shop.example.com", Name: "shop.example.com", Phase: v1alpha3.PhaseActive, Verified: true,
-		Target: v1alpha3.TargetKey{Kind: v1alpha3.KindTunnel, Name: "office"}})
+	running(t).held.table.Set(hosts.Make(hosts.Values{Hostname: "shop.example.com", Name: "shop.example.com", Phase: v1alpha3.PhaseActive, Verified: true,
+		Target: v1alpha3.TargetKey{Kind: v1alpha3.KindTunnel, Name: "office"}}))
 }
 
 func tunnelHealth(t *testing.T) target.Health {

@@ -78,13 +78,13 @@ func uploadFor(own, wild *hosts.Host, has func(hostname, uid string) bool) strin
 		switch {
 		case !own.TLS:
 			return ""
-		case has(own.Hostname, own.UID):
+		case has(own.Hostname, own.UID()):
 			return own.Hostname
 		case own.TLSReady:
 			return ""
 		}
 	}
-	if wild != nil && wild.Verified && wild.TLS && has(wild.Hostname, wild.UID) {
+	if wild != nil && wild.Verified && wild.TLS && has(wild.Hostname, wild.UID()) {
 		return wild.Hostname
 	}
 	return ""
@@ -118,7 +118,7 @@ func (rt *runtime) dropUpload(hostname string, uid types.UID) {
 func (rt *runtime) sweepUploads(ctx context.Context) error {
 	rt.scheduler.SweepUploads(ctx, func(hostname, uid string) bool {
 		h, ok := rt.table.Get(hostname)
-		return ok && h.UID == uid
+		return ok && h.IsUID(uid)
 	})
 	return nil
 }
@@ -130,11 +130,11 @@ const eventCertificateExpiring = "apoxy.certificate_expiring"
 // certificateExpiring has the event raised.
 func (rt *runtime) certificateExpiring(e issuance.Expiring) {
 	h, ok := rt.table.Get(e.Hostname)
-	if !ok || h.UID != e.UID {
+	if !ok || !h.IsUID(e.UID) {
 		return // it ended with its record
 	}
 	rt.emit(controller.Transition{
-		Event: eventCertificateExpiring, Name: h.Name, Hostname: e.Hostname, Type: v1alpha3.ConditionTLSReady,
+		Event: eventCertificateExpiring, Name: h.Name(), Hostname: e.Hostname, Type: v1alpha3.ConditionTLSReady,
 		Reason: "UploadExpiring", Message: e.Message, Once: e.UID + " " + e.Message,
 	})
 }
@@ -152,7 +152,7 @@ func (rt *runtime) certificateOrdered(o issuance.Ordered) {
 		return // it ended with its record
 	}
 	t := controller.Transition{
-		Event: eventCertificateFailed, Name: h.Name, Hostname: o.Hostname, Type: v1alpha3.ConditionTLSReady,
+		Event: eventCertificateFailed, Name: h.Name(), Hostname: o.Hostname, Type: v1alpha3.ConditionTLSReady,
 		Reason: v1alpha3.ReasonCertificateError, Message: o.Message,
 	}
 	if o.Obtained {

@@ -152,7 +152,7 @@ func TestAHintLeadsToALook(t *testing.T) {
 	b.put(plainRecord(host))
 	b.until("it is pending", func() bool {
 		h, ok := b.table.Get(host)
-		return ok && b.get(host).Status.Phase == v1alpha3.PhasePending && h.Phase == v1alpha3.PhasePending
+		return ok && b.get(host).Status.Phase == v1alpha3.PhasePending && h.Phase() == v1alpha3.PhasePending
 	})
 	world.Domain.Set(dnstest.RightTraffic)
 	began := time.Now()

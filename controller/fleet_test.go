@@ -21,7 +21,7 @@ import (
 
 func (b *bench) inPhase(p v1alpha3.Phase) (n int) {
 	for h := range b.table.All() {
-		if h.Phase == p {
+		if h.Phase() == p {
 			n++
 		}
 	}
@@ -218,7 +218,7 @@ func TestAFloodOfHintsIsAFewLooks(t *testing.T) {
 	b.put(plainRecord("api.example.com"))
 	b.until("it is looked at", func() bool {
 		h, ok := b.table.Get("api.example.com")
-		return ok && h.Phase == v1alpha3.PhasePending && dns.seen("api.example.com") > 0
+		return ok && h.Phase() == v1alpha3.PhasePending && dns.seen("api.example.com") > 0
 	})
 	for range 100_000 {
 		b.Hint("api.example.com")

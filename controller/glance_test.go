@@ -131,7 +131,7 @@ func TestAnUnprovenHintShowsAFreshRecordAtOnce(t *testing.T) {
 	b.put(tlsRecord(host))
 	pending := func() bool {
 		h, ok := b.table.Get(host)
-		return ok && h.Phase == v1alpha3.PhasePending && b.idle(host)
+		return ok && h.Phase() == v1alpha3.PhasePending && b.idle(host)
 	}
 	b.until("it is pending", pending)
 	asked, next := packets(world.World), b.NextLook(host)
@@ -175,7 +175,7 @@ func TestAFloodOfUnprovenHintsIsAFewGlances(t *testing.T) {
 	b.put(plainRecord(host))
 	b.until("it is pending", func() bool {
 		h, ok := b.table.Get(host)
-		return ok && h.Phase == v1alpha3.PhasePending && b.idle(host)
+		return ok && h.Phase() == v1alpha3.PhasePending && b.idle(host)
 	})
 	before, next, asked := b.get(host), b.NextLook(host), packets(world.World)
 	began := time.Now()
@@ -232,7 +232,7 @@ func TestSilenceInAGlanceMarksNoDomain(t *testing.T) {
 	b.put(plainRecord(host))
 	b.until("it is pending", func() bool {
 		h, ok := b.table.Get(host)
-		return ok && h.Phase == v1alpha3.PhasePending && b.idle(host)
+		return ok && h.Phase() == v1alpha3.PhasePending && b.idle(host)
 	})
 	world.Behave(dnstest.Silent)
 	asked := packets(world.World)

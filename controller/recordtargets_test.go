@@ -27,7 +27,8 @@ func TestATargetOfRecordsIsAskedWithEach(t *testing.T) {
 		c.TargetOf = func(h *hosts.Host) ownership.TargetObservation {
 			b.mu.Lock()
 			defer b.mu.Unlock()
-			return ownership.TargetObservation{Found: true, Healthy: strings.HasPrefix(h.Annotations["backend"], allowed), OfRecord: true, Message: "it is " + h.Annotations["backend"]}
+			backend, _ := h.Annotation("backend")
+			return ownership.TargetObservation{Found: true, Healthy: strings.HasPrefix(backend, allowed), OfRecord: true, Message: "it is " + backend}
 		}
 	}
 	b = newBench(t, newTestResolver(t, world.World), ofRecords)

@@ -101,7 +101,7 @@ const targetsLeast = 1024
 func (c *Controller) pruneTargets(but v1alpha3.TargetKey) {
 	named := map[v1alpha3.TargetKey]bool{but: true}
 	for h := range c.cfg.Table.All() {
-		named[h.Target] = true
+		named[h.Target()] = true
 	}
 	c.targetsMu.Lock()
 	defer c.targetsMu.Unlock()
@@ -134,10 +134,10 @@ func (c *Controller) compareTargets(changed map[v1alpha3.TargetKey]bool) {
 	}
 	for h := range c.cfg.Table.All() {
 		if changed == nil {
-			o, ok := seen[h.Target]
+			o, ok := seen[h.Target()]
 			if !ok {
-				o = c.target(h.Target)
-				seen[h.Target] = o
+				o = c.target(h.Target())
+				seen[h.Target()] = o
 			}
 			if o.OfRecord {
 				o = c.cfg.TargetOf(h)
@@ -146,10 +146,10 @@ func (c *Controller) compareTargets(changed map[v1alpha3.TargetKey]bool) {
 			if o.Unknown || ready == (o.Found && o.Healthy) {
 				continue
 			}
-		} else if !changed[h.Target] {
+		} else if !changed[h.Target()] {
 			continue
 		}
-		if batch = append(batch, h.Name); len(batch) == 256 {
+		if batch = append(batch, h.Name()); len(batch) == 256 {
 			flush()
 		}
 	}

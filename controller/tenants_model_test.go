@@ -409,11 +409,11 @@ func (m *model) tenant(actor string, act func()) {
 		expiry := m.certs[b.Hostname].NotAfter
 		m.mu.Unlock()
 		switch since := m.now().Sub(expiry); {
-		case b.Owner == actor || b.TLS && since > 0 && since < 2*time.Hour: // what rested on the certificate alone
+		case b.Owner() == actor || b.TLS && since > 0 && since < 2*time.Hour: // what rested on the certificate alone
 		case a == nil:
-			m.fail("%s was served by %s of %q and is not any more, by an act of %q", name, b.Hostname, b.Owner, actor)
-		case a.UID != b.UID && a.Hostname != name:
-			m.fail("%s passed from %s of %q to %s of %q by an act of %q", name, b.Hostname, b.Owner, a.Hostname, a.Owner, actor)
+			m.fail("%s was served by %s of %q and is not any more, by an act of %q", name, b.Hostname, b.Owner(), actor)
+		case a.UID() != b.UID() && a.Hostname != name:
+			m.fail("%s passed from %s of %q to %s of %q by an act of %q", name, b.Hostname, b.Owner(), a.Hostname, a.Owner(), actor)
 		}
 	}
 	m.quiet()

@@ -89,7 +89,7 @@ func (r *reading) begin() {
 	}
 	r.left = make(map[string]string)
 	for h := range r.f.Table.All() {
-		r.left[h.Name] = h.Hostname
+		r.left[h.Name()] = h.Hostname
 	}
 }
 
@@ -133,8 +133,8 @@ func (f *Follower) synchronizeOne(r *v1alpha3.DomainRecord, revision int64) {
 	var previous *v1alpha3.DomainRecord
 	h, known := f.Table.Get(r.Spec.Name)
 	switch {
-	case known && h.Name != r.Name: // deleted meanwhile, and its hostname taken
-		f.forget(h.Name, h.Hostname, revision)
+	case known && h.Name() != r.Name: // deleted meanwhile, and its hostname taken
+		f.forget(h.Name(), h.Hostname, revision)
 	case known && h.Revision == revision:
 		return
 	case known:
@@ -147,7 +147,7 @@ func (f *Follower) synchronizeOne(r *v1alpha3.DomainRecord, revision int64) {
 // forget takes a record that is gone out of the table, unless its hostname is
 // another record's by now.
 func (f *Follower) forget(name, hostname string, revision int64) {
-	if h, ok := f.Table.Get(hostname); ok && h.Name == name {
+	if h, ok := f.Table.Get(hostname); ok && h.Name() == name {
 		f.Table.Delete(hostname)
 		f.tell(Change{Name: name, Previous: remembered(h), Revision: revision})
 	}
@@ -156,19 +156,19 @@ func (f *Follower) forget(name, hostname string, revision int64) {
 // remembered makes a record of what the table knew.
 func remembered(h *Host) *v1alpha3.DomainRecord {
 	r := &v1alpha3.DomainRecord{}
-	r.Name, r.UID = h.Name, types.UID(h.UID)
-	r.Labels, r.Annotations = h.Labels, h.Annotations
+	r.Name, r.UID = h.Name(), types.UID(h.UID())
+	r.Labels, r.Annotations = h.Labels(), h.Annotations()
 	ttl := int32(h.TTL)
 	r.Spec.Name, r.Spec.TTL = h.Hostname, &ttl
-	if h.Redirect != nil {
-		r.Spec.Target.Redirect = h.Redirect.DeepCopy()
+	if redirect := h.Redirect(); redirect != nil {
+		r.Spec.Target.Redirect = redirect.DeepCopy()
 	} else {
-		r.Spec.Target.Ref = h.Target.Ref()
+		r.Spec.Target.Ref = h.Target().Ref()
 	}
 	if h.TLS {
 		r.Spec.TLS = &v1alpha3.DomainRecordTLS{}
 	}
-	r.Status.Phase = h.Phase
+	r.Status.Phase = h.Phase()
 	return r
 }
 
@@ -195,12 +195,12 @@ func (f *Follower) apply(s store.Store, e *store.Event) {
 	case c.Record != nil:
 		f.Table.Set(FromRecord(c.Record, e.Revision))
 	case c.Previous != nil:
-		if h, ok := f.Table.Get(c.Previous.Spec.Name); ok && h.Name == c.Name {
+		if h, ok := f.Table.Get(c.Previous.Spec.Name); ok && h.Name() == c.Name {
 			f.Table.Delete(h.Hostname)
 		}
 	default:
 		for h := range f.Table.All() { // what was deleted could not be read
-			if h.Name == c.Name {
+			if h.Name() == c.Name {
 				f.Table.Delete(h.Hostname)
 				c.Previous = remembered(h)
 			}

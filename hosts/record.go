@@ -1,22 +1,45 @@
 package hosts
 
 import (
+	"strings"
 	"unique"
 	"unsafe"
 
 	"github.com/apoxy-dev/caddy-apoxy/api/v1alpha3"
 )
 
+// Values are what a Host is made of; its fields and methods of the same names say
+// what they mean.
+type Values struct {
+	// Hostname is spec.name, and Name metadata.name: the hostname if empty.
+	Hostname, Name, UID              string
+	TTL                              uint32
+	TLS, Verified                    bool
+	TLSReady, CNAMEConfigured, Ready bool
+	CAAForbids                       bool
+	Conditions                       Conditions
+	Phase                            v1alpha3.Phase
+	Revision                         int64
+	Target                           v1alpha3.TargetKey
+	Redirect                         *v1alpha3.TargetRedirect
+	Labels, Annotations              map[string]string
+}
+
+// Make returns the Host of these values, which shares no memory with them but the
+// redirect.
+func Make(v Values) *Host { return assemble(&v, newMarks(v.Labels, v.Annotations)) }
+
 // FromRecord returns what the hot paths need of a record that the store holds
-// at revision. Strings that many records share, of targets, owners, labels and
-// annotations, are kept once in memory.
+// at revision.
 func FromRecord(r *v1alpha3.DomainRecord, revision int64) *Host {
 	conditions := conditionsOf(r.Status.Conditions)
-	h := &Host{
-		Owner:           intern(r.Owner()),
+	return Make(Values{
+		Hostname:        r.Spec.Name,
+		Name:            r.Name,
+		UID:             string(r.UID),
 		Revision:        revision,
 		TTL:             r.EffectiveTTL(),
-		Phase:           phase(r.Status.Phase),
+		Phase:           r.Status.Phase,
 		TLS:             r.WantsTLS(),
 		Verified:        r.Verified(),
 		TLSReady:        conditions.isTrue(v1alpha3.ConditionTLSReady),
@@ -24,18 +47,45 @@ func FromRecord(r *v1alpha3.DomainRecord, revision int64) *Host {
 		Ready:           conditions.isTrue(v1alpha3.ConditionReady),
 		Conditions:      conditions,
 		CAAForbids:      caaForbids(r),
-		Labels:          internMap(r.Labels),
-		Annotations:     internMap(r.Annotations),
+		Target:          r.Spec.Target.Key(),
+		Redirect:        r.Spec.Target.Redirect.DeepCopy(),
+		Labels:          r.Labels,
+		Annotations:     r.Annotations,
+	})
+}
+
+// assemble makes a Host of values and the marks of their labels and annotations.
+func assemble(v *Values, m *marks) *Host {
+	h := &Host{
+		Revision:        v.Revision,
+		TTL:             v.TTL,
+		TLS:             v.TLS,
+		Verified:        v.Verified,
+		TLSReady:        v.TLSReady,
+		CNAMEConfigured: v.CNAMEConfigured,
+		Ready:           v.Ready,
+		CAAForbids:      v.CAAForbids,
+		Conditions:      v.Conditions,
+		phase:           packPhase(v.Phase),
+		target:          unique.Make(v.Target),
+		marks:           m,
 	}
-	h.Hostname = inline(h.name[:], r.Spec.Name)
-	h.UID = inline(h.uid[:], string(r.UID))
-	h.Name = r.Name
-	if h.Name == h.Hostname {
-		h.Name = h.Hostname // one copy in memory
+	h.Hostname = inline(h.name[:], v.Hostname)
+	more := rare{redirect: v.Redirect}
+	if v.Name != v.Hostname {
+		more.name = strings.Clone(v.Name)
 	}
-	ref := r.Spec.Target.Key()
-	h.Redirect = r.Spec.Target.Redirect.DeepCopy()
-	h.Target = v1alpha3.TargetKey{Group: intern(ref.Group), Kind: intern(ref.Kind), Name: intern(ref.Name)}
+	if h.phase == phaseRare {
+		more.phase = v1alpha3.Phase(strings.Clone(string(v.Phase)))
+	}
+	if packed, ok := packUID(v.UID); ok {
+		h.uid, h.uidForm = packed, uidCompact
+	} else if v.UID != "" {
+		more.uid, h.uidForm = strings.Clone(v.UID), uidRare
+	}
+	if more != (rare{}) {
+		h.rare = &more
+	}
 	return h
 }
 
@@ -44,48 +94,11 @@ func caaForbids(r *v1alpha3.DomainRecord) bool {
 	return c != nil && c.Reason == v1alpha3.ReasonCAAForbidden
 }
 
-// inline returns text, out of room if it fits there. The room is never written
-// again.
+// inline returns a copy of text, in room if it fits there. The room is never
+// written again.
 func inline(room []byte, text string) string {
 	if text == "" || len(text) > len(room) {
-		return text
+		return strings.Clone(text)
 	}
 	return unsafe.String(&room[0], copy(room, text))
-}
-
-// phase returns the constant in place of the decoded string.
-func phase(p v1alpha3.Phase) v1alpha3.Phase {
-	switch p {
-	case "", v1alpha3.PhasePending:
-		return v1alpha3.PhasePending
-	case v1alpha3.PhaseIssuing:
-		return v1alpha3.PhaseIssuing
-	case v1alpha3.PhaseActive:
-		return v1alpha3.PhaseActive
-	case v1alpha3.PhaseDetached:
-		return v1alpha3.PhaseDetached
-	}
-	return v1alpha3.Phase(intern(string(p)))
-}
-
-// internMost is the length up to which strings are shared: longer ones are
-// hardly ever equal.
-const internMost = 128
-
-func intern(s string) string {
-	if s == "" || len(s) > internMost {
-		return s
-	}
-	return unique.Make(s).Value()
-}
-
-func internMap(m map[string]string) map[string]string {
-	if len(m) == 0 {
-		return nil
-	}
-	c := make(map[string]string, len(m))
-	for k, v := range m {
-		c[intern(k)] = intern(v)
-	}
-	return c
 }

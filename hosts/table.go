@@ -36,8 +36,12 @@ type shard struct {
 	// exact holds hosts by hostname, wild those of wildcards by what follows
 	// their "*.", so that matching need not build a name.
 	exact, wild index
-	// below counts, for names that lie above hostnames, how many lie below.
-	below map[string]int32
+	// below counts, for names that lie above hostnames, how many lie below. The names
+	// are told apart by their hashes alone: of a million, one in 10^13 unknown names
+	// would be taken for one of them, and answered as a name that exists.
+	below map[uint64]int32
+	// marks by their text.
+	marks map[string]*marks
 	// waiters by hostname.
 	waiters map[string]*waiters
 }
@@ -51,6 +55,12 @@ func New() *Table {
 func (t *Table) shard(name string) (*shard, uint32) {
 	h := maphash.String(t.seed, name)
 	return &t.shards[h%shardCount], uint32(h >> 32)
+}
+
+// above returns the shard of a name and what it is counted by in below.
+func (t *Table) above(name string) (*shard, uint64) {
+	h := maphash.String(t.seed, name)
+	return &t.shards[h%shardCount], h
 }
 
 // borrow makes a string of bytes for a look-up, which neither keeps it nor
@@ -121,9 +131,9 @@ func (t *Table) Candidates(hostname string) (own, wild *Host) {
 // HasBelow reports whether any hostname lies below name; a wildcard lies below
 // what follows its "*.". It does not allocate.
 func (t *Table) HasBelow(name []byte) bool {
-	s, _ := t.shard(borrow(name))
+	s, hash := t.above(borrow(name))
 	s.mu.RLock()
-	n := s.below[string(name)]
+	n := s.below[hash]
 	s.mu.RUnlock()
 	return n > 0
 }
@@ -153,8 +163,11 @@ func (t *Table) All() iter.Seq[*Host] {
 }
 
 // Set puts h in the place of whatever its hostname had, and wakes those who
-// wait for it. h must not be modified afterwards.
+// wait for it. h belongs to this table from then on, and must not be modified.
 func (t *Table) Set(h *Host) {
+	if m := t.share(h.marks); m != h.marks {
+		h.marks = m
+	}
 	key, wildcard := split(h.Hostname)
 	s, hash := t.shard(key)
 	s.mu.Lock()
@@ -164,6 +177,8 @@ func (t *Table) Set(h *Host) {
 	if old == nil {
 		t.length.Add(1)
 		t.ascend(key, wildcard, 1)
+	} else {
+		t.unshare(old.marks)
 	}
 	t.counts.move(old, h)
 }
@@ -182,6 +197,7 @@ func (t *Table) Delete(hostname string) *Host {
 	if old != nil {
 		t.length.Add(-1)
 		t.ascend(key, wildcard, -1)
+		t.unshare(old.marks)
 		t.counts.move(old, nil)
 	}
 	return old
@@ -194,19 +210,15 @@ func (t *Table) ascend(key string, wildcard bool, by int32) {
 		name = parent(key)
 	}
 	for ; name != ""; name = parent(name) {
-		s, _ := t.shard(name)
+		s, hash := t.above(name)
 		s.mu.Lock()
-		switch n, known := s.below[name]; {
-		case n+by == 0:
-			delete(s.below, name)
-		case known:
-			s.below[name] = n + by
-		default:
-			if s.below == nil {
-				s.below = make(map[string]int32)
-			}
-			// A copy, or the count would keep a deleted host's name alive.
-			s.below[strings.Clone(name)] = by
+		if s.below == nil {
+			s.below = make(map[uint64]int32)
+		}
+		if n := s.below[hash] + by; n != 0 {
+			s.below[hash] = n
+		} else {
+			delete(s.below, hash)
 		}
 		s.mu.Unlock()
 	}

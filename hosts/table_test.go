@@ -12,7 +12,7 @@ import (
 func tableOf(hostnames ...string) *Table {
 	t := New()
 	for _, hostname := range hostnames {
-		t.Set(&Host{Hostname: hostname, Name: hostname})
+		t.Set(Make(Values{Hostname: hostname, Name: hostname}))
 	}
 	return t
 }
@@ -208,11 +208,11 @@ func BenchmarkPermission(b *testing.B) {
 	var exact, covered, unproven []string
 	for i := range records / 10 {
 		domain := fmt.Sprintf("customer-%05d.example.com", i)
-		table.Set(&Host{Hostname: "*." + domain, Name: domain, Verified: true, Phase: v1alpha3.PhaseActive})
+		table.Set(Make(Values{Hostname: "*." + domain, Name: domain, Verified: true, Phase: v1alpha3.PhaseActive}))
 		covered = append(covered, "any."+domain)
 		for j := range 9 {
 			name := fmt.Sprintf("app-%d.%s", j, domain)
-			table.Set(&Host{Hostname: name, Name: name, Verified: j != 0, Phase: v1alpha3.PhaseActive})
+			table.Set(Make(Values{Hostname: name, Name: name, Verified: j != 0, Phase: v1alpha3.PhaseActive}))
 			if j == 0 {
 				unproven = append(unproven, name)
 			} else {

@@ -65,6 +65,22 @@ func (s inForce) List(ctx context.Context, prefix string, o store.ListOptions) (
 	return res, err
 }
 
+// Read implements store.Store.
+func (s inForce) Read(ctx context.Context, keys []string, revision int64) ([]store.KeyValue, int64, error) {
+	if revision > 0 && revision < s.since.Load() {
+		return nil, 0, store.ErrExpired
+	}
+	entries, at, err := s.Store.Read(ctx, keys, revision)
+	if err == nil {
+		newest := int64(0) // as in List
+		for i := range entries {
+			newest = max(newest, entries[i].Revision)
+		}
+		s.wait(ctx, newest)
+	}
+	return entries, at, err
+}
+
 // Write implements store.Store. Who has written a record finds it in force.
 func (s inForce) Write(ctx context.Context, ops ...store.Op) (int64, error) {
 	revision, err := s.Store.Write(ctx, ops...)

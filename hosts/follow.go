@@ -87,6 +87,7 @@ func (r *reading) begin() {
 	if r.loaded {
 		r.f.Logger.Info("reading all records again: the store's history does not reach from what was read to now")
 	}
+	r.f.Table.changed.forget()
 	r.left = make(map[string]string)
 	for h := range r.f.Table.All() {
 		r.left[h.Name()] = h.Hostname
@@ -117,6 +118,7 @@ func (r *reading) end(revision int64) {
 		r.f.forget(name, hostname, revision)
 	}
 	r.left = nil
+	r.f.Table.changed.begin(revision)
 }
 
 func (r *reading) reached(revision int64) {
@@ -148,7 +150,7 @@ func (f *Follower) synchronizeOne(r *v1alpha3.DomainRecord, revision int64) {
 // another record's by now.
 func (f *Follower) forget(name, hostname string, revision int64) {
 	if h, ok := f.Table.Get(hostname); ok && h.Name() == name {
-		f.Table.Delete(hostname)
+		f.Table.deleteAt(hostname, revision)
 		f.tell(Change{Name: name, Previous: remembered(h), Revision: revision})
 	}
 }
@@ -196,12 +198,12 @@ func (f *Follower) apply(s store.Store, e *store.Event) {
 		f.Table.Set(FromRecord(c.Record, e.Revision))
 	case c.Previous != nil:
 		if h, ok := f.Table.Get(c.Previous.Spec.Name); ok && h.Name() == c.Name {
-			f.Table.Delete(h.Hostname)
+			f.Table.deleteAt(h.Hostname, e.Revision)
 		}
 	default:
 		for h := range f.Table.All() { // what was deleted could not be read
 			if h.Name() == c.Name {
-				f.Table.Delete(h.Hostname)
+				f.Table.deleteAt(h.Hostname, e.Revision)
 				c.Previous = remembered(h)
 			}
 		}

@@ -41,8 +41,10 @@ type Host struct {
 	target   unique.Handle[v1alpha3.TargetKey]
 	marks    *marks // labels and annotations; nil: there are none
 	rare     *rare  // nil for almost every record
+	// reasons holds the reason of every condition.
+	reasons Reasons
 	// Objects of 128 bytes begin at the beginning of a line.
-	_ [8]byte
+	_ [4]byte
 }
 
 // rare is what few records have.

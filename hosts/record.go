@@ -18,6 +18,7 @@ type Values struct {
 	TLSReady, CNAMEConfigured, Ready bool
 	CAAForbids                       bool
 	Conditions                       Conditions
+	Reasons                          Reasons
 	Phase                            v1alpha3.Phase
 	Revision                         int64
 	Target                           v1alpha3.TargetKey
@@ -46,6 +47,7 @@ func FromRecord(r *v1alpha3.DomainRecord, revision int64) *Host {
 		CNAMEConfigured: conditions.isTrue(v1alpha3.ConditionCNAMEConfigured),
 		Ready:           conditions.isTrue(v1alpha3.ConditionReady),
 		Conditions:      conditions,
+		Reasons:         reasonsOf(r.Status.Conditions),
 		CAAForbids:      caaForbids(r),
 		Target:          r.Spec.Target.Key(),
 		Redirect:        r.Spec.Target.Redirect.DeepCopy(),
@@ -66,6 +68,7 @@ func assemble(v *Values, m *marks) *Host {
 		Ready:           v.Ready,
 		CAAForbids:      v.CAAForbids,
 		Conditions:      v.Conditions,
+		reasons:         v.Reasons,
 		phase:           packPhase(v.Phase),
 		target:          unique.Make(v.Target),
 		marks:           m,

@@ -3,6 +3,7 @@ package hosts
 import (
 	"hash/maphash"
 	"iter"
+	"math"
 	"slices"
 	"strings"
 	"sync"
@@ -28,6 +29,9 @@ type Table struct {
 	waiting atomic.Int64 // Waits under way
 	first   atomic.Int64 // WaitFirsts under way
 
+	byName, byOwner order
+	changed         changed
+
 	progress store.Progress // the store's revision that the table has come to
 }
 
@@ -48,7 +52,9 @@ type shard struct {
 
 // New returns an empty table.
 func New() *Table {
-	return &Table{seed: maphash.MakeSeed()}
+	t := &Table{seed: maphash.MakeSeed(), byOwner: order{byOwner: true}}
+	t.changed.forget()
+	return t
 }
 
 // shard returns the shard of a name and the name's hash within it.
@@ -174,6 +180,7 @@ func (t *Table) Set(h *Host) {
 	old := s.index(wildcard).put(key, hash, h)
 	s.wake(h.Hostname)
 	s.mu.Unlock()
+	t.sort(old, h, h.Revision)
 	if old == nil {
 		t.length.Add(1)
 		t.ascend(key, wildcard, 1)
@@ -185,7 +192,10 @@ func (t *Table) Set(h *Host) {
 
 // Delete removes the host of exactly this hostname and wakes those who wait
 // for it. It returns what it removed, nil if there was nothing.
-func (t *Table) Delete(hostname string) *Host {
+func (t *Table) Delete(hostname string) *Host { return t.deleteAt(hostname, math.MaxInt64) }
+
+// deleteAt is Delete for what the store has deleted at a revision.
+func (t *Table) deleteAt(hostname string, revision int64) *Host {
 	key, wildcard := split(hostname)
 	s, hash := t.shard(key)
 	s.mu.Lock()
@@ -196,11 +206,24 @@ func (t *Table) Delete(hostname string) *Host {
 	s.mu.Unlock()
 	if old != nil {
 		t.length.Add(-1)
+		t.sort(old, nil, revision)
 		t.ascend(key, wildcard, -1)
 		t.unshare(old.marks)
 		t.counts.move(old, nil)
 	}
 	return old
+}
+
+// sort puts now in the place of old in what lists read; nil: there is none.
+func (t *Table) sort(old, now *Host, revision int64) {
+	if now != nil {
+		t.changed.note(now.Name(), revision)
+	}
+	if old != nil && (now == nil || old.Name() != now.Name()) {
+		t.changed.note(old.Name(), revision)
+	}
+	t.byName.move(old, now)
+	t.byOwner.move(old, now)
 }
 
 // ascend counts a hostname in or out at every name above it.

@@ -126,6 +126,8 @@ type ListOptions struct {
 	// Revision asks for the state as it was exactly then; 0: now. Older than
 	// the history: ErrExpired; above the present: ErrFutureRevision.
 	Revision int64
+	// Uncounted: Remaining is of no use to the caller and may be left 0.
+	Uncounted bool
 }
 
 // ListResult is what a List found.
@@ -193,6 +195,10 @@ type Store interface {
 	// List returns the key-values whose keys begin with prefix, those with a
 	// damaged value among them, with Err set.
 	List(ctx context.Context, prefix string, o ListOptions) (ListResult, error)
+	// Read returns the key-values at keys, in their order and without those that do
+	// not exist, as they were at a revision, 0: now, and that revision. Errors and
+	// damaged values are as in List.
+	Read(ctx context.Context, keys []string, revision int64) ([]KeyValue, int64, error)
 	// Write applies all ops atomically, or none, and returns the revision they
 	// share, once they are on disk (bolt) or held by a quorum (etcd). A Write
 	// that changes nothing returns the present revision. *ConflictError if a

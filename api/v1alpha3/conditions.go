@@ -76,3 +76,24 @@ const (
 // ReasonReady is the reason of Ready while True; otherwise Ready carries the
 // reason of the first condition that is not.
 const ReasonReady = "Ready"
+
+// ConditionReasons are the reasons that a condition of a type can have, nil for a type
+// that the controller does not write.
+func ConditionReasons(t string) []string {
+	switch t {
+	case ConditionOwnershipVerified:
+		return []string{ReasonTLSCertificateIssued, ReasonApoxyChallengeConfigured, ReasonCNAMEConfigured, ReasonOwnershipNotVerified, ReasonProofWithdrawn}
+	case ConditionTLSReady:
+		return []string{ReasonCertificateIssued, ReasonWaitingForDNS, ReasonIssuing, ReasonCertificateError, ReasonRateLimited, ReasonCAAForbidden, ReasonCertificateExpired}
+	case ConditionACMEChallengeDelegationReady:
+		return []string{ReasonACMEChallengeDelegationConfigured, ReasonACMEChallengeDelegationNotConfigured, ReasonACMEChallengeDelegationMismatch}
+	case ConditionCNAMEConfigured:
+		return []string{ReasonCNAMEConfigured, ReasonAddressConfigured, ReasonCNAMENotConfigured, ReasonCNAMEMismatch}
+	case ConditionTargetReady:
+		return []string{ReasonTargetHealthy, ReasonTargetNotFound, ReasonTargetUnhealthy}
+	case ConditionReady:
+		return []string{ReasonReady, ReasonOwnershipNotVerified, ReasonProofWithdrawn, ReasonCNAMENotConfigured, ReasonCNAMEMismatch, ReasonTargetNotFound, ReasonTargetUnhealthy,
+			ReasonWaitingForDNS, ReasonIssuing, ReasonCertificateError, ReasonRateLimited, ReasonCAAForbidden, ReasonCertificateExpired}
+	}
+	return nil
+}

@@ -63,6 +63,9 @@ func (s *Store) list(ctx context.Context, prefix string, o store.ListOptions, ch
 	res.KeyValues = res.KeyValues[:o.Limit]
 	last := res.KeyValues[o.Limit-1].Key
 	res.More = true
+	if o.Uncounted {
+		return res, nil
+	}
 	if left, ok := s.pages.get(prefix, l.rev, o.After); ok {
 		res.Remaining = left - int64(o.Limit)
 	} else {
@@ -101,8 +104,17 @@ func (l *lister) next(ctx context.Context, values bool, want int) ([]store.KeyVa
 	if err != nil {
 		return nil, err
 	}
-	if err := l.s.hist.Wait(ctx, at); err != nil {
+	if err := l.undoUpto(ctx, at); err != nil {
 		return nil, err
+	}
+	return l.restore(entries, from), nil
+}
+
+// undoUpto notes how what has changed since the revision read at was then, for a
+// transaction that saw a later one, once that is acknowledged.
+func (l *lister) undoUpto(ctx context.Context, at int64) error {
+	if err := l.s.hist.Wait(ctx, at); err != nil {
+		return err
 	}
 	if l.rev == 0 {
 		l.rev, l.upto = at, at
@@ -118,11 +130,11 @@ func (l *lister) next(ctx context.Context, values bool, want int) ([]store.KeyVa
 			l.undo[e.Key] = store.KeyValue{Key: e.Key, Value: e.Previous, Revision: e.PreviousRevision, Err: e.PreviousErr}
 		})
 		if err != nil {
-			return nil, err
+			return err
 		}
 		l.upto = at
 	}
-	return l.restore(entries, from), nil
+	return nil
 }
 
 // read copies the next entries out of one transaction, and returns the

@@ -34,6 +34,9 @@ func (r *replica) list(ctx context.Context, prefix string, o store.ListOptions) 
 			return nil
 		}
 		res.More = true
+		if o.Uncounted {
+			return nil
+		}
 		if left, ok := r.counts.after(count{prefix: prefix, last: o.After, revision: rev}); ok {
 			res.Remaining = left - int64(len(res.KeyValues))
 		}
@@ -48,6 +51,29 @@ func (r *replica) list(ctx context.Context, prefix string, o store.ListOptions) 
 		return nil
 	})
 	return res, err
+}
+
+// read is Read at the copy's revision.
+func (r *replica) read(keys []string, revision int64) (kvs []store.KeyValue, at int64, err error) {
+	err = r.view(func(b *bbolt.Bucket, rev int64) error {
+		if revision != 0 && revision != rev {
+			return store.ErrExpired
+		}
+		at = rev
+		for _, key := range keys {
+			raw := b.Get([]byte(key))
+			if raw == nil {
+				continue
+			}
+			kv, err := decode(key, raw)
+			if err != nil {
+				return err
+			}
+			kvs = append(kvs, kv)
+		}
+		return nil
+	})
+	return kvs, at, err
 }
 
 // count is how many keys of a prefix are left after the last of a page.

@@ -66,6 +66,13 @@ func (s *Store) List(ctx context.Context, prefix string, o store.ListOptions) (r
 	return res, err
 }
 
+// Read implements store.Store. From the copy it is had as List is.
+func (s *Store) Read(ctx context.Context, keys []string, revision int64) (kvs []store.KeyValue, rev int64, err error) {
+	err = s.ask(ctx, func(ctx context.Context) (err error) { kvs, rev, err = s.Store.Read(ctx, keys, revision); return err },
+		func() (err error) { kvs, rev, err = s.copy.read(keys, revision); return err })
+	return kvs, rev, err
+}
+
 // ask reads from the store or, where that is allowed and the store does not answer in
 // time, from the copy.
 func (s *Store) ask(ctx context.Context, primary func(context.Context) error, replica func() error) error {

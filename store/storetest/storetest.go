@@ -61,6 +61,7 @@ func Run(t *testing.T, open func(t *testing.T) store.Store, options ...Option) {
 	}{
 		{"Write", tests{u.writes(), u.conditions(), u.atomicity(), u.unchanged(), u.edges()}},
 		{"List", tests{u.lists(), u.pages()}},
+		{"Read", tests{u.reads()}},
 		{"ListInThePast", tests{u.past(), u.pastPages()}},
 		{"Watch", tests{u.watches(), u.batches(), u.watchers()}},
 		{"Limits", tests{u.limits()}},

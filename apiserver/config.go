@@ -23,6 +23,9 @@ var Paths = []string{"/api", "/api/", "/apis", "/apis/", "/openapi/", "/version"
 type Config struct {
 	// Store keeps the records.
 	Store store.Store
+	// Index narrows lists by a selector to the records that it may select. Nil: every
+	// record is read.
+	Index Index
 	// Zone returns the operator's zone, lower case, without the final dot. It
 	// is asked at every write, so that a changed configuration counts at once.
 	Zone func() string

@@ -62,9 +62,10 @@ func newCRD() map[string]any {
 				"schema":       map[string]any{"openAPIV3Schema": root},
 				"subresources": map[string]any{"status": map[string]any{}},
 				"selectableFields": []any{
-					map[string]any{"jsonPath": "." + fieldHostname},
-					map[string]any{"jsonPath": "." + fieldTargetKind},
-					map[string]any{"jsonPath": "." + fieldTargetName},
+					map[string]any{"jsonPath": "." + v1alpha3.FieldHostname},
+					map[string]any{"jsonPath": "." + v1alpha3.FieldTargetKind},
+					map[string]any{"jsonPath": "." + v1alpha3.FieldTargetName},
+					map[string]any{"jsonPath": "." + v1alpha3.FieldPhase},
 				},
 			}},
 		},

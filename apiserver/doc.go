@@ -8,7 +8,7 @@
 //	   │
 //	   ├─ documents   discovery.go, openapi.go, openapispec.go, crd.go
 //	   ├─ reviews     review.go, access.go, protobuf.go
-//	   ├─ reads       read.go, list.go (listoptions.go, selector.go, listwriter.go),
+//	   ├─ reads       read.go, list.go (listoptions.go, selector.go, index.go, listwriter.go),
 //	   │              watch.go (watchopen.go, sink.go)
 //	   └─ writes      body: codec.go, yaml.go, weighed before it is decoded: weigh.go
 //	        │

@@ -63,6 +63,7 @@ func hookedWorld(t *testing.T) (*world, *hooked) {
 	w := newWorld(t, func(c *Config) {
 		h.Store = c.Store
 		c.Store = h
+		c.Index = nil // every list comes by the store's
 	})
 	return w, h
 }

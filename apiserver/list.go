@@ -8,6 +8,7 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/apoxy-dev/caddy-apoxy/api/v1alpha3"
 	"github.com/apoxy-dev/caddy-apoxy/store"
 )
 
@@ -23,11 +24,13 @@ type listing struct {
 	s        *Server
 	sel      selector
 	revision int64
-	// reading is the revision that is read at: revision, or a later one.
+	// reading is the revision that is read at: revision, or a later one; 0: the present.
 	reading int64
-	// limit is how many records are wanted; 0: all.
-	limit int
-	page  store.ListResult
+	// limit is how many records are wanted; 0: all. found is how many there were.
+	limit, found int
+	// page is the chunk that was read last, upto the key up to where it has everything.
+	page store.ListResult
+	upto string
 	// continued is the token of the rest, after each; remaining how many
 	// records that is, if known.
 	continued string
@@ -37,13 +40,12 @@ type listing struct {
 // list opens a listing: its first chunk is read and what can be refused is.
 func (s *Server) list(ctx context.Context, o listOptions) (*listing, error) {
 	l := &listing{s: s, sel: o.selector, limit: s.clampLimit(o.Limit)}
-	read := store.ListOptions{Limit: l.chunk()}
+	after, exact := "", false
 	switch {
 	case o.token != nil:
-		read.After = recordKey(o.token.After)
-		read.Revision = max(o.token.Revision, o.token.Reading, 0)
+		after, l.reading = recordKey(o.token.After), max(o.token.Revision, o.token.Reading, 0)
 	case o.revision > 0 && (o.ResourceVersionMatch == metav1.ResourceVersionMatchExact || o.ResourceVersionMatch == "" && o.Limit > 0):
-		read.Revision = o.revision
+		l.reading, exact = o.revision, true
 	default:
 		if entry, ok, err := s.direct(ctx, o.selector); ok || err != nil {
 			l.page, l.revision = entry, entry.Revision
@@ -54,18 +56,18 @@ func (s *Server) list(ctx context.Context, o listOptions) (*listing, error) {
 		}
 	}
 	var err error
-	l.page, err = s.cfg.Store.List(ctx, recordPrefix, read)
-	if errors.Is(err, store.ErrExpired) && o.token != nil {
-		read.Revision = 0
-		l.page, err = s.cfg.Store.List(ctx, recordPrefix, read)
+	if exact {
+		err = l.read(ctx, after)
+	} else {
+		err = l.next(ctx, after)
 	}
 	switch {
 	case err != nil:
-		return nil, fmt.Errorf("listing records: %w", err)
-	case l.page.Revision < o.revision && read.Revision == 0:
+		return nil, err
+	case l.reading < o.revision && !exact:
 		return nil, fmt.Errorf("listing records: %w", store.ErrFutureRevision)
 	}
-	l.revision, l.reading = l.page.Revision, l.page.Revision
+	l.revision = l.reading
 	if o.token != nil && o.token.Revision > 0 {
 		l.revision = o.token.Revision
 	}
@@ -75,16 +77,32 @@ func (s *Server) list(ctx context.Context, o listOptions) (*listing, error) {
 // next reads the chunk after a key, at the present if the revision is not kept any
 // more.
 func (l *listing) next(ctx context.Context, after string) error {
-	read := store.ListOptions{After: after, Limit: l.chunk(), Revision: l.reading}
-	page, err := l.s.cfg.Store.List(ctx, recordPrefix, read)
-	if errors.Is(err, store.ErrExpired) {
-		read.Revision = 0
-		page, err = l.s.cfg.Store.List(ctx, recordPrefix, read)
+	err := l.read(ctx, after)
+	for range 3 { // a copy can be read at its own revision alone, and that moves on
+		if !errors.Is(err, store.ErrExpired) {
+			break
+		}
+		l.reading = 0
+		err = l.read(ctx, after)
+	}
+	return err
+}
+
+// read reads the chunk after a key.
+func (l *listing) read(ctx context.Context, after string) error {
+	page, upto, ok, err := l.narrowed(ctx, after)
+	if !ok && err == nil {
+		page, err = l.s.cfg.Store.List(ctx, recordPrefix, store.ListOptions{
+			After: after, Limit: l.chunk(), Revision: l.reading, Uncounted: l.limit == 0 || !l.sel.everything(),
+		})
+		if n := len(page.KeyValues); n > 0 {
+			upto = page.KeyValues[n-1].Key
+		}
 	}
 	if err != nil {
 		return fmt.Errorf("listing records after %q: %w", after, err)
 	}
-	l.page, l.reading = page, page.Revision
+	l.page, l.upto, l.reading = page, upto, page.Revision
 	return nil
 }
 
@@ -105,11 +123,11 @@ func (l *listing) chunk() int {
 // direct answers selectors that name one record or hostname by look-up instead
 // of a scan. ok is false for other selectors.
 func (s *Server) direct(ctx context.Context, sel selector) (res store.ListResult, ok bool, err error) {
-	if name, exact := sel.exact(fieldName); exact {
+	if name, exact := sel.exact(v1alpha3.FieldName); exact {
 		e, rev, err := s.cfg.Store.Get(ctx, recordKey(name))
 		return one(e, rev, err)
 	}
-	host, exact := sel.exact(fieldHostname)
+	host, exact := sel.exact(v1alpha3.FieldHostname)
 	if !exact {
 		return res, false, nil
 	}
@@ -147,7 +165,6 @@ func one(e store.KeyValue, rev int64, err error) (store.ListResult, bool, error)
 // each calls fn with every selected record's JSON, its resourceVersion in it,
 // up to the limit. What is damaged is left out, and what fn says does not decode.
 func (l *listing) each(ctx context.Context, fn func(raw []byte) error) error {
-	found := 0
 	for {
 		for i, e := range l.page.KeyValues {
 			raw, err := l.item(&e)
@@ -164,15 +181,15 @@ func (l *listing) each(ctx context.Context, fn func(raw []byte) error) error {
 			if err != nil {
 				return err
 			}
-			if found++; found == l.limit {
+			if l.found++; l.found == l.limit {
 				l.finish(e.Key, i)
 				return nil
 			}
 		}
-		if !l.page.More || len(l.page.KeyValues) == 0 {
+		if !l.page.More {
 			return nil
 		}
-		if err := l.next(ctx, l.page.KeyValues[len(l.page.KeyValues)-1].Key); err != nil {
+		if err := l.next(ctx, l.upto); err != nil {
 			return err
 		}
 	}

@@ -8,20 +8,25 @@ import (
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/selection"
-)
 
-// The fields that a field selector may name.
-const (
-	fieldName       = "metadata.name"
-	fieldHostname   = "spec.name"
-	fieldTargetKind = "spec.target.ref.kind"
-	fieldTargetName = "spec.target.ref.name"
+	"github.com/apoxy-dev/caddy-apoxy/api/v1alpha3"
 )
 
 // selector narrows a list or watch to some records.
 type selector struct {
 	labels labels.Selector
 	fields fields.Selector
+	// tests are what fields asks, as it is read of a stored record.
+	tests []fieldTest
+}
+
+// fieldTest asks of a field that it have a value, or another one.
+type fieldTest struct {
+	path []string // of object members
+	// condition is which one's status or reason it is; nil: the path leads to a text.
+	condition *v1alpha3.ConditionField
+	value     string
+	equal     bool
 }
 
 func parseSelector(labelSelector, fieldSelector string) (selector, error) {
@@ -42,14 +47,18 @@ func parseSelector(labelSelector, fieldSelector string) (selector, error) {
 	if n := max(len(asked), len(f.Requirements())); n > maxRequirements {
 		return selector{}, apierrors.NewBadRequest(fmt.Sprintf("a selector of %d requirements: it may have %d", n, maxRequirements))
 	}
+	sel := selector{labels: l, fields: f}
 	for _, r := range f.Requirements() {
-		switch r.Field {
-		case fieldName, fieldHostname, fieldTargetKind, fieldTargetName:
-		default:
+		if !v1alpha3.Selectable(r.Field) {
 			return selector{}, apierrors.NewBadRequest(fmt.Sprintf("field label not supported: %.128s", r.Field))
 		}
+		test := fieldTest{path: strings.Split(r.Field, "."), value: r.Value, equal: r.Operator != selection.NotEquals}
+		if c, ok := v1alpha3.ParseConditionField(r.Field); ok {
+			test.path, test.condition = []string{"status", "conditions"}, &c
+		}
+		sel.tests = append(sel.tests, test)
 	}
-	return selector{labels: l, fields: f}, nil
+	return sel, nil
 }
 
 // The bounds on a selector: its length in bytes and its requirements, against
@@ -81,14 +90,33 @@ func (s selector) matches(raw []byte) (bool, error) {
 			return false, nil
 		}
 	}
-	for _, r := range s.fields.Requirements() {
-		var v string
-		if err := readMember(raw, &v, strings.Split(r.Field, ".")...); err != nil {
+	for i := range s.tests {
+		t := &s.tests[i]
+		v, err := t.read(raw)
+		if err != nil || (v == t.value) != t.equal {
 			return false, err
-		}
-		if (v == r.Value) == (r.Operator == selection.NotEquals) {
-			return false, nil
 		}
 	}
 	return true, nil
+}
+
+// read returns the field's value in a stored record.
+func (t *fieldTest) read(raw []byte) (v string, err error) {
+	if t.condition == nil {
+		err = readMember(raw, &v, t.path...)
+		if v == "" && t.path[0] == "status" { // the phase
+			v = string(v1alpha3.PhasePending)
+		}
+		return v, err
+	}
+	var conditions []struct{ Type, Status, Reason string }
+	err = readMember(raw, &conditions, t.path...)
+	for _, c := range conditions {
+		if c.Type == t.condition.Type {
+			if v = c.Status; t.condition.Reason {
+				v = c.Reason
+			}
+		}
+	}
+	return v, err
 }

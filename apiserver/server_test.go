@@ -1,6 +1,7 @@
 package apiserver
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -8,6 +9,7 @@ import (
 	"net/http/httptest"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -15,6 +17,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/apoxy-dev/caddy-apoxy/api/v1alpha3"
+	"github.com/apoxy-dev/caddy-apoxy/hosts"
 	"github.com/apoxy-dev/caddy-apoxy/store"
 	"github.com/apoxy-dev/caddy-apoxy/store/boltstore"
 )
@@ -47,9 +50,12 @@ func newWorld(t testing.TB, change ...func(*Config)) *world {
 			r.Status.DNSRecords = v1alpha3.ExpectedDNSRecords(r, zone, "")
 		},
 	}
+	table := hosts.New()
+	cfg.Index = table
 	for _, c := range change {
 		c(&cfg)
 	}
+	keepUp(t, st, table)
 	if w.s, err = New(cfg); err != nil {
 		t.Fatal(err)
 	}
@@ -60,6 +66,20 @@ func newWorld(t testing.TB, change ...func(*Config)) *world {
 		st.Close()
 	})
 	return w
+}
+
+// keepUp keeps a table up with a store until the test ends.
+func keepUp(t testing.TB, st store.Store, table *hosts.Table) {
+	ctx, cancel := context.WithCancel(context.Background())
+	var wg sync.WaitGroup
+	wg.Go(func() { _ = hosts.Follow(ctx, st, hosts.Follower{Table: table}) }) // ends with the context
+	t.Cleanup(func() {
+		cancel()
+		wg.Wait()
+	})
+	if err := table.WaitRevision(t.Context(), 0); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // answer is a response, read whole.

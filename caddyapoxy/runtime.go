@@ -151,6 +151,7 @@ func newRuntime(opened *openedStore) (*runtime, error) {
 	})
 	api, err := apiserver.New(apiserver.Config{
 		Store:        inForce{st, rt.table, &rt.since},
+		Index:        rt.table,
 		Zone:         rt.zoneName,
 		NameServers:  rt.nameServers,
 		Reserved:     rt.reserved,

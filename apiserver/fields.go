@@ -73,7 +73,7 @@ func (m *fieldManagers) track(live, next *v1alpha3.DomainRecord, sub, manager st
 	if sub != "" {
 		next.ManagedFields = live.ManagedFields
 	}
-	liveU, err := toUnstructured(live)
+	liveU, err := toUnstructured(live, sub)
 	if err != nil {
 		return err
 	}
@@ -85,7 +85,7 @@ func (m *fieldManagers) track(live, next *v1alpha3.DomainRecord, sub, manager st
 		}
 		sent.ManagedFields = setOwners(next.ManagedFields, there)
 	}
-	nextU, err := toUnstructured(&sent)
+	nextU, err := toUnstructured(&sent, sub)
 	if err != nil {
 		return err
 	}
@@ -104,12 +104,13 @@ func (m *fieldManagers) track(live, next *v1alpha3.DomainRecord, sub, manager st
 // record. Conflicts with other managers are an *apierrors.StatusError.
 func (m *fieldManagers) apply(live *v1alpha3.DomainRecord, config map[string]any, sub, manager string, force bool) (*v1alpha3.DomainRecord, error) {
 	live = withReadable(live)
-	liveU, err := toUnstructured(live)
+	liveU, err := toUnstructured(live, sub)
 	if err != nil {
 		return nil, err
 	}
 	patch := &unstructured.Unstructured{Object: runtime.DeepCopyJSON(config)}
 	if sub == "" {
+		delete(patch.Object, statusMember)
 		if there := setMarks(liveU.Object); len(there) > 0 {
 			liveU.SetManagedFields(setOwners(live.ManagedFields, there))
 		}
@@ -132,6 +133,9 @@ func (m *fieldManagers) apply(live *v1alpha3.DomainRecord, config map[string]any
 		return nil, fmt.Errorf("applying to record %q: %w", patch.GetName(), err)
 	}
 	next.ManagedFields = dropOwners(next.ManagedFields)
+	if live != nil && sub == "" {
+		next.Status = live.Status
+	}
 	return next, nil
 }
 
@@ -145,14 +149,24 @@ func withReadable(r *v1alpha3.DomainRecord) *v1alpha3.DomainRecord {
 	return &out
 }
 
+const statusMember = "status"
+
 // toUnstructured gives the form that field managers work on; nil is an object
-// of which only the kind is known.
-func toUnstructured(r *v1alpha3.DomainRecord) (*unstructured.Unstructured, error) {
+// of which only the kind is known. The status is there for its subresource alone:
+// who writes to the record itself owns nothing of it, and it is most of a record.
+func toUnstructured(r *v1alpha3.DomainRecord, sub string) (*unstructured.Unstructured, error) {
 	u := &unstructured.Unstructured{Object: map[string]any{}}
 	if r != nil {
+		part := *r
+		if sub == "" {
+			part.Status = v1alpha3.DomainRecordStatus{}
+		}
 		var err error
-		if u.Object, err = runtime.DefaultUnstructuredConverter.ToUnstructured(r); err != nil {
+		if u.Object, err = runtime.DefaultUnstructuredConverter.ToUnstructured(&part); err != nil {
 			return nil, fmt.Errorf("converting record %q: %w", r.Name, err)
+		}
+		if sub == "" {
+			delete(u.Object, statusMember)
 		}
 	}
 	u.SetGroupVersionKind(v1alpha3.GroupVersionKind)

@@ -19,6 +19,7 @@ import (
 	"github.com/apoxy-dev/caddy-apoxy/api/v1alpha3"
 	"github.com/apoxy-dev/caddy-apoxy/apiserver"
 	"github.com/apoxy-dev/caddy-apoxy/bench"
+	"github.com/apoxy-dev/caddy-apoxy/hosts"
 	"github.com/apoxy-dev/caddy-apoxy/store"
 	"github.com/apoxy-dev/caddy-apoxy/store/boltstore"
 )
@@ -35,23 +36,35 @@ type world struct {
 	client *http.Client
 }
 
-func newWorld(b *testing.B) *world {
+func newWorld(b *testing.B) *world { return newWorldOf(b, records, bench.PutOp) }
+
+// newWorldOf is a server over a store of n records, of which put writes the i-th, and the
+// table that follows it.
+func newWorldOf(b *testing.B, n int, put func(i int) store.Op) *world {
 	b.Helper()
 	s, err := boltstore.Open(filepath.Join(b.TempDir(), "apoxy.db"), boltstore.Options{})
 	if err != nil {
 		b.Fatal(err)
 	}
-	for i := 0; i < records; {
+	for i := 0; i < n; {
 		var ops []store.Op
-		for ; i < records && len(ops) < 2000; i++ {
-			ops = append(ops, bench.PutOp(i), store.Op{Key: "hostnames/" + bench.Hostname(i), Value: []byte(bench.Hostname(i)), If: store.Any})
+		for ; i < n && len(ops) < 2000; i++ {
+			ops = append(ops, put(i), store.Op{Key: "hostnames/" + bench.Hostname(i), Value: []byte(bench.Hostname(i)), If: store.Any})
 		}
 		if _, err := s.Write(b.Context(), ops...); err != nil {
 			b.Fatal(err)
 		}
 	}
+	table := hosts.New()
+	ctx, cancel := context.WithCancel(context.Background())
+	var following sync.WaitGroup
+	following.Go(func() { _ = hosts.Follow(ctx, s, hosts.Follower{Table: table}) }) // ends with the context
+	if err := table.WaitRevision(b.Context(), 0); err != nil {
+		b.Fatal(err)
+	}
 	api, err := apiserver.New(apiserver.Config{
 		Store: s,
+		Index: table,
 		Zone:  func() string { return bench.Zone },
 		Prepare: func(r, _ *v1alpha3.DomainRecord) {
 			r.Status.Type, r.Status.Phase = v1alpha3.StatusTypeRef, v1alpha3.PhasePending
@@ -72,6 +85,8 @@ func newWorld(b *testing.B) *world {
 		client.CloseIdleConnections()
 		_ = api.Close()
 		_ = server.Close()
+		cancel()
+		following.Wait()
 		_ = s.Close()
 	})
 	return &world{url: "http://" + listener.Addr().String() + listPath, store: s, client: client}

@@ -21,7 +21,7 @@ const (
 var rooms = []string{
 	"cmd/caddy", "cmd/apoxy-tunnel", "caddyapoxy", "cli", "doctor", "cluster", "controller", "certstorage", "issuance",
 	"issuance/acme", "issuance/edge", "issuance/certfiles", "issuance/ownchain", "issuance/revocation", "issuance/fairqueue", "apiserver", "apiserver/hostiletest", "dnsprovider",
-	"webhook", "target", "edgefunction/command", "edgefunction/engines", "edgefunction/js", "edgefunction/wasm", "edgefunction", "tunnel/command", "tunnel", "hosts", "resolver", "ownership", "store/boltstore", "store/etcdstore", "store/history", "store/mirror", "store/snapshot", "store/storetest", "store/damage", "store", "api/v1alpha3",
+	"webhook", "target", "edgefunction/command", "edgefunction/engines", "edgefunction/js", "edgefunction/wasm", "edgefunction", "tunnel/command", "tunnel", "hosts", "resolver", "ownership", "store/boltstore", "store/etcdstore", "store/history", "store/mirror", "store/pack", "store/snapshot", "store/storetest", "store/damage", "store", "api/v1alpha3",
 	"internal/acmetest", "internal/certtest", "internal/etcdtest", "internal/freeport", "internal/specialpurpose", "internal/lru", "internal/jsonscan", "internal/filewatch", "internal/wasmloops", "internal/times", "internal/words",
 }
 
@@ -49,10 +49,11 @@ var allowed = map[string]struct {
 	"resolver":        {[]string{"ownership", "api/v1alpha3", "internal/specialpurpose", "internal/lru"}, "who asks DNS tells what it saw in the core's words; it knows no records, no store and no certificates"},
 	"ownership":       {[]string{"api/v1alpha3"}, "the core is pure: facts in, conditions out"},
 	"store":           {nil, "the contract knows not what the bytes mean"},
-	"store/boltstore": {[]string{"store/history", "store"}, "an engine knows the contract and what engines share"},
-	"store/etcdstore": {[]string{"store/history", "store"}, "an engine knows the contract and what engines share"},
+	"store/boltstore": {[]string{"store/history", "store/pack", "store"}, "an engine knows the contract and what engines share"},
+	"store/etcdstore": {[]string{"store/history", "store/pack", "store"}, "an engine knows the contract and what engines share"},
 	"store/history":   {[]string{"store"}, "recent changes are kept in one way for all engines"},
-	"store/mirror":    {[]string{"store"}, "a copy is of any engine"},
+	"store/mirror":    {[]string{"store/pack", "store"}, "a copy is of any engine"},
+	"store/pack":      {nil, "how values are made short is the same for all that keep them, and knows not what they are"},
 	"store/damage":    {[]string{"store"}, "what is damaged is told by engines and rooms; it is only kept account of here"},
 	"store/snapshot":  {[]string{"store"}, "what leaves a store and comes into another is the same for all engines"},
 	"store/storetest": {[]string{"store"}, "one suite for every engine"},

@@ -79,7 +79,7 @@ var (
 
 // format is the version of the file's layout that this package writes. It
 // reads this one and those before it.
-const format = 2
+const format = 3
 
 // Store is a store.Store in one bbolt file. Open makes one.
 type Store struct {
@@ -126,10 +126,7 @@ func (s *Store) Get(ctx context.Context, key string) (store.KeyValue, int64, err
 		if raw == nil {
 			return nil
 		}
-		var value []byte
-		if e.Revision, value, e.Err = b.decode([]byte(key), raw); e.Err == nil {
-			e.Value = clone(value)
-		}
+		e.Revision, e.Value, e.Err = b.decode([]byte(key), raw)
 		found = true
 		return nil
 	})

@@ -8,6 +8,7 @@ import (
 	"hash/crc32"
 
 	"github.com/apoxy-dev/caddy-apoxy/store"
+	"github.com/apoxy-dev/caddy-apoxy/store/pack"
 )
 
 // A change in the file has the key
@@ -23,7 +24,8 @@ import (
 //	uvarint  length of the key, and the key
 //	uvarint  how many bytes at the beginning of the value before are the new value's
 //	uvarint  how many bytes at its end are
-//	the bytes between them
+//	the bytes between them; or, with flagPacked, the whole value before as package
+//	pack keeps it, if that is shorter
 //
 // The new value is not there: it is the value before of the next change of the
 // same key, or else the present one. The checksum covers all that the change
@@ -35,7 +37,8 @@ const (
 	flagLast    = 1 << 0 // it is the last change of its revision
 	flagDeleted = 1 << 1 // it deleted the key
 	flagDamaged = 1 << 2 // the value before was damaged and is not there
-	flagsKnown  = flagLast | flagDeleted | flagDamaged
+	flagPacked  = 1 << 3 // the value before is packed; as of format 3
+	flagsKnown  = flagLast | flagDeleted | flagDamaged | flagPacked
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -85,13 +88,24 @@ func changeSum(k []byte, flags byte, e *store.Event) uint32 {
 	return crc32.Update(sum, castagnoli, e.Value)
 }
 
-// encodeChange encodes what event e says beside its new value; last: no more
-// changes of its revision follow.
-func encodeChange(k []byte, e *store.Event, last bool) []byte {
+// changes is what a transaction has changed.
+type changes struct {
+	events []store.Event
+	// packed is for each how package pack keeps its previous value; nil: not at all.
+	packed [][]byte
+}
+
+// encodeChange encodes what event e says beside its new value; packed is its previous
+// value, packed, or nil; last: no more changes of its revision follow.
+func encodeChange(k []byte, e *store.Event, packed []byte, last bool) []byte {
+	flags := changeFlags(e, last)
 	begin, end := shared(e.Previous, e.Value)
 	middle := e.Previous[begin : len(e.Previous)-end]
+	if packed != nil && len(packed) < len(middle) {
+		begin, end, middle = 0, 0, packed
+		flags |= flagPacked
+	}
 	raw := make([]byte, changeHeader, changeHeader+4*binary.MaxVarintLen64+len(e.Key)+len(middle))
-	flags := changeFlags(e, last)
 	binary.BigEndian.PutUint32(raw, changeSum(k, flags, e))
 	raw[4] = flags
 	raw = binary.AppendUvarint(raw, uint64(e.PreviousRevision))
@@ -136,6 +150,7 @@ type change struct {
 func (c *change) last() bool    { return c.flags&flagLast != 0 }
 func (c *change) deleted() bool { return c.flags&flagDeleted != 0 }
 func (c *change) damaged() bool { return c.flags&flagDamaged != 0 }
+func (c *change) packed() bool  { return c.flags&flagPacked != 0 }
 
 func decodeChange(k, raw []byte) (change, error) {
 	var c change
@@ -166,7 +181,7 @@ func decodeChange(k, raw []byte) (change, error) {
 	}
 	c.begin, c.end = number(), number()
 	if !ok || before >= uint64(c.event.Revision) || (before == 0 || c.damaged()) && c.begin|c.end|uint64(len(rest)) != 0 ||
-		before == 0 && (c.deleted() || c.damaged()) {
+		before == 0 && (c.deleted() || c.damaged()) || c.packed() && (before == 0 || c.damaged() || c.begin|c.end != 0) {
 		return c, fmt.Errorf("%w: revision %d index %d", errNonsense, c.event.Revision, c.index)
 	}
 	c.event.PreviousRevision, c.middle = int64(before), rest
@@ -185,6 +200,11 @@ func (c *change) complete(k, value []byte) (store.Event, error) {
 	switch {
 	case c.damaged():
 		e.PreviousErr = lost(e.Key, e.PreviousRevision)
+	case c.packed():
+		var err error
+		if e.Previous, err = pack.Read(nil, c.middle); err != nil {
+			return e, fmt.Errorf("%w: revision %d of key %.60q: %w", errNonsense, e.Revision, e.Key, err)
+		}
 	case e.PreviousRevision > 0:
 		e.Previous = make([]byte, 0, c.begin+uint64(len(c.middle))+c.end)
 		e.Previous = append(e.Previous, value[:c.begin]...)

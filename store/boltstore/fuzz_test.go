@@ -7,6 +7,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/apoxy-dev/caddy-apoxy/store"
+	"github.com/apoxy-dev/caddy-apoxy/store/pack"
 )
 
 // FuzzChange reads anything as a change in the history of a file. What fits the
@@ -18,9 +19,10 @@ func FuzzChange(f *testing.F) {
 		{Revision: 8, Key: "a/b", Value: []byte("newer value"), PreviousRevision: 7, Previous: []byte("older value")},
 		{Revision: 9, Key: "a/b", PreviousRevision: 8, Previous: []byte("gone")},
 		{Revision: 9, Key: "a/b", Value: []byte{}, PreviousRevision: 8, Previous: []byte{}},
+		{Revision: 9, Key: "a/b", Value: []byte("1"), PreviousRevision: 8, Previous: bytes.Repeat([]byte("abcd"), 100)},
 	} {
 		k := encodeChangeKey(e.Revision, 3)
-		f.Add(k, encodeChange(k, &e, true), e.Value, e.Value == nil)
+		f.Add(k, encodeChange(k, &e, pack.Value(e.Previous), true), e.Value, e.Value == nil)
 	}
 	f.Add(encodeChangeKey(5, 0), []byte("\x00\x00\x00\x00\x00\x04\x01a\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01\x02x"), []byte("x"), false)
 	f.Fuzz(func(t *testing.T, k, raw, value []byte, deleted bool) {
@@ -45,7 +47,7 @@ func FuzzChange(f *testing.F) {
 				return // what was not there cannot be deleted
 			}
 		}
-		again := encodeChange(k, &e, c.last())
+		again := encodeChange(k, &e, pack.Value(e.Previous), c.last())
 		d, err := decodeChange(k, again)
 		if err != nil {
 			t.Fatalf("%x: %+v is written as %x, which is %v", raw, e, again, err)

@@ -41,10 +41,10 @@ type journal struct {
 	wasteEvents, wasteBytes int
 }
 
-// add puts events, all those after the revision that the history reaches, into
+// add puts changes, all those after the revision that the history reaches, into
 // the transaction that makes them. Changes up to floor are no longer wanted.
 // It reports whether no waste is left, once the transaction is committed.
-func (j *journal) add(tx *bbolt.Tx, events []store.Event, floor, upto int64) (swept bool, err error) {
+func (j *journal) add(tx *bbolt.Tx, made changes, floor, upto int64) (swept bool, err error) {
 	if j.broken && tx.Bucket(bucketHistory) != nil {
 		if err := tx.DeleteBucket(bucketHistory); err != nil {
 			return false, fmt.Errorf("dropping the history: %w", err)
@@ -59,6 +59,7 @@ func (j *journal) add(tx *bbolt.Tx, events []store.Event, floor, upto int64) (sw
 		return false, fmt.Errorf("keeping the history: %w", err)
 	}
 	b.FillPercent = 0.9 // it grows at its end alone
+	events := made.events
 	if j.wasteEvents >= sweepEvents || j.wasteBytes >= sweepBytes {
 		if swept, err = sweep(b, floor, max(sweepMost, 2*len(events))); err != nil {
 			return false, fmt.Errorf("trimming the history: %w", err)
@@ -72,7 +73,7 @@ func (j *journal) add(tx *bbolt.Tx, events []store.Event, floor, upto int64) (sw
 		}
 		last := i == len(events)-1 || events[i+1].Revision != e.Revision
 		k := encodeChangeKey(e.Revision, index)
-		if err := b.Put(k, encodeChange(k, e, last)); err != nil {
+		if err := b.Put(k, encodeChange(k, e, made.packed[i], last)); err != nil {
 			return false, fmt.Errorf("keeping the history: %w", err)
 		}
 		index++
@@ -245,9 +246,7 @@ func (r *recaller) value(c *change) (value []byte, damaged, err error) {
 	if next, ok := r.later[key]; ok {
 		rev, value, damaged = next.PreviousRevision, next.Previous, next.PreviousErr
 	} else if raw := r.entries.Get([]byte(key)); raw != nil {
-		if rev, value, damaged = r.entries.decode([]byte(key), raw); damaged == nil {
-			value = clone(value)
-		}
+		rev, value, damaged = r.entries.decode([]byte(key), raw)
 	}
 	switch {
 	case damaged != nil && c.deleted():

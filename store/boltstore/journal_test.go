@@ -21,7 +21,7 @@ func historical(t *testing.T, path string) (first, last int64) {
 	s := openAt(t, path, boltstore.Options{})
 	first = mustWrite(t, s, set("a", "1"))
 	for i := range 20 {
-		mustWrite(t, s, set("a", strings.Repeat("x", i)), set(fmt.Sprint("b", i%3), "1"))
+		mustWrite(t, s, set("a", strings.Repeat("x", 20*i)), set(fmt.Sprint("b", i%3), "1"))
 		last = mustWrite(t, s, store.Op{Key: fmt.Sprint("b", i%3), If: store.Any})
 	}
 	if err := s.Close(); err != nil {

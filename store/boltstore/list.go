@@ -158,11 +158,8 @@ func (l *lister) read(values bool, want int) ([]store.KeyValue, int64, error) {
 			}
 			e := store.KeyValue{Key: string(k)}
 			if values {
-				var value []byte
-				if e.Revision, value, e.Err = b.decode(k, raw); e.Err == nil {
-					e.Value = clone(value)
-				}
-				size += len(value)
+				e.Revision, e.Value, e.Err = b.decode(k, raw)
+				size += len(raw)
 			}
 			l.after = e.Key
 			entries = append(entries, e)

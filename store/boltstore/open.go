@@ -66,8 +66,9 @@ func start(path string, db *bbolt.DB, file *os.File, o Options) (*Store, error) 
 		path: path, db: db, file: file, log: o.Logger, readOnly: o.ReadOnly,
 		queue: make(chan *request, 256), stop: make(chan struct{}), stopped: make(chan struct{}),
 	}
+	packed := false
 	if err := s.view(func(b bucket) error {
-		b.sealed = allSealed(b.Tx())
+		b.sealed, packed = upgraded(b.Tx())
 		s.sealed.Store(b.sealed)
 		s.resume(b, o)
 		return nil
@@ -75,7 +76,7 @@ func start(path string, db *bbolt.DB, file *os.File, o Options) (*Store, error) 
 		_ = db.Close()
 		return nil, err
 	}
-	if !s.sealed.Load() && !o.ReadOnly {
+	if !(s.sealed.Load() && packed) && !o.ReadOnly {
 		s.sealer.pause = time.NewTimer(sealPause)
 	}
 	go s.commits()
@@ -266,7 +267,7 @@ func initialize(path string, revision int64) error {
 		if err := meta.Put(keyFormat, []byte(strconv.Itoa(format))); err != nil {
 			return err
 		}
-		if err := meta.Put(keySealed, valueSealed); err != nil {
+		if err := errors.Join(meta.Put(keySealed, valueSealed), meta.Put(keyPacked, valuePacked)); err != nil {
 			return err
 		}
 		b, err := tx.CreateBucket(bucketEntries)

@@ -84,8 +84,8 @@ func TestOpenRefuses(t *testing.T) {
 		}, boltstore.ErrCorrupt, "another program's"},
 		"a newer format": {func(t *testing.T, path string) {
 			ours(t, path, 10)
-			bolt(t, path, func(tx *bbolt.Tx) error { return tx.Bucket([]byte("apoxy")).Put([]byte("format"), []byte("3")) })
-		}, boltstore.ErrNewerFormat, "its format is 3, this program knows up to 2"},
+			bolt(t, path, func(tx *bbolt.Tx) error { return tx.Bucket([]byte("apoxy")).Put([]byte("format"), []byte("4")) })
+		}, boltstore.ErrNewerFormat, "its format is 4, this program knows up to 3"},
 		"a format that is no number": {func(t *testing.T, path string) {
 			ours(t, path, 10)
 			bolt(t, path, func(tx *bbolt.Tx) error { return tx.Bucket([]byte("apoxy")).Put([]byte("format"), []byte("x")) })

@@ -18,14 +18,23 @@ import (
 
 	"github.com/apoxy-dev/caddy-apoxy/store"
 	"github.com/apoxy-dev/caddy-apoxy/store/boltstore"
+	"github.com/apoxy-dev/caddy-apoxy/store/pack"
 )
 
-// sealed is how format 2 keeps a value, put together anew from its description.
-func sealed(key string, rev uint64, value string) []byte {
-	head := binary.BigEndian.AppendUint64(nil, rev|1<<63)
-	covered := append(append(bytes.Clone(head), key...), value...)
-	raw := binary.BigEndian.AppendUint32(head, crc32.Update(uint32(len(key)), crc32.MakeTable(crc32.Castagnoli), covered))
-	return append(raw, value...)
+// sealed is how format 2 and, where nothing gets shorter, format 3 keep a value, put
+// together anew from its description.
+func sealed(key string, rev uint64, value string) []byte { return kept(key, rev|1<<63, value, "") }
+
+// packed is how format 3 keeps a value that gets shorter.
+func packed(key string, rev uint64, value string) []byte {
+	return kept(key, rev|1<<63|1<<62, string(pack.Value([]byte(value))), value)
+}
+
+func kept(key string, head uint64, follows, unpacked string) []byte {
+	raw := binary.BigEndian.AppendUint64(nil, head)
+	covered := bytes.Join([][]byte{raw, []byte(key), []byte(follows), []byte(unpacked)}, nil)
+	raw = binary.BigEndian.AppendUint32(raw, crc32.Update(uint32(len(key)), crc32.MakeTable(crc32.Castagnoli), covered))
+	return append(raw, follows...)
 }
 
 // flip changes a bit of what the file keeps for key: of the byte at an offset,
@@ -46,7 +55,8 @@ func flip(t *testing.T, path, key string, at int) {
 func TestValuesAreKeptAsDescribed(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "apoxy.db")
 	s := openAt(t, path, boltstore.Options{})
-	rev := mustWrite(t, s, set("a/key", "its value"), set("b", ""))
+	long := strings.Repeat("its value, again and again, ", 30)
+	rev := mustWrite(t, s, set("a/key", "its value"), set("b", ""), set("c", long))
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -56,7 +66,10 @@ func TestValuesAreKeptAsDescribed(t *testing.T) {
 				t.Errorf("%q is kept as %x, want %x", key, got, want)
 			}
 		}
-		if got := tx.Bucket([]byte("apoxy")).Get([]byte("format")); string(got) != "2" {
+		if got, want := tx.Bucket([]byte("entries")).Get([]byte("c")), packed("c", uint64(rev), long); !bytes.Equal(got, want) || len(got) > len(long)/4 {
+			t.Errorf("what gets shorter is kept as %x, want %x", got, want)
+		}
+		if got := tx.Bucket([]byte("apoxy")).Get([]byte("format")); string(got) != "3" {
 			t.Errorf("format %q", got)
 		}
 		return nil
@@ -78,14 +91,21 @@ func TestEveryDamagedByteShows(t *testing.T) {
 		return nil
 	})
 	with := map[string][]byte{
-		"nothing left":                  {},
-		"cut off":                       raw[:len(raw)-1],
-		"no checksum":                   append(bytes.Clone(raw[:4]), 0, 0, 0, 0, 'z'),
-		"less than a checksum":          raw[:9],
-		"another key's":                 sealed("b", 5, "z"),
-		"a revision that never was":     sealed("a", 1<<40, "z"),
-		"a value without a checksum":    append(historyKey(7, 0)[:8], 'z'),
-		"something longer in its place": bytes.Repeat([]byte("z"), 5000),
+		"nothing left":                             {},
+		"cut off":                                  raw[:len(raw)-1],
+		"no checksum":                              append(bytes.Clone(raw[:4]), 0, 0, 0, 0, 'z'),
+		"less than a checksum":                     raw[:9],
+		"another key's":                            sealed("b", 5, "z"),
+		"another key's, packed":                    packed("b", 5, strings.Repeat("z", 500)),
+		"packed, of a revision that never was":     packed("a", 1<<40, strings.Repeat("z", 500)),
+		"packed, in an encoding that nobody knows": kept("a", 5|3<<62, "\xffzzzz", "zzzz"),
+		"packed, without a checksum of the value":  kept("a", 5|3<<62, string(pack.Value(make([]byte, 500))), ""),
+		"packed, and nothing follows":              kept("a", 5|3<<62, "", ""),
+		"packed, and says that it has 2 GiB":       kept("a", 5|3<<62, "\x02\xff\xff\xff\xff\x07\x00", ""),
+		"a value said to be packed":                kept("a", 5|3<<62, "z", "z"),
+		"a revision that never was":                sealed("a", 1<<40, "z"),
+		"a value without a checksum":               append(historyKey(7, 0)[:8], 'z'),
+		"something longer in its place":            bytes.Repeat([]byte("z"), 5000),
 	}
 	for i := range raw {
 		b := bytes.Clone(raw)
@@ -153,8 +173,9 @@ func TestADamagedKeyHarmsNoHistory(t *testing.T) {
 	}
 }
 
-// old makes a file of format 1: n values without checksums and no mark.
-func old(t *testing.T, path string, n int) {
+// old makes a file of an earlier format with n values: of format 1, without checksums, or
+// of format 2. Nothing is packed in either, and both lack the marks of what came later.
+func old(t *testing.T, path string, format, n int) {
 	t.Helper()
 	ours(t, path, n)
 	bolt(t, path, func(tx *bbolt.Tx) error {
@@ -164,28 +185,61 @@ func old(t *testing.T, path string, n int) {
 			return err
 		}
 		for _, k := range keys {
-			raw := b.Get(k)
-			plain := append(bytes.Clone(raw[:8]), raw[12:]...)
-			plain[0] &= 0x7f
+			rev, value := opened(t, b.Get(k))
+			plain := sealed(string(k), rev, string(value))
+			if format == 1 {
+				plain = append(binary.BigEndian.AppendUint64(nil, rev), value...)
+			}
 			if err := b.Put(k, plain); err != nil {
 				return err
 			}
 		}
-		return errors.Join(meta.Put([]byte("format"), []byte("1")), meta.Delete([]byte("sealed")))
+		if format == 1 {
+			if err := meta.Delete([]byte("sealed")); err != nil {
+				return err
+			}
+		}
+		return errors.Join(meta.Put([]byte("format"), []byte(fmt.Sprint(format))), meta.Delete([]byte("packed")))
 	})
 }
 
-// unsealed counts the values without a checksum, and tells whether the file says
-// that there are none.
-func unsealed(t *testing.T, path string) (n int, said bool) {
+// opened is what an entry of format 2 or 3 says.
+func opened(t *testing.T, raw []byte) (rev uint64, value []byte) {
+	t.Helper()
+	head := binary.BigEndian.Uint64(raw)
+	value = raw[12:]
+	if head&(1<<62) != 0 {
+		var err error
+		if value, err = pack.Read(nil, value); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return head &^ (3 << 62), value
+}
+
+// outdated counts the values that are not as format 3 keeps them, and tells whether the
+// file says that there are none.
+func outdated(t *testing.T, path string) (n int, said bool) {
 	t.Helper()
 	bolt(t, path, func(tx *bbolt.Tx) error {
-		said = tx.Bucket([]byte("apoxy")).Get([]byte("sealed")) != nil
+		meta := tx.Bucket([]byte("apoxy"))
+		said = meta.Get([]byte("sealed")) != nil && meta.Get([]byte("packed")) != nil
 		return tx.Bucket([]byte("entries")).ForEach(func(k, raw []byte) error {
 			if raw[0]&0x80 == 0 {
 				n++
-			} else if rev := binary.BigEndian.Uint64(raw) &^ (1 << 63); !bytes.Equal(raw, sealed(string(k), rev, string(raw[12:]))) {
-				t.Errorf("%q has a wrong checksum", k)
+				return nil
+			}
+			rev, value := opened(t, raw)
+			want := sealed(string(k), rev, string(value))
+			if pack.Value(value) != nil {
+				if bytes.Equal(raw, want) {
+					n++ // as format 2 keeps it
+					return nil
+				}
+				want = packed(string(k), rev, string(value))
+			}
+			if !bytes.Equal(raw, want) {
+				t.Errorf("%q is kept as %x, want %x", k, raw, want)
 			}
 			return nil
 		})
@@ -207,10 +261,16 @@ func wholeOf(t *testing.T, s store.Store) []string {
 	return out
 }
 
-func TestAFileOfTheFormatBeforeGetsChecksums(t *testing.T) {
+func TestAFileOfAnEarlierFormatIsBroughtOn(t *testing.T) {
+	for _, format := range []int{1, 2} {
+		t.Run(fmt.Sprint("format ", format), func(t *testing.T) { isBroughtOn(t, format) })
+	}
+}
+
+func isBroughtOn(t *testing.T, format int) {
 	const n = 20000 // some twenty steps
 	path := filepath.Join(t.TempDir(), "apoxy.db")
-	old(t, path, n)
+	old(t, path, format, n)
 	reader, err := boltstore.Open(path, boltstore.Options{ReadOnly: true})
 	if err != nil {
 		t.Fatal(err)
@@ -219,8 +279,8 @@ func TestAFileOfTheFormatBeforeGetsChecksums(t *testing.T) {
 	if err := reader.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if left, _ := unsealed(t, path); left != n {
-		t.Fatalf("opening for reading changed the file: %d of %d values are without a checksum", left, n)
+	if left, _ := outdated(t, path); left != n {
+		t.Fatalf("opening for reading changed the file: %d of %d values are as they were", left, n)
 	}
 	// It is gone on with wherever it was interrupted, with writes in between.
 	rounds := 0
@@ -230,7 +290,7 @@ func TestAFileOfTheFormatBeforeGetsChecksums(t *testing.T) {
 			if err := s.Close(); err != nil {
 				t.Fatal(err)
 			}
-			_, said = unsealed(t, path)
+			_, said = outdated(t, path)
 			continue
 		}
 		if got := wholeOf(t, s); !slices.Equal(got, want) {
@@ -250,11 +310,11 @@ func TestAFileOfTheFormatBeforeGetsChecksums(t *testing.T) {
 			t.Fatal(err)
 		}
 		var left int
-		if left, said = unsealed(t, path); said && left != 0 {
-			t.Fatalf("the file says that all have a checksum, %d have none", left)
+		if left, said = outdated(t, path); said && left != 0 {
+			t.Fatalf("the file says that all were brought on, %d were not", left)
 		}
 		if rounds > 1000 {
-			t.Fatalf("%d values have no checksum yet", left)
+			t.Fatalf("%d values are not brought on yet", left)
 		}
 	}
 	if rounds < 2 {
@@ -272,22 +332,28 @@ func TestAFileOfTheFormatBeforeGetsChecksums(t *testing.T) {
 	}
 }
 
-// TestAddingChecksumsIsKilled kills a process, again and again, that opens a
-// file of the format before.
-func TestAddingChecksumsIsKilled(t *testing.T) {
-	const n = 20000 // some twenty steps
-	if path := os.Getenv("SEAL_STORE"); path != "" {
+// TestBringingAFileOnIsKilled kills a process, again and again, that opens a
+// file of an earlier format.
+func TestBringingAFileOnIsKilled(t *testing.T) {
+	const n = 20000                                  // some twenty steps
+	if path := os.Getenv("SEAL_STORE"); path != "" { // the child
 		if _, err := boltstore.Open(path, boltstore.Options{LockTimeout: 10 * time.Second}); err != nil {
 			t.Fatal(err)
 		}
 		fmt.Println("opened")
 		select {}
 	}
+	for _, format := range []int{1, 2} {
+		t.Run(fmt.Sprint("format ", format), func(t *testing.T) { isKilled(t, format, n) })
+	}
+}
+
+func isKilled(t *testing.T, format, n int) {
 	path := filepath.Join(t.TempDir(), "apoxy.db")
-	old(t, path, n)
+	old(t, path, format, n)
 	before := -1
 	for round := 0; ; round++ {
-		cmd := exec.Command(os.Args[0], "-test.run=^TestAddingChecksumsIsKilled$", "-test.v")
+		cmd := exec.Command(os.Args[0], "-test.run=^TestBringingAFileOnIsKilled$", "-test.v")
 		cmd.Env = append(os.Environ(), "SEAL_STORE="+path)
 		out, err := cmd.StdoutPipe()
 		if err != nil {
@@ -307,7 +373,7 @@ func TestAddingChecksumsIsKilled(t *testing.T) {
 		time.Sleep(time.Duration(round) * 3 * time.Millisecond) // wherever that hits it
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
-		left, done := unsealed(t, path)
+		left, done := outdated(t, path)
 		reader, err := boltstore.Open(path, boltstore.Options{ReadOnly: true})
 		if err != nil {
 			t.Fatal(err)
@@ -320,7 +386,7 @@ func TestAddingChecksumsIsKilled(t *testing.T) {
 			t.Fatal(err)
 		}
 		if before >= 0 && left > before {
-			t.Fatalf("round %d: %d values without a checksum, and %d before", round, left, before)
+			t.Fatalf("round %d: %d values that are not brought on, and %d before", round, left, before)
 		}
 		if before = left; done {
 			if left != 0 || round == 0 {

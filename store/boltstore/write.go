@@ -1,6 +1,7 @@
 package boltstore
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/apoxy-dev/caddy-apoxy/store"
+	"github.com/apoxy-dev/caddy-apoxy/store/pack"
 )
 
 // What one flush takes at most: beyond it writers wait for the next.
@@ -25,8 +27,10 @@ const maxValue int64 = bbolt.MaxValueSize - bbolt.MaxKeySize - 256
 
 // request is a Write on its way through the committer.
 type request struct {
-	ops   []store.Op
-	bytes int
+	ops []store.Op
+	// packed is for each of ops how its value is kept if that is shorter; else nil.
+	packed [][]byte
+	bytes  int
 	// taken decides between the committer, which takes the request up, and
 	// the writer, which gives it up.
 	taken atomic.Bool
@@ -52,9 +56,12 @@ func (s *Store) Write(ctx context.Context, ops ...store.Op) (int64, error) {
 	if s.readOnly {
 		return 0, fmt.Errorf("writing %s: %w", s.path, ErrReadOnly)
 	}
-	r := &request{ops: ops, done: make(chan struct{})}
+	r := &request{ops: ops, packed: make([][]byte, len(ops)), done: make(chan struct{})}
 	for i := range ops {
 		r.bytes += len(ops[i].Key) + len(ops[i].Value)
+		if !ops[i].Check {
+			r.packed[i] = pack.Value(ops[i].Value) // here, where all writers do it at once
+		}
 	}
 	select {
 	case <-s.stop:
@@ -156,14 +163,14 @@ func (s *Store) commit(group []*request) {
 		fail(group, lost)
 		return
 	}
-	var events []store.Event
+	var made changes
 	applied, swept := false, false
 	err := guard(s.path, func() error {
 		return s.db.Update(func(tx *bbolt.Tx) (err error) {
-			if events, rev, err = s.applyGroup(tx, group, rev); err != nil {
+			if made, rev, err = s.applyGroup(tx, group, rev); err != nil {
 				return err
 			}
-			if swept, err = s.journal.add(tx, events, floor, rev); err != nil {
+			if swept, err = s.journal.add(tx, made, floor, rev); err != nil {
 				return err
 			}
 			applied = true
@@ -173,7 +180,7 @@ func (s *Store) commit(group []*request) {
 	switch {
 	case errors.Is(err, errUnchanged):
 	case err == nil:
-		gone, size := s.hist.Publish(events, rev)
+		gone, size := s.hist.Publish(made.events, rev)
 		s.journal.added(swept, gone, size)
 	default:
 		err = fmt.Errorf("writing %s: %w", s.path, err)
@@ -185,28 +192,28 @@ func (s *Store) commit(group []*request) {
 // applyGroup applies a group's requests to the entries, which stand at revision rev,
 // and returns their changes and the revision after them; errUnchanged if there are
 // none. A conflict is the error of its request alone.
-func (s *Store) applyGroup(tx *bbolt.Tx, group []*request, rev int64) (events []store.Event, now int64, err error) {
+func (s *Store) applyGroup(tx *bbolt.Tx, group []*request, rev int64) (made changes, now int64, err error) {
 	b := tx.Bucket(bucketEntries)
 	if b == nil {
-		return nil, rev, fmt.Errorf("writing %s: %w: bucket %q is missing", s.path, ErrCorrupt, bucketEntries)
+		return made, rev, fmt.Errorf("writing %s: %w: bucket %q is missing", s.path, ErrCorrupt, bucketEntries)
 	}
 	entries := bucket{b, s.sealed.Load()}
 	for _, r := range group {
-		n := len(events)
-		if events, r.err = apply(entries, r.ops, rev+1, events); r.err != nil {
+		n := len(made.events)
+		if r.err = made.apply(entries, r, rev+1); r.err != nil {
 			var conflict *store.ConflictError
 			if !errors.As(r.err, &conflict) {
-				return nil, rev, r.err
+				return made, rev, r.err
 			}
-		} else if len(events) > n {
+		} else if len(made.events) > n {
 			rev++
 		}
 		r.rev = rev
 	}
-	if len(events) == 0 {
-		return nil, rev, errUnchanged
+	if len(made.events) == 0 {
+		return made, rev, errUnchanged
 	}
-	return events, rev, b.SetSequence(uint64(rev))
+	return made, rev, b.SetSequence(uint64(rev))
 }
 
 // failed decides what a failed commit means. What failed before bbolt began to
@@ -236,47 +243,51 @@ func fail(group []*request, err error) {
 }
 
 // apply checks the conditions of one Write and, if all hold, applies it at
-// revision rev, appending its changes to events.
-func apply(b bucket, ops []store.Op, rev int64, events []store.Event) ([]store.Event, error) {
+// revision rev, appending its changes.
+func (m *changes) apply(b bucket, r *request, rev int64) error {
 	type state struct {
-		rev   int64
-		value []byte
-		err   error // the value is damaged
+		rev    int64
+		value  []byte
+		packed []byte
+		err    error // the value is damaged
 	}
-	before := make([]state, len(ops))
-	for i := range ops {
-		op := &ops[i]
+	before := make([]state, len(r.ops))
+	for i := range r.ops {
+		op, was := &r.ops[i], &before[i]
 		if raw := b.Get([]byte(op.Key)); raw != nil {
-			r, value, err := b.decode([]byte(op.Key), raw)
-			before[i].rev, before[i].err = r, err
-			if !op.Check && err == nil {
-				before[i].value = clone(value) // Put may move the page under it
+			if was.rev = b.revision(raw); !op.Check {
+				_, was.value, was.err = b.decode([]byte(op.Key), raw)
+				was.packed = bytes.Clone(packedIn(raw)) // Put may move the page under it
 			}
 		}
-		if op.If != store.Any && op.If != before[i].rev {
-			return events, &store.ConflictError{Key: op.Key, Revision: before[i].rev}
+		if op.If != store.Any && op.If != was.rev {
+			return &store.ConflictError{Key: op.Key, Revision: was.rev}
 		}
 	}
-	for i := range ops {
-		op := &ops[i]
+	for i := range r.ops {
+		op, was := &r.ops[i], &before[i]
 		switch {
 		case op.Check:
 			continue
 		case op.Value != nil:
-			if err := b.Put([]byte(op.Key), encodeValue(op.Key, rev, op.Value)); err != nil {
-				return events, fmt.Errorf("putting key %q: %w", op.Key, err)
+			if err := b.Put([]byte(op.Key), encodeValue(op.Key, rev, op.Value, r.packed[i])); err != nil {
+				return fmt.Errorf("putting key %q: %w", op.Key, err)
 			}
-		case before[i].rev == 0:
+		case was.rev == 0:
 			continue
 		default:
 			if err := b.Delete([]byte(op.Key)); err != nil {
-				return events, fmt.Errorf("deleting key %q: %w", op.Key, err)
+				return fmt.Errorf("deleting key %q: %w", op.Key, err)
 			}
 		}
-		events = append(events, store.Event{
+		if was.err != nil {
+			was.packed = nil
+		}
+		m.events = append(m.events, store.Event{
 			Key: op.Key, Value: op.Value, Revision: rev,
-			Previous: before[i].value, PreviousRevision: before[i].rev, PreviousErr: before[i].err,
+			Previous: was.value, PreviousRevision: was.rev, PreviousErr: was.err,
 		})
+		m.packed = append(m.packed, was.packed)
 	}
-	return events, nil
+	return nil
 }

@@ -9,6 +9,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/apoxy-dev/caddy-apoxy/store"
+	"github.com/apoxy-dev/caddy-apoxy/store/pack"
 )
 
 const (
@@ -47,8 +48,8 @@ func (s *Store) transaction(ops []store.Op, lease clientv3.LeaseID) (t transacti
 			return t, fmt.Errorf("writing key %q: keys below %s are the engine's own", op.Key, own)
 		case op.If < store.Any:
 			return t, fmt.Errorf("writing key %q: condition %d is neither Any, Absent nor a revision", op.Key, op.If)
-		case len(op.Value) > maxPlain:
-			return t, fmt.Errorf("writing key %q: its value has %d bytes, at most %d are kept", op.Key, len(op.Value), maxPlain)
+		case len(op.Value) > pack.MaxPlain:
+			return t, fmt.Errorf("writing key %q: its value has %d bytes, at most %d are kept", op.Key, len(op.Value), pack.MaxPlain)
 		}
 		if i == 0 {
 			t.key = op.Key

@@ -35,7 +35,7 @@ var (
 )
 
 const (
-	format = "1"
+	format = "2" // a file of another is made anew
 	// lockTimeout is how long another process may take to let go of the file.
 	lockTimeout = time.Second
 )

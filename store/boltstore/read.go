@@ -70,10 +70,7 @@ func (s *Store) readSome(keys []string) (found []store.KeyValue, at int64, err e
 				continue
 			}
 			e := store.KeyValue{Key: key}
-			var value []byte
-			if e.Revision, value, e.Err = b.decode([]byte(key), raw); e.Err == nil {
-				e.Value = clone(value)
-			}
+			e.Revision, e.Value, e.Err = b.decode([]byte(key), raw)
 			found[i] = e
 		}
 		return nil

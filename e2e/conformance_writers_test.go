@@ -94,20 +94,45 @@ func (w *writers) write(ctx context.Context, record, step int) error {
 	default:
 		body = fmt.Appendf(nil, `{"metadata":{"annotations":{%q:"%d"}}}`, stepAnnotation, step)
 	}
+	return w.insist(ctx, fmt.Sprintf("writing step %d of %s", step, name), method, path, kind, body, before)
+}
+
+// insist sends a request until it is acknowledged. Before is the answer that says that an
+// earlier one, whose answer never came, had done it; 0: there is none.
+func (w *writers) insist(ctx context.Context, what, method, path, kind string, body []byte, before int) error {
 	for attempt := 0; ; attempt++ {
 		status, answer, err := w.send(ctx, method, path, kind, body)
 		switch {
 		case err == nil && (status/100 == 2 || attempt > 0 && status == before):
 			return nil
 		case ctx.Err() != nil:
-			return fmt.Errorf("writing step %d of %s: %w", step, name, ctx.Err())
+			return fmt.Errorf("%s: %w", what, ctx.Err())
 		case err == nil && status != http.StatusServiceUnavailable:
-			return fmt.Errorf("writing step %d of %s: status %d: %s", step, name, status, answer)
+			return fmt.Errorf("%s: status %d: %s", what, status, answer)
 		}
 		w.again.Add(1)
 		// The product is being started again; nothing tells when it serves.
 		select {
 		case <-ctx.Done():
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}
+
+// until reads a path until it is answered, and what that says of it. 503, as a server
+// that starts may answer, is none.
+func (w *writers) until(ctx context.Context, what string, judge func(status int, body []byte) error, path string) error {
+	for {
+		status, body, err := w.send(ctx, http.MethodGet, path, "", nil)
+		if err == nil && status != http.StatusServiceUnavailable {
+			if err := judge(status, body); err != nil {
+				return fmt.Errorf("%s: %w", what, err)
+			}
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%s: %w", what, ctx.Err())
 		case <-time.After(50 * time.Millisecond):
 		}
 	}

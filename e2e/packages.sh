@@ -15,6 +15,7 @@ need nsd nsd
 need unbound unbound
 need ldns-signzone ldnsutils
 need dig dnsutils
+need dnsperf dnsperf
 need openssl openssl
 need curl curl
 need chromium chromium

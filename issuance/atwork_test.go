@@ -110,7 +110,7 @@ func TestACAIsAskedAtABoundedPace(t *testing.T) {
 	for n := range 3 {
 		w.advance(110 * time.Second)
 		w.s.entries.mu.Lock()
-		_, at := w.s.entries.of["slow.example.com"].next(w.s.now())
+		_, at := w.s.entries.of.get("slow.example.com").next(w.s.now())
 		w.s.entries.mu.Unlock()
 		if left := at.Sub(w.s.now()); left <= 0 || left > lastAsk {
 			t.Errorf("asked again in %v", left)
@@ -123,7 +123,7 @@ func TestACAIsAskedAtABoundedPace(t *testing.T) {
 		w.wait("the end of it", func() bool {
 			w.s.entries.mu.Lock()
 			defer w.s.entries.mu.Unlock()
-			return w.s.entries.of["slow.example.com"].flight == nil
+			return w.s.entries.of.get("slow.example.com").flight() == nil
 		}, func() string { return "" })
 	}
 	end()
@@ -154,7 +154,7 @@ func TestARefusalAfterALongValidationIsTheCustomers(t *testing.T) {
 		t.Errorf("%d orders", w.ca.Placed())
 	}
 	w.s.entries.mu.Lock()
-	tr := *w.s.entries.of["slow.example.com"].trouble()
+	tr := *w.s.entries.of.get("slow.example.com").trouble()
 	w.s.entries.mu.Unlock()
 	if tr.Class != acme.ClassCustomer || len(tr.Failed) != 1 {
 		t.Errorf("trouble %+v", tr)

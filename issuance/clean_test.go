@@ -51,8 +51,8 @@ func (w *world) rewrite(hostname string, change func(r *dossier)) {
 	w.wait("nobody to have "+hostname+" in hand", func() bool {
 		w.s.entries.mu.Lock()
 		defer w.s.entries.mu.Unlock()
-		e := w.s.entries.of[hostname]
-		if e.flight != nil {
+		e := w.s.entries.of.get(hostname)
+		if e.flight() != nil {
 			return false // what it does would be lost, or this would
 		}
 		r := e.dossier()
@@ -78,7 +78,7 @@ func (w *world) gone(hostname string) {
 		_, _, err := w.store.Get(context.Background(), IndexPrefix+hostname)
 		w.s.entries.mu.Lock()
 		defer w.s.entries.mu.Unlock()
-		return errors.Is(err, store.ErrNotFound) && w.s.entries.of[hostname] == nil
+		return errors.Is(err, store.ErrNotFound) && w.s.entries.of.get(hostname) == nil
 	}, func() string { return "" })
 }
 

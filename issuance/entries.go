@@ -30,7 +30,7 @@ type entries struct {
 	loaded  bool
 	indexed int           // hostnames in the index at the start
 	known   chan struct{} // closed once the index is loaded
-	of      map[string]*entry
+	of      *nameIndex
 	due     dueHeap
 	issuers *Issuers // of the current configuration, nil for none
 	closed  bool     // no order is taken up until admit allows it
@@ -51,7 +51,7 @@ type entries struct {
 
 func newEntries(now func() time.Time, l *ledger, orders int, left func(hostname string)) *entries {
 	return &entries{now: now, ledger: l, orders: orders, left: left, mine: func(string) bool { return true }, term: func() string { return "ever" }, wake: make(chan struct{}, 1), known: make(chan struct{}),
-		of: map[string]*entry{}, lanes: map[laneKey]*lane{}, booked: map[string]int{}, putOff: map[*entry]bool{}, freed: map[*entry]bool{}, ended: map[string]int64{},
+		of: newNameIndex(), lanes: map[laneKey]*lane{}, booked: map[string]int{}, putOff: map[*entry]bool{}, freed: map[*entry]bool{}, ended: map[string]int64{},
 		parked: &lane{parked: true}}
 }
 
@@ -97,7 +97,7 @@ func candidates(cas []*ca, named string) []*ca {
 func (es *entries) want(w Want) {
 	es.mu.Lock()
 	defer es.mu.Unlock()
-	e := es.of[w.Hostname]
+	e := es.of.get(w.Hostname)
 	switch {
 	case e == nil:
 		e = es.add(w.Hostname)
@@ -112,14 +112,14 @@ func (es *entries) want(w Want) {
 // add makes the entry of a hostname. es.mu must be held.
 func (es *entries) add(hostname string) *entry {
 	e := &entry{hostname: hostname, slot: -1}
-	es.of[hostname] = e
+	es.of.add(e)
 	return e
 }
 
 // stir wakes Run if an entry that has just been placed is due before Run would look.
 // es.mu must be held.
 func (es *entries) stir(e *entry) {
-	if e.slot == 0 || e.ready != nil && !e.ready.Value.lane.parked {
+	if e.slot == 0 || e.ready() != nil && !e.ready().Value.lane.parked {
 		es.poke()
 	}
 }
@@ -128,15 +128,15 @@ func (es *entries) stir(e *entry) {
 func (es *entries) forget(hostname string) bool {
 	es.mu.Lock()
 	defer es.mu.Unlock()
-	e := es.of[hostname]
+	e := es.of.get(hostname)
 	if e == nil || !e.wanted {
 		return false
 	}
 	rec := e.dossier()
 	e.wanted, e.soon, e.dropped, e.since = false, false, true, es.now().UnixNano()
 	e.set(Want{}, rec)
-	if e.flight != nil {
-		e.flight.cancel()
+	if e.flight() != nil {
+		e.flight().cancel()
 	}
 	es.place(e)
 	es.stir(e)
@@ -147,12 +147,12 @@ func (es *entries) forget(hostname string) bool {
 func (es *entries) retry(hostname string) {
 	es.mu.Lock()
 	defer es.mu.Unlock()
-	e := es.of[hostname]
+	e := es.of.get(hostname)
 	if e == nil || !e.wanted {
 		return
 	}
 	e.soon = true
-	if e.flight == nil {
+	if e.flight() == nil {
 		es.place(e)
 		es.stir(e)
 	}
@@ -163,8 +163,8 @@ func (es *entries) retry(hostname string) {
 func (es *entries) amend(hostname string, change func(e *entry, r *dossier) bool) bool {
 	es.mu.Lock()
 	defer es.mu.Unlock()
-	e := es.of[hostname]
-	if e == nil || e.flight != nil {
+	e := es.of.get(hostname)
+	if e == nil || e.flight() != nil {
 		return false
 	}
 	r := e.dossier()
@@ -196,7 +196,7 @@ func (es *entries) learn(l *learnt) bool {
 // takeOver takes over a dossier from the store; false: it is not newer than what is
 // known, or the hostname is in flight, which keeps it until it lands. es.mu must be held.
 func (es *entries) takeOver(l *learnt) bool {
-	e := es.of[l.hostname]
+	e := es.of.get(l.hostname)
 	if e == nil {
 		e = es.add(strings.Clone(l.hostname)) // it is a part of a longer string
 		e.since = es.now().UnixNano()
@@ -204,9 +204,9 @@ func (es *entries) takeOver(l *learnt) bool {
 	if l.revision <= e.revision {
 		return false
 	}
-	if e.flight != nil {
+	if e.flight() != nil {
 		missed := *l
-		e.flight.missed = &missed
+		e.flight().missed = &missed
 		return false
 	}
 	before := e.serialNumber()
@@ -225,8 +225,8 @@ func (es *entries) takeOver(l *learnt) bool {
 func (es *entries) unlearn(hostname string, revision int64) *learnt {
 	es.mu.Lock()
 	defer es.mu.Unlock()
-	e := es.of[hostname]
-	if e == nil || e.flight != nil || revision <= e.revision {
+	e := es.of.get(hostname)
+	if e == nil || e.flight() != nil || revision <= e.revision {
 		return nil
 	}
 	if !e.wanted && e.upload() == nil { // as it is on every node but the one that works on it
@@ -247,7 +247,7 @@ func (es *entries) unlearn(hostname string, revision int64) *learnt {
 
 // drop removes an entry. es.mu must be held.
 func (es *entries) drop(e *entry) {
-	delete(es.of, e.hostname)
+	es.of.remove(e.hostname)
 	es.left(e.hostname)
 }
 
@@ -266,7 +266,7 @@ func (es *entries) complete(hostnames int) {
 func (es *entries) read(hostname string, do func(e *entry)) {
 	es.mu.Lock()
 	defer es.mu.Unlock()
-	do(es.of[hostname])
+	do(es.of.get(hostname))
 }
 
 // each calls do for every entry, with the lock held. It releases the lock now and then,
@@ -274,12 +274,15 @@ func (es *entries) read(hostname string, do func(e *entry)) {
 func (es *entries) each(do func(e *entry)) {
 	es.mu.Lock()
 	defer es.mu.Unlock()
-	n := 0
-	for _, e := range es.of {
-		if n++; n%batch == 0 {
+	for i := range es.of.shards {
+		for page := range slices.Chunk(slices.Clone(es.of.shards[i].slots), batch) {
+			for _, e := range page {
+				if e != nil && es.of.get(e.hostname) == e { // it was not dropped meanwhile
+					do(e)
+				}
+			}
 			es.mu.Unlock()
 			es.mu.Lock()
 		}
-		do(e)
 	}
 }

@@ -127,7 +127,8 @@ func (m *model) check() {
 	es.mu.Lock()
 	defer es.mu.Unlock()
 	flying, beside, asking, ready, booked := 0, 0, 0, 0, 0
-	for name, e := range es.of {
+	for e := range es.of.all() {
+		name := e.hostname
 		places := 0
 		if e.slot >= 0 {
 			places++
@@ -135,11 +136,11 @@ func (m *model) check() {
 				m.t.Errorf("%s is not where it says in the heap", name)
 			}
 		}
-		if e.ready != nil {
+		if e.ready() != nil {
 			places++
 			ready++
 		}
-		if f := e.flight; f != nil {
+		if f := e.flight(); f != nil {
 			places++
 			switch {
 			case f.order:

@@ -34,11 +34,32 @@ type entry struct {
 	// soon reports that a retry was asked for: the pause after a failure does not count.
 	soon bool
 
-	// An entry stands in one place at most: in the heap, in a lane or in flight.
-	slot   int32                    // its place in the heap, -1 if it is not there
-	due    int64                    // when it is due, if it is in the heap, in Unix nanoseconds
-	ready  *fairqueue.Item[waiting] // its place in a lane, nil if it is in none
-	flight *flight                  // nil if it is not in flight
+	// An entry stands in one place at most: in the heap, or where its turn says.
+	slot int32 // its place in the heap, -1 if it is not there
+	due  int64 // when it is due, if it is in the heap, in Unix nanoseconds
+	turn *turn // nil if it is neither in a lane nor in flight
+}
+
+// turn is where an entry stands that is due: in a lane or in flight. The other one is nil.
+type turn struct {
+	ready  *fairqueue.Item[waiting]
+	flight *flight
+}
+
+// ready is the entry's place in a lane, nil if it is in none.
+func (e *entry) ready() *fairqueue.Item[waiting] {
+	if e.turn == nil {
+		return nil
+	}
+	return e.turn.ready
+}
+
+// flight is nil if the entry is not in flight.
+func (e *entry) flight() *flight {
+	if e.turn == nil {
+		return nil
+	}
+	return e.turn.flight
 }
 
 // set sets the Want, which counts only if wanted is set, and the dossier.
@@ -190,7 +211,7 @@ func (e *entry) asks() string {
 	if e.loose != nil {
 		return e.loose.want.CertificateAuthority
 	}
-	return unshared(e.packed.asked)
+	return e.packed.asked()
 }
 
 // tenant is Want.Owner.
@@ -198,7 +219,7 @@ func (e *entry) tenant() string {
 	if e.loose != nil {
 		return e.loose.want.Owner
 	}
-	return unshared(e.packed.owner)
+	return e.packed.owner()
 }
 
 // possible reports whether any challenge can succeed.
@@ -262,7 +283,7 @@ func (e *entry) foreign(uid, owner string) bool {
 	if l := e.loose; l != nil {
 		return !l.rec.proves(Want{UID: uid, Owner: owner})
 	}
-	if unshared(e.packed.owner) == owner {
+	if e.packed.owner() == owner {
 		return e.packed.bits&bitUID == 0
 	}
 	own, err := uuid.Parse(uid)

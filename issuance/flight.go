@@ -47,7 +47,7 @@ func (es *entries) fly(e *entry, st step, c *ca, cancel context.CancelFunc) *fli
 	if c != nil {
 		f.ca = c.Auth.Host()
 	}
-	e.flight = f
+	e.turn = &turn{flight: f}
 	*es.slots(f)++
 	return f
 }
@@ -90,12 +90,12 @@ func (es *entries) start(ctx context.Context, e *entry, st step, l *lane, now ti
 func (es *entries) seize(ctx context.Context, hostname string, c *ca, may func(*entry) error) (taken, error) {
 	for {
 		es.mu.Lock()
-		e := es.of[hostname]
+		e := es.of.get(hostname)
 		if err := may(e); err != nil {
 			es.mu.Unlock()
 			return taken{}, err
 		}
-		if f := e.flight; f != nil {
+		if f := e.flight(); f != nil {
 			es.mu.Unlock()
 			select {
 			case <-f.done:
@@ -136,7 +136,7 @@ func (es *entries) land(f *flight, l landing, revision int64, ended bool) *learn
 	defer es.mu.Unlock()
 	defer es.poke()
 	now, e := es.now(), f.entry
-	e.flight = nil
+	e.turn = nil
 	es.unbook(f)
 	*es.slots(f)--
 	close(f.done)

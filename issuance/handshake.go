@@ -60,7 +60,7 @@ func (s *Scheduler) issue(ctx context.Context, is *Issuers, member any, csr *x50
 		if err := lost.excuses(s.entries.refuses(e, c, hostname), e); err != nil {
 			return err
 		}
-		if e.flight == nil && lost.matches(e) {
+		if e.flight() == nil && lost.matches(e) {
 			rec := e.dossier()
 			rec.miss(s.now())
 			e.set(e.want(), rec)
@@ -168,7 +168,7 @@ func (es *entries) refuses(e *entry, c *ca, hostname string) error {
 	if e == nil || !e.wanted {
 		return errUnknownName(hostname)
 	}
-	if e.flight != nil {
+	if e.flight() != nil {
 		return nil // seize waits for it and asks again
 	}
 	if es.closed {

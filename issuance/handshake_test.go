@@ -39,7 +39,7 @@ func TestAStorageThatHangsHoldsOnlyItsHandshakeUp(t *testing.T) {
 	w.wait("the end of the work", func() bool {
 		w.s.entries.mu.Lock()
 		defer w.s.entries.mu.Unlock()
-		return w.s.entries.of[host].flight == nil
+		return w.s.entries.of.get(host).flight() == nil
 	}, func() string { return "it goes on" })
 
 	hanging := &hangingStorage{Storage: w.magic.Storage, asked: make(chan struct{}, 1), let: make(chan struct{})}

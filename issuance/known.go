@@ -22,7 +22,7 @@ func (s *Scheduler) Held(names []string) (issuerKey, stored, serial string) {
 		s.entries.read(name, func(e *entry) {
 			switch {
 			case e == nil:
-			case e.flight != nil && e.flight.order:
+			case e.flight() != nil && e.flight().order:
 				decided = true
 			case e.has() && !e.gone() && !e.expired(now):
 				issuerKey, stored, serial, decided = e.issuer(), name, e.serialNumber(), true

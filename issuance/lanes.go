@@ -34,8 +34,8 @@ type waiting struct {
 // place puts an entry where it belongs now: into the heap, or into a lane if it is due.
 // es.mu must be held.
 func (es *entries) place(e *entry) {
-	if e.flight != nil {
-		e.flight.changed = true
+	if e.flight() != nil {
+		e.flight().changed = true
 		return
 	}
 	es.unplace(e)
@@ -61,9 +61,9 @@ func (es *entries) unplace(e *entry) {
 	es.due.at(e, time.Time{})
 	delete(es.putOff, e)
 	delete(es.freed, e)
-	if e.ready != nil {
-		e.ready.Value.lane.queue.Drop(e.ready)
-		e.ready = nil
+	if e.ready() != nil {
+		e.ready().Value.lane.queue.Drop(e.ready())
+		e.turn = nil
 	}
 }
 
@@ -124,7 +124,7 @@ func (es *entries) lane(c *ca, key laneKey) *lane {
 // enter puts an entry into a lane. es.mu must be held.
 func (es *entries) enter(e *entry, l *lane, now time.Time) {
 	u, rank := e.urgency(now)
-	e.ready = l.queue.Push(waiting{e, l}, u, e.tenant(), acme.RegisteredDomain(e.hostname), rank)
+	e.turn = &turn{ready: l.queue.Push(waiting{e, l}, u, e.tenant(), acme.RegisteredDomain(e.hostname), rank)}
 }
 
 // reroute marks all entries that are due or put off, so that sort places them anew, a

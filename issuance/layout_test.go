@@ -82,7 +82,7 @@ func TestARenewedCertificateIsServedByTheNextHandshake(t *testing.T) {
 		t.Fatalf("serves %s, not %s", got, before.SerialNumber)
 	}
 	w.s.entries.mu.Lock() // its time has come
-	e := w.s.entries.of["api.example.com"]
+	e := w.s.entries.of.get("api.example.com")
 	r := e.dossier()
 	r.Renewal = 1
 	e.set(e.want(), r)

@@ -123,7 +123,7 @@ func TestANodeOrdersForItsOwn(t *testing.T) {
 	w.wait("its own to be taken up", func() bool {
 		other.entries.mu.Lock()
 		defer other.entries.mu.Unlock()
-		return other.entries.of[witness].looked
+		return other.entries.of.get(witness).looked
 	}, func() string { return "" })
 	if w.ca.Placed() != 0 {
 		t.Fatal("a node that is not live orders")
@@ -141,8 +141,8 @@ func TestANodeOrdersForItsOwn(t *testing.T) {
 	mine.Store(false)
 	other.SharesChanged()
 	other.entries.mu.Lock()
-	e := other.entries.of[host]
-	if e.slot >= 0 || e.ready != nil {
+	e := other.entries.of.get(host)
+	if e.slot >= 0 || e.ready() != nil {
 		t.Error("another node's certificate is renewed here")
 	}
 	other.entries.mu.Unlock()

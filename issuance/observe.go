@@ -29,7 +29,7 @@ func (es *entries) observe(hostname string) (o ownership.CertificateObservation)
 	if !es.loaded {
 		return o
 	}
-	e, now := es.of[hostname], es.now()
+	e, now := es.of.get(hostname), es.now()
 	switch {
 	case e == nil:
 		return ownership.CertificateObservation{Outcome: ownership.Absent}
@@ -67,7 +67,7 @@ func (es *entries) work(e *entry, now time.Time) (w ownership.Work, message, men
 			}
 		}
 	}
-	f, kept := e.flight, e.keptBack()
+	f, kept := e.flight(), e.keptBack()
 	if f != nil && e.wanted && kept != nil && !f.probed {
 		return kept.describe() // DNS was not asked again yet, so the last failure still holds
 	}
@@ -78,7 +78,7 @@ func (es *entries) work(e *entry, now time.Time) (w ownership.Work, message, men
 	if !e.wanted || f != nil {
 		return ownership.WorkNone, "", "", time.Time{}
 	}
-	if it := e.ready; it != nil && !it.Value.lane.stale {
+	if it := e.ready(); it != nil && !it.Value.lane.stale {
 		switch {
 		case it.Value.lane.parked:
 			return es.unusable(e)
@@ -150,7 +150,7 @@ func (es *entries) unusable(e *entry) (w ownership.Work, message, mend string, u
 // queued tells the place in the queue and for how long. Both are rounded, because each
 // change of the status costs a write.
 func (es *entries) queued(e *entry, l *lane, now time.Time) (ownership.Work, string, time.Time) {
-	ahead := twoDigits(l.queue.Ahead(e.ready))
+	ahead := twoDigits(l.queue.Ahead(e.ready()))
 	wait := es.ledger.forecast(l.ca, now, ahead)
 	if l.exempt {
 		wait = 0

@@ -194,7 +194,7 @@ func TestADeadResponderIsNotWaitedForOncePerCertificate(t *testing.T) {
 		w.s.entries.mu.Lock()
 		defer w.s.entries.mu.Unlock()
 		for _, h := range hosts {
-			if e := w.s.entries.of[h]; e.flight != nil || e.dossier().OCSP.Asked == 0 {
+			if e := w.s.entries.of.get(h); e.flight() != nil || e.dossier().OCSP.Asked == 0 {
 				return false
 			}
 		}
@@ -215,7 +215,7 @@ func TestNobodyIsAskedWhereNothingIsToBeAsked(t *testing.T) {
 		w.until("api.example.com", "certified", seen)
 		w.s.entries.mu.Lock()
 		defer w.s.entries.mu.Unlock()
-		if o := w.s.entries.of["api.example.com"].dossier().OCSP; o != nil {
+		if o := w.s.entries.of.get("api.example.com").dossier().OCSP; o != nil {
 			t.Errorf("kept %+v", o)
 		}
 	})

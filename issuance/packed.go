@@ -14,10 +14,8 @@ import (
 // certificate or one that was obtained for the record that wants it. Anything else is
 // kept in a loose.
 type packed struct {
-	uid   uuid.UUID // RFC 9562
-	owner text
-	// asked is Want.CertificateAuthority.
-	asked  text
+	uid    uuid.UUID             // RFC 9562
+	whose  unique.Handle[whose]  // zero: neither
 	origin unique.Handle[origin] // zero: no certificate
 	serial [20]byte              // at most so long: RFC 5280 section 4.1.2.2
 	// Seconds since 1970.
@@ -48,6 +46,9 @@ type loose struct {
 	upload *upload
 }
 
+// whose is what many Wants have in common: Want.Owner and Want.CertificateAuthority.
+type whose struct{ owner, asked string }
+
 // origin is what the certificates of one CA have in common.
 type origin struct {
 	ca, issuer, challenge string
@@ -56,21 +57,20 @@ type origin struct {
 	ari string
 }
 
-// text is a string that many entries share; the zero value is the empty one.
-type text = unique.Handle[string]
-
-func shared(s string) text {
-	if s == "" {
-		return text{}
-	}
-	return unique.Make(s)
-}
-
-func unshared(t text) string {
-	if t == (text{}) {
+// owner is Want.Owner.
+func (p *packed) owner() string {
+	if p.whose == (unique.Handle[whose]{}) {
 		return ""
 	}
-	return t.Value()
+	return p.whose.Value().owner
+}
+
+// asked is Want.CertificateAuthority.
+func (p *packed) asked() string {
+	if p.whose == (unique.Handle[whose]{}) {
+		return ""
+	}
+	return p.whose.Value().asked
 }
 
 // pack sets p to a Want and a dossier. It reports whether they fit, which they do if they
@@ -97,7 +97,9 @@ func (p *packed) pack(w Want, wanted bool, r *dossier) bool {
 	if w.Since != 0 {
 		p.bits |= bitSince
 	}
-	p.owner, p.asked = shared(w.Owner), shared(w.CertificateAuthority)
+	if of := (whose{w.Owner, w.CertificateAuthority}); of != (whose{}) {
+		p.whose = unique.Make(of)
+	}
 	if r.has() {
 		p.packCertificate(r)
 	}
@@ -133,7 +135,7 @@ func (p *packed) uidText() string {
 
 // want is the Want that was packed, without hostname; Since is 1 if it is set.
 func (p *packed) want() Want {
-	return Want{UID: p.uidText(), Owner: unshared(p.owner), CertificateAuthority: unshared(p.asked),
+	return Want{UID: p.uidText(), Owner: p.owner(), CertificateAuthority: p.asked(),
 		DNS01: p.bits&bitDNS01 != 0, HTTP01: p.bits&bitHTTP01 != 0, Verified: p.bits&bitVerified != 0, Since: int64(p.bits & bitSince / bitSince)}
 }
 
@@ -144,7 +146,7 @@ func (p *packed) dossier() dossier {
 	}
 	o := p.origin.Value()
 	r := dossier{
-		UID: p.uidText(), Owner: unshared(p.owner), CA: o.ca, Issuer: o.issuer, Challenge: o.challenge, Serial: p.serialText(),
+		UID: p.uidText(), Owner: p.owner(), CA: o.ca, Issuer: o.issuer, Challenge: o.challenge, Serial: p.serialText(),
 		NotBefore: int64(p.notBefore), NotAfter: int64(p.notAfter), Renewal: int64(p.renewal),
 	}
 	if p.bits&bitARI != 0 {

@@ -60,7 +60,7 @@ func (s *Scheduler) noteInTime(ctx context.Context, j *job, where whereabouts) {
 // place of a missing one it takes over another that storage has, or has one ordered.
 func (s *Scheduler) noteStored(ctx context.Context, j *job, where whereabouts) {
 	t, err := s.entries.seize(context.WithoutCancel(ctx), j.hostname, nil, func(e *entry) error {
-		if e == nil || e.flight != nil || e.serialNumber() != j.rec.Serial || e.gone() != j.rec.gone() {
+		if e == nil || e.flight() != nil || e.serialNumber() != j.rec.Serial || e.gone() != j.rec.gone() {
 			return errChanged
 		}
 		return nil
@@ -133,12 +133,12 @@ func (s *Scheduler) looker(t *taken) *job {
 func (es *entries) snapshot(hostname string) (t *taken, landed <-chan struct{}) {
 	es.mu.Lock()
 	defer es.mu.Unlock()
-	e := es.of[hostname]
+	e := es.of.get(hostname)
 	if !es.loaded || e == nil || !e.has() || e.expired(es.now()) {
 		return nil, nil
 	}
-	if e.flight != nil {
-		return nil, e.flight.done
+	if e.flight() != nil {
+		return nil, e.flight().done
 	}
 	t = &taken{want: e.want(), rec: e.dossier(), cas: es.issuers.cas()}
 	if !e.wanted {

@@ -28,7 +28,7 @@ func (es *entries) takeUp(ctx context.Context) []taken {
 		for l.queue.Len() > 0 && moved < batch && es.open(l, now) {
 			w, _ := l.queue.Pop()
 			e := w.entry
-			e.ready = nil
+			e.turn = nil
 			if st, ok := es.stillDue(e, l, now); ok {
 				out = append(out, es.start(ctx, e, st, l, now))
 				continue
@@ -75,14 +75,14 @@ func (es *entries) sort() bool {
 		}
 		moved++
 		delete(es.freed, e)
-		if e.flight == nil {
+		if e.flight() == nil {
 			es.place(e)
 		}
 	}
 	for range batch {
 		if n := len(es.stale); n > 0 {
 			if w, ok := es.stale[n-1].queue.Pop(); ok {
-				w.entry.ready = nil
+				w.entry.turn = nil
 				es.place(w.entry)
 			} else {
 				es.stale[n-1] = nil

@@ -111,9 +111,9 @@ func (w *world) polled(r *testResponder, serial string, n int) revocation.OCSP {
 	w.wait("the responder to be asked", func() bool {
 		w.s.entries.mu.Lock()
 		defer w.s.entries.mu.Unlock()
-		e := w.s.entries.of["api.example.com"]
+		e := w.s.entries.of.get("api.example.com")
 		rec := e.dossier()
-		if e.flight != nil || rec.OCSP == nil {
+		if e.flight() != nil || rec.OCSP == nil {
 			return false
 		}
 		o = *rec.OCSP

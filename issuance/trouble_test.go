@@ -147,7 +147,7 @@ func TestAHeldHostnameIsNotPolledForItsWindow(t *testing.T) {
 		return func() bool {
 			w.s.entries.mu.Lock()
 			defer w.s.entries.mu.Unlock()
-			_, poll := w.s.entries.of[host].poll()
+			_, poll := w.s.entries.of.get(host).poll()
 			return poll.After(time.Now().Add(after))
 		}
 	}

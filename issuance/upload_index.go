@@ -63,7 +63,7 @@ func (s *Scheduler) learnUpload(kv store.KeyValue) {
 func (es *entries) learnUpload(hostname string, u *upload, revision int64) bool {
 	es.mu.Lock()
 	defer es.mu.Unlock()
-	e, now := es.of[hostname], es.now()
+	e, now := es.of.get(hostname), es.now()
 	if ended, ok := es.ended[hostname]; ok {
 		if revision < ended {
 			return false // of before
@@ -95,7 +95,7 @@ func (es *entries) learnUpload(hostname string, u *upload, revision int64) bool 
 // changes before that.
 func (es *entries) endUpload(hostname string, revision int64) {
 	es.mu.Lock()
-	if e := es.of[hostname]; e != nil && e.upload() != nil && e.upload().revision < revision {
+	if e := es.of.get(hostname); e != nil && e.upload() != nil && e.upload().revision < revision {
 		es.ended[hostname] = revision
 	}
 	es.mu.Unlock()

@@ -25,7 +25,7 @@ func TestAnOrderWaitsForWhatResolversHold(t *testing.T) {
 	for _, host := range []string{"a.example.com", "b.example.com"} {
 		w.s.Retry(host)
 		w.s.entries.mu.Lock()
-		err := w.s.entries.refuses(w.s.entries.of[host], w.is.member(w.magic.Issuers[0]), host)
+		err := w.s.entries.refuses(w.s.entries.of.get(host), w.is.member(w.magic.Issuers[0]), host)
 		w.s.entries.mu.Unlock()
 		if o := w.until(host, "is waiting", worked(ownership.WorkNone)); o.Outcome == ownership.Seen || err == nil {
 			t.Errorf("%s: %+v, a handshake is refused by %v", host, o, err)

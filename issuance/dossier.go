@@ -10,6 +10,7 @@ import (
 
 	acmez "github.com/mholt/acmez/v3/acme"
 
+	"github.com/apoxy-dev/caddy-apoxy/internal/jsonscan"
 	"github.com/apoxy-dev/caddy-apoxy/internal/times"
 	"github.com/apoxy-dev/caddy-apoxy/internal/words"
 	"github.com/apoxy-dev/caddy-apoxy/issuance/acme"
@@ -169,8 +170,14 @@ func CheckIndex(key string, value []byte) error {
 	return err
 }
 
+// dossiers decodes what marshal writes; the rest it leaves to encoding/json.
+var dossiers = jsonscan.NewDecoder[dossier](acmez.ChallengeTypeDNS01, acmez.ChallengeTypeHTTP01, acmez.ChallengeTypeTLSALPN01)
+
 func decodeDossier(key string, value []byte) (hostname string, r dossier, err error) {
 	hostname = strings.TrimPrefix(key, IndexPrefix)
+	if usual, ok := dossiers.Decode(value); ok {
+		return hostname, *usual, nil
+	}
 	if err = json.Unmarshal(value, &r); err != nil {
 		return hostname, r, fmt.Errorf("decoding %s: %w", key, err)
 	}

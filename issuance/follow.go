@@ -3,6 +3,8 @@ package issuance
 import (
 	"context"
 	"errors"
+	"iter"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -65,8 +67,8 @@ func (s *Scheduler) indexFollower() store.Follower {
 		Begin: func() { n = 0 },
 		Page: func(entries []store.KeyValue) {
 			n += len(entries)
-			for page := range slices.Chunk(entries, batch) {
-				s.learnAll(page)
+			for read := range s.decodeAhead(entries) {
+				s.takeOver(read)
 			}
 		},
 		End: func(int64) { s.entries.complete(n) },
@@ -77,7 +79,7 @@ func (s *Scheduler) indexFollower() store.Follower {
 				}
 				return
 			}
-			s.learnAll([]store.KeyValue{{Key: e.Key, Value: e.Value, Revision: e.Revision, Err: e.Err}})
+			s.takeOver(s.decode([]store.KeyValue{{Key: e.Key, Value: e.Value, Revision: e.Revision, Err: e.Err}}))
 		},
 		Reached: s.progress.Reach,
 		Failed:  s.followFailed("reading the index of certificates failed and is tried again; until it has been read once none is obtained"),
@@ -91,15 +93,39 @@ func (s *Scheduler) followFailed(what string) func(error) {
 // loadPage is how many dossiers are read from the store at once.
 const loadPage = 10_000
 
-// learnAll takes over a batch of dossiers from the store.
-func (s *Scheduler) learnAll(page []store.KeyValue) {
+// takeOver takes over a batch of dossiers from the store.
+func (s *Scheduler) takeOver(read []learnt) {
 	var changed []*learnt
-	for _, l := range s.decode(page) {
-		if s.entries.learn(&l) {
-			changed = append(changed, &l)
+	for i := range read {
+		if l := &read[i]; s.entries.learn(l) {
+			changed = append(changed, l)
 		}
 	}
 	s.tell(changed...)
+}
+
+// decodeAhead yields the dossiers of a page in their order, a batch at a time. While one
+// batch is taken over, the next ones are decoded, each by a goroutine, one for each core.
+func (s *Scheduler) decodeAhead(page []store.KeyValue) iter.Seq[[]learnt] {
+	return func(yield func([]learnt) bool) {
+		var ahead []chan []learnt
+		for batch := range slices.Chunk(page, batch) {
+			decoded := make(chan []learnt, 1)
+			ahead = append(ahead, decoded)
+			go func() { decoded <- s.decode(batch) }()
+			if len(ahead) > runtime.GOMAXPROCS(0) {
+				if !yield(<-ahead[0]) {
+					return
+				}
+				ahead = ahead[1:]
+			}
+		}
+		for _, decoded := range ahead {
+			if !yield(<-decoded) {
+				return
+			}
+		}
+	}
 }
 
 // decode decodes dossiers. One that cannot be read is reported and left out; it is

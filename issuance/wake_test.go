@@ -66,7 +66,7 @@ func TestAHostnameWantedWhileItIsDroppedDoesNotWait(t *testing.T) {
 	f := fly(s, e, stepDrop)
 	s.Want(Want{Hostname: e.hostname, UID: "u1", DNS01: true})
 	s.land(f, landing{rec: e.dossier(), again: dropRetry, unchanged: true})
-	if e.ready == nil {
+	if e.ready() == nil {
 		t.Errorf("it waits until %v", time.Unix(0, e.due))
 	}
 }
@@ -109,7 +109,7 @@ func TestARetryDuringATryIsNotLost(t *testing.T) {
 		s.Retry(e.hostname)
 		s.land(f, landing{rec: dossier{Trouble: &trouble{Class: class, UID: "u1", Facts: factsOf(w),
 			Message: "not there", Until: s.now().Add(time.Hour).Unix()}}})
-		if got := e.ready != nil; got != soon {
+		if got := e.ready() != nil; got != soon {
 			t.Errorf("%s: tried again at once: %v, want %v", class, got, soon)
 		}
 	}
@@ -128,7 +128,7 @@ func TestANewCertificateIsNotMissedDuringOtherWork(t *testing.T) {
 	f := fly(s, e, stepOCSP)
 	after := before
 	after.Serial = "2"
-	s.learnAll([]store.KeyValue{{Key: IndexPrefix + e.hostname, Value: after.marshal(), Revision: 7}})
+	s.takeOver(s.decode([]store.KeyValue{{Key: IndexPrefix + e.hostname, Value: after.marshal(), Revision: 7}}))
 	s.land(f, landing{rec: before, unchanged: true})
 	if e.serialNumber() != "2" || e.revision != 7 || len(told) != 1 {
 		t.Errorf("it has %s of revision %d, told %v", e.serialNumber(), e.revision, told)

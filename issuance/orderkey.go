@@ -29,6 +29,7 @@ type storedKey struct {
 	resume   bool              // there is an earlier order at this CA, whose key may be stored
 	burnt    string            // digest of a compromised public key that must not be used; empty: none
 	key      crypto.PrivateKey // nil until it was read or made
+	der      []byte            // the request that was made with it, nil until then
 }
 
 func (k *storedKey) path() string { return k.ca.Site(k.hostname).OrderKey() }
@@ -49,7 +50,10 @@ func (k *storedKey) known(ctx context.Context) bool {
 	return true
 }
 
-func (k *storedKey) csr(ctx context.Context) ([]byte, error) {
+func (k *storedKey) csr(ctx context.Context) (der []byte, err error) {
+	if k.der != nil {
+		return k.der, nil
+	}
 	if k.key == nil {
 		key, err := k.ca.newKey(ctx, k.hostname, k.burnt)
 		if err != nil {
@@ -64,7 +68,8 @@ func (k *storedKey) csr(ctx context.Context) ([]byte, error) {
 		}
 		k.key = key
 	}
-	return request(k.key, k.hostname, k.ca.cfg.MustStaple)
+	k.der, err = request(k.key, k.hostname, k.ca.cfg.MustStaple)
+	return k.der, err
 }
 
 // newKey makes a private key as the configuration says or, with reuse_private_keys, reads

@@ -33,7 +33,7 @@ func BenchmarkObtain(b *testing.B) {
 		p.create(b, many)
 		p.await(b, many) // the account
 		cpu, began := p.cpu(b), time.Now()
-		seen := p.watch(b, many)
+		seen, profiled := p.watch(b, many), w.profile(b, "bulk")
 		var wg sync.WaitGroup
 		for worker := range 8 {
 			wg.Go(func() {
@@ -48,6 +48,7 @@ func BenchmarkObtain(b *testing.B) {
 		b.Logf("%d records were created in %v", many, time.Since(began).Round(time.Millisecond))
 		took := seen()
 		us = report(b, took, p.cpu(b)-cpu, time.Since(began))
+		profiled()
 	})
 	for _, s := range []struct {
 		name, program string

@@ -55,6 +55,7 @@ func (w *world) rounds(b *testing.B, p *process, name func(int) string) {
 	for _, round := range []string{"cold", "warm"} {
 		b.Run(round, func(b *testing.B) {
 			var next, failed atomic.Int64
+			profiled := w.profile(b, b.Name())
 			cpu, began := p.cpu(b), time.Now()
 			var wg sync.WaitGroup
 			for range 16 {
@@ -67,12 +68,14 @@ func (w *world) rounds(b *testing.B, p *process, name func(int) string) {
 				})
 			}
 			wg.Wait()
+			took, spent := time.Since(began), p.cpu(b)-cpu
 			if n := failed.Load(); n > 0 {
 				b.Errorf("%d handshakes failed", n)
 			}
+			profiled()
 			b.ReportMetric(0, "ns/op")
-			b.ReportMetric(names/time.Since(began).Seconds(), "handshakes/s")
-			b.ReportMetric(float64((p.cpu(b)-cpu).Microseconds())/names, "cpu-µs/handshake")
+			b.ReportMetric(names/took.Seconds(), "handshakes/s")
+			b.ReportMetric(float64(spent.Microseconds())/names, "cpu-µs/handshake")
 		})
 	}
 }

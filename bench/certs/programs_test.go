@@ -187,16 +187,21 @@ func (p *process) settle(b *testing.B) {
 	b.Log("the process never came to rest")
 }
 
-// freePorts finds ports that nobody listens on.
+// freePorts finds ports that nobody listens on, over TCP or UDP.
 func freePorts(b *testing.B, n int) []int {
 	b.Helper()
 	var ports []int
-	for range n {
+	for len(ports) < n {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
 			b.Fatal(err)
 		}
 		defer l.Close()
+		datagrams, err := net.ListenPacket("udp", l.Addr().String())
+		if err != nil {
+			continue // somebody has this one over UDP
+		}
+		defer datagrams.Close()
 		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
 	}
 	return ports

@@ -187,6 +187,7 @@ func (s *storage) keep(ctx context.Context, hello *tls.ClientHelloInfo, p, from 
 			t.answers[place{dir: dir, name: from.name}.key()] = nil
 		}
 	}
+	makeRoom(s.cfg, from.hostname())
 	t.answers[from.key()] = b.key
 	value := t.answers[p.key()]
 	delete(t.answers, p.key())

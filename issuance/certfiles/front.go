@@ -80,6 +80,7 @@ func (f *Front) Install(cfg *certmagic.Config, log *zap.Logger) (ratio float64) 
 		log = zap.NewNop()
 	}
 	if f.wrap(cfg, log) {
+		cfg.Logger = lazily(cfg.Logger)
 		f.listen(cfg, log)
 		f.manage(cfg)
 	}

@@ -128,7 +128,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		withoutFinalDot(r)
 	}
 	trusted := fromTrustedProxy(r)
-	switch d := admit(host, overTLS(r, trusted), trusted || sameServerName(rt.table, r, host)); d {
+	switch d := admit(host, overTLS(r, trusted), trusted || sameServerName(rt.table, r, hostname, host)); d {
 	case serve:
 	case redirectPermanent, redirectTemporary:
 		if d == redirectTemporary {
@@ -188,16 +188,20 @@ func requestHost(r *http.Request) string {
 	return canonical(host)
 }
 
-// sameServerName reports whether the TLS handshake named this request's host,
-// or another one of the same record, as under a wildcard. True without TLS and
+// sameServerName reports whether the TLS handshake named this request's host, which is
+// hostname, or another one of the same record, as under a wildcard. True without TLS and
 // for clients that sent no server name. It is not asked of a trusted proxy, whose
 // handshake names what the proxy calls us, and whose connection carries every
 // client's requests.
-func sameServerName(table *hosts.Table, r *http.Request, host *hosts.Host) bool {
+func sameServerName(table *hosts.Table, r *http.Request, hostname string, host *hosts.Host) bool {
 	if r.TLS == nil || r.TLS.ServerName == "" || host == nil {
 		return true
 	}
-	named, _ := table.Match(canonical(r.TLS.ServerName))
+	name := canonical(r.TLS.ServerName)
+	if name == hostname {
+		return true
+	}
+	named, _ := table.Match(name)
 	return named != nil && named.Hostname == host.Hostname
 }
 

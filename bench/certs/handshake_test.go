@@ -8,6 +8,7 @@ import (
 	"crypto/x509/pkix"
 	"encoding/json"
 	"encoding/pem"
+	"flag"
 	"fmt"
 	"math/big"
 	"os"
@@ -24,9 +25,10 @@ import (
 	"github.com/apoxy-dev/caddy-apoxy/store/boltstore"
 )
 
-const names = 10_000
+// names is how many there are. certmagic keeps 10,000 certificates in memory.
+var names = flag.Int("names", 10_000, "how many server names handshakes are for")
 
-// BenchmarkHandshakes shakes hands for 10,000 distinct server names, first with
+// BenchmarkHandshakes shakes hands for so many distinct server names, first with
 // nothing in memory ("cold"), then once more ("warm"): ours, and stock Caddy on
 // demand, asking as it is documented. Certificates lie in storage before.
 func BenchmarkHandshakes(b *testing.B) {
@@ -60,7 +62,7 @@ func (w *world) rounds(b *testing.B, p *process, name func(int) string) {
 			var wg sync.WaitGroup
 			for range 16 {
 				wg.Go(func() {
-					for i := next.Add(1) - 1; i < names; i = next.Add(1) - 1 {
+					for i := next.Add(1) - 1; i < int64(*names); i = next.Add(1) - 1 {
 						if _, err := w.handshake(name(int(i))); err != nil && failed.Add(1) == 1 {
 							b.Errorf("%s: %v: %s", name(int(i)), err, p.tail())
 						}
@@ -74,8 +76,8 @@ func (w *world) rounds(b *testing.B, p *process, name func(int) string) {
 			}
 			profiled()
 			b.ReportMetric(0, "ns/op")
-			b.ReportMetric(names/took.Seconds(), "handshakes/s")
-			b.ReportMetric(float64(spent.Microseconds())/names, "cpu-µs/handshake")
+			b.ReportMetric(float64(*names)/took.Seconds(), "handshakes/s")
+			b.ReportMetric(float64(spent.Microseconds())/float64(*names), "cpu-µs/handshake")
 		})
 	}
 }
@@ -114,7 +116,7 @@ func (a *authority) fill(b *testing.B, storage, issuer string, name func(int) st
 		b.Fatal(err)
 	}
 	keyPEM := pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: key})
-	for i := range names {
+	for i := range *names {
 		host := name(i)
 		template := &x509.Certificate{SerialNumber: big.NewInt(int64(i) + 2), DNSNames: []string{host}, NotBefore: a.from, NotAfter: a.to}
 		der, err := x509.CreateCertificate(rand.Reader, template, a.cert, &a.key.PublicKey, a.key)
@@ -150,9 +152,9 @@ func (a *authority) records(b *testing.B, file, issuer string) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	for i := 0; i < names; {
+	for i := 0; i < *names; {
 		var ops []store.Op
-		for ; i < names && len(ops) < 2000; i++ {
+		for ; i < *names && len(ops) < 2000; i++ {
 			put := bench.PutOp(i)
 			r := bench.Record(i)
 			r.Status.Phase = "Active"

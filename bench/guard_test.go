@@ -199,5 +199,5 @@ func TestGuardFind(t *testing.T) {
 				t.Error("nobody has a record")
 			}
 		}
-	}), 0.5)
+	}), 0.1)
 }

@@ -8,7 +8,7 @@ MODULE  := github.com/apoxy-dev/caddy-apoxy
 XCADDY  := $(shell command -v xcaddy 2>/dev/null)
 LINT    := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-.PHONY: build run test bench lint unit e2e clean
+.PHONY: build run test bench lint unit guard e2e clean
 
 # With xcaddy, where it is installed; with plain go otherwise. Both give the
 # same modules.
@@ -22,7 +22,7 @@ endif
 run:
 	go run ./cmd/caddy run --config $(CONFIG)
 
-test: lint unit e2e
+test: lint unit guard e2e
 
 lint:
 	test -z "$$(gofmt -l .)" || { gofmt -l .; exit 1; }
@@ -35,6 +35,10 @@ unit:
 	go test -race ./...
 	go test -count=1 -run CostLittle ./apiserver
 	go test -count=1 -run Specification ./internal/wasmloops
+
+# What must not get several times slower or larger, as ratios in one process.
+guard:
+	cd bench && go test -count=1 -run '^TestGuard' -v .
 
 # The end-to-end tests make a network namespace of their own, so their binary runs
 # as root; everything it needs is built before, as who you are. They need Debian

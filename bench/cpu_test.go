@@ -8,7 +8,7 @@ import (
 
 // cpuTime is the processor time that this process has used. On a machine that
 // others use too it says more than the clock does.
-func cpuTime(b *testing.B) time.Duration {
+func cpuTime(b testing.TB) time.Duration {
 	b.Helper()
 	var u syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {

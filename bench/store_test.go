@@ -17,7 +17,7 @@ import (
 
 const records = 100_000
 
-func openBolt(b *testing.B, path string) *boltstore.Store {
+func openBolt(b testing.TB, path string) *boltstore.Store {
 	b.Helper()
 	s, err := boltstore.Open(path, boltstore.Options{})
 	if err != nil {
@@ -28,7 +28,7 @@ func openBolt(b *testing.B, path string) *boltstore.Store {
 }
 
 // fill writes n records, a thousand at a time.
-func fill(b *testing.B, s store.Store, n int) {
+func fill(b testing.TB, s store.Store, n int) {
 	b.Helper()
 	for i := 0; i < n; {
 		var ops []store.Op

@@ -46,6 +46,9 @@ type Options struct {
 	ReadOnly bool
 	// Logger gets what is worth knowing. Default: none.
 	Logger *zap.Logger
+
+	// verifyTime is verifyTime; tests set less.
+	verifyTime time.Duration
 }
 
 // The defaults of Options.
@@ -67,6 +70,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Logger == nil {
 		o.Logger = zap.NewNop()
+	}
+	if o.verifyTime == 0 {
+		o.verifyTime = verifyTime
 	}
 	return o
 }
@@ -102,6 +108,9 @@ type Store struct {
 	// wedged: bbolt panicked within a write transaction, so its locks may
 	// never be released and nothing that takes them may be called any more.
 	wedged atomic.Bool
+
+	// inspecting is the look at pages that were left at the opening.
+	inspecting sync.WaitGroup
 
 	closing  sync.Once
 	closeErr error
@@ -159,6 +168,7 @@ func (s *Store) Close() error {
 	s.closing.Do(func() {
 		close(s.stop)
 		<-s.stopped
+		s.inspecting.Wait()
 		s.hist.End(store.ErrClosed)
 		if s.wedged.Load() {
 			s.closeErr = s.file.Close()

@@ -21,7 +21,7 @@ func (s *Store) Check(ctx context.Context, tell func(what string) error) error {
 		return fmt.Errorf("checking the store: %w", err)
 	}
 	const whole = 24 * time.Hour
-	if err := verify(s.file, info.Size(), s.db.Info().PageSize, whole); err != nil {
+	if _, err := verify(s.file, info.Size(), s.db.Info().PageSize, whole); err != nil {
 		return tell(err.Error()) // bbolt's own look could crash over it
 	}
 	return guard(s.path, func() error {

@@ -30,7 +30,7 @@ func Compact(ctx context.Context, path string) (before, after int64, err error) 
 		return 0, 0, err
 	}
 	defer db.Close()
-	if err := guard(path, func() error { return inspect(path, db, file) }); err != nil {
+	if err := guard(path, func() error { _, err := inspect(path, db, file, verifyTime); return err }); err != nil {
 		return 0, 0, err
 	}
 	info, err := file.Stat()

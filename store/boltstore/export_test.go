@@ -1,6 +1,8 @@
 package boltstore
 
 import (
+	"time"
+
 	"go.etcd.io/bbolt"
 )
 
@@ -13,3 +15,10 @@ func (s *Store) BroughtOn() (all bool) {
 	})
 	return all
 }
+
+// Hasty are options with which no leaf is looked into at the opening that need not be;
+// the history, which is read then, is short.
+func Hasty() Options { return Options{verifyTime: -time.Hour, History: 10} }
+
+// Inspected waits until all that was left at the opening was looked at.
+func (s *Store) Inspected() { s.inspecting.Wait() }

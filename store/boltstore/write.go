@@ -167,6 +167,7 @@ func (s *Store) commit(group []*request) {
 	applied, swept := false, false
 	err := guard(s.path, func() error {
 		return s.db.Update(func(tx *bbolt.Tx) (err error) {
+			grow(tx)
 			if made, rev, err = s.applyGroup(tx, group, rev); err != nil {
 				return err
 			}

@@ -46,11 +46,12 @@ func (s *Store) inspectRest() {
 func (s *Store) inspectSome(name, from []byte) (next []byte, err error) {
 	err = s.view(func(b bucket) error {
 		tx := b.Tx()
-		if b.Bucket = tx.Bucket(name); b.Bucket == nil || b.Root() == 0 {
-			return nil
+		in := s.file.Load()
+		if b.Bucket = tx.Bucket(name); b.Bucket == nil || b.Root() == 0 || tx.DB() != in.db {
+			return nil // of a file that was compacted meanwhile all pages are new
 		}
 		pageSize := tx.DB().Info().PageSize
-		next, err = verifySome(s.file, pageSize, uint64(tx.Size())/uint64(pageSize), uint64(b.Root()), from, inspectLeaves)
+		next, err = verifySome(in.file, pageSize, uint64(tx.Size())/uint64(pageSize), uint64(b.Root()), from, inspectLeaves)
 		return err
 	})
 	return next, err

@@ -64,9 +64,10 @@ func Open(path string, o Options) (*Store, error) {
 // start makes a Store of a file that was found in order; rest: as far as it was looked at.
 func start(path string, db *bbolt.DB, file *os.File, rest bool, o Options) (*Store, error) {
 	s := &Store{
-		path: path, db: db, file: file, log: o.Logger, readOnly: o.ReadOnly,
-		queue: make(chan *request, 256), stop: make(chan struct{}), stopped: make(chan struct{}),
+		path: path, log: o.Logger, readOnly: o.ReadOnly,
+		queue: make(chan *request, 256), stop: make(chan struct{}), stopped: make(chan struct{}), swaps: make(chan swap),
 	}
+	s.file.Store(&opened{db, file})
 	packed := false
 	if err := s.view(func(b bucket) error {
 		b.sealed, packed = upgraded(b.Tx())
@@ -81,6 +82,12 @@ func start(path string, db *bbolt.DB, file *os.File, rest bool, o Options) (*Sto
 		s.sealer.pause = time.NewTimer(sealPause)
 	}
 	go s.commits()
+	if !o.ReadOnly {
+		_ = os.Remove(beside(path, compactingSuffix)) // who left it has ended: we have the lock
+		if o.compactEvery > 0 {
+			s.watching.Go(func() { s.compactWhenDue(o.compactEvery) })
+		}
+	}
 	if rest {
 		s.inspecting.Go(s.inspectRest)
 	}

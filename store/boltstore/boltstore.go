@@ -132,6 +132,9 @@ type opened struct {
 
 var _ store.Store = (*Store)(nil)
 
+// Stat describes the file that the store is in now, whatever its name has become.
+func (s *Store) Stat() (os.FileInfo, error) { return s.file.Load().file.Stat() }
+
 // Path returns the file's path as it was given to Open.
 func (s *Store) Path() string { return s.path }
 

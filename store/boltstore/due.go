@@ -41,11 +41,9 @@ func (s *Store) compactWhenDue(every time.Duration) {
 		if err != nil || !isDue(free, pages, pageSize) {
 			continue // if it cannot be read, the next who writes will say so
 		}
-		before, after, err := s.Shrink(context.Background())
+		_, _, err = s.Shrink(context.Background())
 		switch {
-		case err == nil:
-			s.log.Info("the store's file was compacted", zap.String("file", s.path), zap.Int64("before", before), zap.Int64("after", after))
-		case errors.Is(err, store.ErrClosed), errors.Is(err, ErrCompacting), errors.Is(err, errUpgrading):
+		case err == nil, errors.Is(err, store.ErrClosed), errors.Is(err, ErrCompacting), errors.Is(err, errUpgrading):
 		default:
 			wait = compactAgain * every
 			s.log.Warn("more than half of the store's file is free, and compacting it failed", zap.String("file", s.path), zap.Error(err))

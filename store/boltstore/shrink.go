@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"go.etcd.io/bbolt"
+	"go.uber.org/zap"
 
 	"github.com/apoxy-dev/caddy-apoxy/store"
 )
@@ -27,12 +28,12 @@ import (
 // Until it is renamed the old file is the store, and from then on the new one, which has the
 // same in it: nothing is acknowledged in between.
 const (
-	shrinkEntries = 1024     // that are copied in one transaction
-	shrinkBytes   = 1 << 20  // of them
-	shrinkFlush   = 16 << 20 // are written until they are flushed
-	shrinkFew     = 256      // keys that the committer may copy
-	shrinkRounds  = 100      // to come down to so few
-	shrinkPause   = 1        // times as long as a step the pause after it is
+	shrinkEntries = 1024    // that are copied in one transaction
+	shrinkBytes   = 1 << 20 // of them
+	shrinkFlush   = 4 << 20 // are written until they are flushed
+	shrinkFew     = 256     // keys that the committer may copy
+	shrinkRounds  = 100     // to come down to so few
+	shrinkPause   = 2       // times as long as a step the pause after it is
 )
 
 var (
@@ -116,6 +117,8 @@ func (s *Store) Shrink(ctx context.Context) (before, after int64, err error) {
 		}
 		return 0, 0, fmt.Errorf("compacting %s: %w", s.path, err)
 	}
+	s.log.Info("the store's file was compacted", zap.String("file", s.path),
+		zap.Int64("before", before), zap.Int64("after", after), zap.Duration("writers_waited", sh.held))
 	return before, after, nil
 }
 
@@ -137,7 +140,8 @@ type shrinking struct {
 	path, tmp string
 	info      os.FileInfo // of the old file
 	touched   *touched
-	past      []byte // the last key of the history that was copied
+	past      []byte        // the last key of the history that was copied
+	held      time.Duration // how long nothing was written
 	unflushed int
 }
 
@@ -377,6 +381,8 @@ func (sh *shrinking) present(keys []string) ([]pair, error) {
 // from then on. It is the committer that calls it.
 func (sh *shrinking) finish() error {
 	s := sh.s
+	began := time.Now()
+	defer func() { sh.held = time.Since(began) }()
 	if _, _, lost := s.hist.State(); lost != nil {
 		return lost
 	}

@@ -38,6 +38,9 @@ func TestShrinkChangesNothingButTheSize(t *testing.T) {
 		t.Fatalf("from %d to %d bytes, %v, %v", before, after, info, err)
 	}
 	nothingBeside(t, path)
+	if is, err := s.Stat(); err != nil || !os.SameFile(is, info) {
+		t.Errorf("it is not in the file of that name: %v", err)
+	}
 	// It is the same store for who has it open: it is written to, read, watched and locked.
 	if rev := mustWrite(t, s, set("more", "x")); rev != upto+1 {
 		t.Errorf("it goes on at revision %d after %d", rev, upto)

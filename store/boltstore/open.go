@@ -30,6 +30,19 @@ func Open(path string, o Options) (*Store, error) {
 			return nil, err
 		}
 	}
+	opened := make(chan struct{})
+	go readAhead(path, opened)
+	s, err := openAnd(path, o)
+	if err != nil || o.ReadOnly {
+		close(opened)
+	} else {
+		go func() { <-s.stop; close(opened) }()
+	}
+	return s, err
+}
+
+// openAnd opens the file, which exists, and brings it to this version's format.
+func openAnd(path string, o Options) (*Store, error) {
 	// Read-only first: whatever is found wrong, nothing has been written yet.
 	db, file, err := open(path, o.LockTimeout, true)
 	if err != nil {

@@ -18,8 +18,8 @@ func compactCommand(refuse refuser) *cobra.Command {
 		Short: "Makes the file of a store smaller, while Caddy is stopped",
 		Long: `Writes the file of a bolt store anew without the room in it that is free, such
 as after many records were deleted, and prints its size before and after. The
-file never shrinks by itself; its free room is used again, so this is seldom
-needed. Caddy must be stopped. The new file takes the old one's place once it is
+Caddy does so itself while it runs, once more than half of the file is free, so
+this is seldom needed. Caddy must be stopped. The new file takes the old one's place once it is
 whole, compared and on the disk; nothing that is in it changes.
 
 An etcd compacts and defragments itself as it is told: this command says how and

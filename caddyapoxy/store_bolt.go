@@ -28,14 +28,14 @@ type StoreModule interface {
 	Open(*zap.Logger) (store.Store, error)
 }
 
-// fileOf is the file of an open store; nil where it is not known to have one.
-func fileOf(s StoreModule) os.FileInfo {
-	if b, ok := s.(*BoltStore); ok {
-		if info, err := os.Stat(b.Path); err == nil {
-			return info
-		}
+// isIn tells whether an open store is in a file.
+func (o *openedStore) isIn(file os.FileInfo) bool {
+	in, ok := o.store.Unwrap().(interface{ Stat() (os.FileInfo, error) })
+	if !ok {
+		return false
 	}
-	return nil
+	info, err := in.Stat()
+	return err == nil && os.SameFile(info, file)
 }
 
 // BoltStore keeps records in one file on this machine.
@@ -81,7 +81,7 @@ func openElsewhere(path string) (opened string, ok bool) {
 		return "", false // it is yet to be made
 	}
 	stores.Range(func(key, value any) bool {
-		if o := value.(*openedStore); o.file != nil && os.SameFile(o.file, now) {
+		if value.(*openedStore).isIn(now) {
 			opened, ok = strings.TrimPrefix(key.(string), boltKey), true
 		}
 		return !ok

@@ -25,7 +25,6 @@ const endSession = 2 * time.Second
 // openedStore is a store with what all its users in this process share.
 type openedStore struct {
 	key    string
-	file   os.FileInfo // that was opened; nil for an engine without one
 	store  *damage.Store
 	locks  *certstorage.Locks // of storage apoxy
 	logger *zap.Logger
@@ -46,7 +45,7 @@ func openStore(s StoreModule, logger *zap.Logger) (*openedStore, error) {
 		if err != nil {
 			return nil, err
 		}
-		o.file, o.store = fileOf(s), damage.New(engine, o.logger.Named("store"))
+		o.store = damage.New(engine, o.logger.Named("store"))
 		node, _ := os.Hostname() // without one the locks' session tells
 		locks := certstorage.LockOptions{Store: o.store, Node: node, Logger: o.logger.Named("storage")}
 		if sessions := store.SessionsOf(engine); sessions != nil {

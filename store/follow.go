@@ -87,25 +87,58 @@ func (f *Follower) read(ctx context.Context, s Store, before int64) (int64, erro
 	if f.Begin != nil {
 		f.Begin()
 	}
-	o := ListOptions{Limit: f.PageSize}
+	o := ListOptions{Limit: f.PageSize, Uncounted: true}
 	if !f.Strict { // what changed meanwhile is told as soon as the engine answers
 		ctx, _ = AllowStale(ctx, 0)
 	}
-	for {
-		res, err := s.List(ctx, f.Prefix, o)
-		if err != nil {
-			return before, err
+	ctx, stop := context.WithCancel(ctx)
+	pages := readAhead(ctx, s, f.Prefix, o)
+	defer func() {
+		stop()
+		for range pages { // until the reader has ended
 		}
-		f.Page(res.KeyValues)
-		if !res.More {
+	}()
+	for page := range pages {
+		if page.err != nil {
+			return before, page.err
+		}
+		f.Page(page.KeyValues)
+		if !page.More {
 			if f.End != nil {
-				f.End(res.Revision)
+				f.End(page.Revision)
 			}
-			f.reach(res.Revision)
-			return res.Revision, nil
+			f.reach(page.Revision)
+			return page.Revision, nil
 		}
-		o.After, o.Revision = res.KeyValues[len(res.KeyValues)-1].Key, res.Revision
 	}
+	return before, ctx.Err()
+}
+
+type page struct {
+	ListResult
+	err error
+}
+
+// readAhead lists page after page, one more than was taken, so that the next is being read
+// while one is worked on. An error is the last.
+func readAhead(ctx context.Context, s Store, prefix string, o ListOptions) <-chan page {
+	pages := make(chan page)
+	go func() {
+		defer close(pages)
+		for {
+			res, err := s.List(ctx, prefix, o)
+			select {
+			case pages <- page{res, err}:
+			case <-ctx.Done():
+				return
+			}
+			if err != nil || !res.More {
+				return
+			}
+			o.After, o.Revision = res.KeyValues[len(res.KeyValues)-1].Key, res.Revision
+		}
+	}()
+	return pages
 }
 
 // watch tells of what changes after a revision, and returns up to where it came.

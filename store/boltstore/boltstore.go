@@ -46,6 +46,10 @@ type Options struct {
 	ReadOnly bool
 	// Logger gets what is worth knowing. Default: none.
 	Logger *zap.Logger
+
+	// verifyTime is verifyTime, and compactEvery compactEvery; tests set less. Below zero:
+	// none, and never.
+	verifyTime, compactEvery time.Duration
 }
 
 // The defaults of Options.
@@ -68,6 +72,12 @@ func (o Options) withDefaults() Options {
 	if o.Logger == nil {
 		o.Logger = zap.NewNop()
 	}
+	if o.verifyTime == 0 {
+		o.verifyTime = verifyTime
+	}
+	if o.compactEvery == 0 {
+		o.compactEvery = compactEvery
+	}
 	return o
 }
 
@@ -84,8 +94,7 @@ const format = 3
 // Store is a store.Store in one bbolt file. Open makes one.
 type Store struct {
 	path  string
-	db    *bbolt.DB
-	file  *os.File // the descriptor that holds the lock; owned by db
+	file  atomic.Pointer[opened] // another after the file was compacted
 	log   *zap.Logger
 	hist  *history.History
 	pages pageCounts
@@ -103,11 +112,28 @@ type Store struct {
 	// never be released and nothing that takes them may be called any more.
 	wedged atomic.Bool
 
+	// inspecting is the look at pages that were left at the opening.
+	inspecting sync.WaitGroup
+
+	compacting sync.Mutex              // held by who does
+	touched    atomic.Pointer[touched] // what is written meanwhile; nil: nobody compacts
+	swaps      chan swap               // to the committer
+	watching   sync.WaitGroup          // for when to compact
+
 	closing  sync.Once
 	closeErr error
 }
 
+// opened is the file that a Store is in.
+type opened struct {
+	db   *bbolt.DB
+	file *os.File // the descriptor that holds the lock; owned by db
+}
+
 var _ store.Store = (*Store)(nil)
+
+// Stat describes the file that the store is in now, whatever its name has become.
+func (s *Store) Stat() (os.FileInfo, error) { return s.file.Load().file.Stat() }
 
 // Path returns the file's path as it was given to Open.
 func (s *Store) Path() string { return s.path }
@@ -159,11 +185,15 @@ func (s *Store) Close() error {
 	s.closing.Do(func() {
 		close(s.stop)
 		<-s.stopped
+		s.inspecting.Wait()
+		s.watching.Wait()
+		s.compacting.Lock() // whoever compacts has ended, or does so now
+		defer s.compacting.Unlock()
 		s.hist.End(store.ErrClosed)
 		if s.wedged.Load() {
-			s.closeErr = s.file.Close()
+			s.closeErr = s.file.Load().file.Close()
 		} else {
-			s.closeErr = s.db.Close()
+			s.closeErr = s.file.Load().db.Close()
 		}
 		if s.closeErr != nil {
 			s.closeErr = fmt.Errorf("closing %s: %w", s.path, s.closeErr)
@@ -175,19 +205,25 @@ func (s *Store) Close() error {
 // view runs fn in a read transaction. fn's bytes are gone when it returns.
 func (s *Store) view(fn func(b bucket) error) error {
 	sealed := s.sealed.Load() // before the transaction begins, which is to see all checksums then
-	err := guard(s.path, func() error {
-		return s.db.View(func(tx *bbolt.Tx) error {
-			b := tx.Bucket(bucketEntries)
-			if b == nil {
-				return fmt.Errorf("reading %s: %w: bucket %q is missing", s.path, ErrCorrupt, bucketEntries)
-			}
-			return fn(bucket{b, sealed})
+	for {
+		in := s.file.Load()
+		err := guard(s.path, func() error {
+			return in.db.View(func(tx *bbolt.Tx) error {
+				b := tx.Bucket(bucketEntries)
+				if b == nil {
+					return fmt.Errorf("reading %s: %w: bucket %q is missing", s.path, ErrCorrupt, bucketEntries)
+				}
+				return fn(bucket{b, sealed})
+			})
 		})
-	})
-	if errors.Is(err, berrors.ErrDatabaseNotOpen) {
-		return store.ErrClosed
+		switch {
+		case !errors.Is(err, berrors.ErrDatabaseNotOpen):
+			return err
+		case in == s.file.Load():
+			return store.ErrClosed
+		}
+		// The file was compacted a moment ago: read the new one.
 	}
-	return err
 }
 
 // clone copies b so that it outlives its transaction; never nil, because nil

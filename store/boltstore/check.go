@@ -16,16 +16,17 @@ func (s *Store) Check(ctx context.Context, tell func(what string) error) error {
 	if !s.readOnly {
 		return fmt.Errorf("checking %s: %w: its pages change while it is written to", s.path, errors.ErrUnsupported)
 	}
-	info, err := s.file.Stat()
+	in := s.file.Load()
+	info, err := in.file.Stat()
 	if err != nil {
 		return fmt.Errorf("checking the store: %w", err)
 	}
 	const whole = 24 * time.Hour
-	if err := verify(s.file, info.Size(), s.db.Info().PageSize, whole); err != nil {
+	if _, err := verify(in.file, info.Size(), in.db.Info().PageSize, whole); err != nil {
 		return tell(err.Error()) // bbolt's own look could crash over it
 	}
 	return guard(s.path, func() error {
-		return s.db.View(func(tx *bbolt.Tx) error {
+		return in.db.View(func(tx *bbolt.Tx) error {
 			found := tx.Check(bbolt.WithKVStringer(quiet{}))
 			var first error
 			for err := range found { // to the end: else its goroutine stays

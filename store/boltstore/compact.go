@@ -13,6 +13,9 @@ import (
 // compactBytes is how much one transaction of Compact writes, about.
 const compactBytes = 4 << 20
 
+// compactingSuffix ends the name of the file that is to take another's place.
+const compactingSuffix = ".compacting"
+
 // Compact writes the file at path anew without the room in it that is free, and returns
 // its sizes in bytes before and after. Everything in it stays as it is, history and damaged
 // values included. ErrLocked: somebody has it open. The new file is written beside it,
@@ -30,14 +33,14 @@ func Compact(ctx context.Context, path string) (before, after int64, err error) 
 		return 0, 0, err
 	}
 	defer db.Close()
-	if err := guard(path, func() error { return inspect(path, db, file) }); err != nil {
+	if err := guard(path, func() error { _, err := inspect(path, db, file, verifyTime); return err }); err != nil {
 		return 0, 0, err
 	}
 	info, err := file.Stat()
 	if err != nil {
 		return 0, 0, fmt.Errorf("compacting the store: %w", err)
 	}
-	tmp := beside(path, ".compacting")
+	tmp := beside(path, compactingSuffix)
 	if err := claim(tmp); err != nil {
 		return 0, 0, err
 	}
@@ -93,6 +96,7 @@ func rewriteBucket(ctx context.Context, to *bbolt.DB, name []byte, from *bbolt.B
 			return err
 		}
 		err := to.Update(func(tx *bbolt.Tx) error {
+			grow(tx)
 			b, err := tx.CreateBucketIfNotExists(name)
 			if err != nil {
 				return err

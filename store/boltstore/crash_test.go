@@ -22,6 +22,9 @@ import (
 const crashFile = "BOLTSTORE_CRASH_FILE"
 
 func TestMain(m *testing.M) {
+	if path := os.Getenv(shrinkFile); path != "" {
+		writeAndShrink(path)
+	}
 	if path := os.Getenv(crashFile); path != "" {
 		writeUntilKilled(path)
 	}

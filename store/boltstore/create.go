@@ -69,14 +69,14 @@ func exists(path string) error {
 // filled has the store in the file tmp filled and flushed. Only the end is flushed: nobody
 // believes the file before.
 func filled(tmp string, fill func(store.Store) error) error {
-	s, err := Open(tmp, Options{})
+	s, err := Open(tmp, Options{compactEvery: -1})
 	if err != nil {
 		return err
 	}
-	s.db.NoSync = true
+	s.file.Load().db.NoSync = true
 	err = fill(s)
 	if err == nil {
-		err = s.db.Sync()
+		err = s.file.Load().db.Sync()
 	}
 	if closeErr := s.Close(); err == nil {
 		err = closeErr

@@ -21,7 +21,7 @@ func TestNothingIsWrittenAfterACommitFailed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := s.file.Close(); err != nil {
+	if err := s.file.Load().file.Close(); err != nil {
 		t.Fatal(err)
 	}
 	for range 2 {

@@ -30,14 +30,28 @@ func Open(path string, o Options) (*Store, error) {
 			return nil, err
 		}
 	}
+	opened := make(chan struct{})
+	go readAhead(path, opened)
+	s, err := openAnd(path, o)
+	if err != nil || o.ReadOnly {
+		close(opened)
+	} else {
+		go func() { <-s.stop; close(opened) }()
+	}
+	return s, err
+}
+
+// openAnd opens the file, which exists, and brings it to this version's format.
+func openAnd(path string, o Options) (*Store, error) {
 	// Read-only first: whatever is found wrong, nothing has been written yet.
 	db, file, err := open(path, o.LockTimeout, true)
 	if err != nil {
 		return nil, err
 	}
-	err = guard(path, func() error { return inspect(path, db, file) })
+	rest := false
+	err = guard(path, func() (err error) { rest, err = inspect(path, db, file, o.verifyTime); return err })
 	if o.ReadOnly && err == nil {
-		return start(path, db, file, o)
+		return start(path, db, file, rest, o)
 	}
 	if closeErr := db.Close(); err == nil && closeErr != nil {
 		err = fmt.Errorf("closing %s: %w", path, closeErr)
@@ -57,15 +71,16 @@ func Open(path string, o Options) (*Store, error) {
 		}
 		return nil, fmt.Errorf("bringing %s to format %d: %w", path, format, err)
 	}
-	return start(path, db, file, o)
+	return start(path, db, file, rest, o)
 }
 
-// start makes a Store of a file that was found in order.
-func start(path string, db *bbolt.DB, file *os.File, o Options) (*Store, error) {
+// start makes a Store of a file that was found in order; rest: as far as it was looked at.
+func start(path string, db *bbolt.DB, file *os.File, rest bool, o Options) (*Store, error) {
 	s := &Store{
-		path: path, db: db, file: file, log: o.Logger, readOnly: o.ReadOnly,
-		queue: make(chan *request, 256), stop: make(chan struct{}), stopped: make(chan struct{}),
+		path: path, log: o.Logger, readOnly: o.ReadOnly,
+		queue: make(chan *request, 256), stop: make(chan struct{}), stopped: make(chan struct{}), swaps: make(chan swap),
 	}
+	s.file.Store(&opened{db, file})
 	packed := false
 	if err := s.view(func(b bucket) error {
 		b.sealed, packed = upgraded(b.Tx())
@@ -80,6 +95,15 @@ func start(path string, db *bbolt.DB, file *os.File, o Options) (*Store, error) 
 		s.sealer.pause = time.NewTimer(sealPause)
 	}
 	go s.commits()
+	if !o.ReadOnly {
+		_ = os.Remove(beside(path, compactingSuffix)) // who left it has ended: we have the lock
+		if o.compactEvery > 0 {
+			s.watching.Go(func() { s.compactWhenDue(o.compactEvery) })
+		}
+	}
+	if rest {
+		s.inspecting.Go(s.inspectRest)
+	}
 	return s, nil
 }
 
@@ -125,7 +149,7 @@ func openOnce(path string, timeout time.Duration, readOnly bool) (*bbolt.DB, *os
 	var file *os.File
 	err := guard(path, func() (err error) {
 		db, err = bbolt.Open(path, 0o600, &bbolt.Options{
-			Timeout: timeout, ReadOnly: readOnly, NoStatistics: true,
+			Timeout: timeout, ReadOnly: readOnly, NoStatistics: true, InitialMmapSize: mapped(readOnly),
 			FreelistType: bbolt.FreelistMapType,
 			OpenFile: func(name string, flag int, mode os.FileMode) (*os.File, error) {
 				f, err := os.OpenFile(name, flag&^os.O_CREATE, mode)
@@ -183,16 +207,16 @@ func plausible(path string, f *os.File) error {
 const minSize = 4 * 4096
 
 // inspect refuses a file that is not ours, is newer than this program, or is
-// visibly damaged.
-func inspect(path string, db *bbolt.DB, file *os.File) error {
+// visibly damaged. rest: it is so large that not all pages were looked at.
+func inspect(path string, db *bbolt.DB, file *os.File, within time.Duration) (rest bool, err error) {
 	info, err := file.Stat()
 	if err != nil {
-		return fmt.Errorf("opening store: %w", err)
+		return false, fmt.Errorf("opening store: %w", err)
 	}
-	if err := verify(file, info.Size(), db.Info().PageSize, verifyTime); err != nil {
-		return fmt.Errorf("opening %s: %w: %w; %s", path, ErrCorrupt, err, mend)
+	if rest, err = verify(file, info.Size(), db.Info().PageSize, within); err != nil {
+		return false, fmt.Errorf("opening %s: %w: %w; %s", path, ErrCorrupt, err, mend)
 	}
-	return db.View(func(tx *bbolt.Tx) error {
+	return rest, db.View(func(tx *bbolt.Tx) error {
 		meta := tx.Bucket(bucketMeta)
 		if meta == nil {
 			return fmt.Errorf("opening %s: %w: it is another program's bolt file; name another file", path, ErrCorrupt)

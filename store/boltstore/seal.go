@@ -197,7 +197,8 @@ func (s *Store) seal() {
 	var after []byte
 	done, applied := false, false
 	err := guard(s.path, func() error {
-		return s.db.Update(func(tx *bbolt.Tx) error {
+		return s.file.Load().db.Update(func(tx *bbolt.Tx) error {
+			grow(tx)
 			b := bucket{Bucket: tx.Bucket(bucketEntries)}
 			unsealed, last := b.unsealed(s.sealer.after)
 			after, done = last, last == nil

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"io"
+	"math"
 	"time"
 )
 
@@ -37,30 +38,46 @@ const (
 
 var order = binary.NativeEndian
 
-// verifyTime bounds the reading of leaves' contents when a file is opened; of
-// the leaves after that only the headers are checked.
-const verifyTime = time.Second
+// verifyTime bounds the reading of leaves when a file is opened.
+const verifyTime = 150 * time.Millisecond
 
 // verify checks the tree of pages of a bolt file and that no page in use is
 // listed as free, so that writing on cannot destroy what is there. After the
-// time given it looks at leaves' headers alone.
-func verify(f io.ReaderAt, size int64, pageSize int, within time.Duration) error {
+// time given it looks into no more leaves than one below each branch: rest tells
+// that some are left, for inspection to look into.
+func verify(f io.ReaderAt, size int64, pageSize int, within time.Duration) (rest bool, err error) {
 	m, err := newestMeta(f, pageSize)
 	if err != nil {
-		return err
+		return false, err
 	}
 	if m.pages > uint64(size)/uint64(pageSize) {
-		return fmt.Errorf("%d bytes are there of %d", size, m.pages*uint64(pageSize))
+		return false, fmt.Errorf("%d bytes are there of %d", size, m.pages*uint64(pageSize))
 	}
-	v := &verifier{file: f, pageSize: pageSize, pages: m.pages, used: make([]uint64, m.pages/64+1), until: time.Now().Add(within)}
-	v.used[0] = 3 // the two meta pages
-	if err := v.tree(m.root, nil, nil, 0); err != nil {
-		return err
+	v := newVerifier(f, pageSize, m.pages)
+	v.until, v.most = time.Now().Add(within), math.MaxInt
+	if _, err := v.tree(m.root, nil, nil, 0); err != nil {
+		return false, err
 	}
 	if m.freelist == noFreelist {
-		return nil
+		return v.rest, nil
 	}
-	return v.free(m.freelist)
+	return v.rest, v.free(m.freelist)
+}
+
+// verifySome checks the pages of a bucket whose tree begins at page root, at most so many
+// leaves from that of the key from on. It returns the key to go on from; nil: there is
+// nothing left. The pages must stay as they are meanwhile, as they do in a transaction.
+func verifySome(f io.ReaderAt, pageSize int, pages, root uint64, from []byte, most int) (next []byte, err error) {
+	v := newVerifier(f, pageSize, pages)
+	v.from, v.most = from, most
+	_, err = v.tree(root, nil, nil, 1)
+	return v.next, err
+}
+
+func newVerifier(f io.ReaderAt, pageSize int, pages uint64) *verifier {
+	v := &verifier{file: f, pageSize: pageSize, pages: pages, used: make([]uint64, pages/64+1)}
+	v.used[0] = 3 // the two meta pages
+	return v
 }
 
 type meta struct {
@@ -101,7 +118,33 @@ type verifier struct {
 	pageSize int
 	pages    uint64   // page numbers lie below it
 	used     []uint64 // a bit per page
-	until    time.Time
+
+	until time.Time // no leaves are looked into after it; zero: for ever
+	rest  bool      // there were some
+
+	from []byte // keys below it are passed over
+	most int    // leaves that are looked into at most
+	next []byte // where that ended
+}
+
+// late reports whether there is no time left for leaves.
+func (v *verifier) late() bool { return !v.until.IsZero() && time.Now().After(v.until) }
+
+// take marks a page, and so many after it, as used.
+func (v *verifier) take(id, overflow uint64) error {
+	if id < 2 || id >= v.pages {
+		return fmt.Errorf("page %d lies outside of the file's %d", id, v.pages)
+	}
+	if id+overflow >= v.pages {
+		return fmt.Errorf("page %d goes on beyond the end of the file", id)
+	}
+	for i := id; i <= id+overflow; i++ {
+		if v.used[i/64]&(1<<(i%64)) != 0 {
+			return fmt.Errorf("page %d is used twice", i)
+		}
+		v.used[i/64] |= 1 << (i % 64)
+	}
+	return nil
 }
 
 // page is one page, with what follows it if it is larger than one.
@@ -126,14 +169,8 @@ func (v *verifier) read(id uint64, brief func(flags uint16) bool) (page, error) 
 	if p.id != id {
 		return page{}, fmt.Errorf("page %d says that it is page %d", id, p.id)
 	}
-	if id+overflow >= v.pages {
-		return page{}, fmt.Errorf("page %d goes on beyond the end of the file", id)
-	}
-	for i := id; i <= id+overflow; i++ {
-		if v.used[i/64]&(1<<(i%64)) != 0 {
-			return page{}, fmt.Errorf("page %d is used twice", i)
-		}
-		v.used[i/64] |= 1 << (i % 64)
+	if err := v.take(id, overflow); err != nil {
+		return page{}, err
 	}
 	if brief(p.flags) {
 		return p, nil
@@ -145,25 +182,27 @@ func (v *verifier) read(id uint64, brief func(flags uint16) bool) (page, error) 
 	return p, nil
 }
 
-// tree checks the pages from id down. All keys lie from low on and, unless
-// high is nil, below high.
-func (v *verifier) tree(id uint64, low, high []byte, depth int) error {
+// tree checks the pages from id down, and tells whether that is a leaf. All keys lie from
+// low on and, unless high is nil, below high.
+func (v *verifier) tree(id uint64, low, high []byte, depth int) (leaf bool, err error) {
 	if depth > maxDepth {
-		return fmt.Errorf("page %d lies %d deep", id, depth)
+		return false, fmt.Errorf("page %d lies %d deep", id, depth)
 	}
-	p, err := v.read(id, func(flags uint16) bool { return flags == flagLeaf && depth > 1 && time.Now().After(v.until) })
+	p, err := v.read(id, func(flags uint16) bool { return flags == flagLeaf && depth > 1 && v.late() })
 	if err != nil {
-		return err
+		return false, err
 	}
 	switch {
 	case p.flags == flagBranch && p.count > 0:
-		return v.branch(p, low, high, depth)
+		return false, v.branch(p, low, high, depth)
 	case p.flags == flagLeaf && len(p.data) == pageHeader:
-		return nil
+		v.rest = true
+		return true, nil
 	case p.flags == flagLeaf:
-		return v.leaf(p, low, high, depth)
+		v.most--
+		return true, v.leaf(p, low, high, depth)
 	}
-	return fmt.Errorf("page %d is neither branch nor leaf (flags %#x, %d elements)", id, p.flags, p.count)
+	return false, fmt.Errorf("page %d is neither branch nor leaf (flags %#x, %d elements)", id, p.flags, p.count)
 }
 
 func (v *verifier) branch(p page, low, high []byte, depth int) error {
@@ -185,8 +224,25 @@ func (v *verifier) branch(p page, low, high []byte, depth int) error {
 		keys[i], children[i] = key, order.Uint64(e[8:])
 	}
 	keys[p.count] = high
+	leaves := false // what is below: all the same
 	for i, child := range children {
-		if err := v.tree(child, keys[i], keys[i+1], depth+1); err != nil {
+		switch below := keys[i+1]; {
+		case v.from != nil && below != nil && bytes.Compare(below, v.from) <= 0:
+			continue
+		case v.next != nil:
+			return nil
+		case v.most <= 0:
+			v.next = bytes.Clone(keys[i])
+			return nil
+		case leaves && v.late():
+			v.rest = true
+			if err := v.take(child, 0); err != nil {
+				return err
+			}
+			continue
+		}
+		var err error
+		if leaves, err = v.tree(child, keys[i], keys[i+1], depth+1); err != nil {
 			return err
 		}
 	}
@@ -231,7 +287,8 @@ func (v *verifier) bucket(p page, value []byte, depth int) error {
 	}
 	root := order.Uint64(value)
 	if root != 0 {
-		return v.tree(root, nil, nil, depth+1)
+		_, err := v.tree(root, nil, nil, depth+1)
+		return err
 	}
 	inline := page{id: p.id, data: value[bucketHeader:]}
 	if len(inline.data) < pageHeader {

@@ -124,6 +124,8 @@ func (s *Store) commits() {
 			s.commit(s.gather(r))
 		case <-s.sealer.due():
 			s.seal()
+		case w := <-s.swaps:
+			w.done <- w.do()
 		}
 	}
 }
@@ -166,7 +168,8 @@ func (s *Store) commit(group []*request) {
 	var made changes
 	applied, swept := false, false
 	err := guard(s.path, func() error {
-		return s.db.Update(func(tx *bbolt.Tx) (err error) {
+		return s.file.Load().db.Update(func(tx *bbolt.Tx) (err error) {
+			grow(tx)
 			if made, rev, err = s.applyGroup(tx, group, rev); err != nil {
 				return err
 			}
@@ -182,6 +185,7 @@ func (s *Store) commit(group []*request) {
 	case err == nil:
 		gone, size := s.hist.Publish(made.events, rev)
 		s.journal.added(swept, gone, size)
+		s.touched.Load().add(made.events)
 	default:
 		err = fmt.Errorf("writing %s: %w", s.path, err)
 		s.failed(err, applied)

@@ -49,7 +49,7 @@ type Sum struct {
 // written meanwhile is no fault.
 func Verify(ctx context.Context, st store.Store, rooms []Room, tell func(Fault) error) (Sum, error) {
 	v := verification{st: st, rooms: rooms, tell: tell}
-	o := store.ListOptions{Limit: verifyPage}
+	o := store.ListOptions{Limit: verifyPage, Uncounted: true}
 	for {
 		began := time.Now()
 		page, err := st.List(ctx, "", o)
@@ -158,7 +158,7 @@ func (v *verification) gone(ctx context.Context, e *store.KeyValue) (bool, error
 // Patrol reads every value below a prefix, slowly, so that damage is known which
 // nobody would meet for long.
 func (s *Store) Patrol(ctx context.Context, prefix string) error {
-	o := store.ListOptions{Limit: verifyPage}
+	o := store.ListOptions{Limit: verifyPage, Uncounted: true}
 	for {
 		began := time.Now()
 		page, err := s.List(ctx, prefix, o)

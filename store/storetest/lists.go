@@ -66,6 +66,11 @@ func (u *suite) pages() map[string]func(*testing.T) {
 				{"", 3, 3, 7}, {"a/0002", 3, 3, 4}, {"a/0005", 4, 4, 0}, {"a/0005", 9, 4, 0}, {"", 10, 10, 0}, {"", 9, 9, 1},
 			} {
 				res := list(t, s, "a/", store.ListOptions{After: c.after, Limit: c.limit})
+				uncounted := list(t, s, "a/", store.ListOptions{After: c.after, Limit: c.limit, Uncounted: true})
+				diff(t, "uncounted", pairs(uncounted.KeyValues), pairs(res.KeyValues))
+				if uncounted.More != res.More {
+					t.Errorf("after %q limit %d, uncounted: more %v", c.after, c.limit, uncounted.More)
+				}
 				if len(res.KeyValues) != c.want || int(res.Remaining) != c.remaining || res.More != (c.remaining > 0) {
 					t.Errorf("after %q limit %d: %d entries, more %v, %d remaining; want %d, %d",
 						c.after, c.limit, len(res.KeyValues), res.More, res.Remaining, c.want, c.remaining)

@@ -1,6 +1,7 @@
 package apiserver
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -82,7 +83,9 @@ func (c *call) readConfiguration(body []byte, validation string) (map[string]any
 	if err := kjson.UnmarshalCaseSensitivePreserveInts(data, &config); err != nil || config == nil {
 		return nil, apierrors.NewBadRequest("decoding the apply configuration: it must be an object")
 	}
-	prune(config, v1alpha3.SchemaPrefix+v1alpha3.Kind)
+	if len(strict)+len(more) > 0 || bytes.Contains(data, []byte("null")) { // else there is nothing to prune
+		prune(config, v1alpha3.SchemaPrefix+v1alpha3.Kind)
+	}
 	u := unstructured.Unstructured{Object: config}
 	u.SetGroupVersionKind(v1alpha3.GroupVersionKind)
 	u.SetName(typed.Name)

@@ -1,6 +1,7 @@
 package apiserver
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -20,20 +21,31 @@ func (c *call) apply(body []byte, o writeOptions) error {
 	if err != nil {
 		return err
 	}
-	ctx := c.r.Context()
+	r, what, err := c.applyConfiguration(c.r.Context(), config, o)
+	switch {
+	case err != nil:
+		return err
+	case what == outcomeCreated:
+		return c.sendRecord(http.StatusCreated, r)
+	}
+	return c.sendRecord(http.StatusOK, r)
+}
+
+// What an apply has made of a record.
+const (
+	outcomeCreated    = "created"
+	outcomeConfigured = "configured"
+	outcomeUnchanged  = "unchanged"
+)
+
+// applyConfiguration applies to the record of the call's name, or creates it.
+func (c *call) applyConfiguration(ctx context.Context, config map[string]any, o writeOptions) (r *v1alpha3.DomainRecord, what string, err error) {
 	for {
-		r, err := c.applyToLive(ctx, config, o)
-		if err == nil {
-			return c.sendRecord(http.StatusOK, r)
+		if r, what, err = c.applyToLive(ctx, config, o); !apierrors.IsNotFound(err) || c.sub != "" {
+			return r, what, err
 		}
-		if !apierrors.IsNotFound(err) || c.sub != "" {
-			return err
-		}
-		if r, err = c.applyNew(ctx, config, o); err == nil {
-			return c.sendRecord(http.StatusCreated, r)
-		}
-		if !errors.Is(err, errNameTaken) || ctx.Err() != nil {
-			return err
+		if r, err = c.applyNew(ctx, config, o); !errors.Is(err, errNameTaken) || ctx.Err() != nil {
+			return r, outcomeCreated, err
 		}
 		// Another request created the record in between: apply to that.
 	}
@@ -71,7 +83,9 @@ func (c *call) readConfiguration(body []byte, validation string) (map[string]any
 	if err := kjson.UnmarshalCaseSensitivePreserveInts(data, &config); err != nil || config == nil {
 		return nil, apierrors.NewBadRequest("decoding the apply configuration: it must be an object")
 	}
-	prune(config, v1alpha3.SchemaPrefix+v1alpha3.Kind)
+	if len(strict)+len(more) > 0 || bytes.Contains(data, []byte("null")) { // else there is nothing to prune
+		prune(config, v1alpha3.SchemaPrefix+v1alpha3.Kind)
+	}
 	u := unstructured.Unstructured{Object: config}
 	u.SetGroupVersionKind(v1alpha3.GroupVersionKind)
 	u.SetName(typed.Name)
@@ -101,8 +115,10 @@ func normalizeConfiguration(config map[string]any) {
 	}
 }
 
-func (c *call) applyToLive(ctx context.Context, config map[string]any, o writeOptions) (*v1alpha3.DomainRecord, error) {
-	return c.s.mutate(ctx, c.name, o.dryRun, func(live *v1alpha3.DomainRecord) (*v1alpha3.DomainRecord, error) {
+func (c *call) applyToLive(ctx context.Context, config map[string]any, o writeOptions) (r *v1alpha3.DomainRecord, what string, err error) {
+	before := ""
+	r, err = c.s.mutate(ctx, c.name, o.dryRun, func(live *v1alpha3.DomainRecord) (*v1alpha3.DomainRecord, error) {
+		before = live.ResourceVersion
 		next, err := c.s.managers.apply(live, config, c.sub, o.manager, o.force)
 		if err != nil {
 			return nil, c.errApply(err)
@@ -115,6 +131,10 @@ func (c *call) applyToLive(ctx context.Context, config map[string]any, o writeOp
 		}
 		return next, c.s.settle(live, next, c.sub, o.manager, true)
 	})
+	if err == nil && r.ResourceVersion == before && !o.dryRun {
+		return r, outcomeUnchanged, nil
+	}
+	return r, outcomeConfigured, err
 }
 
 func (c *call) applyNew(ctx context.Context, config map[string]any, o writeOptions) (*v1alpha3.DomainRecord, error) {

@@ -122,6 +122,7 @@ type Server struct {
 	closed    context.Context
 	close     context.CancelFunc
 	watches   chan struct{}
+	streams   chan struct{}
 	shutdowns shutdowns
 }
 
@@ -153,6 +154,7 @@ func New(cfg Config) (*Server, error) {
 	}
 	s.closed, s.close = context.WithCancel(context.Background())
 	s.watches = make(chan struct{}, cfg.Limits.Watches)
+	s.streams = make(chan struct{}, maxStreams)
 	return s, nil
 }
 

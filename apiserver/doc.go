@@ -15,6 +15,7 @@
 //	        ├─ create.go, replace.go     a hostname that another record has
 //	        ├─ update.go, patch.go       jsonpatch.go, jsonpointer.go, jsontree.go, nulls.go
 //	        ├─ apply.go                  server-side apply; fields.go, presence.go
+//	        ├─ bulk.go, bulkread.go      the same for a stream of many
 //	        ├─ delete.go, revoke.go, certificate.go
 //	        ▼
 //	     write.go: load, change, commit, again on a conflict

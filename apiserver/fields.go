@@ -2,6 +2,7 @@ package apiserver
 
 import (
 	"fmt"
+	"maps"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -18,6 +19,7 @@ import (
 // never comes to own fields of the other.
 type fieldManagers struct {
 	main, status *managedfields.FieldManager
+	shapes       *shapes // nil: nothing is remembered
 }
 
 func newFieldManagers() (*fieldManagers, error) {
@@ -41,7 +43,7 @@ func newFieldManagers() (*fieldManagers, error) {
 		}
 		return m, nil
 	}
-	var m fieldManagers
+	m := fieldManagers{shapes: new(shapes)}
 	if m.main, err = build("", fieldpath.MakePathOrDie("status")); err != nil {
 		return nil, err
 	}
@@ -89,7 +91,15 @@ func (m *fieldManagers) track(live, next *v1alpha3.DomainRecord, sub, manager st
 	if err != nil {
 		return err
 	}
+	var shape []byte
 	if sub == "" {
+		if live == nil && len(next.ManagedFields) == 0 && m.shapes != nil {
+			shape = shapeOf(nextU.Object, manager, metav1.ManagedFieldsOperationUpdate)
+			if known := m.shapes.get(shape); known != nil {
+				next.ManagedFields = entryOf(known, manager, metav1.ManagedFieldsOperationUpdate)
+				return nil
+			}
+		}
 		setMarks(nextU.Object)
 	}
 	out, ok := m.of(sub).UpdateNoErrors(liveU, nextU, manager).(*unstructured.Unstructured)
@@ -97,12 +107,23 @@ func (m *fieldManagers) track(live, next *v1alpha3.DomainRecord, sub, manager st
 		return fmt.Errorf("tracking the fields of record %q: no object came back", next.Name)
 	}
 	next.ManagedFields = dropOwners(out.GetManagedFields())
+	m.shapes.put(shape, next.ManagedFields, manager)
 	return nil
 }
 
 // apply merges an applied configuration into live, which is nil for a new
 // record. Conflicts with other managers are an *apierrors.StatusError.
 func (m *fieldManagers) apply(live *v1alpha3.DomainRecord, config map[string]any, sub, manager string, force bool) (*v1alpha3.DomainRecord, error) {
+	var shape []byte
+	if sub == "" && m.shapes != nil {
+		shape = shapeOf(config, manager, metav1.ManagedFieldsOperationApply)
+		switch known := m.shapes.get(shape); {
+		case known != nil && live == nil:
+			return recordOf(config, entryOf(known, manager, metav1.ManagedFieldsOperationApply))
+		case known != nil && m.shapes.changesNothing(live, config, shape, manager):
+			return live, nil
+		}
+	}
 	live = withReadable(live)
 	liveU, err := toUnstructured(live, sub)
 	if err != nil {
@@ -136,7 +157,22 @@ func (m *fieldManagers) apply(live *v1alpha3.DomainRecord, config map[string]any
 	if live != nil && sub == "" {
 		next.Status = live.Status
 	}
+	if live == nil {
+		m.shapes.put(shape, next.ManagedFields, manager)
+	}
 	return next, nil
+}
+
+// recordOf is the record that a configuration makes where there is none.
+func recordOf(config map[string]any, managed []metav1.ManagedFieldsEntry) (*v1alpha3.DomainRecord, error) {
+	object := maps.Clone(config)
+	delete(object, statusMember)
+	r := new(v1alpha3.DomainRecord)
+	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(object, r); err != nil {
+		return nil, fmt.Errorf("applying a configuration: %w", err)
+	}
+	r.ManagedFields = managed
+	return r, nil
 }
 
 // withReadable is a record whose managed fields a field manager can work with.

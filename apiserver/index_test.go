@@ -315,3 +315,31 @@ func TestListsByIndexFromTheCopy(t *testing.T) {
 		}
 	}
 }
+
+// TestLabelsAreReadAsTheyStand: what is passed over without being decoded would not have
+// matched, however a label is written.
+func TestLabelsAreReadAsTheyStand(t *testing.T) {
+	for _, c := range []struct {
+		raw, labels string
+		want        bool
+	}{
+		{`{"metadata":{"labels":{"a":"abc"}}}`, "a=abc", true},
+		{`{"metadata":{"labels":{"a":"\u0061bc"}}}`, "a=abc", true},
+		{`{"metadata":{"labels":{"b":"abc"}}}`, "a=abc", false},
+		{`{"metadata":{"labels":{"a":"xabcx"}}}`, "a in (abc)", false},
+		{`{"metadata":{"labels":{"a":"abc","b":"d"}}}`, "a=abc,b=d", true},
+		{`{"metadata":{"labels":{"a":"abc"}},"b":"d"}`, "a=abc,b=d", false},
+		{`{"metadata":{}}`, "a=abc", false},
+		{`{"metadata":{}}`, "a!=abc", true},
+		{`{"metadata":{"labels":null}}`, "!a", true},
+		{`{"metadata":{"labels":{"a":""}}}`, "a=", true},
+	} {
+		sel, err := parseSelector(c.labels, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := sel.matches([]byte(c.raw)); got != c.want || err != nil {
+			t.Errorf("%s of %s: %v %v", c.labels, c.raw, got, err)
+		}
+	}
+}

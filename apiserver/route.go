@@ -92,11 +92,13 @@ func (c *call) collection() error {
 	case http.MethodPost:
 		c.verb = "create"
 		return c.create()
+	case http.MethodPatch:
+		return c.applyStream()
 	case http.MethodDelete:
 		c.verb = "deletecollection"
 		return c.deleteCollection()
 	}
-	return c.notAllowed("GET, POST, DELETE")
+	return c.notAllowed("GET, POST, PATCH, DELETE")
 }
 
 func (c *call) item() error {

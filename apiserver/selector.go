@@ -1,6 +1,8 @@
 package apiserver
 
 import (
+	"bytes"
+	"encoding/json"
 	"fmt"
 	"strings"
 
@@ -10,12 +12,15 @@ import (
 	"k8s.io/apimachinery/pkg/selection"
 
 	"github.com/apoxy-dev/caddy-apoxy/api/v1alpha3"
+	"github.com/apoxy-dev/caddy-apoxy/internal/jsonscan"
 )
 
 // selector narrows a list or watch to some records.
 type selector struct {
 	labels labels.Selector
 	fields fields.Selector
+	// values are label values without any of which no record is selected.
+	values [][]byte
 	// tests are what fields asks, as it is read of a stored record.
 	tests []fieldTest
 }
@@ -48,6 +53,11 @@ func parseSelector(labelSelector, fieldSelector string) (selector, error) {
 		return selector{}, apierrors.NewBadRequest(fmt.Sprintf("a selector of %d requirements: it may have %d", n, maxRequirements))
 	}
 	sel := selector{labels: l, fields: f}
+	for _, r := range asked {
+		if one := r.ValuesUnsorted(); len(one) == 1 && one[0] != "" && (r.Operator() == selection.Equals || r.Operator() == selection.DoubleEquals || r.Operator() == selection.In) {
+			sel.values = append(sel.values, []byte(one[0]))
+		}
+	}
 	for _, r := range f.Requirements() {
 		if !v1alpha3.Selectable(r.Field) {
 			return selector{}, apierrors.NewBadRequest(fmt.Sprintf("field label not supported: %.128s", r.Field))
@@ -82,12 +92,12 @@ func (s selector) matches(raw []byte) (bool, error) {
 		return false, nil
 	}
 	if !s.labels.Empty() {
-		var l labels.Set
-		if err := readMember(raw, &l, "metadata", "labels"); err != nil {
-			return false, err
+		at, err := jsonscan.Find(raw, "metadata", "labels")
+		if err != nil {
+			return false, fmt.Errorf("reading metadata.labels of a stored record: %w", err)
 		}
-		if !s.labels.Matches(l) {
-			return false, nil
+		if ok, err := s.matchesLabels(raw[at.Begin:at.End]); !ok {
+			return false, err
 		}
 	}
 	for i := range s.tests {
@@ -98,6 +108,25 @@ func (s selector) matches(raw []byte) (bool, error) {
 		}
 	}
 	return true, nil
+}
+
+// matchesLabels is matches for the JSON of labels, which may be none. Most records are
+// passed over without being decoded: a watch of one owner's sees everybody's.
+func (s selector) matchesLabels(raw []byte) (bool, error) {
+	if bytes.IndexByte(raw, '\\') < 0 {
+		for _, value := range s.values {
+			if !bytes.Contains(raw, value) {
+				return false, nil
+			}
+		}
+	}
+	var l labels.Set
+	if len(raw) > 0 {
+		if err := json.Unmarshal(raw, &l); err != nil {
+			return false, fmt.Errorf("reading metadata.labels of a stored record: %w", err)
+		}
+	}
+	return s.labels.Matches(l), nil
 }
 
 // read returns the field's value in a stored record.

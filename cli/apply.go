@@ -94,11 +94,25 @@ func (o *applyOptions) run(ctx context.Context, c *client, args []string) error 
 			return err
 		}
 	}
-	manifests, errs, err := o.files.read(o.env.Stdin)
+	each, err := o.files.each(o.env.Stdin)
 	if err != nil {
 		return err
 	}
-	for _, m := range manifests {
+	manifests, errs, rest := take(each, bulkFrom)
+	defer rest.stop()
+	if rest.more && p == nil {
+		if done, err := o.applyBulk(ctx, c, manifests, errs, rest, dry); done {
+			return err
+		}
+	}
+	if len(manifests)+len(errs) == 0 {
+		return o.files.errNone()
+	}
+	for m, err := range rest.after(manifests) {
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
 		u, what, err := o.apply(ctx, c, m, dry)
 		if err != nil {
 			if ctx.Err() != nil {

@@ -27,6 +27,8 @@ const (
 	typeTable      = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json"
 	typeMergePatch = "application/merge-patch+json"
 	typeApplyPatch = "application/apply-patch+yaml"
+	typeApplyLines = "application/apply-patch+ndjson"
+	typeLines      = "application/x-ndjson"
 
 	// fieldManager is whose fields the command line's writes are.
 	fieldManager = "caddy-apoxy"
@@ -62,6 +64,8 @@ type request struct {
 	accept            string
 	contentType       string
 	body              []byte
+	// from is a body that is read while the answer comes, in place of body.
+	from io.Reader
 	// unbounded: the answer may take as long as ctx allows, because the server
 	// works for it.
 	unbounded bool
@@ -91,7 +95,10 @@ func (r request) url(base string) string {
 func (c *client) send(ctx context.Context, r request) (*http.Response, error) {
 	outer := ctx
 	ctx, watch := c.patience.begin(ctx, c.base, r)
-	req, err := http.NewRequestWithContext(ctx, r.method, r.url(c.base), bytes.NewReader(r.body))
+	if r.from == nil {
+		r.from = bytes.NewReader(r.body)
+	}
+	req, err := http.NewRequestWithContext(ctx, r.method, r.url(c.base), r.from)
 	if err != nil {
 		watch.end()
 		return nil, fmt.Errorf("preparing a request to %s: %w", c.base, err)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"iter"
 	"os"
 	"path/filepath"
 	"slices"
@@ -54,22 +55,68 @@ type files struct {
 // directory's by name, "-" from stdin. What cannot be read does not keep the
 // rest: bad has an error for each file, document or item, which names its place.
 func (f files) read(stdin io.Reader) (all []manifest, bad []error, err error) {
+	each, err := f.each(stdin)
+	if err != nil {
+		return nil, nil, err
+	}
+	for m, err := range each {
+		if err != nil {
+			bad = append(bad, err)
+		} else {
+			all = append(all, m)
+		}
+	}
+	if len(all)+len(bad) == 0 {
+		return nil, nil, f.errNone()
+	}
+	return all, bad, nil
+}
+
+func (f files) errNone() error {
+	return fmt.Errorf("there is no domain record in %s", strings.Join(f.names, ", "))
+}
+
+// readAhead is how many files are read before they are asked for.
+const readAhead = 64
+
+// each is read, one after the other; an error is of the names.
+func (f files) each(stdin io.Reader) (iter.Seq2[manifest, error], error) {
 	var found []string
 	for _, name := range f.names {
 		more, err := f.expand(name)
 		if err != nil {
-			return nil, nil, err
+			return nil, err
 		}
 		found = append(found, more...)
 	}
-	for _, file := range found {
-		ms, wrong := readFile(file, stdin)
-		all, bad = append(all, ms...), append(bad, wrong...)
-	}
-	if len(all)+len(bad) == 0 {
-		return nil, nil, fmt.Errorf("there is no domain record in %s", strings.Join(f.names, ", "))
-	}
-	return all, bad, nil
+	return func(yield func(manifest, error) bool) {
+		coming := make(chan chan iter.Seq2[manifest, error], readAhead)
+		enough := make(chan struct{})
+		defer close(enough)
+		go func() {
+			defer close(coming)
+			for _, name := range found {
+				parsed := make(chan iter.Seq2[manifest, error], 1)
+				select {
+				case coming <- parsed:
+				case <-enough:
+					return
+				}
+				if name == "-" { // one after the other
+					parsed <- readFile(name, stdin)
+				} else {
+					go func() { parsed <- readFile(name, nil) }()
+				}
+			}
+		}()
+		for parsed := range coming {
+			for m, err := range <-parsed {
+				if !yield(m, err) {
+					return
+				}
+			}
+		}
+	}, nil
 }
 
 // expand returns the files that a name stands for.
@@ -108,22 +155,44 @@ func (f files) expand(name string) ([]string, error) {
 	return found, nil
 }
 
-func readFile(name string, stdin io.Reader) ([]manifest, []error) {
+// parseAtOnce is up to what size a file is parsed as a whole where it is read.
+const parseAtOnce = 64 << 10
+
+// readFile reads a file, and parses it unless it is large.
+func readFile(name string, stdin io.Reader) iter.Seq2[manifest, error] {
+	failed := func(err error) iter.Seq2[manifest, error] {
+		return func(yield func(manifest, error) bool) { yield(manifest{}, err) }
+	}
 	r, shown := stdin, "standard input"
 	if name != "-" {
 		f, err := os.Open(name)
 		if err != nil {
-			return nil, []error{fmt.Errorf("reading manifests: %w", err)}
+			return failed(fmt.Errorf("reading manifests: %w", err))
 		}
 		defer f.Close()
 		r, shown = f, name
 	}
 	raw, err := io.ReadAll(io.LimitReader(r, maxFile+1))
 	if err != nil {
-		return nil, []error{fmt.Errorf("reading %s: %w", shown, err)}
+		return failed(fmt.Errorf("reading %s: %w", shown, err))
 	}
 	if len(raw) > maxFile {
-		return nil, []error{fmt.Errorf("reading %s: it has over %d MiB: split it", shown, maxFile>>20)}
+		return failed(fmt.Errorf("reading %s: it has over %d MiB: split it", shown, maxFile>>20))
 	}
-	return parseManifests(raw, shown)
+	if len(raw) > parseAtOnce {
+		return eachManifest(raw, shown)
+	}
+	all, bad := parseManifests(raw, shown)
+	return func(yield func(manifest, error) bool) {
+		for _, m := range all {
+			if !yield(m, nil) {
+				return
+			}
+		}
+		for _, err := range bad {
+			if !yield(manifest{}, err) {
+				return
+			}
+		}
+	}
 }

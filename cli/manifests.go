@@ -3,9 +3,13 @@ package cli
 import (
 	"encoding/json"
 	"fmt"
+	"iter"
 	"regexp"
+	"runtime"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"unicode/utf8"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -19,33 +23,80 @@ import (
 // twice is an error; fields that do not exist are the server's to refuse. What is
 // wrong with one document keeps no other: bad has it, with its place.
 func parseManifests(raw []byte, source string) (all []manifest, bad []error) {
-	text, err := asUTF8(raw)
-	if err != nil {
-		return nil, []error{fmt.Errorf("reading %s: %w", source, err)}
-	}
-	docs := splitDocuments(text)
-	n := 0 // documents of comments alone are not counted
-	for _, doc := range docs {
-		asJSON, err := doc.json()
-		if err == nil && string(asJSON) == "null" {
-			continue
-		}
-		n++
-		at := source
-		if len(docs) > 1 {
-			at = fmt.Sprintf("%s, document %d", source, n)
-		}
+	for m, err := range eachManifest(raw, source) {
 		if err != nil {
-			bad = append(bad, fmt.Errorf("reading %s", withLine(at, doc, err)))
-			continue
+			bad = append(bad, err)
+		} else {
+			all = append(all, m)
 		}
-		if len(docs) > 1 {
-			at = fmt.Sprintf("%s, line %d", at, doc.line)
-		}
-		ms, wrong := parseObject(asJSON, at)
-		all, bad = append(all, ms...), append(bad, wrong...)
 	}
 	return all, bad
+}
+
+// parseAhead is how many documents of a file are parsed at a time, on all cores.
+const parseAhead = 256
+
+// eachManifest is parseManifests, one after the other.
+func eachManifest(raw []byte, source string) iter.Seq2[manifest, error] {
+	return func(yield func(manifest, error) bool) {
+		text, err := asUTF8(raw)
+		if err != nil {
+			yield(manifest{}, fmt.Errorf("reading %s: %w", source, err))
+			return
+		}
+		n, docs := 0, splitDocuments(text) // of comments alone are not counted
+		single := len(docs) == 1
+		for part := range slices.Chunk(docs, parseAhead) {
+			texts, errs := documentsJSON(part)
+			for i, doc := range part {
+				if errs[i] == nil && string(texts[i]) == "null" {
+					continue
+				}
+				n++
+				at := source
+				if !single {
+					at = fmt.Sprintf("%s, document %d", source, n)
+				}
+				if errs[i] != nil {
+					if !yield(manifest{}, fmt.Errorf("reading %s", withLine(at, doc, errs[i]))) {
+						return
+					}
+					continue
+				}
+				if !single {
+					at = fmt.Sprintf("%s, line %d", at, doc.line)
+				}
+				ms, wrong := parseObject(texts[i], at)
+				texts[i] = nil
+				for _, m := range ms {
+					if !yield(m, nil) {
+						return
+					}
+				}
+				for _, err := range wrong {
+					if !yield(manifest{}, err) {
+						return
+					}
+				}
+			}
+		}
+	}
+}
+
+// documentsJSON is json of each document.
+func documentsJSON(docs []document) (texts [][]byte, errs []error) {
+	texts, errs = make([][]byte, len(docs)), make([]error, len(docs))
+	workers := min(runtime.GOMAXPROCS(0), 1+len(docs)/16)
+	var wg sync.WaitGroup
+	for w := range workers {
+		wg.Go(func() {
+			for i := w; i < len(docs); i += workers {
+				texts[i], errs[i] = docs[i].json()
+			}
+		})
+	}
+	wg.Wait()
+	return texts, errs
 }
 
 // json is the document in JSON, null if it holds comments alone.

@@ -161,7 +161,7 @@ func (w *world) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 		w.releaseBrake(rw, r)
 		return
 	}
-	if r.Header.Get("Content-Type") == typeApplyPatch && w.noSSA.Load() {
+	if strings.HasPrefix(r.Header.Get("Content-Type"), "application/apply-patch+") && w.noSSA.Load() {
 		rw.Header().Set("Content-Type", typeJSON)
 		rw.WriteHeader(http.StatusUnsupportedMediaType)
 		fmt.Fprint(rw, `{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"UnsupportedMediaType","code":415,"message":"no server-side apply here"}`)

@@ -26,13 +26,21 @@ func decode(key string, value []byte) (*v1alpha3.DomainRecord, error) {
 			return nil, fmt.Errorf("decoding %s: %w", key, err)
 		}
 	}
-	if r.Spec.Name == "" {
-		return nil, fmt.Errorf("decoding %s: spec.name is empty", key)
-	}
-	if r.Name != strings.TrimPrefix(key, Prefix) {
-		return nil, fmt.Errorf("decoding %s: metadata.name is %.80q", key, r.Name)
+	if err := agrees(key, r); err != nil {
+		return nil, err
 	}
 	return r, nil
+}
+
+// agrees says why a record is not one that is kept at key.
+func agrees(key string, r *v1alpha3.DomainRecord) error {
+	if r.Spec.Name == "" {
+		return fmt.Errorf("decoding %s: spec.name is empty", key)
+	}
+	if r.Name != strings.TrimPrefix(key, Prefix) {
+		return fmt.Errorf("decoding %s: metadata.name is %.80q", key, r.Name)
+	}
+	return nil
 }
 
 // records decodes records; the texts are those that almost every record has, so that

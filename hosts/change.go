@@ -13,7 +13,8 @@ type Change struct {
 	// Record is the record as it is now; nil: it was deleted.
 	Record *v1alpha3.DomainRecord
 	// First: the record was there when the table was loaded, and this is the first
-	// that is told of it; Record is as it was then, and Previous nil.
+	// that is told of it; Record is as it was then, without managed fields, messages and
+	// what was observed perhaps, and Previous nil.
 	First bool
 	// Previous is the record before; nil: there was none, or First. After a
 	// resynchronization a deleted record's Previous holds only what the table knew:

@@ -105,7 +105,7 @@ func (r *keeper) tellPage(ctx context.Context) (more bool, err error) {
 		e := &res.KeyValues[i]
 		newest = max(newest, e.Revision)
 		if e.Err == nil && e.Revision <= f.upto {
-			records[i].record, records[i].err = decode(e.Key, e.Value)
+			records[i].record, records[i].err = decodeBrief(e.Key, e.Value)
 		}
 	}
 	if err := table.WaitRevision(ctx, newest); err != nil {

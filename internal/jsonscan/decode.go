@@ -22,8 +22,12 @@ type Decoder[T any] struct {
 
 // NewDecoder returns a Decoder. Texts of common are not allocated anew wherever
 // they stand.
-func NewDecoder[T any](common ...string) *Decoder[T] {
-	d := &Decoder[T]{decoderOf(reflect.TypeFor[T](), nil, nil), make(map[string]string, len(common))}
+func NewDecoder[T any](common ...string) *Decoder[T] { return NewDecoderOver[T](nil, common...) }
+
+// NewDecoderOver is NewDecoder of a Decoder that passes over the members at some paths,
+// as a Skimmer does.
+func NewDecoderOver[T any](over []string, common ...string) *Decoder[T] {
+	d := &Decoder[T]{decoderOf(reflect.TypeFor[T](), nil, &skipped{paths: over}), make(map[string]string, len(common))}
 	for _, text := range common {
 		d.common[text] = text
 	}

@@ -72,7 +72,9 @@ type runtime struct {
 
 	leave  context.CancelFunc // nil before joinCluster
 	joined sync.WaitGroup
-	loaded atomic.Bool   // start has read everything
+	loaded atomic.Bool   // start has read everything, and told everybody
+	begun  atomic.Bool   // start has been called
+	told   chan struct{} // closed once the controller and issuance know all records of the start
 	asked  chan struct{} // bounds the questions of other nodes that are worked on
 }
 
@@ -112,7 +114,7 @@ func newRuntime(opened *openedStore) (*runtime, error) {
 	rt := &runtime{key: opened.key, opened: opened, logger: logger, store: st, table: hosts.New(), rrsets: map[string]*dnsprovider.RRSets{}}
 	rt.events = make(chan controller.Transition, eventBacklog)
 	rt.edgeChanged = make(chan struct{}, 1)
-	rt.asked = make(chan struct{}, maxAsked)
+	rt.asked, rt.told = make(chan struct{}, maxAsked), make(chan struct{})
 	rt.webhooks = rt.newWebhooks(logger)
 	rt.ctx, rt.cancel = context.WithCancel(context.Background())
 	rt.member = rt.newMember(st, logger.Named("cluster"))
@@ -127,6 +129,7 @@ func newRuntime(opened *openedStore) (*runtime, error) {
 		Mine:       rt.member.Mine,
 		Live:       rt.member.Live,
 		Term:       rt.member.Term,
+		Ready:      rt.told,
 		Logger:     logger.Named("issuance"),
 	})
 	rt.controller = controller.New(controller.Config{
@@ -179,12 +182,15 @@ func newRuntime(opened *openedStore) (*runtime, error) {
 }
 
 // start reads all records and sets the work going, once. It returns when the
-// table is complete, so that no name is denied for want of having been read.
+// table is complete, so that no name is denied for want of having been read. What
+// looks at records, and orders for them, is told of all beside serving, and begins
+// after that: before, what is about to fall could not be held against all there is.
 func (rt *runtime) start() error {
 	rt.started.Do(func() {
 		if rt.startup = rt.whole(rt.ctx); rt.startup != nil {
 			return
 		}
+		rt.begun.Store(true)
 		loaded, failed := make(chan struct{}), make(chan error, 1)
 		rt.run("raising events", rt.raiseEvents)
 		rt.run("delivering webhooks", rt.webhooks.Run)
@@ -194,6 +200,7 @@ func (rt *runtime) start() error {
 				Table:    rt.table,
 				OnChange: rt.changed,
 				OnLoaded: func() { close(loaded) },
+				OnTold:   func() { close(rt.told) },
 				Logger:   rt.logger.Named("hosts"),
 			})
 			failed <- err
@@ -209,14 +216,17 @@ func (rt *runtime) start() error {
 			return
 		}
 		rt.resolveEdge(rt.ctx, rt.apps.Current())
-		rt.run("obtaining certificates", rt.scheduler.Run)
 		rt.run("removing uploads without a record", rt.sweepUploads)
-		rt.run("looking at records", rt.controller.Run)
-		rt.run("watching targets", rt.watchTargets)
 		rt.run("following the edge", rt.followEdge)
 		rt.run("looking through the store", rt.patrol)
-		rt.loaded.Store(true)
-		rt.member.Work()
+		rt.run("obtaining certificates", rt.scheduler.Run)
+		rt.runTold("looking at records", rt.controller.Run)
+		rt.runTold("watching targets", rt.watchTargets)
+		rt.runTold("taking part in the cluster", func(context.Context) error {
+			rt.loaded.Store(true)
+			rt.member.Work()
+			return nil
+		})
 	})
 	return rt.startup
 }
@@ -228,6 +238,29 @@ func (rt *runtime) run(what string, f func(context.Context) error) {
 			rt.logger.Error("a part of the work has stopped", zap.String("part", what), zap.Error(err))
 		}
 	})
+}
+
+// runTold is run once all records of the start are told.
+func (rt *runtime) runTold(what string, f func(context.Context) error) {
+	rt.run(what, func(ctx context.Context) error {
+		if rt.waitTold(ctx) != nil {
+			return nil // it is closed
+		}
+		return f(ctx)
+	})
+}
+
+// waitTold returns once all records of the start are told, or with the context's error.
+func (rt *runtime) waitTold(ctx context.Context) error {
+	if !rt.begun.Load() {
+		return nil
+	}
+	select {
+	case <-rt.told:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("waiting until all records are taken up after the start: %w", ctx.Err())
+	}
 }
 
 // Destruct ends the work and leaves the store; the pool calls it when the last
@@ -274,6 +307,9 @@ func (rt *runtime) nameServers() (names []string) {
 // checkHere looks at a record now, and lets a certificate that failed be tried
 // again now: who asks for a check has just mended something.
 func (rt *runtime) checkHere(ctx context.Context, name string) error {
+	if err := rt.waitTold(ctx); err != nil {
+		return err
+	}
 	if err := rt.controller.Check(ctx, name); err != nil {
 		return err
 	}

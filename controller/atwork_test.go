@@ -153,7 +153,7 @@ func (b *bench) start() *bench {
 	var work sync.WaitGroup
 	loaded := make(chan struct{})
 	work.Go(func() {
-		hosts.Follow(ctx, b.store, hosts.Follower{Table: b.table, OnChange: b.Changed, OnLoaded: func() { close(loaded) }})
+		hosts.Follow(ctx, b.store, hosts.Follower{Table: b.table, OnChange: b.Changed, OnTold: func() { close(loaded) }})
 	})
 	<-loaded
 	work.Go(func() {

@@ -13,7 +13,7 @@ import (
 
 // Changed hears of one change of a record, in the order of hosts.Follow. A record
 // that is new, or whose spec or metadata has changed, is looked at at once; those
-// heard of before Run when it is time, spread out.
+// that were there at the start when it is time, spread out.
 func (c *Controller) Changed(ch hosts.Change) {
 	if ch.Record == nil {
 		c.deleted(ch)
@@ -30,10 +30,10 @@ func (c *Controller) Changed(ch hosts.Change) {
 	if !known {
 		e = c.add(ch.Name, r.Spec.Name)
 	}
-	loading := !known && !c.running && !e.elsewhere
 	switch {
 	case e.elsewhere:
-	case loading:
+	case ch.First && known: // by a check, which has it looked at
+	case ch.First:
 		next := ownership.NextLook(r, ownership.Activity{}, c.cfg.Settings(), now, c.cfg.Rand())
 		c.queue.schedule(e, now.Add(time.Duration(c.cfg.Rand()*float64(next.Sub(now)))))
 	case !known || touched(r, ch.Previous):
@@ -42,9 +42,12 @@ func (c *Controller) Changed(ch hosts.Change) {
 	case overwritten(e, ch):
 		c.mend(e, now)
 	}
+	recalled := ch.First && !known && !e.elsewhere
 	c.mu.Unlock()
-	if loading {
+	if recalled {
 		c.recall(e, r, now)
+	}
+	if ch.First {
 		return
 	}
 	if concernsNeighbour(r, ch.Previous) {

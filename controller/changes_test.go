@@ -22,7 +22,7 @@ func TestARecordMadeAnewIsAnother(t *testing.T) {
 	const host = "api.example.com"
 	before, now := plainRecord(host), plainRecord(host)
 	now.UID = "another"
-	b.Changed(hosts.Change{Name: host, Record: before})
+	b.Changed(hosts.Change{Name: host, Record: before, First: true})
 	e := b.byName[host]
 	b.Changed(hosts.Change{Name: host, Record: now, Previous: before}) // as after falling behind the history
 	if again := b.byName[host]; again == nil || again == e || !e.gone {
@@ -100,7 +100,7 @@ func TestAClockThatIsSetBackDelaysNoLook(t *testing.T) {
 	b := newBench(t, &idleDNS{looks: map[string]int{}})
 	t.Cleanup(func() { _ = b.store.Close() })
 	const host = "api.example.com"
-	b.Changed(hosts.Change{Name: host, Record: plainRecord(host)})
+	b.Changed(hosts.Change{Name: host, Record: plainRecord(host), First: true})
 	now := time.Now()
 	b.queue.schedule(b.byName[host], now.Add(24*time.Hour+time.Minute)) // as it seems after a step of a day
 	b.heedClock(now)

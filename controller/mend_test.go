@@ -95,7 +95,7 @@ func TestAWriterThatFightsGetsFewLooks(t *testing.T) {
 	const host = "api.example.com"
 	before := plainRecord(host)
 	before.Status = ownership.Initial(before, ownership.Contest{}, b.settings, time.Now())
-	b.Changed(hosts.Change{Name: host, Record: before})
+	b.Changed(hosts.Change{Name: host, Record: before, First: true})
 	e := b.byName[host]
 	var looks []time.Time
 	now := b.clock.now()

@@ -288,7 +288,7 @@ func (m *model) start() {
 			if !m.tellNobody.Load() {
 				ctl.Changed(c)
 			}
-		}, OnLoaded: func() { close(loaded) }})
+		}, OnTold: func() { close(loaded) }})
 	})
 	<-loaded
 	work.Go(func() { ctl.Run(ctx) })

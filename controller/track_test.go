@@ -239,7 +239,7 @@ func TestSilenceOutlivesARestart(t *testing.T) {
 	world.Behave(nil) // mended while the node was away
 	after := newBench(t, newTestResolver(t, world.World))
 	for _, r := range []*v1alpha3.DomainRecord{old, forged, living} {
-		after.Changed(hosts.Change{Name: r.Name, Record: r})
+		after.Changed(hosts.Change{Name: r.Name, Record: r, First: true})
 	}
 	tracks := func(domain string) track {
 		after.Controller.mu.Lock()

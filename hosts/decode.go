@@ -19,25 +19,50 @@ func Check(key string, value []byte) error {
 // waits for this, and encoding/json takes three times as long: it decodes only what
 // the fast decoder does not take.
 func decode(key string, value []byte) (*v1alpha3.DomainRecord, error) {
-	r, ok := records.Decode(value)
+	return decodeBy(records, key, value)
+}
+
+// decodeBrief is decode without what nobody needs who is told of a record first: its
+// managed fields and messages.
+func decodeBrief(key string, value []byte) (*v1alpha3.DomainRecord, error) {
+	return decodeBy(brief, key, value)
+}
+
+func decodeBy(by *jsonscan.Decoder[v1alpha3.DomainRecord], key string, value []byte) (*v1alpha3.DomainRecord, error) {
+	r, ok := by.Decode(value)
 	if !ok {
 		r = new(v1alpha3.DomainRecord)
 		if err := json.Unmarshal(value, r); err != nil {
 			return nil, fmt.Errorf("decoding %s: %w", key, err)
 		}
 	}
-	if r.Spec.Name == "" {
-		return nil, fmt.Errorf("decoding %s: spec.name is empty", key)
-	}
-	if r.Name != strings.TrimPrefix(key, Prefix) {
-		return nil, fmt.Errorf("decoding %s: metadata.name is %.80q", key, r.Name)
+	if err := agrees(key, r); err != nil {
+		return nil, err
 	}
 	return r, nil
 }
 
+// agrees says why a record is not one that is kept at key.
+func agrees(key string, r *v1alpha3.DomainRecord) error {
+	if r.Spec.Name == "" {
+		return fmt.Errorf("decoding %s: spec.name is empty", key)
+	}
+	if r.Name != strings.TrimPrefix(key, Prefix) {
+		return fmt.Errorf("decoding %s: metadata.name is %.80q", key, r.Name)
+	}
+	return nil
+}
+
 // records decodes records; the texts are those that almost every record has, so that
 // they are not allocated for each.
-var records = jsonscan.NewDecoder[v1alpha3.DomainRecord](append(v1alpha3.ConditionTypes(),
+var records = jsonscan.NewDecoder[v1alpha3.DomainRecord](common...)
+
+// brief is records for decodeBrief.
+var brief = jsonscan.NewDecoderOver[v1alpha3.DomainRecord]([]string{
+	"metadata.managedFields", "status.conditions.message", "status.dnsRecords.problem.message", "status.dnsRecords.observed",
+}, common...)
+
+var common = append(v1alpha3.ConditionTypes(),
 	"", "True", "False", "Unknown", v1alpha3.GroupVersion.String(), v1alpha3.Kind, v1alpha3.StatusTypeRef, v1alpha3.StatusTypeRedirect, v1alpha3.SchemeHTTP, v1alpha3.SchemeHTTPS,
 	string(v1alpha3.PhasePending), string(v1alpha3.PhaseIssuing), string(v1alpha3.PhaseActive), string(v1alpha3.PhaseDetached),
 	string(v1alpha3.PurposeTraffic), string(v1alpha3.PurposeACMEChallenge), string(v1alpha3.PurposeOwnership), "CNAME",
@@ -47,4 +72,4 @@ var records = jsonscan.NewDecoder[v1alpha3.DomainRecord](append(v1alpha3.Conditi
 	v1alpha3.ReasonACMEChallengeDelegationConfigured, v1alpha3.ReasonACMEChallengeDelegationNotConfigured,
 	v1alpha3.ReasonTargetHealthy, v1alpha3.ReasonTargetNotFound, v1alpha3.OwnerLabel,
 	"FieldsV1", "Apply", "Update", "dns-01", "http-01", "tls-alpn-01",
-)...)
+)

@@ -94,7 +94,7 @@ func follow(t *testing.T, s store.Store, f Follower) *following {
 	fl := &following{table: New(), moved: make(chan struct{}, 1), ended: make(chan error, 1), stop: cancel}
 	loaded := make(chan struct{})
 	f.Table = fl.table
-	f.OnLoaded = func() { close(loaded) }
+	f.OnTold = func() { close(loaded) }
 	f.OnChange = fl.changed
 	go func() { fl.ended <- Follow(ctx, s, f) }()
 	t.Cleanup(cancel)
@@ -113,7 +113,7 @@ func (f *following) changed(c Change) {
 	}
 	if c.Record != nil {
 		what += " is " + c.Record.Spec.Name
-		if h, ok := f.table.Get(c.Record.Spec.Name); !ok || h.Revision != c.Revision {
+		if h, ok := f.table.Get(c.Record.Spec.Name); !c.First && (!ok || h.Revision != c.Revision) {
 			what += " BUT THE TABLE DOES NOT HAVE IT"
 		}
 	} else if c.Previous == nil {

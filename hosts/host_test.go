@@ -15,7 +15,7 @@ func valuesOf(h *Host) Values {
 	return Values{
 		Hostname: h.Hostname, Name: h.Name(), UID: h.UID(), TTL: h.TTL, TLS: h.TLS, Verified: h.Verified,
 		TLSReady: h.TLSReady, CNAMEConfigured: h.CNAMEConfigured, Ready: h.Ready, CAAForbids: h.CAAForbids,
-		Conditions: h.Conditions, Phase: h.Phase(), Revision: h.Revision, Target: h.Target(), Redirect: h.Redirect(),
+		Conditions: h.Conditions, Reasons: h.reasons, Phase: h.Phase(), Revision: h.Revision, Target: h.Target(), Redirect: h.Redirect(),
 		Labels: h.Labels(), Annotations: h.Annotations(),
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"iter"
 	"maps"
 	"slices"
+	"strings"
 )
 
 // marks are the labels and annotations of a record in one string. Records that have
@@ -21,11 +22,13 @@ type marks struct {
 // pair is a label or an annotation.
 type pair struct{ key, value string }
 
-// pairsOf returns the pairs of a map in order, after those of out.
+// pairsOf returns the pairs of a map in order, in the memory of out.
 func pairsOf(out []pair, m map[string]string) []pair {
-	for _, key := range slices.Sorted(maps.Keys(m)) {
-		out = append(out, pair{key, m[key]})
+	out = out[:0]
+	for key, value := range m {
+		out = append(out, pair{key, value})
 	}
+	slices.SortFunc(out, func(a, b pair) int { return strings.Compare(a.key, b.key) })
 	return out
 }
 

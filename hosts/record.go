@@ -33,8 +33,13 @@ func Make(v Values) *Host { return assemble(&v, newMarks(v.Labels, v.Annotations
 // FromRecord returns what the hot paths need of a record that the store holds
 // at revision.
 func FromRecord(r *v1alpha3.DomainRecord, revision int64) *Host {
+	return hostOf(r, newMarks(r.Labels, r.Annotations), revision)
+}
+
+// hostOf is FromRecord with the labels and annotations packed.
+func hostOf(r *v1alpha3.DomainRecord, m *marks, revision int64) *Host {
 	conditions := conditionsOf(r.Status.Conditions)
-	return Make(Values{
+	return assemble(&Values{
 		Hostname:        r.Spec.Name,
 		Name:            r.Name,
 		UID:             string(r.UID),
@@ -51,9 +56,7 @@ func FromRecord(r *v1alpha3.DomainRecord, revision int64) *Host {
 		CAAForbids:      caaForbids(r),
 		Target:          r.Spec.Target.Key(),
 		Redirect:        r.Spec.Target.Redirect.DeepCopy(),
-		Labels:          r.Labels,
-		Annotations:     r.Annotations,
-	})
+	}, m)
 }
 
 // assemble makes a Host of values and the marks of their labels and annotations.

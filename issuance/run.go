@@ -28,6 +28,13 @@ func (s *Scheduler) Run(ctx context.Context) error {
 		}
 		return err
 	}
+	if s.cfg.Ready != nil {
+		select {
+		case <-s.cfg.Ready:
+		case <-ctx.Done():
+			return nil
+		}
+	}
 	wg.Go(func() { s.ledger.tidyHourly(ctx, s.now, s.log) })
 	wg.Go(func() { s.countExpiries(ctx) })
 

@@ -49,6 +49,10 @@ type Config struct {
 	// empty: it is not. Work of an earlier one changes nothing in the store: another node
 	// may have done it again meanwhile. Nil: there is one that never ends.
 	Term func() string
+	// Ready is closed once Want was called for all that is wanted at the start: before,
+	// Run reads the index alone, for a hostname that nobody wants counts as one without
+	// a record. Nil: it was, before Run.
+	Ready <-chan struct{}
 	// Concurrency is how many orders are in flight at most. Default: 32.
 	Concurrency int
 	// Logger. Default: none.

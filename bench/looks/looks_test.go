@@ -153,7 +153,7 @@ func start(b *testing.B, dead func(int) bool, all []*v1alpha3.DomainRecord, mine
 	var work sync.WaitGroup
 	loaded := make(chan struct{})
 	work.Go(func() {
-		_ = hosts.Follow(ctx, st, hosts.Follower{Table: table, OnLoaded: func() { close(loaded) }, OnChange: func(c hosts.Change) { // it ends with ctx
+		_ = hosts.Follow(ctx, st, hosts.Follower{Table: table, OnTold: func() { close(loaded) }, OnChange: func(c hosts.Change) { // it ends with ctx
 			n.Changed(c)
 			if f := n.onFlip.Load(); f != nil && c.Record != nil {
 				if cond := c.Record.Status.Condition(v1alpha3.ConditionCNAMEConfigured); cond != nil && cond.Status == metav1.ConditionTrue {

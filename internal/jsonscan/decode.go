@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"strconv"
 	"time"
+	"unsafe"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
@@ -21,8 +22,12 @@ type Decoder[T any] struct {
 
 // NewDecoder returns a Decoder. Texts of common are not allocated anew wherever
 // they stand.
-func NewDecoder[T any](common ...string) *Decoder[T] {
-	d := &Decoder[T]{decoderOf(reflect.TypeFor[T](), nil), make(map[string]string, len(common))}
+func NewDecoder[T any](common ...string) *Decoder[T] { return NewDecoderOver[T](nil, common...) }
+
+// NewDecoderOver is NewDecoder of a Decoder that passes over the members at some paths,
+// as a Skimmer does.
+func NewDecoderOver[T any](over []string, common ...string) *Decoder[T] {
+	d := &Decoder[T]{decoderOf(reflect.TypeFor[T](), nil, &skipped{paths: over}), make(map[string]string, len(common))}
 	for _, text := range common {
 		d.common[text] = text
 	}
@@ -33,7 +38,7 @@ func NewDecoder[T any](common ...string) *Decoder[T] {
 // data is wrong or merely unusual, and encoding/json has to say which.
 func (d *Decoder[T]) Decode(data []byte) (*T, bool) {
 	out := new(T)
-	s := decoding{scanner{data: data}, d.common}
+	s := decoding{scanner: scanner{data: data}, common: d.common}
 	d.decode(&s, reflect.ValueOf(out).Elem())
 	if s.peek(); s.failed || s.at != len(data) {
 		return nil, false
@@ -44,10 +49,12 @@ func (d *Decoder[T]) Decode(data []byte) (*T, bool) {
 // decoding is a scanner with what one Decode knows beside the text.
 type decoding struct {
 	scanner
-	common map[string]string
+	common   map[string]string
+	borrowed bool // texts are made of the bytes of data
 }
 
-// decoder reads the value that comes next into v, which is zero.
+// decoder reads the value that comes next into v, which is zero, or for a Skimmer has
+// nothing but memory to use again.
 type decoder func(s *decoding, v reflect.Value)
 
 // unusual is the decoder of what is left to encoding/json.
@@ -60,7 +67,7 @@ var (
 
 // decoderOf returns the decoder of a type; the types around it are known, and one
 // that holds itself is not usual.
-func decoderOf(t reflect.Type, around []reflect.Type) decoder {
+func decoderOf(t reflect.Type, around []reflect.Type, skip *skipped) decoder {
 	for _, outer := range around {
 		if t == outer {
 			return unusual
@@ -71,7 +78,7 @@ func decoderOf(t reflect.Type, around []reflect.Type) decoder {
 	case t == reflect.TypeFor[metav1.Time]():
 		return decodeTime
 	case t.Kind() == reflect.Pointer:
-		return pointerDecoder(t, around)
+		return pointerDecoder(t, around, skip)
 	case p.Implements(unmarshaler):
 		return decodeByItself
 	case p.Implements(textUnmarshaler):
@@ -86,14 +93,14 @@ func decoderOf(t reflect.Type, around []reflect.Type) decoder {
 		return decodeInt
 	case reflect.Slice:
 		if t.Elem().Kind() != reflect.Uint8 { // encoding/json has bytes in base64
-			return sliceDecoder(t, around)
+			return sliceDecoder(t, around, skip)
 		}
 	case reflect.Map:
 		if t == reflect.TypeFor[map[string]string]() {
 			return decodeTexts
 		}
 	case reflect.Struct:
-		return structDecoder(t, around)
+		return structDecoder(t, around, skip)
 	}
 	return unusual
 }
@@ -109,6 +116,8 @@ func (s *decoding) string() string {
 	switch {
 	case s.failed:
 		return ""
+	case plain && s.borrowed:
+		return unsafe.String(unsafe.SliceData(inner), len(inner))
 	case plain:
 		if known, ok := s.common[string(inner)]; ok {
 			return known
@@ -166,8 +175,8 @@ func decodeByItself(s *decoding, v reflect.Value) {
 	}
 }
 
-func pointerDecoder(t reflect.Type, around []reflect.Type) decoder {
-	element := decoderOf(t.Elem(), around)
+func pointerDecoder(t reflect.Type, around []reflect.Type, skip *skipped) decoder {
+	element := decoderOf(t.Elem(), around, skip)
 	return func(s *decoding, v reflect.Value) {
 		if s.null() {
 			return
@@ -178,8 +187,8 @@ func pointerDecoder(t reflect.Type, around []reflect.Type) decoder {
 	}
 }
 
-func sliceDecoder(t reflect.Type, around []reflect.Type) decoder {
-	element, first := decoderOf(t.Elem(), around), 1
+func sliceDecoder(t reflect.Type, around []reflect.Type, skip *skipped) decoder {
+	element, first := decoderOf(t.Elem(), around, skip), 1
 	if t.Elem().Kind() == reflect.Struct {
 		first = 3 // a record has hardly fewer DNS records and twice as many conditions
 	}
@@ -196,9 +205,12 @@ func sliceDecoder(t reflect.Type, around []reflect.Type) decoder {
 				v.Grow(1)
 			}
 			v.SetLen(n + 1)
+			if s.borrowed {
+				v.Index(n).SetZero()
+			}
 			element(s, v.Index(n))
 		}
-		if n == 0 {
+		if n == 0 && v.IsNil() {
 			v.Set(reflect.MakeSlice(t, 0, 0))
 		}
 	}
@@ -208,13 +220,16 @@ func decodeTexts(s *decoding, v reflect.Value) {
 	if s.null() {
 		return
 	}
-	out := map[string]string{}
+	out, _ := v.Interface().(map[string]string)
+	if out == nil {
+		out = map[string]string{}
+		v.Set(reflect.ValueOf(out))
+	}
 	s.open('{')
 	for n := 0; s.more(n, '}'); n++ {
 		key, value := s.memberName(), s.string()
 		out[key] = value
 	}
-	v.Set(reflect.ValueOf(out))
 }
 
 // memberName passes an object's key, of any text, and the colon after it.

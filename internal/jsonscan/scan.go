@@ -1,10 +1,13 @@
 // Package jsonscan walks JSON (RFC 8259) by hand where encoding/json is too slow:
-// Decoder reads records that we wrote ourselves several times as fast, and Find
-// finds one member without reading the others. It knows no record and no room.
+// Decoder reads records that we wrote ourselves several times as fast, Skimmer reads
+// of them what one of many needs, and Find finds one member without reading the others.
+// It knows no record and no room.
 package jsonscan
 
 import (
 	"bytes"
+	"encoding/binary"
+	"math/bits"
 	"unicode/utf8"
 )
 
@@ -128,6 +131,11 @@ func (s *scanner) text() (inner []byte, plain bool) {
 	begin, ascii, escaped := s.at+1, true, false
 	rest := s.data[begin:]
 	for i := 0; i < len(rest); i++ {
+		if len(rest)-i >= 8 {
+			if i += plainBytes(binary.LittleEndian.Uint64(rest[i:])); i == len(rest) {
+				break
+			}
+		}
 		c := classes[rest[i]]
 		if c == 0 {
 			continue
@@ -154,6 +162,16 @@ func (s *scanner) text() (inner []byte, plain bool) {
 	}
 	s.fail()
 	return nil, false
+}
+
+// plainBytes is how many of eight bytes, the lowest first, stand for themselves before
+// the first that does not. A byte that is borrowed from below shows as one, so that only
+// the first is certain.
+func plainBytes(x uint64) int {
+	const ones, tops = 0x0101010101010101, 0x8080808080808080
+	quote, escape := x^'"'*ones, x^'\\'*ones
+	special := (x-' '*ones)&^x | (quote-ones)&^quote | (escape-ones)&^escape | x
+	return bits.TrailingZeros64(special&tops) / 8
 }
 
 // escapeLength is the length of the escape that data begins with, 0 for a wrong one.

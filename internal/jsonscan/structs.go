@@ -10,12 +10,13 @@ type structField struct {
 	name   string
 	index  []int
 	decode decoder
+	pass   passer // it is passed over, and not decoded
 }
 
 // structDecoder decodes an object of at most 64 fields. Objects have their members
 // in the order of the fields, mostly, so each is looked for from the one before.
-func structDecoder(t reflect.Type, around []reflect.Type) decoder {
-	fields, ok := fieldsOf(t, nil, around)
+func structDecoder(t reflect.Type, around []reflect.Type, skip *skipped) decoder {
+	fields, ok := fieldsOf(t, nil, around, skip)
 	if !ok || len(fields) > 64 {
 		return unusual
 	}
@@ -33,6 +34,10 @@ func structDecoder(t reflect.Type, around []reflect.Type) decoder {
 				return
 			}
 			seen |= 1 << at
+			if fields[at].pass != nil {
+				fields[at].pass(s)
+				continue
+			}
 			f := v
 			for _, i := range fields[at].index {
 				f = f.Field(i)
@@ -60,7 +65,7 @@ func following(fields []structField, last int, name []byte) int {
 
 // fieldsOf returns the fields of a struct, those of embedded structs included;
 // false: it has something for which encoding/json has a rule of its own.
-func fieldsOf(t reflect.Type, index []int, around []reflect.Type) (fields []structField, ok bool) {
+func fieldsOf(t reflect.Type, index []int, around []reflect.Type, skip *skipped) (fields []structField, ok bool) {
 	for i := range t.NumField() {
 		f := t.Field(i)
 		tag, options, _ := strings.Cut(f.Tag.Get("json"), ",")
@@ -71,7 +76,7 @@ func fieldsOf(t reflect.Type, index []int, around []reflect.Type) (fields []stru
 		case strings.Contains(options, "string"), f.Anonymous && f.Type.Kind() != reflect.Struct:
 			return nil, false
 		case f.Anonymous && tag == "":
-			inner, ok := fieldsOf(f.Type, at, around)
+			inner, ok := fieldsOf(f.Type, at, around, skip)
 			if !ok {
 				return nil, false
 			}
@@ -80,7 +85,14 @@ func fieldsOf(t reflect.Type, index []int, around []reflect.Type) (fields []stru
 		case tag == "":
 			tag = f.Name
 		}
-		fields = append(fields, structField{tag, at, decoderOf(f.Type, around)})
+		inside, passed := skip.at(tag)
+		field := structField{name: tag, index: at}
+		if passed {
+			field.pass = passerOf(f.Type, around)
+		} else {
+			field.decode = decoderOf(f.Type, around, inside)
+		}
+		fields = append(fields, field)
 	}
 	names := map[string]bool{}
 	for _, f := range fields {

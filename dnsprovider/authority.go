@@ -79,6 +79,8 @@ type scratch struct {
 	rel, alt [maxNameOctets + 1]byte
 	// zone is what the answer is counted under.
 	zone *zoneCounters
+	// tally holds what was answered until it is counted; nil: it is counted at once.
+	tally *tally
 	// guard makes cookies and limits answers; nil: nothing does.
 	guard *Guard
 	// cookie is what the query's DNS cookie proves. proven says that the client
@@ -155,7 +157,7 @@ func (a *Authority) answer(s *scratch, req, resp []byte, from peer) []byte {
 		s.opt(rcode, req, from)
 	}
 	binary.BigEndian.PutUint16(m.b[2:], flags|uint16(rcode&0xf))
-	s.zone.count(q.qtype, rcode, from.tcp)
+	s.tally.add(s.zone.of(q.qtype, rcode, from.tcp))
 	return m.b
 }
 

@@ -5,8 +5,8 @@
 //
 // The way of a question:
 //
-//	UDP  udp.go ──┐   sockets and their life: server.go,
-//	TCP  tcp.go ──┤   socket_*.go
+//	UDP  udp.go ──┐   many datagrams by one call: batch_*.go, mmsg_linux.go;
+//	TCP  tcp.go ──┤   sockets and their life: server.go, socket_*.go
 //	              ▼
 //	authority.go: Answer, in one scratch of a pool
 //	   │

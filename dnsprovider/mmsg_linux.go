@@ -12,10 +12,15 @@ import (
 // The batched system calls are made here rather than by golang.org/x/net, whose
 // ReadBatch makes a net.Addr, two allocations, of each datagram's address, which
 // WriteBatch turns back: here the octets that the kernel wrote are what it reads.
+//
+// They do not block, and the scheduler is not told of them: told, its monitor takes
+// the core from each call that lasts over 20 µs, which a batch does, and gives it back,
+// for a quarter of the processor time of an answer. What it costs is that a
+// collection may begin as much later as a batch takes, some 0.2 ms.
 
 const (
 	// batchSize is how many datagrams one call receives or sends at most.
-	batchSize = 64
+	batchSize = 32
 	// querySize is the longest query that is read.
 	querySize = 4096
 	// A little more than a query, and than an answer: buffers that lie a page
@@ -99,7 +104,7 @@ func (b *batch) receive() error {
 
 func (b *batch) recvmmsg(fd uintptr) bool {
 	for {
-		n, _, errno := unix.Syscall6(unix.SYS_RECVMMSG, fd, uintptr(unsafe.Pointer(&b.in[0])), batchSize, unix.MSG_DONTWAIT, 0, 0)
+		n, _, errno := unix.RawSyscall6(unix.SYS_RECVMMSG, fd, uintptr(unsafe.Pointer(&b.in[0])), batchSize, unix.MSG_DONTWAIT, 0, 0)
 		switch errno {
 		case 0:
 			b.nin, b.errno = int(n), 0
@@ -176,7 +181,7 @@ func (b *batch) sendBy(call func(fd uintptr) bool, first int) (int, error) {
 
 func (b *batch) sendmmsg(fd uintptr) bool {
 	for {
-		n, _, errno := unix.Syscall6(unix.SYS_SENDMMSG, fd, uintptr(unsafe.Pointer(&b.out[b.first])), uintptr(b.nout-b.first), unix.MSG_DONTWAIT, 0, 0)
+		n, _, errno := unix.RawSyscall6(unix.SYS_SENDMMSG, fd, uintptr(unsafe.Pointer(&b.out[b.first])), uintptr(b.nout-b.first), unix.MSG_DONTWAIT, 0, 0)
 		if errno == unix.EINTR {
 			continue
 		}

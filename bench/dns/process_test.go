@@ -17,18 +17,19 @@ import (
 	"github.com/miekg/dns"
 )
 
-// server is a name server in a process of its own, on the first core.
+// server is a name server in a process of its own, on the first core or on both.
 type server struct {
 	name, log string
 	port      int
+	cores     int
 	cmd       *exec.Cmd
 	done      chan struct{}
 }
 
-func start(b *testing.B, name, dir string, port int, program string, args ...string) *server {
+func start(b *testing.B, name, dir string, port, cores int, program string, args ...string) *server {
 	b.Helper()
-	s := &server{name: name, log: filepath.Join(dir, "log"), port: port, done: make(chan struct{})}
-	s.cmd = exec.Command("taskset", append([]string{"-c", "0", program}, args...)...)
+	s := &server{name: name, log: filepath.Join(dir, "log"), port: port, cores: cores, done: make(chan struct{})}
+	s.cmd = exec.Command("taskset", append([]string{"-c", []string{"0", "0,1"}[cores-1], program}, args...)...)
 	out, err := os.Create(s.log)
 	if err != nil {
 		b.Fatal(err)
@@ -117,7 +118,7 @@ func (s *server) cpu(b *testing.B) time.Duration {
 // its start, which is to look at every record once, is not what is measured.
 func (s *server) settle(b *testing.B) {
 	b.Helper()
-	for last, end := s.cpu(b), time.Now().Add(5*time.Minute); time.Now().Before(end); {
+	for last, end := s.cpu(b), time.Now().Add(settling); time.Now().Before(end); {
 		time.Sleep(time.Second)
 		now := s.cpu(b)
 		if now-last < 30*time.Millisecond {

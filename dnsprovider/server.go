@@ -152,7 +152,7 @@ func (s *Server) bindOnce(ctx context.Context, addr string) error {
 			}
 		}
 		// A burst must fit while the loop is away; the system may allow less.
-		if err := conn.SetReadBuffer(4 << 20); err != nil {
+		if err := enlarge(conn, 4<<20); err != nil {
 			s.o.Logger.Debug("the receive buffer cannot be enlarged", zap.Error(err))
 		}
 	}

@@ -93,6 +93,23 @@ func wantDestination(conn *net.UDPConn) error {
 	return nil
 }
 
+// enlarge makes the receive buffer larger: whatever the limit of the system is, where
+// we may (CAP_NET_ADMIN), else up to it.
+func enlarge(conn *net.UDPConn, size int) error {
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return fmt.Errorf("reaching the socket: %w", err)
+	}
+	var forced error
+	err = raw.Control(func(fd uintptr) {
+		forced = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, size)
+	})
+	if err == nil && forced == nil {
+		return nil
+	}
+	return conn.SetReadBuffer(size)
+}
+
 // replyFrom turns the control message that a datagram came with, in place, into
 // the one that makes the answer leave from the address it was sent to. What
 // remains is nil if there is nothing to say.

@@ -27,6 +27,8 @@ const (
 	workOwed
 	// workGlance: look, for few questions, whether what was hinted at is so.
 	workGlance
+	// workFull: the look asks every server, whatever was known before.
+	workFull
 	// workHinted, in a demand for a look: only a hint speaks for it.
 	workHinted
 )

@@ -37,7 +37,7 @@ func (c *Controller) work(ctx context.Context, e *item, what work, waiters []cha
 	case !c.cfg.Live():
 		err = errNotLive
 	case what&workLook != 0:
-		err = c.look(rationed(ctx, what), e)
+		err = c.look(rationed(ctx, what), e, len(waiters) > 0 || what&workFull != 0)
 	case what&workGlance != 0:
 		err = c.glance(ctx, e, what&workJudge != 0)
 	default:
@@ -83,13 +83,25 @@ type sighting struct {
 	glanced                       bool              // some of it seen for an unproven hint
 }
 
-// look observes, and brings the status to what that means.
-func (c *Controller) look(ctx context.Context, e *item) error {
+// tells reports whether what was seen may decide on ownership: it was just now, and
+// where it is of this outcome, not by one server alone.
+func (s *sighting) tells(outcome ownership.Outcome) bool {
+	for _, o := range []*ownership.DNSObservation{&s.traffic, &s.challenge, &s.ownership} {
+		if o.Brief && o.Outcome == outcome {
+			return false
+		}
+	}
+	return s.fresh
+}
+
+// look observes, and brings the status to what that means. Full: every server is asked,
+// also of what one would do to say.
+func (c *Controller) look(ctx context.Context, e *item, full bool) error {
 	v, err := c.read(ctx, e.name)
 	if err != nil {
 		return err
 	}
-	s, err := c.observeInTime(ctx, e, v.record)
+	s, err := c.observeInTime(ctx, e, v.record, full)
 	if errors.Is(err, errSpent) {
 		c.postpone(e)
 		return nil
@@ -124,7 +136,7 @@ func (c *Controller) look(ctx context.Context, e *item) error {
 
 // observeInTime observes for as long as the look has a place, and notes how
 // soon the domain answers. It returns errTooSlow if there is no place any more.
-func (c *Controller) observeInTime(ctx context.Context, e *item, r *v1alpha3.DomainRecord) (*sighting, error) {
+func (c *Controller) observeInTime(ctx context.Context, e *item, r *v1alpha3.DomainRecord, full bool) (*sighting, error) {
 	lookCtx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var heard atomic.Bool
@@ -145,7 +157,7 @@ func (c *Controller) observeInTime(ctx context.Context, e *item, r *v1alpha3.Dom
 		defer timer.Stop()
 	}
 	began := time.Now()
-	s := c.observe(resolver.WithHeard(lookCtx, &heard), r)
+	s := c.observe(resolver.WithHeard(lookCtx, &heard), r, full)
 	took := time.Since(began)
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -223,20 +235,24 @@ func (c *Controller) judge(ctx context.Context, e *item) error {
 }
 
 // observe asks DNS everything that matters to a record, all at once.
-func (c *Controller) observe(ctx context.Context, r *v1alpha3.DomainRecord) *sighting {
+func (c *Controller) observe(ctx context.Context, r *v1alpha3.DomainRecord, full bool) *sighting {
 	s := &sighting{uid: string(r.UID)}
 	host := r.Spec.Name
 	var wg sync.WaitGroup
-	dns := func(into *ownership.DNSObservation, kind resolver.Kind, check string) {
+	dns := func(into *ownership.DNSObservation, kind resolver.Kind, purpose v1alpha3.DNSPurpose, check string) {
+		ctx := ctx
+		if !full {
+			ctx = resolver.WithBefore(ctx, ownership.BeforeAt(r, purpose))
+		}
 		wg.Go(func() {
 			*into = c.cfg.Resolver.Observe(ctx, host, kind)
 			countCheck(check, into.Outcome)
 		})
 	}
-	dns(&s.traffic, resolver.KindTraffic, checkTraffic)
-	dns(&s.ownership, resolver.KindOwnership, checkOwnership)
+	dns(&s.traffic, resolver.KindTraffic, v1alpha3.PurposeTraffic, checkTraffic)
+	dns(&s.ownership, resolver.KindOwnership, v1alpha3.PurposeOwnership, checkOwnership)
 	if r.WantsTLS() {
-		dns(&s.challenge, resolver.KindACMEChallenge, checkChallenge)
+		dns(&s.challenge, resolver.KindACMEChallenge, v1alpha3.PurposeACMEChallenge, checkChallenge)
 		// CAA matters from when a certificate may be ordered until there is one.
 		if !isTrue(&r.Status, v1alpha3.ConditionTLSReady) && (isTrue(&r.Status, v1alpha3.ConditionACMEChallengeDelegationReady) ||
 			isTrue(&r.Status, v1alpha3.ConditionCNAMEConfigured)) {

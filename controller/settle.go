@@ -32,11 +32,11 @@ func (c *Controller) settle(ctx context.Context, e *item, v *version, s *sightin
 		if s.glanced && (d.verdict.Falls || d.verdict.OpensByDNS && d.verdict.Status.Ownership.Proof == v1alpha3.ReasonApoxyChallengeConfigured) {
 			return &v.record.Status, nil // a glance saw neither; and no unproven hint causes a look in full
 		}
-		if (d.verdict.Falls || d.verdict.OpensByDNS) && !s.fresh && !s.glanced {
-			// What was seen some time ago must neither take a domain down nor
-			// verify it.
+		if !s.glanced && (d.verdict.Falls && !s.tells(ownership.Absent) || d.verdict.OpensByDNS && !s.tells(ownership.Seen)) {
+			// What was seen some time ago, or said by one server, must neither take a
+			// domain down nor verify it.
 			c.mu.Lock()
-			c.queue.demand(e, workLook)
+			c.queue.demand(e, workLook|workFull)
 			c.mu.Unlock()
 			return &v.record.Status, nil
 		}
@@ -118,7 +118,7 @@ func (c *Controller) decide(ctx context.Context, e *item, v *version, s *sightin
 	if d.verdict.Falls && doubtLoneResolver(&in.Observations) {
 		d.verdict = ownership.Evaluate(in)
 	}
-	if d.verdict.Falls && s.fresh {
+	if d.verdict.Falls && s.tells(ownership.Absent) {
 		rule := c.brake.rule(r.Name, r.Owner(), d.verdict.WithdrawnSince, now)
 		if d.fell, d.until = rule.fell, rule.until; rule.held {
 			in.HoldDetach, in.HeldSince, in.HeldUntil = true, rule.since, rule.until

@@ -64,6 +64,8 @@ type DNSObservation struct {
 	// Sibling is what stands beside the name. It is looked at only where the name
 	// itself has addresses of the edge and no others.
 	Sibling Sibling
+	// Brief: one server alone said it, and it is what was known before.
+	Brief bool
 	// Apex: the name is the top of its zone (it owns an SOA), where no CNAME
 	// may stand. A registrable domain is taken for one without it.
 	Apex bool

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/miekg/dns"
 
@@ -92,20 +93,35 @@ func (r *Resolver) serverAddresses(ctx context.Context, gate, name string) []net
 		types = append(types, dns.TypeAAAA)
 	}
 	found := make([][]netip.Addr, len(types))
+	ttls := make([]time.Duration, len(types))
 	var wg sync.WaitGroup
 	for i, t := range types {
+		ttls[i] = addressesMost * r.cfg.CacheTTL
 		wg.Go(func() {
 			if in, _, err := r.recurse(ctx, gate, name, t); err == nil {
 				found[i] = unmapped(addressesIn(in.Answer))
+				for _, rr := range in.Answer {
+					ttls[i] = min(ttls[i], time.Duration(rr.Header().Ttl)*time.Second)
+				}
+			} else {
+				ttls[i] = 0 // what is missing is asked for again soon
 			}
 		})
 	}
 	wg.Wait()
 	addrs := slices.Concat(found...)
 	if len(addrs) > 0 {
-		r.addresses.Put(name, addrs, r.cfg.CacheTTL*2)
+		r.addresses.Put(name, addrs, max(slices.Min(ttls), addressesLeast*r.cfg.CacheTTL))
 	}
 	return slices.Clone(addrs)
 }
+
+// How long a name server's addresses are remembered whatever their TTL says, in
+// multiples of Config.CacheTTL: 30 s at least, so that a domain's names share them, and
+// five minutes at most.
+const (
+	addressesLeast = 2
+	addressesMost  = 20
+)
 
 var errNoServers = errors.New("none of its name servers has an address")

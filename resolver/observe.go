@@ -36,13 +36,18 @@ type subject struct {
 // Observe looks at the name that kind means for hostname (spec.name of a
 // record) and follows the CNAMEs found there up to the operator's zone or the end
 // of the chain. It never takes longer than the configured Timeout. In a context of
-// Unproven it only glances; see WithRation.
+// Unproven it only glances; see WithRation. It may ask less in one of WithBefore.
 func (r *Resolver) Observe(ctx context.Context, hostname string, kind Kind) ownership.DNSObservation {
 	ctx, cancel := context.WithTimeout(ctx, r.cfg.Timeout)
 	defer cancel()
 	of := subject{hostname, kind, kind.name(hostname)}
 	if RationOf(ctx).few() {
 		return r.glance(ctx, of)
+	}
+	if before := beforeOf(ctx); before != ownership.BeforeUnknown {
+		if obs, ok := r.brief(ctx, of, before); ok {
+			return obs
+		}
 	}
 	obs := r.follow(ctx, of)
 	edge := r.cfg.EdgeAddresses()

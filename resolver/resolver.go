@@ -44,8 +44,8 @@ type Config struct {
 	// Grace is how long the other servers of a zone are waited for once one
 	// has answered. Default: 700 ms.
 	Grace time.Duration
-	// CacheTTL is how long a zone's servers and their addresses are
-	// remembered. Default: 15 s.
+	// CacheTTL is how long a zone's servers are remembered. Their addresses are twice as
+	// long, or as long as their own TTL says, up to twenty times. Default: 15 s.
 	CacheTTL time.Duration
 	// PrivateNetworks are the special-purpose networks in which customers' name
 	// servers may be contacted; see specialpurpose.Of. Default: none.
@@ -74,6 +74,7 @@ type Resolver struct {
 	cuts      *lru.Cache[*zone]        // by the name that the search began at
 	deeper    *lru.Cache[*zone]        // by apex, for zones that a referral led to
 	addresses *lru.Cache[[]netip.Addr] // by name server
+	probed    *lru.Cache[saying]       // by name: where mistakes put a CNAME; only what affirms
 	slots     chan struct{}
 	gates     gates
 	mute      muted
@@ -110,6 +111,7 @@ func New(cfg Config) *Resolver {
 		cuts:      lru.New[*zone](4096),
 		deeper:    lru.New[*zone](4096),
 		addresses: lru.New[[]netip.Addr](4096),
+		probed:    lru.New[saying](4096),
 		slots:     make(chan struct{}, maxQuestions),
 		gates:     gates{limit: maxOfDomain, open: make(map[string]*gate)},
 		shares: [causes]*share{Owed: newShare(owedRate, owedBurst),

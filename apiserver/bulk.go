@@ -76,9 +76,6 @@ type bulk struct {
 // answered may or may not have been applied, and can be applied again.
 func (c *call) applyStream() error {
 	c.verb = "patch"
-	if bodyType(c.r) != typeApplyStream {
-		return errUnsupportedMedia(typeApplyStream)
-	}
 	o, err := c.writeOptions("PatchOptions", types.ApplyPatchType)
 	if err != nil {
 		return err

@@ -110,7 +110,7 @@ func TestApplyStreamConflictsAreOfTheirItemAlone(t *testing.T) {
 
 func TestApplyStreamRefusals(t *testing.T) {
 	w := newWorld(t, func(c *Config) { c.Limits.Record = 4 << 10 })
-	w.call("PATCH", base+"?fieldManager=test", "{}", "Content-Type", typeMerge).status(415, metav1.StatusReasonUnsupportedMediaType)
+	w.call("PATCH", base+"?fieldManager=test", "{}", "Content-Type", typeMerge).status(405, metav1.StatusReasonMethodNotAllowed)
 	w.call("PATCH", base, "{}", "Content-Type", typeApplyStream).status(422, metav1.StatusReasonInvalid)
 	most := w.s.objectBounds().content
 	w.wantBulk("", []string{line("a.example.com", ""), strings.Repeat("x", most+1), line("b.example.com", "")},

@@ -92,13 +92,15 @@ func (c *call) collection() error {
 	case http.MethodPost:
 		c.verb = "create"
 		return c.create()
-	case http.MethodPatch:
-		return c.applyStream()
+	case http.MethodPatch: // of a stream alone: in Kubernetes there is none of a collection
+		if bodyType(c.r) == typeApplyStream {
+			return c.applyStream()
+		}
 	case http.MethodDelete:
 		c.verb = "deletecollection"
 		return c.deleteCollection()
 	}
-	return c.notAllowed("GET, POST, PATCH, DELETE")
+	return c.notAllowed("GET, POST, DELETE")
 }
 
 func (c *call) item() error {

@@ -34,7 +34,7 @@ func (c *Controller) Changed(ch hosts.Change) {
 	case e.elsewhere:
 	case ch.First && known: // by a check, which has it looked at
 	case ch.First:
-		next := ownership.NextLook(r, ownership.Activity{}, c.cfg.Settings(), now, c.cfg.Rand())
+		next := ownership.NextLook(r, ownership.Activity{Verified: c.verified()}, c.cfg.Settings(), now, c.cfg.Rand())
 		c.queue.schedule(e, now.Add(time.Duration(c.cfg.Rand()*float64(next.Sub(now)))))
 	case !known || touched(r, ch.Previous):
 		e.lastWrite = now.Unix()

@@ -235,7 +235,7 @@ func (c *Controller) plan(e *item, r *v1alpha3.DomainRecord, until time.Time, lo
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	now, jitter := c.cfg.Now(), c.cfg.Rand()
-	next := ownership.NextLook(r, e.activity(), c.cfg.Settings(), now, jitter)
+	next := ownership.NextLook(r, c.activity(e), c.cfg.Settings(), now, jitter)
 	next = rested(r, next, now, c.queue.memory.rest(e.domain, now), jitter)
 	if !until.IsZero() {
 		next = earlier(next, now.Add(until.Sub(now))) // so by the same reading of the clock as the brake
@@ -265,8 +265,8 @@ func rested(r *v1alpha3.DomainRecord, next, now time.Time, rest time.Duration, j
 	return later
 }
 
-func (e *item) activity() ownership.Activity {
-	var a ownership.Activity
+func (c *Controller) activity(e *item) ownership.Activity {
+	a := ownership.Activity{Verified: c.verified()}
 	if e.lastWrite != 0 {
 		a.LastWrite = time.Unix(e.lastWrite, 0)
 	}

@@ -15,6 +15,21 @@ type Activity struct {
 	// LastHint is when something last suggested that its DNS has changed: a
 	// query in the zone, a handshake, a request, a failed order.
 	LastHint time.Time
+	// Verified is how many verified records the installation has, on all its nodes.
+	Verified int
+}
+
+// SettledRate is how many settled records with TLS an installation looks at a second,
+// however many it has, on all its nodes together. Such a look asks six questions at most
+// while all is as it was, and decides nothing: it is their certificates that prove them.
+// HTTP-only records do not share it: what proves them is what is looked at, and the
+// fleet brake must see those go together that do.
+const SettledRate = 16
+
+// SettledEvery is how long it takes to look at so many settled records once, at
+// SettledRate: the least time between two looks at one of them.
+func SettledEvery(verified int) time.Duration {
+	return time.Duration(max(verified, 0)) * (time.Second / SettledRate)
 }
 
 // How often a record is looked at, in multiples of check_interval, whose default
@@ -40,9 +55,11 @@ const (
 // write, change or hint, then ever more rarely, but for a day every minute where
 // only a look-up keeps a certificate from being ordered. Those about to be detached are
 // looked at every CheckInterval and at the moment that decides. What was judged
-// for another zone is looked at within a CheckInterval. Settled ones cost
-// little: a million with TLS under 300 looks a second, and all of them under 100
-// once they have been quiet for days. A certificate's expiry is always looked at.
+// for another zone is looked at within a CheckInterval. Settled ones with TLS share
+// SettledRate looks a second, so that their interval stretches with their number: it is
+// as above up to 57,600, and 17 hours at a million. A million HTTP-only ones that have
+// been quiet for days are under 100 looks a second. A certificate's expiry is always
+// looked at.
 func NextLook(r *v1alpha3.DomainRecord, a Activity, s Settings, now time.Time, jitter float64) time.Time {
 	jitter = min(max(jitter, 0), 1)
 	check := s.CheckInterval
@@ -60,7 +77,8 @@ func NextLook(r *v1alpha3.DomainRecord, a Activity, s Settings, now time.Time, j
 			next = falls
 		}
 	case settled(r) && r.WantsTLS():
-		next = now.Add(around(between(quiet/backoffShare, tlsLeast*check, tlsMost*check), jitter))
+		every := between(quiet/backoffShare, tlsLeast*check, tlsMost*check)
+		next = now.Add(around(max(every, SettledEvery(a.Verified)), jitter))
 	case settled(r):
 		least := max(min(plainLeast*check, s.DetachAfter), check)
 		next = now.Add(around(between(quiet/backoffShare, least, plainMost*check), jitter))

@@ -110,28 +110,59 @@ func TestAWriteMakesARecordFresh(t *testing.T) {
 	}
 }
 
-func TestAMillionSettledRecordsAreCheap(t *testing.T) {
-	const records = 1e6
+func TestSettledRecordsShareTheirLooks(t *testing.T) {
 	for _, c := range []struct {
-		name  string
-		tls   bool
-		quiet time.Duration
-		most  float64 // looks a second
+		name    string
+		tls     bool
+		quiet   time.Duration
+		records int
+		least   float64 // looks a second
+		most    float64
 	}{
-		{"young", true, time.Hour, 300},
-		{"quiet for days", true, 96 * time.Hour, 100},
-		{"HTTP-only and quiet for days", false, 96 * time.Hour, 100},
+		{"a thousand young ones: hourly", true, time.Hour, 1000, 0.2, 0.3},
+		{"a thousand quiet ones: every three hours", true, 96 * time.Hour, 1000, 0.08, 0.1},
+		{"a thousand HTTP-only: every ten minutes", false, time.Hour, 1000, 1.4, 1.7},
+		{"57,600 young ones are what the rate is for", true, time.Hour, 57_600, 14, SettledRate},
+		{"a million young ones", true, time.Hour, 1e6, 14, SettledRate},
+		{"a million quiet for days", true, 96 * time.Hour, 1e6, 14, SettledRate},
+		{"a million HTTP-only, quiet for days", false, 96 * time.Hour, 1e6, 80, 100},
+		{"ten million", true, 96 * time.Hour, 1e7, 14, SettledRate},
 	} {
-		w := settledWorld(t, c.tls)
-		now := testEpoch.Add(c.quiet)
-		var sum time.Duration
-		const samples = 1000
-		for i := range samples {
-			sum += NextLook(w.r, Activity{}, w.settings, now, float64(i)/samples).Sub(now)
+		t.Run(c.name, func(t *testing.T) {
+			w := settledWorld(t, c.tls)
+			w.r.Status.Certificate = nil // its expiry is looked at in any case
+			now := testEpoch.Add(c.quiet)
+			var sum time.Duration
+			const samples = 1000
+			for i := range samples {
+				sum += NextLook(w.r, Activity{Verified: c.records}, w.settings, now, float64(i)/samples).Sub(now)
+			}
+			if rate := float64(c.records) / (sum.Seconds() / samples); rate < c.least || rate > c.most {
+				t.Errorf("%.2f looks a second, want %.2f to %.2f", rate, c.least, c.most)
+			}
+		})
+	}
+}
+
+func TestALargeFleetDelaysNothingButSettledLooks(t *testing.T) {
+	million := Activity{Verified: 1e6}
+	now := testEpoch.Add(time.Minute)
+	pending := newWorld(t, testHost, true)
+	pending.look()
+	withdrawing := settledWorld(t, false)
+	withdrawing.obs.Traffic = absent
+	withdrawing.look()
+	moved := settledWorld(t, true)
+	moved.settings.Zone.Name = "other.example.net"
+	for name, w := range map[string]*world{"pending": pending, "withdrawing": withdrawing, "of another zone": moved} {
+		if got := NextLook(w.r, million, w.settings, now, 0).Sub(now); got != w.settings.CheckInterval {
+			t.Errorf("%s: the next look is after %v", name, got)
 		}
-		if rate := records / (sum.Seconds() / samples); rate > c.most {
-			t.Errorf("%s: %.0f looks a second", c.name, rate)
-		}
+	}
+	expiring := settledWorld(t, true) // for 1000 hours
+	at := testEpoch.Add(999 * time.Hour)
+	if got := NextLook(expiring.r, million, expiring.settings, at, 0).Sub(at); got != time.Hour {
+		t.Errorf("a certificate that expires in an hour is looked at after %v", got)
 	}
 }
 

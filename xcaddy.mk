@@ -32,7 +32,7 @@ lint:
 # What requests cost is measured without the race detector, and WebAssembly's own
 # tests are run without it.
 unit:
-	go test -race ./...
+	go test -race -timeout 20m ./...
 	go test -count=1 -run CostLittle ./apiserver
 	go test -count=1 -run Specification ./internal/wasmloops
 

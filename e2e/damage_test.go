@@ -31,7 +31,7 @@ func TestOneDamagedRecordHarmsItselfAlone(t *testing.T) {
 		t.Errorf("online, of a sound store: %s", sound)
 	}
 	p.stop(t)
-	spoil(t, filepath.Join(p.dir, "apoxy.db"), `"name":"`+bad+`","uid":"`)
+	spoil(t, filepath.Join(p.dir, "apoxy.db"), "domainrecords/"+bad)
 
 	key := `"domainrecords/` + bad + `": its checksum does not hold; mend: `
 	for _, args := range [][]string{{"--config", p.config()}, {"--store", "bolt " + filepath.Join(p.dir, "apoxy.db")}} {
@@ -108,18 +108,30 @@ func (p *product) verify(t *testing.T, want int, args ...string) string {
 	return out
 }
 
-// spoil changes a bit of every copy of a text in a file.
-func spoil(t *testing.T, path, text string) {
+// spoil changes a bit in the value of every copy of an entry in a bolt file: in a leaf the
+// value follows its key, and begins with the revision, whose two highest bits say that
+// what comes after the checksum is packed.
+func spoil(t *testing.T, path, key string) {
 	t.Helper()
 	data, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !bytes.Contains(data, []byte(text)) {
-		t.Fatalf("%s does not hold %q", path, text)
+	const head, into = "\xc0\x00\x00\x00", 40 // of the revision; bytes from its beginning
+	spoilt := 0
+	for at := 0; ; {
+		found := bytes.Index(data[at:], []byte(key+head))
+		if found < 0 {
+			break
+		}
+		at += found + len(key)
+		data[at+into] ^= 1
+		spoilt++
 	}
-	spoilt := string([]byte{text[0] ^ 1}) + text[1:]
-	if err := os.WriteFile(path, bytes.ReplaceAll(data, []byte(text), []byte(spoilt)), 0o600); err != nil {
+	if spoilt == 0 {
+		t.Fatalf("%s does not hold %q with a packed value", path, key)
+	}
+	if err := os.WriteFile(path, data, 0o600); err != nil {
 		t.Fatal(err)
 	}
 }

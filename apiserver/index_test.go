@@ -158,7 +158,7 @@ func TestListsByIndexAreOneState(t *testing.T) {
 			var wg sync.WaitGroup
 			wg.Go(func() { writeRandomly(ctx, t, st) })
 			rnd := rand.New(rand.NewPCG(5, 6))
-			for range 4 {
+			for range 2 {
 				for _, s := range selectors {
 					query := fmt.Sprintf("?limit=%d&labelSelector=%s&fieldSelector=%s", 1+rnd.IntN(60), url.QueryEscape(s.labels), url.QueryEscape(s.fields))
 					got, revision := w.listed(query)

@@ -335,7 +335,7 @@ func isBroughtOn(t *testing.T, format int) {
 // TestBringingAFileOnIsKilled kills a process, again and again, that opens a
 // file of an earlier format.
 func TestBringingAFileOnIsKilled(t *testing.T) {
-	const n = 20000                                  // some twenty steps
+	const n = 8000                                   // some eight steps
 	if path := os.Getenv("SEAL_STORE"); path != "" { // the child
 		if _, err := boltstore.Open(path, boltstore.Options{LockTimeout: 10 * time.Second}); err != nil {
 			t.Fatal(err)
@@ -370,7 +370,7 @@ func isKilled(t *testing.T, format, n int) {
 			}
 			got += string(said[:k])
 		}
-		time.Sleep(time.Duration(round) * 3 * time.Millisecond) // wherever that hits it
+		time.Sleep(time.Duration(round) * 5 * time.Millisecond) // wherever that hits it
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
 		left, done := outdated(t, path)

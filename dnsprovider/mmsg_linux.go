@@ -10,13 +10,13 @@ import (
 )
 
 // The batched system calls are made here rather than by golang.org/x/net, whose
-// ReadBatch makes a net.Addr, two allocations, of each datagram's address, which
-// WriteBatch turns back: here the octets that the kernel wrote are what it reads.
+// ReadBatch makes a net.Addr of each datagram's address, which WriteBatch turns back:
+// here the octets that the kernel wrote are what it reads.
 //
 // They do not block, and the scheduler is not told of them: told, its monitor takes
 // the core from each call that lasts over 20 µs, which a batch does, and gives it back,
 // for a quarter of the processor time of an answer. What it costs is that a
-// collection may begin as much later as a batch takes, some 0.3 ms.
+// collection may begin as much later as a batch takes.
 
 const (
 	// batchSize is how many datagrams one call receives or sends at most.

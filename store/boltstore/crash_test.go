@@ -39,10 +39,18 @@ func writeUntilKilled(path string) {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
+	writeOn(s, 8)
+	select {}
+}
+
+// writeOn goes on writing from so many goroutines, and prints "KEY REVISION" once a write
+// was acknowledged. The channel is closed after the first.
+func writeOn(s *boltstore.Store, writers int) <-chan struct{} {
 	var mu sync.Mutex
-	var wg sync.WaitGroup
-	for w := range 8 {
-		wg.Go(func() {
+	acknowledged := make(chan struct{})
+	first := sync.OnceFunc(func() { close(acknowledged) })
+	for w := range writers {
+		go func() {
 			for i := 0; ; i++ {
 				key := fmt.Sprintf("%d/%d/%06d", os.Getpid(), w, i)
 				rev, err := s.Write(context.Background(), store.Op{Key: key, Value: []byte(strings.Repeat(key, 50)), If: store.Absent})
@@ -53,10 +61,11 @@ func writeUntilKilled(path string) {
 				mu.Lock()
 				fmt.Println(key, rev)
 				mu.Unlock()
+				first()
 			}
-		})
+		}()
 	}
-	wg.Wait()
+	return acknowledged
 }
 
 func TestEveryAcknowledgedWriteSurvivesKill(t *testing.T) {

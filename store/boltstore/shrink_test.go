@@ -271,23 +271,7 @@ func writeAndShrink(path string) {
 			select {}
 		}
 	})
-	var mu sync.Mutex
-	for w := range 4 {
-		go func() {
-			for i := 0; ; i++ {
-				key := fmt.Sprintf("%d/%d/%06d", os.Getpid(), w, i)
-				rev, err := s.Write(context.Background(), store.Op{Key: key, Value: []byte(strings.Repeat(key, 50)), If: store.Absent})
-				if err != nil {
-					fmt.Fprintln(os.Stderr, err)
-					os.Exit(1)
-				}
-				mu.Lock()
-				fmt.Println(key, rev)
-				mu.Unlock()
-			}
-		}()
-	}
-	time.Sleep(50 * time.Millisecond) // so that there is something; how much does not matter
+	<-writeOn(s, 4)
 	_, _, err = s.Shrink(context.Background())
 	fmt.Fprintln(os.Stderr, "not killed", err)
 	os.Exit(1)

@@ -175,9 +175,25 @@ func (s *Store) List(ctx context.Context, prefix string, o store.ListOptions) (s
 	if err != nil {
 		return res, err
 	}
+	s.review(ctx, res.KeyValues, o.Revision)
+	return res, nil
+}
+
+// Read implements store.Store.
+func (s *Store) Read(ctx context.Context, keys []string, revision int64) ([]store.KeyValue, int64, error) {
+	entries, at, err := s.Store.Read(ctx, keys, revision)
+	if err == nil {
+		s.review(ctx, entries, revision)
+	}
+	return entries, at, err
+}
+
+// review marks, of what was read as it was at a revision, 0: now, the values that are known
+// not to decode, and notes those whose checksums do not hold.
+func (s *Store) review(ctx context.Context, entries []store.KeyValue, revision int64) {
 	some := s.some.Load()
-	for i := range res.KeyValues {
-		e := &res.KeyValues[i]
+	for i := range entries {
+		e := &entries[i]
 		var damaged *store.DamagedError
 		switch {
 		case e.Err == nil:
@@ -186,13 +202,12 @@ func (s *Store) List(ctx context.Context, prefix string, o store.ListOptions) (s
 					e.Value = nil
 				}
 			}
-		case o.Revision > 0:
+		case revision > 0:
 			s.confirm(ctx, e.Key)
 		case errors.As(e.Err, &damaged):
 			s.note(note{damaged, false}, nil)
 		}
 	}
-	return res, nil
 }
 
 // Write implements store.Store.

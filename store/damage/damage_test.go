@@ -123,6 +123,10 @@ func TestWhatIsMendedElsewhereIsForgotten(t *testing.T) {
 			_, err := w.List(w.t.Context(), "", store.ListOptions{})
 			return err
 		},
+		"Read": func(w *world, _ store.Watcher) error {
+			_, _, err := w.Read(w.t.Context(), []string{"k"}, 0)
+			return err
+		},
 		"Watch": func(w *world, watcher store.Watcher) error { _, err := watcher.Next(w.t.Context()); return err },
 	} {
 		for how, mend := range map[string]store.Op{"overwritten": set("k", "2"), "deleted": {Key: "k", If: store.Any}} {
@@ -140,8 +144,8 @@ func TestWhatIsMendedElsewhereIsForgotten(t *testing.T) {
 				if err := read(w, watcher); err != nil && !errors.Is(err, store.ErrNotFound) {
 					t.Fatal(err)
 				}
-				if name == "List" && how == "deleted" {
-					return // a list tells nothing of a key that is not there; the next Get or look through does
+				if (name == "List" || name == "Read") && how == "deleted" {
+					return // they tell nothing of a key that is not there; the next Get or look through does
 				}
 				w.want(0, 1)
 			})
@@ -165,6 +169,12 @@ func TestAReportedValueIsTreatedAsDamaged(t *testing.T) {
 	res, err := w.List(t.Context(), "", store.ListOptions{})
 	if err != nil || len(res.KeyValues) != 2 || res.KeyValues[0].Err != nil || res.KeyValues[1].Err == nil || res.KeyValues[1].Value != nil {
 		t.Errorf("List: %+v, %v", res.KeyValues, err)
+	}
+	for _, revision := range []int64{0, rev} {
+		read, _, err := w.Read(t.Context(), []string{"a", "k"}, revision)
+		if err != nil || len(read) != 2 || read[0].Err != nil || read[1].Err == nil || read[1].Value != nil {
+			t.Errorf("Read at %d: %+v, %v", revision, read, err)
+		}
 	}
 	watcher, err := w.Watch(t.Context(), "", start)
 	if err != nil {

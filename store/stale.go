@@ -9,7 +9,8 @@ import (
 // Staleness tells of reads that were answered from a copy, because the engine did not
 // answer: they may miss what was acknowledged lately.
 type Staleness struct {
-	// Patience is how long the engine is waited for; 0: until it is known not to answer.
+	// Patience is how long the engine is waited for, by all reads together: after it they
+	// are answered from the copy; 0: each waits until the engine is known not to answer.
 	Patience time.Duration
 
 	mu    sync.Mutex
@@ -18,7 +19,7 @@ type Staleness struct {
 
 type staleKey struct{}
 
-// AllowStale returns a context whose Get and List may be answered from a copy that this
+// AllowStale returns a context whose Get, List and Read may be answered from a copy that this
 // process has of the store, if the engine does not answer within patience (0: as soon as
 // it is known not to), and what tells whether any was. Without it no read is.
 func AllowStale(ctx context.Context, patience time.Duration) (context.Context, *Staleness) {

@@ -80,18 +80,21 @@ func (s *Store) ask(ctx context.Context, primary func(context.Context) error, re
 	if stale == nil {
 		return primary(ctx)
 	}
-	bounded, cancel := ctx, context.CancelFunc(func() {})
-	if stale.Patience > 0 {
-		bounded, cancel = context.WithTimeout(ctx, stale.Patience)
-	}
-	err := primary(bounded)
-	cancel()
-	slow := errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil
-	if err == nil || !slow && !errors.Is(err, store.ErrUnavailable) {
-		return err
-	}
-	if slow {
-		err = &store.UnavailableError{Engine: "the store", Reason: fmt.Sprintf("it has not answered within %s", stale.Patience)}
+	err := stale.Cause()
+	if err == nil || stale.Patience == 0 { // who has waited once does not wait again
+		bounded, cancel := ctx, context.CancelFunc(func() {})
+		if stale.Patience > 0 {
+			bounded, cancel = context.WithTimeout(ctx, stale.Patience)
+		}
+		err = primary(bounded)
+		cancel()
+		slow := errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil
+		if err == nil || !slow && !errors.Is(err, store.ErrUnavailable) {
+			return err
+		}
+		if slow {
+			err = &store.UnavailableError{Engine: "the store", Reason: fmt.Sprintf("it has not answered within %s", stale.Patience)}
+		}
 	}
 	switch found := replica(); {
 	case errors.Is(found, errNoCopy):

@@ -119,6 +119,33 @@ func all(t *testing.T, s store.Store) (map[string]string, error) {
 	}
 }
 
+// A list by a selector asks for the revision and then for records, and one in pages asks
+// for each: together they wait for the engine as long as one read does.
+func TestWhoHasWaitedOnceDoesNotWaitAgain(t *testing.T) {
+	e := engine(t, boltstore.Options{})
+	s := open(t, e, filepath.Join(t.TempDir(), "copy.db"))
+	s.reaches(t, put(t, e, "a", "1"))
+	for patience, want := range map[time.Duration]int{20 * time.Millisecond: 1, 0: 3} {
+		asked := 0
+		away := func(ctx context.Context) error {
+			if asked++; patience > 0 {
+				<-ctx.Done()
+				return ctx.Err()
+			}
+			return store.ErrUnavailable
+		}
+		ctx, stale := store.AllowStale(t.Context(), patience)
+		for range 3 {
+			if err := s.ask(ctx, away, func() error { return nil }); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if asked != want || stale.Cause() == nil {
+			t.Errorf("patience %v: the engine was asked %d times, want %d; stale: %v", patience, asked, want, stale.Cause())
+		}
+	}
+}
+
 func TestWhatIsCopiedIsReadWhereThatIsAllowed(t *testing.T) {
 	e := engine(t, boltstore.Options{})
 	s := open(t, e, filepath.Join(t.TempDir(), "copy.db"))

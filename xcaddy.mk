@@ -29,10 +29,13 @@ lint:
 	bin=$$(mktemp -d) && trap 'rm -rf "$$bin"' EXIT && GOBIN=$$bin go install $(LINT) && \
 	for module in . bench e2e; do (cd $$module && go vet ./... && "$$bin/staticcheck" ./...) || exit 1; done
 
+# What failed is said once more at the end, and where a test stood that took too long.
 # What requests cost is measured without the race detector, and WebAssembly's own
 # tests are run without it.
 unit:
-	go test -race -timeout 20m ./...
+	out=$$(mktemp -d) && trap 'rm -rf "$$out"' EXIT && \
+	{ go test -race -timeout 15m ./... 2>&1 && : >"$$out/passed" || true; } | tee "$$out/log" && \
+	{ test -e "$$out/passed" || { awk -f internal/house/stuck.awk "$$out/log"; exit 1; }; }
 	go test -count=1 -run CostLittle ./apiserver
 	go test -count=1 -run Specification ./internal/wasmloops
 

@@ -2,6 +2,7 @@ package caddyapoxy
 
 import (
 	"fmt"
+	"math"
 	"net/http"
 	"net/http/httptest"
 	"testing"
@@ -79,17 +80,29 @@ func TestPanicsAreCounted(t *testing.T) {
 	}
 }
 
+// allocations is the least of several testing.AllocsPerRun, which counts what goroutines
+// that an earlier test has left allocate, too.
+func allocations(runs int, f func()) float64 {
+	least := math.Inf(1)
+	for range 20 {
+		if least = min(least, testing.AllocsPerRun(runs, f)); least == 0 {
+			break
+		}
+	}
+	return least
+}
+
 // Every outcome of a request of every kind has its counter in advance.
 func TestCountingARequestDoesNotAllocate(t *testing.T) {
 	for _, kind := range append(v1alpha3.TargetKinds(), v1alpha3.KindRedirect) {
 		host := hosts.Make(hosts.Values{Target: v1alpha3.TargetKey{Kind: kind}})
 		for _, d := range knownHostDecisions {
-			if n := testing.AllocsPerRun(10, func() { requests.count(host, d) }); n != 0 {
+			if n := allocations(10, func() { requests.count(host, d) }); n != 0 {
 				t.Errorf("counting %s of a %s allocates %v times", d, kind, n)
 			}
 		}
 	}
-	if n := testing.AllocsPerRun(10, func() { requests.count(nil, unknownHost) }); n != 0 {
+	if n := allocations(10, func() { requests.count(nil, unknownHost) }); n != 0 {
 		t.Errorf("counting an unknown host allocates %v times", n)
 	}
 }
@@ -97,7 +110,7 @@ func TestCountingARequestDoesNotAllocate(t *testing.T) {
 func TestAdmittingARequestDoesNotAllocate(t *testing.T) {
 	nothing := does(func(http.ResponseWriter, *http.Request) error { return nil })
 	h, r, w := newTestHandler(1, nothing), getHost0(), httptest.NewRecorder()
-	if n := testing.AllocsPerRun(100, func() { _ = h.ServeHTTP(w, r, nil) }); n != 0 {
+	if n := allocations(100, func() { _ = h.ServeHTTP(w, r, nil) }); n != 0 {
 		t.Errorf("ServeHTTP allocates %v times before its target", n)
 	}
 }

@@ -164,7 +164,7 @@ func TestAFloodOfHandshakesForUnprovenRecords(t *testing.T) {
 		if err := p.CertificateAllowed(t.Context(), "one-more.example.com"); err != errUnverified {
 			t.Errorf("one more is answered %v", err)
 		}
-		if allocs := testing.AllocsPerRun(1000, func() { _ = p.CertificateAllowed(context.Background(), "one-more.example.com") }); allocs != 0 {
+		if allocs := allocations(1000, func() { _ = p.CertificateAllowed(context.Background(), "one-more.example.com") }); allocs != 0 {
 			t.Errorf("a refusal costs %v allocations", allocs)
 		}
 		rt.table.Delete("*.example.com")

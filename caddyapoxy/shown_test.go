@@ -58,7 +58,7 @@ func TestShowsReadsTheTable(t *testing.T) {
 		if got := a.Shows(context.Background(), hostname); got != want {
 			t.Errorf("%s: %d, want %d", hostname, got, want)
 		}
-		if n := testing.AllocsPerRun(100, func() { a.Shows(context.Background(), hostname) }); n != 0 {
+		if n := allocations(100, func() { a.Shows(context.Background(), hostname) }); n != 0 {
 			t.Errorf("%s: %v allocations", hostname, n)
 		}
 	}

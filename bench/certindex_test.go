@@ -2,10 +2,7 @@ package bench
 
 import (
 	"context"
-	"encoding/base64"
-	"encoding/json"
 	"fmt"
-	"math/big"
 	"path/filepath"
 	"runtime"
 	"sync"
@@ -26,10 +23,8 @@ import (
 // The certificates here were obtained over the sixty days before indexed, from
 // one CA with renewal information, and are renewed over the thirty after it.
 const (
-	indexed   = 1_790_000_000
-	indexCA   = "acme-v02.api.letsencrypt.org-directory"
-	indexDir  = "https://acme-v02.api.letsencrypt.org/directory"
-	indexLife = 90 * 24 * 3600
+	indexed  = 1_790_000_000
+	indexDir = "https://acme-v02.api.letsencrypt.org/directory"
 )
 
 // renewalOf spreads the renewals of n certificates over thirty days.
@@ -37,28 +32,8 @@ func renewalOf(i, n int) int64 {
 	return indexed + 3600 + int64(uint64(i)*2654435761%uint64(n))*(30*24*3600)/int64(n)
 }
 
-// indexOp writes what the index knows of the i-th certificate, as the scheduler
-// would.
-func indexOp(i, n int) store.Op {
-	renewal := renewalOf(i, n)
-	notAfter := renewal + indexLife/3
-	serial := make([]byte, 18)
-	serial[0] = 5
-	for j := range 8 {
-		serial[10+j] = byte(uint64(i+1) * 0x9E3779B97F4A7C15 >> (8 * j))
-	}
-	r := Record(i)
-	ari := base64.RawURLEncoding.EncodeToString([]byte("an authority's key id")[:20]) + "." + base64.RawURLEncoding.EncodeToString(serial)
-	value, err := json.Marshal(map[string]any{
-		"uid": string(r.UID), "owner": r.Owner(), "ca": indexCA, "issuer": "Let's Encrypt E7", "serial": fmt.Sprintf("%x", new(big.Int).SetBytes(serial)),
-		"notBefore": notAfter - indexLife, "notAfter": notAfter, "renewal": renewal, "challenge": "dns-01",
-		"ari": map[string]any{"id": ari, "start": renewal - 86400, "end": renewal + 86400, "poll": indexed + 9*24*3600 + i%21600},
-	})
-	if err != nil {
-		panic(err) // strings and numbers only
-	}
-	return store.Op{Key: "certificates/" + Hostname(i), Value: value, If: store.Any}
-}
+// indexOp writes what the index knows of the i-th certificate.
+func indexOp(i, n int) store.Op { return CertificateOp(i, renewalOf(i, n)) }
 
 // indexWant is what the controller asks of the i-th record.
 func indexWant(i int) issuance.Want {

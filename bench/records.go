@@ -1,8 +1,10 @@
 package bench
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"math/big"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -88,4 +90,37 @@ func Value(i int) []byte {
 // PutOp writes the i-th record.
 func PutOp(i int) store.Op {
 	return store.Op{Key: hosts.Prefix + Hostname(i), Value: Value(i), If: store.Any}
+}
+
+// certificateLife is how long a certificate is valid, in seconds.
+const certificateLife = 90 * 24 * 3600
+
+// Serial is the serial number of the i-th record's certificate, as statuses show it.
+func Serial(i int) string { return fmt.Sprintf("%x", new(big.Int).SetBytes(serial(i))) }
+
+func serial(i int) []byte {
+	s := make([]byte, 18)
+	s[0] = 5
+	for j := range 8 {
+		s[10+j] = byte(uint64(i+1) * 0x9E3779B97F4A7C15 >> (8 * j))
+	}
+	return s
+}
+
+// CertificateOp writes what the index knows of the i-th record's certificate, as the
+// scheduler would: it is renewed at a time in Unix seconds, with a third of its life left,
+// and its authority has renewal information.
+func CertificateOp(i int, renewal int64) store.Op {
+	notAfter, serial, r := renewal+certificateLife/3, serial(i), Record(i)
+	ari := base64.RawURLEncoding.EncodeToString([]byte("an authority's key id")[:20]) + "." + base64.RawURLEncoding.EncodeToString(serial)
+	value, err := json.Marshal(map[string]any{
+		"uid": string(r.UID), "owner": r.Owner(), "ca": "acme-v02.api.letsencrypt.org-directory", "issuer": "Let's Encrypt E7",
+		"serial":    Serial(i),
+		"notBefore": notAfter - certificateLife, "notAfter": notAfter, "renewal": renewal, "challenge": "dns-01",
+		"ari": map[string]any{"id": ari, "start": renewal - 86400, "end": renewal + 86400, "poll": notAfter - certificateLife + 9*24*3600 + int64(i%21600)},
+	})
+	if err != nil {
+		panic(err) // strings and numbers only
+	}
+	return store.Op{Key: "certificates/" + Hostname(i), Value: value, If: store.Any}
 }

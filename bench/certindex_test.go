@@ -33,7 +33,9 @@ func renewalOf(i, n int) int64 {
 }
 
 // indexOp writes what the index knows of the i-th certificate.
-func indexOp(i, n int) store.Op { return CertificateOp(i, renewalOf(i, n)) }
+func indexOp(i, n int) store.Op {
+	return CertificateOp(i, renewalOf(i, n), indexed+9*24*3600+int64(i%21600))
+}
 
 // indexWant is what the controller asks of the i-th record.
 func indexWant(i int) issuance.Want {

@@ -95,6 +95,9 @@ func PutOp(i int) store.Op {
 // certificateLife is how long a certificate is valid, in seconds.
 const certificateLife = 90 * 24 * 3600
 
+// Authority is the certificates' authority, as storage names it.
+const Authority = "acme-v02.api.letsencrypt.org-directory"
+
 // Serial is the serial number of the i-th record's certificate, as statuses show it.
 func Serial(i int) string { return fmt.Sprintf("%x", new(big.Int).SetBytes(serial(i))) }
 
@@ -109,15 +112,15 @@ func serial(i int) []byte {
 
 // CertificateOp writes what the index knows of the i-th record's certificate, as the
 // scheduler would: it is renewed at a time in Unix seconds, with a third of its life left,
-// and its authority has renewal information.
-func CertificateOp(i int, renewal int64) store.Op {
+// and its authority is asked for renewal information at another.
+func CertificateOp(i int, renewal, poll int64) store.Op {
 	notAfter, serial, r := renewal+certificateLife/3, serial(i), Record(i)
 	ari := base64.RawURLEncoding.EncodeToString([]byte("an authority's key id")[:20]) + "." + base64.RawURLEncoding.EncodeToString(serial)
 	value, err := json.Marshal(map[string]any{
-		"uid": string(r.UID), "owner": r.Owner(), "ca": "acme-v02.api.letsencrypt.org-directory", "issuer": "Let's Encrypt E7",
+		"uid": string(r.UID), "owner": r.Owner(), "ca": Authority, "issuer": "Let's Encrypt E7",
 		"serial":    Serial(i),
 		"notBefore": notAfter - certificateLife, "notAfter": notAfter, "renewal": renewal, "challenge": "dns-01",
-		"ari": map[string]any{"id": ari, "start": renewal - 86400, "end": renewal + 86400, "poll": notAfter - certificateLife + 9*24*3600 + int64(i%21600)},
+		"ari": map[string]any{"id": ari, "start": renewal - 86400, "end": renewal + 86400, "poll": poll},
 	})
 	if err != nil {
 		panic(err) // strings and numbers only

@@ -12,7 +12,8 @@ import (
 )
 
 // Changed hears of one change of a record, in the order of hosts.Follow. A record
-// that is new, or whose spec or metadata has changed, is looked at at once; those
+// that is new, or whose spec or owner has changed, is looked at at once; of one whose
+// other labels or annotations have changed it is judged anew what is known; those
 // that were there at the start when it is time, spread out.
 func (c *Controller) Changed(ch hosts.Change) {
 	if ch.Record == nil {
@@ -36,9 +37,11 @@ func (c *Controller) Changed(ch hosts.Change) {
 	case ch.First:
 		next := ownership.NextLook(r, ownership.Activity{Verified: c.verified()}, c.cfg.Settings(), now, c.cfg.Rand())
 		c.queue.schedule(e, now.Add(time.Duration(c.cfg.Rand()*float64(next.Sub(now)))))
-	case !known || touched(r, ch.Previous):
+	case !known || respecified(r, ch.Previous):
 		e.lastWrite = now.Unix()
 		c.queue.demand(e, workLook)
+	case relabelled(r, ch.Previous):
+		c.queue.demand(e, workJudge) // a target may be chosen by them
 	case overwritten(e, ch):
 		c.mend(e, now)
 	}
@@ -56,10 +59,15 @@ func (c *Controller) Changed(ch hosts.Change) {
 	c.poke()
 }
 
-// touched reports whether more than the status has changed.
-func touched(r, before *v1alpha3.DomainRecord) bool {
-	return before == nil || r.UID != before.UID || r.Generation != before.Generation ||
-		!maps.Equal(r.Labels, before.Labels) || !maps.Equal(r.Annotations, before.Annotations)
+// respecified reports whether something has changed that a look at DNS is to answer: the
+// spec, or whose the record is.
+func respecified(r, before *v1alpha3.DomainRecord) bool {
+	return before == nil || r.UID != before.UID || r.Generation != before.Generation || r.Owner() != before.Owner()
+}
+
+// relabelled reports whether labels or annotations have changed.
+func relabelled(r, before *v1alpha3.DomainRecord) bool {
+	return !maps.Equal(r.Labels, before.Labels) || !maps.Equal(r.Annotations, before.Annotations)
 }
 
 // recall takes up from its status what was known of a record before the start.

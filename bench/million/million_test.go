@@ -289,7 +289,7 @@ func fresh(i int) []byte {
 
 // writes: 64 writers create records, and then apply them with another label.
 func (w *world) writes(b *testing.B) {
-	const n, writers = 30_000, 64
+	const n, writers = 20_000, 64
 	for _, c := range []struct {
 		what string
 		do   func(i int) error
@@ -303,7 +303,7 @@ func (w *world) writes(b *testing.B) {
 		var next atomic.Int64
 		took := make([]time.Duration, n)
 		var all sync.WaitGroup
-		cpu, began := w.cpu(b), time.Now()
+		cpu, began, revision, asked := w.cpu(b), time.Now(), w.revision(b.Context(), b), w.net.questions.Load()
 		for range writers {
 			all.Go(func() {
 				for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
@@ -317,7 +317,9 @@ func (w *world) writes(b *testing.B) {
 			})
 		}
 		w.profiled(b, c.what, all.Wait)
-		b.Logf("%s, %d writers: %.0f a second, %s, %.0f cpu-µs each", c.what, writers, n/time.Since(began).Seconds(), spread(took), float64((w.cpu(b)-cpu).Microseconds())/n)
+		b.Logf("%s, %d writers: %.0f a second, %s; meanwhile, for each, %.0f cpu-µs, %.1f writes of the store and %.1f questions", c.what, writers,
+			n/time.Since(began).Seconds(), spread(took), float64((w.cpu(b)-cpu).Microseconds())/n,
+			float64(w.revision(b.Context(), b)-revision)/n, float64(w.net.questions.Load()-asked)/n)
 	}
 }
 

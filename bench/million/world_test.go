@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -28,11 +29,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddyserver/certmagic"
 	"github.com/miekg/dns"
 
 	"github.com/apoxy-dev/caddy-apoxy/api/v1alpha3"
 	"github.com/apoxy-dev/caddy-apoxy/bench"
 	"github.com/apoxy-dev/caddy-apoxy/hosts"
+	"github.com/apoxy-dev/caddy-apoxy/issuance/certfiles"
 	"github.com/apoxy-dev/caddy-apoxy/store"
 	"github.com/apoxy-dev/caddy-apoxy/store/boltstore"
 )
@@ -53,6 +56,8 @@ const (
 // world is the product and its store.
 type world struct {
 	dir, file, program, config string
+	storage                    string
+	filled                     bool
 	net                        *internet
 	caddy                      *exec.Cmd
 }
@@ -67,10 +72,14 @@ func newWorld(b *testing.B) *world {
 			b.Fatalf("building Caddy: %v: %s", err, out)
 		}
 	}
-	w.certificate(b)
+	key, der := w.certificate(b)
 	home := w.dir
 	if *keep != "" {
 		home = *keep
+	}
+	w.storage = filepath.Join(home, fmt.Sprintf("storage-%d", *records))
+	if _, err := os.Stat(w.storage); err != nil {
+		w.certificates(b, key, der)
 	}
 	filled := filepath.Join(home, fmt.Sprintf("filled-%d.db", *records))
 	if _, err := os.Stat(filled); err != nil {
@@ -81,6 +90,7 @@ func newWorld(b *testing.B) *world {
 		b.Fatalf("copying the store: %v: %s", err, out)
 	}
 	b.Cleanup(func() { _ = os.Remove(w.file) })
+	w.filled = true
 	return w
 }
 
@@ -93,10 +103,11 @@ func (w *world) use(b *testing.B, file string) {
 	default_bind 127.0.0.1
 	http_port 8080
 	https_port 8443
-	storage file_system %[1]s
+	storage file_system %[5]s
 	log {
-		level WARN
+		level ERROR
 	}
+	cert_issuer apoxy
 	apoxy {
 		zone %[2]s {
 			nameserver ns1.%[2]s 127.0.0.1
@@ -123,7 +134,7 @@ https:// {
 		}
 	}
 }
-`, w.dir, bench.Zone, recursor, file))
+`, w.dir, bench.Zone, recursor, file, w.storage))
 }
 
 // fill makes the store. The product itself says what a settled record looks like: of one
@@ -141,10 +152,42 @@ func (w *world) fill(b *testing.B, filled string) {
 	w.put(b, filled, *records, renewal, func(i int) []byte {
 		r := bench.Record(i)
 		return []byte(strings.NewReplacer(
-			bench.Hostname(0), bench.Hostname(i), "tenant-000000", r.Owner(), string(bench.Record(0).UID), string(r.UID), bench.Serial(0), bench.Serial(i),
+			bench.Hostname(0), bench.Hostname(i), "tenant-000000", r.Owner(), string(bench.Record(0).UID), string(r.UID),
 		).Replace(text))
 	})
 	b.Logf("filling the store took %.0f s; a record has %d bytes", time.Since(began).Seconds(), len(text))
+}
+
+// certificates puts a certificate of each record into storage: all are the same, in as few
+// files as links allow.
+func (w *world) certificates(b *testing.B, key crypto.PrivateKey, der []byte) {
+	b.Helper()
+	const links = 60_000 // ext4 has 65,000 for a file
+	tmp := w.storage + ".filling"
+	chain := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
+	first := ""
+	for i := range *records {
+		name := bench.Hostname(i)
+		dir := filepath.Join(tmp, "certificates", bench.Authority, name)
+		if i%links == 0 {
+			first = filepath.Join(dir, name)
+			if err := certfiles.At(&certmagic.FileStorage{Path: tmp}, bench.Authority, name).Save(b.Context(), key, chain, certfiles.Metadata{}); err != nil {
+				b.Fatal(err)
+			}
+			continue
+		}
+		if err := os.Mkdir(dir, 0o700); err != nil {
+			b.Fatal(err)
+		}
+		for _, suffix := range []string{".key", ".crt", ".json"} {
+			if err := os.Link(first+suffix, filepath.Join(dir, name+suffix)); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+	if err := os.Rename(tmp, w.storage); err != nil {
+		b.Fatal(err)
+	}
 }
 
 // put writes n records and what the index knows of their certificates into a file.
@@ -155,13 +198,15 @@ func (w *world) put(b *testing.B, file string, n int, renewal int64, value func(
 	if err != nil {
 		b.Fatal(err)
 	}
+	certificate := bench.CertificateOp(0, renewal, renewal-20*24*3600) // all have the one that storage has
 	for i := 0; i < n; {
 		var ops []store.Op
 		for ; i < n && len(ops) < 3000; i++ {
-			h := bench.Hostname(i)
+			h, r := bench.Hostname(i), bench.Record(i)
+			index := strings.NewReplacer(string(bench.Record(0).UID), string(r.UID), "tenant-000000", r.Owner()).Replace(string(certificate.Value))
 			ops = append(ops, store.Op{Key: hosts.Prefix + h, Value: value(i), If: store.Any},
 				store.Op{Key: "hostnames/" + h, Value: []byte(h), If: store.Any},
-				bench.CertificateOp(i, renewal))
+				store.Op{Key: "certificates/" + h, Value: []byte(index), If: store.Any})
 		}
 		if _, err := s.Write(b.Context(), ops...); err != nil {
 			b.Fatal(err)
@@ -187,7 +232,7 @@ func (w *world) settled(b *testing.B) []byte {
 			err = json.Unmarshal(text, &r)
 		}
 		if err == nil {
-			if c := r.Status.Condition(v1alpha3.ConditionReady); c != nil && c.Status == "True" && c.LastTransitionTime.Year() > 2025 && r.Status.Phase == v1alpha3.PhaseActive {
+			if c := r.Status.Condition(v1alpha3.ConditionReady); c != nil && strings.HasSuffix(c.Message, " is served.") && r.Status.Phase == v1alpha3.PhaseActive {
 				return text
 			}
 		}
@@ -213,6 +258,9 @@ func (w *world) start(b *testing.B) (zone, site, api time.Duration) {
 	began := time.Now()
 	if err := w.caddy.Start(); err != nil {
 		b.Fatal(err)
+	}
+	if dir := os.Getenv("BENCH_PROFILE"); dir != "" && w.filled {
+		go w.profileStart(filepath.Join(dir, "start.prof"))
 	}
 	caddy := w.caddy
 	b.Cleanup(func() { _ = caddy.Process.Kill() })
@@ -327,14 +375,18 @@ func (w *world) tail() []byte {
 }
 
 // certificate makes the one that the HTTPS site has, for all hostnames.
-func (w *world) certificate(b *testing.B) {
+func (w *world) certificate(b *testing.B) (crypto.PrivateKey, []byte) {
 	b.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		b.Fatal(err)
 	}
-	leaf := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: []string{"*.*.example"},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour)}
+	serial, ok := new(big.Int).SetString(bench.Serial(0), 16)
+	if !ok {
+		b.Fatal("a serial number is none")
+	}
+	leaf := &x509.Certificate{SerialNumber: serial, DNSNames: []string{"*.*.example"},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(90 * 24 * time.Hour)}
 	der, err := x509.CreateCertificate(rand.Reader, leaf, leaf, key.Public(), key)
 	if err != nil {
 		b.Fatal(err)
@@ -345,6 +397,7 @@ func (w *world) certificate(b *testing.B) {
 	}
 	w.write(b, "cert.pem", string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})))
 	w.write(b, "key.pem", string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: raw})))
+	return key, der
 }
 
 // cpu is the processor time that Caddy has used.
@@ -434,4 +487,15 @@ func (w *world) profiled(b *testing.B, what string, do func()) {
 		}
 	})
 	do()
+}
+
+// profileStart takes a profile of what Caddy does from when its admin endpoint answers.
+func (w *world) profileStart(file string) {
+	for range 100 {
+		if text, err := get(admin + "/debug/pprof/profile?seconds=15"); err == nil {
+			_ = os.WriteFile(file, text, 0o600) // without it there is none
+			return
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
 }

@@ -175,3 +175,6 @@ func (n zoneNames) Lookup(hostname []byte) (dnsprovider.Name, bool) {
 
 // HasBelow implements dnsprovider.Names.
 func (n zoneNames) HasBelow(name []byte) bool { return n.table.HasBelow(name) }
+
+// Whole implements dnsprovider.Names.
+func (n zoneNames) Whole() bool { return n.table.Whole() }

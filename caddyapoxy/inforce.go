@@ -2,6 +2,7 @@ package caddyapoxy
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -21,13 +22,17 @@ type inForce struct {
 	// earlier ones, of the engine that its data came from: they are expired, although
 	// etcd has some like them.
 	since *atomic.Int64
+	// loaded is closed once the table holds all records. What is read before is in force,
+	// for the table reads it too; what is written waits, so that nothing changes behind a
+	// reading of everything.
+	loaded <-chan struct{}
 }
 
 // inForceWait bounds the wait for a table that does not come on.
 const inForceWait = time.Second
 
 func (s inForce) wait(ctx context.Context, revision int64) {
-	if s.table.Reached(revision) {
+	if s.table.Reached(revision) || !s.table.Whole() {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, inForceWait)
@@ -83,6 +88,11 @@ func (s inForce) Read(ctx context.Context, keys []string, revision int64) ([]sto
 
 // Write implements store.Store. Who has written a record finds it in force.
 func (s inForce) Write(ctx context.Context, ops ...store.Op) (int64, error) {
+	select {
+	case <-s.loaded:
+	case <-ctx.Done():
+		return 0, fmt.Errorf("waiting with a write until all records are read after the start: %w", ctx.Err())
+	}
 	revision, err := s.Store.Write(ctx, ops...)
 	if err == nil && slices.ContainsFunc(ops, func(op store.Op) bool { return !op.Check && strings.HasPrefix(op.Key, hosts.Prefix) }) {
 		s.wait(ctx, revision)

@@ -29,8 +29,12 @@ import (
 // runtimes holds one runtime per store, across configurations.
 var runtimes = caddy.NewUsagePool()
 
-// loadTimeout bounds the reading of all records at start.
-const loadTimeout = 2 * time.Minute
+// loadTimeout bounds what a start waits for of the store, and loadPatience how long it
+// waits for all records to be read before it serves them one by one.
+const (
+	loadTimeout  = 2 * time.Minute
+	loadPatience = 500 * time.Millisecond
+)
 
 // runtime is everything that lives as long as a store is open, however often
 // the configuration is reloaded: records in memory, zone data, controller,
@@ -74,7 +78,8 @@ type runtime struct {
 	joined sync.WaitGroup
 	loaded atomic.Bool   // start has read everything, and told everybody
 	begun  atomic.Bool   // start has been called
-	told   chan struct{} // closed once the controller and issuance know all records of the start
+	held   chan struct{} // closed once the table holds all records of the start
+	told   chan struct{} // closed once the controller and issuance know them
 	asked  chan struct{} // bounds the questions of other nodes that are worked on
 }
 
@@ -114,7 +119,7 @@ func newRuntime(opened *openedStore) (*runtime, error) {
 	rt := &runtime{key: opened.key, opened: opened, logger: logger, store: st, table: hosts.New(), rrsets: map[string]*dnsprovider.RRSets{}}
 	rt.events = make(chan controller.Transition, eventBacklog)
 	rt.edgeChanged = make(chan struct{}, 1)
-	rt.asked, rt.told = make(chan struct{}, maxAsked), make(chan struct{})
+	rt.asked, rt.held, rt.told = make(chan struct{}, maxAsked), make(chan struct{}), make(chan struct{})
 	rt.webhooks = rt.newWebhooks(logger)
 	rt.ctx, rt.cancel = context.WithCancel(context.Background())
 	rt.member = rt.newMember(st, logger.Named("cluster"))
@@ -153,7 +158,7 @@ func newRuntime(opened *openedStore) (*runtime, error) {
 		Logger:       logger.Named("controller"),
 	})
 	api, err := apiserver.New(apiserver.Config{
-		Store:        inForce{st, rt.table, &rt.since},
+		Store:        inForce{st, rt.table, &rt.since, rt.held},
 		Index:        rt.table,
 		Zone:         rt.zoneName,
 		NameServers:  rt.nameServers,
@@ -182,7 +187,8 @@ func newRuntime(opened *openedStore) (*runtime, error) {
 }
 
 // start reads all records and sets the work going, once. It returns when the
-// table is complete, so that no name is denied for want of having been read. What
+// table is complete or, with very many records, soon: until then it reads from the store
+// what it is asked for, so that no name is denied for want of having been read. What
 // looks at records, and orders for them, is told of all beside serving, and begins
 // after that: before, what is about to fall could not be held against all there is.
 func (rt *runtime) start() error {
@@ -191,7 +197,8 @@ func (rt *runtime) start() error {
 			return
 		}
 		rt.begun.Store(true)
-		loaded, failed := make(chan struct{}), make(chan error, 1)
+		failed := make(chan error, 1)
+		rt.table.ReadThrough(rt.readHost)
 		rt.run("raising events", rt.raiseEvents)
 		rt.run("delivering webhooks", rt.webhooks.Run)
 		rt.joinCluster()
@@ -199,7 +206,7 @@ func (rt *runtime) start() error {
 			err := hosts.Follow(ctx, rt.store, hosts.Follower{
 				Table:    rt.table,
 				OnChange: rt.changed,
-				OnLoaded: func() { close(loaded) },
+				OnLoaded: func() { close(rt.held) },
 				OnTold:   func() { close(rt.told) },
 				Logger:   rt.logger.Named("hosts"),
 			})
@@ -207,13 +214,12 @@ func (rt *runtime) start() error {
 			return err
 		})
 		select {
-		case <-loaded:
+		case <-rt.held:
 		case err := <-failed:
 			rt.startup = fmt.Errorf("reading the records of %s: %w", rt.key, err)
 			return
-		case <-time.After(loadTimeout):
-			rt.startup = fmt.Errorf("reading the records of %s: not done after %s", rt.key, loadTimeout)
-			return
+		case <-time.After(loadPatience):
+			rt.logger.Info("there are many records: names are answered from the store until all are read, and writes wait for that")
 		}
 		rt.resolveEdge(rt.ctx, rt.apps.Current())
 		rt.run("removing uploads without a record", rt.sweepUploads)

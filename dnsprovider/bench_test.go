@@ -39,6 +39,7 @@ func (x *indexed) Lookup(hostname []byte) (Name, bool) {
 	return n, ok
 }
 
+func (x *indexed) Whole() bool               { return true }
 func (x *indexed) HasBelow(name []byte) bool { return x.above[string(name)] > 0 }
 
 func BenchmarkAnswer(b *testing.B) {

@@ -18,6 +18,8 @@ func (r records) Lookup(hostname []byte) (Name, bool) {
 	return n, ok
 }
 
+func (r records) Whole() bool { return true }
+
 func (r records) HasBelow(name []byte) bool {
 	for host := range r {
 		if strings.HasSuffix(host, "."+string(name)) {

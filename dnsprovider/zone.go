@@ -302,7 +302,10 @@ func (z *Zone) findDynamic(s *scratch, rel []byte, qtype uint16) {
 			return
 		}
 	}
-	if z.names.HasBelow(rel) {
+	switch {
+	case z.names.HasBelow(rel):
 		s.result.kind = nodata
+	case !z.names.Whole():
+		s.result.kind = unknown
 	}
 }

@@ -183,3 +183,24 @@ func TestTwoZonesOfOneName(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 }
+
+// partly is records that are not all known yet.
+type partly struct{ records }
+
+func (partly) Whole() bool { return false }
+
+func TestNoNameIsDeniedBeforeAllRecordsAreKnown(t *testing.T) {
+	a := mustAuthority(t, mustZone(t, testConfig(), partly{testRecords()}, nil))
+	whole := mustAuthority(t, mustZone(t, testConfig(), testRecords(), nil))
+	for name := range testRecords() {
+		q := question(t, name+"."+strings.TrimSuffix(testConfig().Name, "."), dns.TypeA)
+		if got, want := show(ask(t, a, q, false)), show(ask(t, whole, q, false)); got != want {
+			t.Errorf("%s:\n%s\nand when all are known\n%s", name, got, want)
+		}
+	}
+	for _, name := range []string{"nobody.example.org", "_acme-challenge.nobody.example.org"} {
+		if m := ask(t, a, question(t, name+"."+strings.TrimSuffix(testConfig().Name, "."), dns.TypeA), false); m.Rcode != dns.RcodeServerFailure {
+			t.Errorf("%s is answered with %s", name, show(m))
+		}
+	}
+}

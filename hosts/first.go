@@ -22,6 +22,7 @@ type firsts struct {
 	told string
 	// done: all are.
 	done bool
+	room []byte // for the values of a page
 }
 
 // firstPage is how many records are told of at a time, and firstRetry how long reading
@@ -54,6 +55,7 @@ func (r *keeper) tell(c Change, before int64) {
 func (r *keeper) tellFirst(ctx context.Context) {
 	ctx, _ = store.AllowStale(ctx, 0)
 	said := ""
+	r.first.room = make([]byte, 0, pageRoom)
 	for r.f.OnChange != nil {
 		more, err := r.tellPage(ctx)
 		if ctx.Err() != nil || errors.Is(err, store.ErrClosed) {
@@ -75,7 +77,7 @@ func (r *keeper) tellFirst(ctx context.Context) {
 		}
 	}
 	r.first.mu.Lock()
-	r.first.done = true
+	r.first.done, r.first.room = true, nil
 	r.first.mu.Unlock()
 	if r.f.OnTold != nil {
 		r.f.OnTold()
@@ -86,11 +88,7 @@ func (r *keeper) tellFirst(ctx context.Context) {
 // reads it tells only what is as it was loaded: everything else is told as a change.
 func (r *keeper) tellPage(ctx context.Context) (more bool, err error) {
 	f := &r.first
-	limit := firstPage
-	if r.f.PageSize > 0 {
-		limit = min(limit, r.f.PageSize)
-	}
-	res, err := r.store.List(ctx, Prefix, store.ListOptions{After: f.told, Limit: limit})
+	res, err := r.store.List(ctx, Prefix, store.ListOptions{After: f.told, Limit: min(firstPage, r.f.PageSize), Uncounted: true, Room: f.room})
 	if err == nil && res.Revision < f.upto { // it lacks records
 		err = errBehind
 	}
@@ -118,7 +116,7 @@ func (r *keeper) tellPage(ctx context.Context) (more bool, err error) {
 		if record == nil {
 			continue
 		}
-		if h, ok := table.Get(record.Spec.Name); ok && h.Revision == e.Revision && h.Name() == strings.TrimPrefix(e.Key, Prefix) {
+		if h, ok := table.own(record.Spec.Name); ok && h.Revision == e.Revision && h.Name() == strings.TrimPrefix(e.Key, Prefix) {
 			r.f.OnChange(Change{Name: record.Name, Record: record, First: true, Revision: e.Revision})
 		}
 	}

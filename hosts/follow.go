@@ -29,7 +29,7 @@ type Follower struct {
 	// OnTold is called once, after OnChange was told of all records that the table
 	// was loaded with; may be nil.
 	OnTold func()
-	// PageSize is how many records are read at a time. Default: 1000.
+	// PageSize is how many records are read at a time. Default: 256.
 	PageSize int
 	// Logger gets records that cannot be read. Default: none.
 	Logger *zap.Logger
@@ -45,6 +45,9 @@ type Follower struct {
 // the last state that was read stays in force until a whole one takes its place,
 // the record is deleted, or the process starts anew.
 func Follow(ctx context.Context, s store.Store, f Follower) error {
+	if f.PageSize <= 0 {
+		f.PageSize = pageRecords
+	}
 	if f.Logger == nil {
 		f.Logger = zap.NewNop()
 	}
@@ -58,13 +61,14 @@ func Follow(ctx context.Context, s store.Store, f Follower) error {
 	defer r.load.wait()
 	return store.Follow(ctx, s, store.Follower{
 		Prefix: Prefix, PageSize: f.PageSize,
-		Begin: r.begin, Page: r.page, End: r.end,
+		Begin: r.begin, Room: r.room, Page: r.page, End: r.end,
 		Change: r.change,
 		Reached: func(revision int64) {
 			f.Table.progress.Reach(revision)
 			if !r.loaded {
 				r.loaded = true
 				r.first.upto = revision
+				f.Table.through.Store(nil)
 				if f.OnLoaded != nil {
 					f.OnLoaded()
 				}
@@ -97,10 +101,22 @@ func (r *keeper) begin() {
 	}
 	r.f.Table.changed.forget()
 	r.load.wait() // for what was read before reading failed
+	if !r.loaded {
+		r.load.ready(r.f.Table)
+	}
 	r.left = make(map[string]string)
 	for h := range r.f.Table.All() {
 		r.left[h.Name()] = h.Hostname
 	}
+}
+
+// room returns the memory of the next page's values; nil once the table was loaded: what
+// changes is told whole.
+func (r *keeper) room() []byte {
+	if r.loaded {
+		return nil
+	}
+	return r.load.room()
 }
 
 func (r *keeper) page(entries []store.KeyValue) {
@@ -130,6 +146,7 @@ func (r *keeper) page(entries []store.KeyValue) {
 
 func (r *keeper) end(revision int64) {
 	r.load.wait()
+	r.load.done()
 	r.first.mu.Lock()
 	defer r.first.mu.Unlock()
 	for name, hostname := range r.left {
@@ -141,7 +158,7 @@ func (r *keeper) end(revision int64) {
 
 func (r *keeper) synchronizeOne(record *v1alpha3.DomainRecord, revision int64) {
 	c := Change{Name: record.Name, Record: record, Revision: revision}
-	h, known := r.f.Table.Get(record.Spec.Name)
+	h, known := r.f.Table.own(record.Spec.Name)
 	before := int64(0)
 	switch {
 	case known && h.Name() != record.Name: // deleted meanwhile, and its hostname taken
@@ -158,7 +175,7 @@ func (r *keeper) synchronizeOne(record *v1alpha3.DomainRecord, revision int64) {
 // forget takes a record that is gone out of the table, unless its hostname is
 // another record's by now.
 func (r *keeper) forget(name, hostname string, revision int64) {
-	if h, ok := r.f.Table.Get(hostname); ok && h.Name() == name {
+	if h, ok := r.f.Table.own(hostname); ok && h.Name() == name {
 		r.f.Table.deleteAt(hostname, revision)
 		if r.loaded {
 			r.tell(Change{Name: name, Previous: remembered(h), Revision: revision}, h.Revision)
@@ -192,7 +209,7 @@ func (r *keeper) change(e *store.Event) {
 	case c.Record != nil:
 		table.Set(FromRecord(c.Record, e.Revision))
 	case c.Previous != nil:
-		if h, ok := table.Get(c.Previous.Spec.Name); ok && h.Name() == c.Name {
+		if h, ok := table.own(c.Previous.Spec.Name); ok && h.Name() == c.Name {
 			table.deleteAt(h.Hostname, e.Revision)
 		}
 	default:

@@ -14,7 +14,47 @@ type loading struct {
 	pages chan *loadPage // to be set; nil: nothing is under way
 	ended chan struct{}  // closed once all are
 	free  chan *skimmer  // those that have no work
+	// rooms is memory for the values of pages that is free, and lent that of the pages
+	// which are being read, in their order.
+	rooms, lent chan []byte
 }
+
+// A page is so many records, whose values have so much memory, as much as they take at the
+// usual size: what finds no room in it has memory of its own. So many cores work on pages.
+const (
+	pageRecords = 256
+	pageRoom    = 1 << 20
+	mostCores   = 16
+)
+
+// room returns memory for the values of the next page, once some is free. The goroutine
+// that reads ahead calls it.
+func (l *loading) room() []byte {
+	b := <-l.rooms
+	l.lent <- b
+	return b
+}
+
+// ready makes all that loading takes, before the first page is read.
+func (l *loading) ready(table *Table) {
+	if l.free == nil {
+		cores := min(runtime.GOMAXPROCS(0), mostCores)
+		n := cores + 3 // one has been read, one is being, and the next waits for that
+		l.rooms, l.lent, l.free = make(chan []byte, n), make(chan []byte, n), make(chan *skimmer, cores)
+		for range n {
+			l.rooms <- make([]byte, 0, pageRoom)
+		}
+		for range cores {
+			l.free <- &skimmer{table: table}
+		}
+	}
+	for len(l.lent) > 0 { // of pages that never came
+		l.rooms <- <-l.lent
+	}
+}
+
+// done lets go of the memory.
+func (l *loading) done() { l.rooms, l.lent, l.free = nil, nil, nil }
 
 // loadPage is a page on its way into the table.
 type loadPage struct {
@@ -26,13 +66,7 @@ type loadPage struct {
 
 // page takes the next page; it waits while every core has one.
 func (l *loading) page(r *keeper, entries []store.KeyValue) {
-	if l.free == nil {
-		cores := runtime.GOMAXPROCS(0)
-		l.free = make(chan *skimmer, cores)
-		for range cores {
-			l.free <- &skimmer{table: r.f.Table}
-		}
-	}
+	room := <-l.lent
 	if l.pages == nil {
 		l.pages, l.ended = make(chan *loadPage, cap(l.free)), make(chan struct{})
 		go func(pages <-chan *loadPage, ended chan<- struct{}) {
@@ -54,6 +88,7 @@ func (l *loading) page(r *keeper, entries []store.KeyValue) {
 			}
 			e.Value = nil
 		}
+		l.rooms <- room
 		l.free <- s
 	}()
 	l.pages <- p

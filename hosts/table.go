@@ -33,6 +33,7 @@ type Table struct {
 	changed         changed
 
 	progress store.Progress // the store's revision that the table has come to
+	through  atomic.Pointer[func(hostname string) *Host]
 }
 
 type shard struct {
@@ -93,11 +94,26 @@ func (t *Table) Get(hostname string) (*Host, bool) {
 }
 
 func (t *Table) get(key string, wildcard bool) (*Host, bool) {
+	if read := t.through.Load(); read != nil {
+		h := readThrough(*read, key, wildcard)
+		return h, h != nil
+	}
+	return t.held(key, wildcard)
+}
+
+// held is get by what the table holds.
+func (t *Table) held(key string, wildcard bool) (*Host, bool) {
 	s, hash := t.shard(key)
 	s.mu.RLock()
 	h := s.index(wildcard).get(key, hash)
 	s.mu.RUnlock()
 	return h, h != nil
+}
+
+// own is Get by what the table holds.
+func (t *Table) own(hostname string) (*Host, bool) {
+	key, wildcard := split(hostname)
+	return t.held(key, wildcard)
 }
 
 // GetBytes is Get for a name that is borrowed for the call.

@@ -25,6 +25,9 @@ type Follower struct {
 	Begin func()
 	// Page is told of the next key-values of such a reading, in the order of their keys.
 	Page func([]KeyValue)
+	// Room is asked by another goroutine, before each page is read, for the memory that its
+	// values may be put into; see ListOptions. Nil: values stay.
+	Room func() []byte
 	// End is told that there are no others at that revision: what has been on no
 	// page since Begin does not exist.
 	End func(revision int64)
@@ -92,7 +95,7 @@ func (f *Follower) read(ctx context.Context, s Store, before int64) (int64, erro
 		ctx, _ = AllowStale(ctx, 0)
 	}
 	ctx, stop := context.WithCancel(ctx)
-	pages := readAhead(ctx, s, f.Prefix, o)
+	pages := readAhead(ctx, s, f.Prefix, o, f.Room)
 	defer func() {
 		stop()
 		for range pages { // until the reader has ended
@@ -121,11 +124,14 @@ type page struct {
 
 // readAhead lists page after page, one more than was taken, so that the next is being read
 // while one is worked on. An error is the last.
-func readAhead(ctx context.Context, s Store, prefix string, o ListOptions) <-chan page {
+func readAhead(ctx context.Context, s Store, prefix string, o ListOptions, room func() []byte) <-chan page {
 	pages := make(chan page)
 	go func() {
 		defer close(pages)
 		for {
+			if room != nil {
+				o.Room = room()
+			}
 			res, err := s.List(ctx, prefix, o)
 			select {
 			case pages <- page{res, err}:

@@ -128,6 +128,9 @@ type ListOptions struct {
 	Revision int64
 	// Uncounted: Remaining is of no use to the caller and may be left 0.
 	Uncounted bool
+	// Room: values may be put into its capacity, rather than into memory of their own, and
+	// end when the caller uses it again. Nil: each value stays.
+	Room []byte
 }
 
 // ListResult is what a List found.

@@ -59,7 +59,7 @@ func (w *world) starts(b *testing.B) {
 			return
 		}
 		began := time.Now()
-		w.quiet(b, 5*time.Minute)
+		w.profiled(b, "told", func() { w.quiet(b, 5*time.Minute) })
 		b.Logf("told of all, and at rest, after %.0f s more and %.1f cpu-s in all", time.Since(began).Seconds(), w.cpu(b).Seconds())
 		anonymous, live := w.memory(b)
 		info, err := os.Stat(w.file)

@@ -479,6 +479,10 @@ func (w *world) profiled(b *testing.B, what string, do func()) {
 	defer taking.Wait()
 	taking.Go(func() {
 		text, err := get(admin + "/debug/pprof/profile?seconds=8")
+		for try := 0; err != nil && try < 30; try++ { // another is being taken
+			time.Sleep(time.Second)
+			text, err = get(admin + "/debug/pprof/profile?seconds=8")
+		}
 		if err == nil {
 			err = os.WriteFile(filepath.Join(dir, strings.ReplaceAll(what, " ", "-")+".prof"), text, 0o600)
 		}

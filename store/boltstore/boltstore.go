@@ -226,6 +226,14 @@ func (s *Store) view(fn func(b bucket) error) error {
 	}
 }
 
+// cloneIn is clone into room, if that is not nil and large enough.
+func cloneIn(room, b []byte) []byte {
+	if room == nil {
+		return clone(b)
+	}
+	return append(room[:0:len(room)], b...)
+}
+
 // clone copies b so that it outlives its transaction; never nil, because nil
 // means deleted.
 func clone(b []byte) []byte {

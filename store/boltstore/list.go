@@ -42,7 +42,7 @@ func (s *Store) List(ctx context.Context, prefix string, o store.ListOptions) (s
 // list reads at one revision, in transactions of up to chunk entries; 0: one.
 func (s *Store) list(ctx context.Context, prefix string, o store.ListOptions, chunk int) (store.ListResult, error) {
 	res := store.ListResult{Revision: o.Revision}
-	l := lister{s: s, prefix: prefix, after: o.After, rev: o.Revision, upto: o.Revision, chunk: chunk}
+	l := lister{s: s, prefix: prefix, after: o.After, rev: o.Revision, upto: o.Revision, chunk: chunk, room: o.Room[:cap(o.Room)]}
 	for !l.end && (o.Limit <= 0 || len(res.KeyValues) <= o.Limit) {
 		want := 0
 		if o.Limit > 0 {
@@ -90,6 +90,7 @@ type lister struct {
 	upto   int64  // undo covers the changes after rev up to this revision
 	undo   map[string]store.KeyValue
 	chunk  int
+	room   []byte // that values may be put into
 	end    bool
 }
 
@@ -158,7 +159,12 @@ func (l *lister) read(values bool, want int) ([]store.KeyValue, int64, error) {
 			}
 			e := store.KeyValue{Key: string(k)}
 			if values {
-				e.Revision, e.Value, e.Err = b.decode(k, raw)
+				e.Revision, e.Value, e.Err = b.decodeIn(l.room, k, raw)
+				n := len(e.Value)
+				if n > 0 && n <= len(l.room) && &e.Value[0] == &l.room[0] {
+					l.room = l.room[n:]
+				}
+				e.Value = e.Value[:n:n]
 				size += len(raw)
 			}
 			l.after = e.Key

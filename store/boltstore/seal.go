@@ -100,7 +100,10 @@ func (b bucket) revision(raw []byte) int64 {
 // the transaction and is never nil: that would mean deleted. The error is a
 // *store.DamagedError; the revision is then the one that the entry is known by, and
 // there is no value.
-func (b bucket) decode(key, raw []byte) (int64, []byte, error) {
+func (b bucket) decode(key, raw []byte) (int64, []byte, error) { return b.decodeIn(nil, key, raw) }
+
+// decodeIn is decode into room, if that is not nil and large enough.
+func (b bucket) decodeIn(room, key, raw []byte) (int64, []byte, error) {
 	rev := b.revision(raw)
 	damaged := func(reason string) (int64, []byte, error) {
 		return rev, nil, &store.DamagedError{Key: string(key), Revision: rev, Reason: reason}
@@ -116,7 +119,7 @@ func (b bucket) decode(key, raw []byte) (int64, []byte, error) {
 		case head != uint64(rev):
 			return damaged(fmt.Sprintf("it says that it was written at revision %d of %d", head, b.Sequence()))
 		}
-		return rev, clone(raw[revisionBytes:]), nil
+		return rev, cloneIn(room, raw[revisionBytes:]), nil
 	}
 	if len(raw) < sealBytes {
 		return damaged("its checksum does not hold")
@@ -124,7 +127,7 @@ func (b bucket) decode(key, raw []byte) (int64, []byte, error) {
 	kept, unpacked := raw[sealBytes:], []byte(nil)
 	if head&packedBit != 0 {
 		var err error
-		if unpacked, err = pack.Read(nil, kept); err != nil {
+		if unpacked, err = pack.Read(room, kept); err != nil {
 			return damaged(err.Error())
 		}
 	}
@@ -135,7 +138,7 @@ func (b bucket) decode(key, raw []byte) (int64, []byte, error) {
 		return damaged(fmt.Sprintf("it says that it was written at revision %d of %d", at, b.Sequence()))
 	}
 	if head&packedBit == 0 {
-		unpacked = clone(kept)
+		unpacked = cloneIn(room, kept)
 	}
 	return rev, unpacked, nil
 }

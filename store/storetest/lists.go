@@ -36,6 +36,24 @@ func (u *suite) lists() map[string]func(*testing.T) {
 			diff(t, "rec/", keys(list(t, s, "rec/", store.ListOptions{}).KeyValues), []string{"rec/1"})
 			diff(t, "none", keys(list(t, s, "none", store.ListOptions{}).KeyValues), []string{})
 		}),
+		"values are the same with room for them, or for some, and without": u.test(func(t *testing.T, s store.Store) {
+			for i := range 40 {
+				put(t, s, fmt.Sprintf("a/%02d", i), strings.Repeat(fmt.Sprintf("value %d ", i), 10*i))
+			}
+			put(t, s, "a/empty", "")
+			want := pairs(list(t, s, "a/", store.ListOptions{}).KeyValues)
+			for _, size := range []int{0, 1, 100, 5000, 1 << 20} {
+				room := make([]byte, 0, size)
+				for range 2 { // it is used again
+					got := list(t, s, "a/", store.ListOptions{Room: room})
+					diff(t, fmt.Sprintf("with room for %d bytes", size), pairs(got.KeyValues), want)
+					for _, e := range got.KeyValues {
+						_ = append(e.Value, "more"...) // reaches into no other
+					}
+					diff(t, "after more was appended to each", pairs(got.KeyValues), want)
+				}
+			}
+		}),
 		"After skips up to and including a key, whether or not it exists": u.test(func(t *testing.T, s store.Store) {
 			for _, key := range []string{"a/1", "a/2", "a/3", "b/1"} {
 				put(t, s, key, "")

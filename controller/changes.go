@@ -38,7 +38,7 @@ func (c *Controller) Changed(ch hosts.Change) {
 		next := ownership.NextLook(r, ownership.Activity{Verified: c.verified()}, c.cfg.Settings(), now, c.cfg.Rand())
 		c.queue.schedule(e, now.Add(time.Duration(c.cfg.Rand()*float64(next.Sub(now)))))
 	case !known || respecified(r, ch.Previous):
-		e.lastWrite = now.Unix()
+		e.note().lastWrite = now.Unix()
 		c.queue.demand(e, workLook)
 	case relabelled(r, ch.Previous):
 		c.queue.demand(e, workJudge) // a target may be chosen by them
@@ -87,7 +87,7 @@ func (c *Controller) recall(e *item, r *v1alpha3.DomainRecord, now time.Time) {
 	}
 	if unreachable(s) {
 		c.mu.Lock()
-		c.queue.memory.recall(e.domain, now)
+		c.queue.memory.recall(e.domain(), now)
 		c.mu.Unlock()
 	}
 	if !known.Verified { // it may be contested by now
@@ -187,9 +187,8 @@ func (c *Controller) add(name, hostname string) *item {
 	}
 	e := &item{name: name, hostname: hostname, place: -1, elsewhere: !c.cfg.Mine(hostname)}
 	if hostname != "" {
-		e.domain = resolver.RegisteredDomain(hostname)
-		if strings.HasSuffix(hostname, e.domain) {
-			e.domain = hostname[len(hostname)-len(e.domain):]
+		if domain := resolver.RegisteredDomain(hostname); strings.HasSuffix(hostname, domain) {
+			e.domainAt = uint8(min(len(hostname)-len(domain), 255)) // a hostname has 253 octets
 		}
 	}
 	c.byName[name] = e
@@ -206,6 +205,6 @@ func (c *Controller) drop(e *item) {
 	if c.aliases[e.hostname] == e.name {
 		delete(c.aliases, e.hostname)
 	}
-	answerAll(e.waiters, errGone)
-	e.waiters = nil
+	answerAll(e.known().waiters, errGone)
+	e.forget(func(r *rare) { r.waiters = nil })
 }

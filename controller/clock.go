@@ -25,10 +25,6 @@ func (c *Controller) heedClock(now time.Time) {
 // is held.
 func (c *Controller) setBack(by time.Duration) {
 	for _, e := range c.byName {
-		for _, at := range []*int64{&e.due, &e.hintFrom, &e.hintDue} {
-			if *at != 0 {
-				*at -= int64(by)
-			}
-		}
+		e.setBack(by)
 	}
 }

@@ -208,8 +208,8 @@ func (c *Controller) stop() {
 	defer c.mu.Unlock()
 	c.running = false
 	for _, e := range c.byName {
-		answerAll(e.waiters, errStopped)
-		e.waiters = nil
+		answerAll(e.known().waiters, errStopped)
+		e.forget(func(r *rare) { r.waiters = nil })
 	}
 }
 
@@ -300,7 +300,8 @@ func (c *Controller) Check(ctx context.Context, name string) error {
 		c.mu.Unlock()
 		return errStopped
 	}
-	e.waiters = append(e.waiters, done) // before: who waits has it looked at here, whosever it is
+	waiting := e.note()
+	waiting.waiters = append(waiting.waiters, done) // before: who waits has it looked at here, whosever it is
 	c.queue.demand(e, workLook|workUrgent)
 	c.mu.Unlock()
 	c.poke()

@@ -229,7 +229,7 @@ func TestAFloodOfHintsIsAFewLooks(t *testing.T) {
 		t.Errorf("%d looks", n)
 	}
 	b.Controller.mu.Lock()
-	owed := b.byName["api.example.com"].hintDue
+	owed := b.byName["api.example.com"].known().hintDue
 	b.Controller.mu.Unlock()
 	if wait := time.Until(time.Unix(0, owed)); owed != 0 && wait > time.Minute {
 		t.Errorf("the next look for a hint is %v away", wait)

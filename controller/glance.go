@@ -63,7 +63,7 @@ func (c *Controller) takeGlances(now time.Time) time.Duration {
 			delete(c.glances.waiting, host)
 			continue
 		}
-		if gap := time.Duration(e.glanceFrom - now.UnixNano()); gap > 0 && gap <= hintGapMost {
+		if gap := time.Duration(e.known().glanceFrom - now.UnixNano()); gap > 0 && gap <= hintGapMost {
 			wait = min(wait, gap)
 			continue
 		}
@@ -71,7 +71,7 @@ func (c *Controller) takeGlances(now time.Time) time.Duration {
 			return min(wait, glancesAgain)
 		}
 		delete(c.glances.waiting, host)
-		e.glanceFrom = now.Add(min(hintGap<<min(e.glances, 4), hintGapMost)).UnixNano()
+		e.note().glanceFrom = now.Add(min(hintGap<<min(e.known().glances, 4), hintGapMost)).UnixNano()
 		c.queue.demand(e, workGlance|workUrgent)
 	}
 	return wait
@@ -105,8 +105,8 @@ func (c *Controller) glance(ctx context.Context, e *item, judge bool) error {
 		return err
 	}
 	c.mu.Lock()
-	turn := e.glances
-	e.glances++
+	turn := e.known().glances
+	e.note().glances++
 	c.mu.Unlock()
 	s, found := c.spot(ctx, v.record, *c.lastSeen(v.record), turn)
 	switch {
@@ -116,7 +116,7 @@ func (c *Controller) glance(ctx context.Context, e *item, judge bool) error {
 		return nil
 	}
 	c.mu.Lock()
-	e.glances = 0
+	e.forget(func(r *rare) { r.glances = 0 })
 	c.mu.Unlock()
 	status, err := c.settle(ctx, e, v, s)
 	if err != nil {

@@ -194,8 +194,8 @@ func TestAFloodOfUnprovenHintsIsAFewGlances(t *testing.T) {
 	}
 	b.Controller.mu.Lock()
 	e := b.byName[host]
-	if e.lastHint != 0 || e.hintDue != 0 || e.due != next.UnixNano() {
-		t.Errorf("looks are made for it later: last hint %d, due for a hint %d, next look %v, was %v", e.lastHint, e.hintDue, time.Unix(0, e.due), next)
+	if e.known().lastHint != 0 || e.known().hintDue != 0 || e.due != next.UnixNano() {
+		t.Errorf("looks are made for it later: last hint %d, due for a hint %d, next look %v, was %v", e.known().lastHint, e.known().hintDue, time.Unix(0, e.due), next)
 	}
 	b.Controller.mu.Unlock()
 }

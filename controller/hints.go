@@ -101,9 +101,10 @@ func (c *Controller) takeHints() {
 // hinted has e looked at, now or, if that was done a moment ago, as soon as its
 // gap is over. c.mu is held.
 func (c *Controller) hinted(e *item, now time.Time) {
-	e.lastHint = now.Unix()
-	at := time.Unix(0, e.hintFrom)
-	if e.hintFrom == 0 || !now.Before(at) {
+	r := e.note()
+	r.lastHint = now.Unix()
+	at := time.Unix(0, r.hintFrom)
+	if r.hintFrom == 0 || !now.Before(at) {
 		at = now
 	}
 	if at.After(now) && e.due != 0 && e.due <= at.UnixNano() {
@@ -112,11 +113,11 @@ func (c *Controller) hinted(e *item, now time.Time) {
 	if !c.hints.limit.AllowN(now, 1) {
 		return
 	}
-	gap := min(hintGap<<e.hintStep, hintGapMost)
-	e.hintStep = min(e.hintStep+1, 4)
-	e.hintFrom = at.Add(gap).UnixNano()
+	gap := min(hintGap<<r.hintStep, hintGapMost)
+	r.hintStep = min(r.hintStep+1, 4)
+	r.hintFrom = at.Add(gap).UnixNano()
 	if at.After(now) {
-		e.hintDue = at.UnixNano()
+		r.hintDue = at.UnixNano()
 		c.queue.schedule(e, at)
 	} else {
 		c.queue.demand(e, workLook|workUrgent|workHinted)

@@ -132,7 +132,7 @@ func TestALiveRecordsWaitIsBoundedByLiveWorkAlone(t *testing.T) {
 		// From now on all is known.
 		known := func(q *queue, all []simulated) map[string]time.Duration {
 			for _, s := range all {
-				q.memory.put(s.item.domain, trackAfter(trackNew, s.takes, s.heard), time.Unix(1_000_000, 0))
+				q.memory.put(s.item.domain(), trackAfter(trackNew, s.takes, s.heard), time.Unix(1_000_000, 0))
 			}
 			return simulate(q, all)
 		}

@@ -2,6 +2,7 @@ package controller
 
 import (
 	"errors"
+	"time"
 
 	"github.com/apoxy-dev/caddy-apoxy/store"
 )
@@ -33,29 +34,77 @@ const (
 	workHinted
 )
 
-// item is what is kept of every record: little, because there may be a million.
+// item is what is kept of every record: 64 bytes, because there may be a million.
 type item struct {
 	name, hostname string
-	domain         string // registered domain of hostname; what fairness goes by
-	due            int64  // next look by the timer, Unix nanoseconds; 0: none
-	lastWrite      int64  // Unix seconds
-	lastHint       int64  // Unix seconds
-	hintFrom       int64  // no look for a hint before, Unix nanoseconds
-	hintDue        int64  // a look for a hint is owed then; 0: none
-	mended         int64  // the last look because a client wrote to the status, Unix nanoseconds; may be to come
-	glanceFrom     int64  // no glance before, Unix nanoseconds
-	waiters        []chan error
+	due            int64 // next look by the timer, Unix nanoseconds; 0: none
+	more           *rare // nil: nothing of it
 	place          int32 // in the heap; -1: not in it
+	domainAt       uint8 // where in hostname its registered domain begins, what fairness goes by
 	pending        work
 	state          state
 	track          track
-	hintStep       uint8
-	glances        uint8 // that found nothing new, one after the other
 	gone           bool
 	elsewhere      bool // another node looks at it
 	gained         bool // it was another node's, and was not looked at here since
 	newName        bool // ownership.Verdict.NewName of the last one; only the work under way touches it
 }
+
+// rare is what is kept of few records: those that were asked for, written or hinted at.
+type rare struct {
+	lastWrite  int64 // Unix seconds
+	lastHint   int64 // Unix seconds
+	hintFrom   int64 // no look for a hint before, Unix nanoseconds
+	hintDue    int64 // a look for a hint is owed then; 0: none
+	mended     int64 // the last look because a client wrote to the status, Unix nanoseconds; may be to come
+	glanceFrom int64 // no glance before, Unix nanoseconds
+	waiters    []chan error
+	hintStep   uint8
+	glances    uint8 // that found nothing new, one after the other
+}
+
+// known is what is kept of e that few have.
+func (e *item) known() rare {
+	if e.more == nil {
+		return rare{}
+	}
+	return *e.more
+}
+
+// note returns what is kept of e that few have, to be changed.
+func (e *item) note() *rare {
+	if e.more == nil {
+		e.more = new(rare)
+	}
+	return e.more
+}
+
+// forget takes back what a note said, and the note once it says nothing.
+func (e *item) forget(change func(*rare)) {
+	if e.more == nil {
+		return
+	}
+	change(e.more)
+	if r := e.more; r.waiters == nil && r.lastWrite|r.lastHint|r.hintFrom|r.hintDue|r.mended|r.glanceFrom == 0 && r.hintStep|r.glances == 0 {
+		e.more = nil
+	}
+}
+
+// setBack makes all that is due earlier.
+func (e *item) setBack(by time.Duration) {
+	times := []*int64{&e.due}
+	if e.more != nil {
+		times = append(times, &e.more.hintFrom, &e.more.hintDue)
+	}
+	for _, at := range times {
+		if *at != 0 {
+			*at -= int64(by)
+		}
+	}
+}
+
+// domain is the registered domain of the hostname.
+func (e *item) domain() string { return e.hostname[e.domainAt:] }
 
 type state uint8
 
@@ -68,8 +117,9 @@ const (
 // begin takes what is demanded of e and who waits for it, for work that starts
 // now; those who come from now on wait for the next.
 func (e *item) begin() (what work, waiters []chan error) {
-	what, waiters = e.pending, e.waiters
-	e.pending, e.waiters = 0, nil
+	what, waiters = e.pending, e.known().waiters
+	e.pending = 0
+	e.forget(func(r *rare) { r.waiters = nil })
 	return what, waiters
 }
 

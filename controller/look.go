@@ -51,7 +51,8 @@ func (c *Controller) work(ctx context.Context, e *item, what work, waiters []cha
 	case errors.Is(err, errTooSlow):
 		// Begin again among those that are like it.
 		e.pending |= what
-		e.waiters = append(waiters, e.waiters...)
+		r := e.note()
+		r.waiters = append(waiters, r.waiters...)
 		waiters = nil
 	}
 	if errors.Is(err, store.ErrNotFound) && c.byName[e.name] == e {

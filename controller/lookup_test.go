@@ -123,7 +123,7 @@ func TestAHintedLookThatHadItsShareChangesNothing(t *testing.T) {
 	b.until("the look is over", func() bool {
 		b.Controller.mu.Lock()
 		defer b.Controller.mu.Unlock()
-		return b.byName[host].hintFrom != 0 && b.byName[host].state == idle && b.byName[host].pending == 0
+		return b.byName[host].known().hintFrom != 0 && b.byName[host].state == idle && b.byName[host].pending == 0
 	})
 	if after := b.get(host); !ownership.Equal(before.Status, after.Status) {
 		t.Errorf("the status changed: %+v", after.Status)

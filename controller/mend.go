@@ -33,7 +33,7 @@ func wasOverwritten(r *v1alpha3.DomainRecord) bool { return r != nil && r.Establ
 // mend has a record looked at soon whose status a client has written to, however
 // late its next look is. c.mu is held.
 func (c *Controller) mend(e *item, now time.Time) {
-	last := time.Unix(0, e.mended)
+	last := time.Unix(0, e.known().mended)
 	if last.After(now) && last.Sub(now) <= mendDelay+mendGap {
 		return // that look is yet to come; else the clock was set back
 	}
@@ -41,8 +41,8 @@ func (c *Controller) mend(e *item, now time.Time) {
 	if next := last.Add(mendGap); next.After(at) && !last.After(now) {
 		at = next
 	}
-	e.mended = at.UnixNano()
-	if e.due == 0 || e.mended < e.due {
+	e.note().mended = at.UnixNano()
+	if e.due == 0 || at.UnixNano() < e.due {
 		c.queue.schedule(e, at)
 	}
 }
@@ -50,7 +50,7 @@ func (c *Controller) mend(e *item, now time.Time) {
 // mending is when a record is looked at next because of a write to its status, if
 // that is before next.
 func (e *item) mending(now, next time.Time) time.Time {
-	if at := time.Unix(0, e.mended); at.After(now) && at.Before(next) {
+	if at := time.Unix(0, e.known().mended); at.After(now) && at.Before(next) {
 		return at
 	}
 	return next

@@ -132,7 +132,7 @@ func TestAWriterThatFightsGetsFewLooks(t *testing.T) {
 		t.Error("the controller takes its own write for a client's")
 	}
 	b.mend(e, now.Add(-time.Hour)) // the clock was set back
-	if at := time.Unix(0, e.mended); at.After(now) {
+	if at := time.Unix(0, e.known().mended); at.After(now) {
 		t.Errorf("after the clock was set back the look is at %v", at.Sub(now))
 	}
 }

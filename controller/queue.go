@@ -55,11 +55,11 @@ func (q *queue) schedule(e *item, at time.Time) {
 
 // demand asks for work on e as soon as may be.
 func (q *queue) demand(e *item, what work) {
-	if e.gone || e.elsewhere && len(e.waiters) == 0 {
+	if e.gone || e.elsewhere && len(e.known().waiters) == 0 {
 		return
 	}
 	if what&workLook != 0 {
-		q.memory.stir(e.domain)
+		q.memory.stir(e.domain())
 		if what&workHinted == 0 {
 			what |= workOwed
 		}
@@ -99,13 +99,13 @@ func (q *queue) enqueue(e *item, timed bool) {
 func (q *queue) join(e *item) *trackState {
 	switch e.track = trackJudge; {
 	case e.pending&workLook != 0:
-		e.track = q.memory.of(e.domain)
+		e.track = q.memory.of(e.domain())
 	case e.pending&workGlance != 0:
 		e.track = trackGlance
 	}
 	switch e.track {
 	case trackSlow, trackDoubt, trackDead:
-		d := q.domain(e.domain)
+		d := q.domain(e.domain())
 		if d.behind == nil {
 			d.behind = make(map[*item]struct{})
 		}
@@ -121,10 +121,10 @@ func (q *queue) next(now time.Time) *item {
 	for len(q.timer) > 0 && q.timer[0].due <= now.UnixNano() {
 		e := q.timer[0]
 		e.pending |= workLook
-		if e.hintDue == 0 || e.hintDue > e.due {
+		if owed := e.known().hintDue; owed == 0 || owed > e.due {
 			e.pending |= workOwed
 		} else {
-			e.hintDue = 0
+			e.forget(func(r *rare) { r.hintDue = 0 })
 		}
 		q.enqueue(e, true)
 	}
@@ -160,10 +160,10 @@ func (q *queue) pop(l *trackState, which track) *item {
 		for e := f.pop(); e != nil; e = f.pop() {
 			switch {
 			case e.gone || e.elsewhere && e.state == idle:
-				q.unpark(q.domains[e.domain]) // it may have been its domain's turn
-				q.leaveDomain(e.domain)
+				q.unpark(q.domains[e.domain()]) // it may have been its domain's turn
+				q.leaveDomain(e.domain())
 			case e.state != queued || e.track != which:
-			case which < trackJudge && which != q.memory.of(e.domain): // so it has turned out meanwhile
+			case which < trackJudge && which != q.memory.of(e.domain()): // so it has turned out meanwhile
 				q.enqueue(e, false)
 				q.moved = true
 			default:
@@ -207,9 +207,9 @@ func (q *queue) domain(name string) *domainState {
 
 // ahead says that e does not wait where slower ones are.
 func (q *queue) ahead(e *item) {
-	if d := q.domains[e.domain]; d != nil {
+	if d := q.domains[e.domain()]; d != nil {
 		delete(d.behind, e)
-		q.leaveDomain(e.domain)
+		q.leaveDomain(e.domain())
 	}
 }
 
@@ -224,10 +224,10 @@ func (q *queue) limit(domain string) int {
 // learn records how a look at e went. If its domain is better than was held of
 // it, its other names no longer wait among those that are as it was.
 func (q *queue) learn(e *item, took time.Duration, heard bool, now time.Time) {
-	before := q.memory.of(e.domain)
+	before := q.memory.of(e.domain())
 	after := trackAfter(before, took, heard)
-	q.memory.put(e.domain, after, now)
-	if d := q.domains[e.domain]; d != nil && after < before {
+	q.memory.put(e.domain(), after, now)
+	if d := q.domains[e.domain()]; d != nil && after < before {
 		for e := range d.behind {
 			q.enqueue(e, false)
 		}
@@ -239,9 +239,9 @@ func (q *queue) admit(e *item) bool {
 	if e.track >= trackJudge {
 		return true
 	}
-	d := q.domain(e.domain)
+	d := q.domain(e.domain())
 	delete(d.behind, e)
-	if d.running >= q.limit(e.domain) {
+	if d.running >= q.limit(e.domain()) {
 		d.parked.push(e)
 		return false
 	}
@@ -261,7 +261,7 @@ func (q *queue) outlasts(e *item, heard bool, now time.Time) bool {
 		return true
 	}
 	if q.tracks[to].running >= q.tracks[to].limit {
-		q.memory.put(e.domain, to, now)
+		q.memory.put(e.domain(), to, now)
 		return false
 	}
 	q.tracks[e.track].running--
@@ -274,17 +274,17 @@ func (q *queue) outlasts(e *item, heard bool, now time.Time) bool {
 func (q *queue) done(e *item) {
 	q.tracks[e.track].running--
 	if e.track < trackJudge {
-		d := q.domains[e.domain]
+		d := q.domains[e.domain()]
 		d.running--
-		for range q.limit(e.domain) - d.running {
+		for range q.limit(e.domain()) - d.running {
 			q.unpark(d)
 		}
-		q.leaveDomain(e.domain)
+		q.leaveDomain(e.domain())
 	}
 	e.state = idle
 	switch {
 	case e.gone:
-	case e.elsewhere && len(e.waiters) == 0:
+	case e.elsewhere && len(e.known().waiters) == 0:
 		e.pending, e.due = 0, 0
 	case e.pending != 0:
 		q.enqueue(e, false)
@@ -300,11 +300,12 @@ func (q *queue) leave(e *item) {
 	if e.place >= 0 {
 		heap.Remove(&q.timer, int(e.place))
 	}
-	if e.state == running || len(e.waiters) > 0 {
+	if e.state == running || len(e.known().waiters) > 0 {
 		return
 	}
 	q.ahead(e)
-	e.state, e.pending, e.due, e.hintDue = idle, 0, 0, 0
+	e.state, e.pending, e.due = idle, 0, 0
+	e.forget(func(r *rare) { r.hintDue = 0 })
 }
 
 // remove takes e out for good. A look under way ends by itself.

@@ -5,10 +5,11 @@ import (
 	"slices"
 	"testing"
 	"time"
+	"unsafe"
 )
 
 func newItem(name, domain string) *item {
-	return &item{name: name, hostname: name, domain: domain, place: -1}
+	return &item{name: name, hostname: name + "." + domain, domainAt: uint8(len(name) + 1), place: -1}
 }
 
 // take pops until nothing more may run, and returns the names.
@@ -145,7 +146,7 @@ func TestQueue(t *testing.T) {
 			do: func(q *queue) []string {
 				for i := range 20 {
 					e := newItem(fmt.Sprint("dead", i), fmt.Sprint("dead", i))
-					q.memory.put(e.domain, trackSlow, now)
+					q.memory.put(e.domain(), trackSlow, now)
 					q.demand(e, workLook)
 				}
 				q.demand(newItem("healthy", "healthy"), workLook)
@@ -245,5 +246,12 @@ func TestQueueForgetsADomainWhoseEntriesAreGone(t *testing.T) {
 	}
 	if n := len(q.domains); n != 0 {
 		t.Errorf("%d domains are still remembered", n)
+	}
+}
+
+// A million of them are kept.
+func TestAnItemIsSmall(t *testing.T) {
+	if size := unsafe.Sizeof(item{}); size > 64 {
+		t.Errorf("an item has %d bytes", size)
 	}
 }

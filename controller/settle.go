@@ -236,19 +236,19 @@ func (c *Controller) plan(e *item, r *v1alpha3.DomainRecord, until time.Time, lo
 	defer c.mu.Unlock()
 	now, jitter := c.cfg.Now(), c.cfg.Rand()
 	next := ownership.NextLook(r, c.activity(e), c.cfg.Settings(), now, jitter)
-	next = rested(r, next, now, c.queue.memory.rest(e.domain, now), jitter)
+	next = rested(r, next, now, c.queue.memory.rest(e.domain(), now), jitter)
 	if !until.IsZero() {
 		next = earlier(next, now.Add(until.Sub(now))) // so by the same reading of the clock as the brake
 	}
-	if e.hintDue != 0 && e.hintDue < next.UnixNano() {
-		next = time.Unix(0, e.hintDue)
+	if owed := e.known().hintDue; owed != 0 && owed < next.UnixNano() {
+		next = time.Unix(0, owed)
 	}
 	next = e.mending(now, next)
 	if looked || e.due == 0 || next.UnixNano() < e.due {
 		c.queue.schedule(e, next)
 	}
 	if changed {
-		e.hintStep = 0
+		e.forget(func(r *rare) { r.hintStep = 0 })
 	}
 }
 
@@ -267,11 +267,11 @@ func rested(r *v1alpha3.DomainRecord, next, now time.Time, rest time.Duration, j
 
 func (c *Controller) activity(e *item) ownership.Activity {
 	a := ownership.Activity{Verified: c.verified()}
-	if e.lastWrite != 0 {
-		a.LastWrite = time.Unix(e.lastWrite, 0)
+	if r := e.known(); r.lastWrite != 0 {
+		a.LastWrite = time.Unix(r.lastWrite, 0)
 	}
-	if e.lastHint != 0 {
-		a.LastHint = time.Unix(e.lastHint, 0)
+	if r := e.known(); r.lastHint != 0 {
+		a.LastHint = time.Unix(r.lastHint, 0)
 	}
 	return a
 }

@@ -26,6 +26,20 @@ type Index interface {
 	// not after upto, that were changed after a revision; ok is false if it does not
 	// know of all of them.
 	ChangedSince(revision int64, after, upto string) (names []string, ok bool)
+	// CountAfter returns how many records there are after a name; ok is false before the
+	// index knows all of them.
+	CountAfter(name string) (n int, ok bool)
+}
+
+// remaining is how many records the index knows after a key, at least one: an estimate, as
+// remainingItemCount is by its definition, for a listing is of some revision before. ok is
+// false if the index cannot tell.
+func (s *Server) remaining(key string) (n int64, ok bool) {
+	if s.cfg.Index == nil {
+		return 0, false
+	}
+	left, ok := s.cfg.Index.CountAfter(strings.TrimPrefix(key, recordPrefix))
+	return max(int64(left), 1), ok
 }
 
 // indexPatience is how long a list waits for the index to know what it lists.

@@ -92,8 +92,9 @@ func (l *listing) next(ctx context.Context, after string) error {
 func (l *listing) read(ctx context.Context, after string) error {
 	page, upto, ok, err := l.narrowed(ctx, after)
 	if !ok && err == nil {
+		_, counted := l.s.remaining(after)
 		page, err = l.s.cfg.Store.List(ctx, recordPrefix, store.ListOptions{
-			After: after, Limit: l.chunk(), Revision: l.reading, Uncounted: l.limit == 0 || !l.sel.everything(),
+			After: after, Limit: l.chunk(), Revision: l.reading, Uncounted: counted || l.limit == 0 || !l.sel.everything(),
 		})
 		if n := len(page.KeyValues); n > 0 {
 			upto = page.KeyValues[n-1].Key
@@ -222,6 +223,9 @@ func (l *listing) finish(key string, i int) {
 	}
 	l.continued = continueToken{Revision: l.revision, Reading: l.reading, After: strings.TrimPrefix(key, recordPrefix)}.String()
 	if l.sel.everything() {
+		if n, ok := l.s.remaining(key); ok {
+			left = n
+		}
 		l.remaining = &left
 	}
 }

@@ -351,3 +351,45 @@ func TestChangedSince(t *testing.T) {
 		t.Errorf("%d %v", len(got), ok)
 	}
 }
+
+func TestCountAfter(t *testing.T) {
+	table, rnd := New(), rand.New(rand.NewPCG(3, 5))
+	if _, ok := table.CountAfter(""); ok {
+		t.Error("records that were not read are counted")
+	}
+	table.progress.Reach(1)
+	check := func() {
+		t.Helper()
+		var names []string
+		for h := range table.All() {
+			names = append(names, h.Name())
+		}
+		slices.Sort(names)
+		for _, name := range append([]string{"", "a", "n5", "zz"}, names[:min(len(names), 50)]...) {
+			i, found := slices.BinarySearch(names, name)
+			if found {
+				i++
+			}
+			if n, ok := table.CountAfter(name); !ok || n != len(names)-i {
+				t.Fatalf("after %q there are %d, %v of %d, want %d", name, n, ok, len(names), len(names)-i)
+			}
+		}
+	}
+	check()
+	for _, n := range []int{1, 60, 62, 3000, 20_000} {
+		for table.Len() < n {
+			table.Set(FromRecord(someRecord(rnd, fmt.Sprintf("n%06d.example.com", rnd.IntN(1_000_000))), 1))
+		}
+		check()
+	}
+	for h := range table.All() {
+		if rnd.IntN(10) > 0 {
+			table.Delete(h.Hostname)
+		}
+	}
+	check()
+	table.ReadThrough(func(string) *Host { return nil })
+	if _, ok := table.CountAfter(""); ok {
+		t.Error("a table that is not whole counts")
+	}
+}

@@ -90,6 +90,9 @@ func answer(q *dns.Msg, recursive bool) *dns.Msg {
 		m.Answer = append(m.Answer, soa(domain))
 		return m
 	case name == domain || qtype == dns.TypeCAA || strings.HasPrefix(name, "_apoxy-challenge."):
+		if strings.HasPrefix(name, "_apoxy-challenge.") {
+			m.Rcode = dns.RcodeNameError
+		}
 		m.Ns = append(m.Ns, soa(domain))
 		return m
 	}

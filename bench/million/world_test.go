@@ -225,6 +225,9 @@ func (w *world) put(b *testing.B, file string, n int, renewal int64, value func(
 func (w *world) settled(b *testing.B) []byte {
 	b.Helper()
 	url := list + "/" + bench.Hostname(0)
+	if err := send(b.Context(), http.MethodPost, url+"/check", "application/json", nil); err != nil {
+		b.Fatal(err)
+	}
 	for limit := time.Now().Add(time.Minute); ; time.Sleep(100 * time.Millisecond) {
 		text, err := get(url)
 		var r v1alpha3.DomainRecord

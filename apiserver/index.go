@@ -31,15 +31,36 @@ type Index interface {
 	CountAfter(name string) (n int, ok bool)
 }
 
-// remaining is how many records the index knows after a key, at least one: an estimate, as
-// remainingItemCount is by its definition, for a listing is of some revision before. ok is
-// false if the index cannot tell.
-func (s *Server) remaining(key string) (n int64, ok bool) {
-	if s.cfg.Index == nil {
-		return 0, false
+// countPatience is how long a list waits for the index to count what it lists.
+const countPatience = 50 * time.Millisecond
+
+// estimates reports whether the index can tell how many records remain after a page: it
+// knows all, and those of the listing's revision too.
+func (l *listing) estimates(ctx context.Context) bool {
+	index := l.s.cfg.Index
+	if index == nil || l.limit == 0 || !l.sel.everything() {
+		return false
 	}
-	left, ok := s.cfg.Index.CountAfter(strings.TrimPrefix(key, recordPrefix))
-	return max(int64(left), 1), ok
+	if _, ok := index.CountAfter(""); !ok {
+		return false
+	}
+	at := l.reading
+	if at == 0 {
+		var err error
+		if at, err = l.s.present(ctx); err != nil {
+			return false // the list itself says why
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, countPatience)
+	defer cancel()
+	return index.WaitRevision(ctx, at) == nil
+}
+
+// after is how many records the index knows after a key, at least one: an estimate, as
+// remainingItemCount is by its definition, for the listing may be of a revision before.
+func (l *listing) after(key string) int64 {
+	n, _ := l.s.cfg.Index.CountAfter(strings.TrimPrefix(key, recordPrefix))
+	return max(int64(n), 1)
 }
 
 // indexPatience is how long a list waits for the index to know what it lists.

@@ -31,6 +31,8 @@ type listing struct {
 	// page is the chunk that was read last, upto the key up to where it has everything.
 	page store.ListResult
 	upto string
+	// estimated: the index counts what remains, and not the store.
+	estimated bool
 	// continued is the token of the rest, after each; remaining how many
 	// records that is, if known.
 	continued string
@@ -92,9 +94,9 @@ func (l *listing) next(ctx context.Context, after string) error {
 func (l *listing) read(ctx context.Context, after string) error {
 	page, upto, ok, err := l.narrowed(ctx, after)
 	if !ok && err == nil {
-		_, counted := l.s.remaining(after)
+		l.estimated = l.estimates(ctx)
 		page, err = l.s.cfg.Store.List(ctx, recordPrefix, store.ListOptions{
-			After: after, Limit: l.chunk(), Revision: l.reading, Uncounted: counted || l.limit == 0 || !l.sel.everything(),
+			After: after, Limit: l.chunk(), Revision: l.reading, Uncounted: l.estimated || l.limit == 0 || !l.sel.everything(),
 		})
 		if n := len(page.KeyValues); n > 0 {
 			upto = page.KeyValues[n-1].Key
@@ -223,8 +225,8 @@ func (l *listing) finish(key string, i int) {
 	}
 	l.continued = continueToken{Revision: l.revision, Reading: l.reading, After: strings.TrimPrefix(key, recordPrefix)}.String()
 	if l.sel.everything() {
-		if n, ok := l.s.remaining(key); ok {
-			left = n
+		if l.estimated {
+			left = l.after(key)
 		}
 		l.remaining = &left
 	}

@@ -143,7 +143,7 @@ func TestListContinuesInconsistentlyPastTheHistory(t *testing.T) {
 	}
 	second := w.call("GET", base+"?limit=1&continue="+first.Continue, "").want(200).list()
 	if names(second) != "h1" || second.ResourceVersion != first.ResourceVersion || *second.RemainingItemCount != 3 {
-		t.Errorf("second page %s, %+v", names(second), second.ListMeta)
+		t.Errorf("second page %s, %+v, %d remain", names(second), second.ListMeta, *second.RemainingItemCount)
 	}
 	w.call("DELETE", base+"/h2.example.com", "").want(200)
 	rest := w.call("GET", base+"?continue="+second.Continue, "").want(200).list()

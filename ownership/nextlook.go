@@ -24,7 +24,7 @@ type Activity struct {
 // while all is as it was, and decides nothing: it is their certificates that prove them.
 // HTTP-only records do not share it: what proves them is what is looked at, and the
 // fleet brake must see those go together that do.
-const SettledRate = 16
+const SettledRate = 12
 
 // SettledEvery is how long it takes to look at so many settled records once, at
 // SettledRate: the least time between two looks at one of them.
@@ -57,7 +57,7 @@ const (
 // looked at every CheckInterval and at the moment that decides. What was judged
 // for another zone is looked at within a CheckInterval. Settled ones with TLS share
 // SettledRate looks a second, so that their interval stretches with their number: it is
-// as above up to 57,600, and 17 hours at a million. A million HTTP-only ones that have
+// as above up to 43,200, and 23 hours at a million. A million HTTP-only ones that have
 // been quiet for days are under 100 looks a second. A certificate's expiry is always
 // looked at.
 func NextLook(r *v1alpha3.DomainRecord, a Activity, s Settings, now time.Time, jitter float64) time.Time {

@@ -122,11 +122,11 @@ func TestSettledRecordsShareTheirLooks(t *testing.T) {
 		{"a thousand young ones: hourly", true, time.Hour, 1000, 0.2, 0.3},
 		{"a thousand quiet ones: every three hours", true, 96 * time.Hour, 1000, 0.08, 0.1},
 		{"a thousand HTTP-only: every ten minutes", false, time.Hour, 1000, 1.4, 1.7},
-		{"57,600 young ones are what the rate is for", true, time.Hour, 57_600, 14, SettledRate},
-		{"a million young ones", true, time.Hour, 1e6, 14, SettledRate},
-		{"a million quiet for days", true, 96 * time.Hour, 1e6, 14, SettledRate},
+		{"43,200 young ones are what the rate is for", true, time.Hour, 43_200, 10.5, SettledRate},
+		{"a million young ones", true, time.Hour, 1e6, 10.5, SettledRate},
+		{"a million quiet for days", true, 96 * time.Hour, 1e6, 10.5, SettledRate},
 		{"a million HTTP-only, quiet for days", false, 96 * time.Hour, 1e6, 80, 100},
-		{"ten million", true, 96 * time.Hour, 1e7, 14, SettledRate},
+		{"ten million", true, 96 * time.Hour, 1e7, 10.5, SettledRate},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			w := settledWorld(t, c.tls)

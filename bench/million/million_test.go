@@ -354,6 +354,14 @@ func (w *world) watches(b *testing.B) {
 	before, began := w.revision(ctx, b), time.Now()
 	written.Go(func() { w.patching(ctx, 2000, nil) })
 	var late []time.Duration
+	w.profiled(b, "watch", func() { late = w.marks(ctx, b, seen) })
+	rate := float64(w.revision(ctx, b)-before) / time.Since(began).Seconds()
+	b.Logf("a watch of one owner among %.0f writes a second has an event, from before its write, after %s", rate, spread(late))
+}
+
+// marks writes to the first record again and again, and returns how long it took each time
+// until its event was seen.
+func (w *world) marks(ctx context.Context, b *testing.B, seen <-chan string) (late []time.Duration) {
 	for i := range 300 {
 		mark := fmt.Sprintf("mark-%d-", i)
 		at := time.Now()
@@ -371,8 +379,7 @@ func (w *world) watches(b *testing.B) {
 		late = append(late, time.Since(at))
 		time.Sleep(20 * time.Millisecond) // the pace of the load
 	}
-	rate := float64(w.revision(ctx, b)-before) / time.Since(began).Seconds()
-	b.Logf("a watch of one owner among %.0f writes a second has an event, from before its write, after %s", rate, spread(late))
+	return late
 }
 
 // bulk: one command applies 100,000 files, and again.

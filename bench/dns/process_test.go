@@ -72,6 +72,16 @@ func (s *server) answers(name string, qtype uint16) error {
 	return err
 }
 
+// denies reports whether it says that there is no such name, which it does once it has
+// read all there are.
+func (s *server) denies(name string) error {
+	m, err := dns.Exchange(new(dns.Msg).SetQuestion(name, dns.TypeA), s.addr())
+	if err == nil && m.Rcode != dns.RcodeNameError {
+		err = fmt.Errorf("%s is answered with %s", name, dns.RcodeToString[m.Rcode])
+	}
+	return err
+}
+
 // tail is the end of the log.
 func (s *server) tail() string {
 	text, err := os.ReadFile(s.log)

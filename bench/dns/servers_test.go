@@ -170,6 +170,9 @@ func (s *server) await(b *testing.B) {
 	for end := time.Now().Add(5 * time.Minute); ; time.Sleep(50 * time.Millisecond) {
 		err := s.answers(kinds[0].owner(records-1), kinds[0].qtype)
 		if err == nil {
+			err = s.denies("nobody." + bench.Zone + ".")
+		}
+		if err == nil {
 			return
 		}
 		if time.Now().After(end) {

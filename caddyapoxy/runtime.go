@@ -33,7 +33,7 @@ var runtimes = caddy.NewUsagePool()
 // waits for all records to be read before it serves them one by one.
 const (
 	loadTimeout  = 2 * time.Minute
-	loadPatience = 500 * time.Millisecond
+	loadPatience = time.Second
 )
 
 // runtime is everything that lives as long as a store is open, however often

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"strings"
 	"testing"
 
@@ -13,6 +14,7 @@ import (
 	"github.com/apoxy-dev/caddy-apoxy/apiserver"
 	"github.com/apoxy-dev/caddy-apoxy/hosts"
 	"github.com/apoxy-dev/caddy-apoxy/ownership"
+	"github.com/apoxy-dev/caddy-apoxy/resolver"
 	"github.com/apoxy-dev/caddy-apoxy/store"
 )
 
@@ -38,6 +40,10 @@ func TestRecordsAreServedBeforeAllAreRead(t *testing.T) {
 	rt := openTestRuntime(t, zap.NewNop())
 	a := &App{logger: zap.NewNop(), settings: ownership.Settings{Zone: ownership.Zone{Name: "cname.example.net"}}}
 	a.zone.Name = "cname.example.net"
+	a.resolver = resolver.New(resolver.Config{ // asks nobody
+		Resolvers: []string{freePort(t)}, Logger: zap.NewNop(),
+		OwnZone: func() string { return a.zone.Name }, EdgeAddresses: func() []netip.Addr { return nil },
+	})
 	for _, hostname := range []string{"api.example.com", "*.shop.example.com"} {
 		if _, err := rt.store.Write(t.Context(),
 			store.Op{Key: hosts.Prefix + "r-" + strings.TrimPrefix(hostname, "*."), Value: []byte(recordValue(t, "r-"+strings.TrimPrefix(hostname, "*."), hostname))},

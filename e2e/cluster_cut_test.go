@@ -71,7 +71,7 @@ func TestClusterNodeIsCutFromEtcd(t *testing.T) {
 			left[i%2].submit(t, host, true)
 		}
 		for i, host := range hosts {
-			left[(i+1)%2].await(t, host, 150*time.Second, "the certificate", is("TLSReady=True"))
+			left[(i+1)%2].await(t, host, 4*time.Minute, "the certificate", is("TLSReady=True"))
 			c.orderedOnce(t, host)
 			if err := alone.withholds(host); err != nil {
 				t.Error(err)

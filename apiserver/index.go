@@ -26,22 +26,18 @@ type Index interface {
 	// not after upto, that were changed after a revision; ok is false if it does not
 	// know of all of them.
 	ChangedSince(revision int64, after, upto string) (names []string, ok bool)
-	// CountAfter returns how many records there are after a name; ok is false before the
-	// index knows all of them.
-	CountAfter(name string) (n int, ok bool)
+	// CountAfter returns how many of the records that it knows come after a name.
+	CountAfter(name string) int
 }
 
 // countPatience is how long a list waits for the index to count what it lists.
 const countPatience = 50 * time.Millisecond
 
 // estimates reports whether the index can tell how many records remain after a page: it
-// knows all, and those of the listing's revision too.
+// knows those of the listing's revision.
 func (l *listing) estimates(ctx context.Context) bool {
 	index := l.s.cfg.Index
 	if index == nil || l.limit == 0 || !l.sel.everything() {
-		return false
-	}
-	if _, ok := index.CountAfter(""); !ok {
 		return false
 	}
 	at := l.reading
@@ -59,8 +55,7 @@ func (l *listing) estimates(ctx context.Context) bool {
 // after is how many records the index knows after a key, at least one: an estimate, as
 // remainingItemCount is by its definition, for the listing may be of a revision before.
 func (l *listing) after(key string) int64 {
-	n, _ := l.s.cfg.Index.CountAfter(strings.TrimPrefix(key, recordPrefix))
-	return max(int64(n), 1)
+	return max(int64(l.s.cfg.Index.CountAfter(strings.TrimPrefix(key, recordPrefix))), 1)
 }
 
 // indexPatience is how long a list waits for the index to know what it lists.

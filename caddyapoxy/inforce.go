@@ -2,7 +2,6 @@ package caddyapoxy
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -22,14 +21,32 @@ type inForce struct {
 	// earlier ones, of the engine that its data came from: they are expired, although
 	// etcd has some like them.
 	since *atomic.Int64
-	// loaded is closed once the table holds all records. What is read before is in force,
-	// for the table reads it too; what is written waits, so that nothing changes behind a
-	// reading of everything.
-	loaded <-chan struct{}
 }
 
-// inForceWait bounds the wait for a table that does not come on.
-const inForceWait = time.Second
+// inForceWait bounds the wait for a table that does not come on, and loadedWait that of a
+// write for one that does not hold all records yet: clients wait 30 s, as a rule.
+const (
+	inForceWait = time.Second
+	loadedWait  = 25 * time.Second
+)
+
+// errLoading is answered with 503.
+var errLoading = &store.UnavailableError{Engine: "the table of hostnames", Reason: "not all records are read after the start, and writes wait for that: try again"}
+
+// waitLoaded returns once the table holds all records. What is read before is in force,
+// for the table reads it from the store too; what is written waits, so that nothing changes
+// behind a reading of everything.
+func (s inForce) waitLoaded(ctx context.Context) error {
+	if s.table.Reached(store.FirstRevision) {
+		return nil
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, loadedWait, errLoading)
+	defer cancel()
+	if s.table.WaitRevision(ctx, store.FirstRevision) != nil {
+		return context.Cause(ctx)
+	}
+	return nil
+}
 
 func (s inForce) wait(ctx context.Context, revision int64) {
 	if s.table.Reached(revision) || !s.table.Whole() {
@@ -88,10 +105,8 @@ func (s inForce) Read(ctx context.Context, keys []string, revision int64) ([]sto
 
 // Write implements store.Store. Who has written a record finds it in force.
 func (s inForce) Write(ctx context.Context, ops ...store.Op) (int64, error) {
-	select {
-	case <-s.loaded:
-	case <-ctx.Done():
-		return 0, fmt.Errorf("waiting with a write until all records are read after the start: %w", ctx.Err())
+	if err := s.waitLoaded(ctx); err != nil {
+		return 0, err
 	}
 	revision, err := s.Store.Write(ctx, ops...)
 	if err == nil && slices.ContainsFunc(ops, func(op store.Op) bool { return !op.Check && strings.HasPrefix(op.Key, hosts.Prefix) }) {

@@ -17,7 +17,7 @@ func TestWhatTheAPIShowsIsInForce(t *testing.T) {
 	rt := openTestRuntime(t, zap.NewNop())
 	a := &App{logger: zap.NewNop(), settings: ownership.Settings{Zone: ownership.Zone{Name: "cname.example.net"}}}
 	rt.apps.Push(a)
-	st := inForce{rt.store, rt.table, &rt.since, rt.held}
+	st := inForce{rt.store, rt.table, &rt.since}
 	w, err := st.Watch(t.Context(), hosts.Prefix, 0)
 	if err != nil {
 		t.Fatal(err)

@@ -78,8 +78,7 @@ type runtime struct {
 	joined sync.WaitGroup
 	loaded atomic.Bool   // start has read everything, and told everybody
 	begun  atomic.Bool   // start has been called
-	held   chan struct{} // closed once the table holds all records of the start
-	told   chan struct{} // closed once the controller and issuance know them
+	told   chan struct{} // closed once the controller and issuance know all records of the start
 	asked  chan struct{} // bounds the questions of other nodes that are worked on
 }
 
@@ -119,7 +118,7 @@ func newRuntime(opened *openedStore) (*runtime, error) {
 	rt := &runtime{key: opened.key, opened: opened, logger: logger, store: st, table: hosts.New(), rrsets: map[string]*dnsprovider.RRSets{}}
 	rt.events = make(chan controller.Transition, eventBacklog)
 	rt.edgeChanged = make(chan struct{}, 1)
-	rt.asked, rt.held, rt.told = make(chan struct{}, maxAsked), make(chan struct{}), make(chan struct{})
+	rt.asked, rt.told = make(chan struct{}, maxAsked), make(chan struct{})
 	rt.webhooks = rt.newWebhooks(logger)
 	rt.ctx, rt.cancel = context.WithCancel(context.Background())
 	rt.member = rt.newMember(st, logger.Named("cluster"))
@@ -158,7 +157,7 @@ func newRuntime(opened *openedStore) (*runtime, error) {
 		Logger:       logger.Named("controller"),
 	})
 	api, err := apiserver.New(apiserver.Config{
-		Store:        inForce{st, rt.table, &rt.since, rt.held},
+		Store:        inForce{st, rt.table, &rt.since},
 		Index:        rt.table,
 		Zone:         rt.zoneName,
 		NameServers:  rt.nameServers,
@@ -197,7 +196,7 @@ func (rt *runtime) start() error {
 			return
 		}
 		rt.begun.Store(true)
-		failed := make(chan error, 1)
+		began, loaded, failed := time.Now(), make(chan struct{}), make(chan error, 1)
 		rt.table.ReadThrough(rt.readHost)
 		rt.run("raising events", rt.raiseEvents)
 		rt.run("delivering webhooks", rt.webhooks.Run)
@@ -206,15 +205,18 @@ func (rt *runtime) start() error {
 			err := hosts.Follow(ctx, rt.store, hosts.Follower{
 				Table:    rt.table,
 				OnChange: rt.changed,
-				OnLoaded: func() { close(rt.held) },
-				OnTold:   func() { close(rt.told) },
-				Logger:   rt.logger.Named("hosts"),
+				OnLoaded: func() {
+					close(loaded)
+					rt.logger.Info("all records are read", zap.Int("records", rt.table.Len()), zap.Duration("took", time.Since(began)))
+				},
+				OnTold: func() { close(rt.told) },
+				Logger: rt.logger.Named("hosts"),
 			})
 			failed <- err
 			return err
 		})
 		select {
-		case <-rt.held:
+		case <-loaded:
 		case err := <-failed:
 			rt.startup = fmt.Errorf("reading the records of %s: %w", rt.key, err)
 			return

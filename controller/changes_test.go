@@ -170,3 +170,31 @@ func TestAStartOrdersNothingForWhatIsContestedByNow(t *testing.T) {
 		t.Error("a certificate was wanted for a record that is contested and unproven")
 	}
 }
+
+// Nothing that DNS says depends on labels but the owner's.
+func TestALabelIsNoReasonToLookAtDNS(t *testing.T) {
+	b := newBench(t, &idleDNS{looks: map[string]int{}})
+	t.Cleanup(func() { _ = b.store.Close() })
+	const host = "api.example.com"
+	for _, c := range []struct {
+		what   string
+		change func(r *v1alpha3.DomainRecord)
+		want   work
+	}{
+		{"a label", func(r *v1alpha3.DomainRecord) { r.Labels = map[string]string{"plan": "free"} }, workJudge},
+		{"an annotation", func(r *v1alpha3.DomainRecord) { r.Annotations = map[string]string{"backend": "b:80"} }, workJudge},
+		{"the owner", func(r *v1alpha3.DomainRecord) { r.Labels = map[string]string{v1alpha3.OwnerLabel: "other"} }, workLook},
+		{"the spec", func(r *v1alpha3.DomainRecord) { r.Generation++ }, workLook},
+		{"nothing", func(*v1alpha3.DomainRecord) {}, 0},
+	} {
+		before, now := plainRecord(host), plainRecord(host)
+		c.change(now)
+		b.Changed(hosts.Change{Name: host, Record: before, First: true})
+		b.Changed(hosts.Change{Name: host, Record: now, Previous: before})
+		e := b.byName[host]
+		if got := e.pending & (workJudge | workLook); got != c.want {
+			t.Errorf("after a change of %s the work is %b, want %b", c.what, got, c.want)
+		}
+		b.Changed(hosts.Change{Name: host, Previous: now})
+	}
+}

@@ -6,8 +6,6 @@ import (
 
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/labels"
-
-	"github.com/apoxy-dev/caddy-apoxy/store"
 )
 
 // Bounds on what a search looks at before it lets changes in between, and on what it
@@ -110,24 +108,20 @@ func (s *search) before(b, l int, after place) place {
 	return after
 }
 
-// CountAfter returns how many records there are whose names come after a name, in the
-// order of their bytes; ok is false before the table holds all. It walks the leaves of
-// the order, some 60 records each.
-func (t *Table) CountAfter(name string) (n int, ok bool) {
+// CountAfter returns how many hosts there are whose records' names come after a name, in
+// the order of their bytes. It walks the leaves of the order, some 60 hosts each.
+func (t *Table) CountAfter(name string) int {
 	o := &t.byName
 	o.mu.RLock()
 	defer o.mu.RUnlock()
-	if !t.Whole() || !t.Reached(store.FirstRevision) {
-		return 0, false
-	}
 	if len(o.branches) == 0 {
-		return 0, true
+		return 0
 	}
 	b, l, i, found := o.find(place{name: name})
 	if found {
 		i++
 	}
-	n = o.branches[b].leaves[l].n - i
+	n := o.branches[b].leaves[l].n - i
 	for _, leaf := range o.branches[b].leaves[l+1:] {
 		n += leaf.n
 	}
@@ -136,5 +130,5 @@ func (t *Table) CountAfter(name string) (n int, ok bool) {
 			n += leaf.n
 		}
 	}
-	return n, true
+	return n
 }

@@ -64,11 +64,11 @@ func Follow(ctx context.Context, s store.Store, f Follower) error {
 		Begin: r.begin, Room: r.room, Page: r.page, End: r.end,
 		Change: r.change,
 		Reached: func(revision int64) {
+			f.Table.through.Store(nil) // before anybody is told that it is read
 			f.Table.progress.Reach(revision)
 			if !r.loaded {
 				r.loaded = true
 				r.first.upto = revision
-				f.Table.through.Store(nil)
 				if f.OnLoaded != nil {
 					f.OnLoaded()
 				}

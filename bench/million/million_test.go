@@ -71,7 +71,9 @@ func (w *world) starts(b *testing.B) {
 		ctx, cancel := context.WithCancel(b.Context())
 		var writing sync.WaitGroup
 		writing.Go(func() { w.patching(ctx, 500, nil) })
-		time.Sleep(2 * time.Second) // that there is something to recover
+		for before := w.revision(ctx, b); w.revision(ctx, b) < before+1000; {
+			time.Sleep(20 * time.Millisecond) // until there is something to recover
+		}
 		w.kill(b)
 		cancel()
 		writing.Wait()

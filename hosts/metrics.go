@@ -1,21 +1,28 @@
 package hosts
 
 import (
+	"slices"
 	"sync"
 	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/apoxy-dev/caddy-apoxy/api/v1alpha3"
 )
 
-// counts says how many hosts have each condition at each status. A change
-// costs the same however many hosts there are.
+// counts says how many hosts have each condition at each status, each reason and each
+// phase. A change costs the same however many hosts there are.
 type counts struct {
-	n [maxConditions][len(statuses)]atomic.Int64
+	n       [maxConditions][len(statuses)]atomic.Int64
+	reasons [maxConditions][otherReason + 1]atomic.Int64
+	phases  [phaseRare + 1]atomic.Int64
 }
 
 // move counts old out and now in; nil: there is none.
 func (c *counts) move(old, now *Host) {
+	c.movePhase(old, now)
+	c.moveReasons(old, now)
 	var from, to Conditions
 	if old != nil {
 		from = old.Conditions
@@ -40,6 +47,40 @@ func (c *counts) move(old, now *Host) {
 	}
 }
 
+func (c *counts) movePhase(old, now *Host) {
+	if old != nil && now != nil && old.phase == now.phase {
+		return
+	}
+	if old != nil {
+		c.phases[old.phase].Add(-1)
+	}
+	if now != nil {
+		c.phases[now.phase].Add(1)
+	}
+}
+
+func (c *counts) moveReasons(old, now *Host) {
+	var from, to Reasons
+	if old != nil {
+		from = old.reasons
+	}
+	if now != nil {
+		to = now.reasons
+	}
+	for i := 0; from != to; i, from, to = i+1, from>>4, to>>4 {
+		f, t := from&15, to&15
+		if f == t {
+			continue
+		}
+		if f != noReason {
+			c.reasons[i][f].Add(-1)
+		}
+		if t != noReason {
+			c.reasons[i][t].Add(1)
+		}
+	}
+}
+
 // Count returns how many hosts have a condition at a status.
 func (t *Table) Count(conditionType string, status metav1.ConditionStatus) int64 {
 	for i, known := range conditionTypes {
@@ -56,6 +97,25 @@ func (t *Table) Each(fn func(conditionType string, status metav1.ConditionStatus
 		for bits := 1; bits < len(statuses); bits++ {
 			fn(conditionType, statuses[bits], t.counts.n[i][bits].Load())
 		}
+	}
+}
+
+// EachPhase calls fn with the number of hosts in each of the phases.
+func (t *Table) EachPhase(fn func(phase v1alpha3.Phase, n int64)) {
+	for i, p := range phases {
+		fn(p, t.counts.phases[i].Load())
+	}
+}
+
+// EachReason calls fn with the number of hosts that have a condition with each of the
+// reasons that v1alpha3 lists for it.
+func (t *Table) EachReason(conditionType string, fn func(reason string, n int64)) {
+	n := slices.Index(conditionTypes, conditionType)
+	if n < 0 {
+		return
+	}
+	for i, reason := range conditionReasons[n] {
+		fn(reason, t.counts.reasons[n][i+1].Load())
 	}
 }
 

@@ -107,7 +107,11 @@
       for (const [key, value] of [...query]) if (value === "") query.delete(key);
       const url = new URL(form.action);
       url.search = query;
-      take(url).then((taken) => { if (taken) history.replaceState(null, "", url); });
+      take(url).then((taken) => {
+        if (!taken) return;
+        history.replaceState(null, "", url);
+        say(document.querySelector("[data-says]")?.textContent || "");
+      });
     };
     form.addEventListener("input", () => { clearTimeout(timer); timer = setTimeout(search, 120); });
     form.addEventListener("submit", (e) => { e.preventDefault(); clearTimeout(timer); search(); });

@@ -19,7 +19,8 @@
 //	   ├─ webhook.Sender               webhook.go; webhook_admin.go is what operators ask
 //	   ├─ issuance.Scheduler           issuer.go (issuer_pki.go), manager.go, shown.go, edge.go
 //	   ├─ dnsprovider.Server           dns.go; provider.go is its libdns face
-//	   └─ apiserver.Server             admin.go
+//	   ├─ apiserver.Server             admin.go
+//	   └─ dashboard.Dashboard          dashboard.go; dashboardsearch.go counts and finds records
 //	tunnel.go, functions.go: hubs of agents and compiled functions, over all reloads, too
 //
 // The way of a visitor:

@@ -25,9 +25,6 @@ type Config struct {
 	// is empty, any; or with the context's error. Moments are those that it returns: of a
 	// negative one it returns the present at once.
 	Changes func(ctx context.Context, since int64, name string) (now int64, err error)
-	// Ends is closed when open streams are to end, as at a reload. It is asked for at each
-	// stream. May be nil.
-	Ends func() <-chan struct{}
 	// AllowWrites: records can be checked and deleted, and certificates revoked.
 	AllowWrites bool
 	// Streams is how many pages may be live at a time. Default: 256.

@@ -42,16 +42,6 @@ func (d *Dashboard) live(w http.ResponseWriter, r *http.Request, _ string) {
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), liveLife)
 	defer cancel()
-	if d.Ends != nil {
-		ends := d.Ends()
-		go func() {
-			select {
-			case <-ends:
-				cancel()
-			case <-ctx.Done():
-			}
-		}()
-	}
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.Header().Set("X-Accel-Buffering", "no")
 	stream := &stream{w: w, out: http.NewResponseController(w)}

@@ -164,6 +164,9 @@ func eventRows(events []Event) (rows []eventRow) {
 	for _, e := range slices.Backward(events[max(0, len(events)-maxEvents):]) {
 		e.Message = cut(e.Message, maxText)
 		row := eventRow{Event: e, Tone: tone(e.To), Words: e.Type}
+		if e.To == "" && e.Reason == v1alpha3.ReasonCertificateIssued {
+			row.Tone = "good"
+		}
 		switch {
 		case e.From != "" && e.To != "":
 			row.Words += ": " + e.From + " → " + e.To

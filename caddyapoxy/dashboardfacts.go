@@ -49,8 +49,12 @@ func (f facts) Series(context.Context) (out []dashboard.Series) {
 	return out
 }
 
-// nodesFor is how long what the nodes say of themselves is shown: all of them are asked.
-const nodesFor = 10 * time.Second
+// nodesFor is how long what the nodes say of themselves is shown, for all of them are
+// asked; nodesWithin bounds the question, which a page waits for.
+const (
+	nodesFor    = 10 * time.Second
+	nodesWithin = 2 * time.Second
+)
 
 // nodesNow is what they said last.
 type nodesNow struct {
@@ -73,6 +77,8 @@ func (f facts) Nodes(ctx context.Context) ([]dashboard.Node, error) {
 }
 
 func (f facts) askNodes(ctx context.Context) (out []dashboard.Node, err error) {
+	ctx, cancel := context.WithTimeout(ctx, nodesWithin)
+	defer cancel()
 	status := f.rt.clusterStatus(ctx)
 	for _, n := range status.Nodes {
 		node := dashboard.Node{Name: n.Name, Live: n.Live, Self: n.Name == status.Node, Version: n.Version, Since: n.Since, Looks: n.Looks, Problem: n.Problem}

@@ -10,7 +10,6 @@ import (
 	"testing"
 	"time"
 
-
 	"github.com/apoxy-dev/caddy-apoxy/api/v1alpha3"
 	"github.com/apoxy-dev/caddy-apoxy/controller"
 	"github.com/apoxy-dev/caddy-apoxy/dashboard"

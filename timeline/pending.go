@@ -1,6 +1,7 @@
 package timeline
 
 import (
+	"strings"
 	"sync"
 	"time"
 )
@@ -36,7 +37,7 @@ func (p *pending) add(uid, hostname string, created time.Time, e Event, now time
 		return false
 	case w == nil:
 		w = p.enter(uid, now)
-		w.line.Hostname, w.line.Created = hostname, created
+		w.line.Hostname, w.line.Created = strings.Clone(hostname), created
 	}
 	if before := len(w.line.Events); w.line.Add(e) {
 		p.weight += len(w.line.Events) - before
@@ -65,9 +66,9 @@ func (p *pending) end(uid string, now time.Time) bool {
 
 // enter makes room for a record. p.mu is held.
 func (p *pending) enter(uid string, now time.Time) *waiting {
-	w := &waiting{uid: uid, since: now}
-	p.of[uid] = w
-	p.order = append(p.order, uid)
+	w := &waiting{uid: strings.Clone(uid), since: now} // it may be a part of a record
+	p.of[w.uid] = w
+	p.order = append(p.order, w.uid)
 	return w
 }
 

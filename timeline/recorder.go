@@ -113,6 +113,9 @@ func (r *Recorder) Run(ctx context.Context) error {
 		case <-r.wake:
 		case <-timer.C:
 		}
+		if ctx.Err() != nil {
+			continue
+		}
 		if batch := r.pending.take(r.cfg.Now().Add(-r.settle), batchRecords); len(batch) > 0 {
 			r.write(ctx, batch)
 			if !r.rest(ctx) {
@@ -156,8 +159,8 @@ func (r *Recorder) drain(ctx context.Context) {
 
 // write adds what waits to the time lines in the store; false: the store does not take it
 // at present, and it waits again.
-func (r *Recorder) write(ctx context.Context, batch []*waiting) bool {
-	ctx, cancel := context.WithTimeout(ctx, writeWithin)
+func (r *Recorder) write(work context.Context, batch []*waiting) bool {
+	ctx, cancel := context.WithTimeout(work, writeWithin)
 	defer cancel()
 	for try := 1; len(batch) > 0; {
 		done, err := r.tryWrite(ctx, batch)
@@ -174,7 +177,7 @@ func (r *Recorder) write(ctx context.Context, batch []*waiting) bool {
 			if lost := r.pending.back(batch, r.cfg.Now()); lost > 0 {
 				r.offered(false)
 			}
-			if !r.failing {
+			if !r.failing && work.Err() == nil { // else it is tried once more at the end
 				r.failing = true
 				r.cfg.Logger.Warn("the time lines of records could not be written; it is tried again", zap.Int("records", len(batch)), zap.Error(err))
 			}

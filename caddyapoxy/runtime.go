@@ -185,6 +185,7 @@ func newRuntime(opened *openedStore) (*runtime, error) {
 	rt.apps.changed = func(*App) {
 		rt.controller.TargetsChanged()
 		rt.webhooks.EndpointsChanged()
+		rt.rounds.Changed()
 		select {
 		case rt.edgeChanged <- struct{}{}:
 		default: // there is a sign already

@@ -28,6 +28,7 @@ type Rounds struct {
 
 	mu      sync.Mutex
 	running bool
+	changed bool // the set-up has, since the examination that runs began
 	last    Report
 	at      time.Time // when last was found; zero: never
 	tried   time.Time // when an examination last ended; zero: never
@@ -41,10 +42,18 @@ func (r *Rounds) Latest() (Report, time.Time, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if !r.running && r.due() {
-		r.running = true
+		r.running, r.changed = true, false
 		r.Go(r.examine)
 	}
 	return r.last, r.at, r.err
+}
+
+// Changed tells that the set-up is another one: what was found last is shown until
+// somebody wants to know again, and then soon replaced.
+func (r *Rounds) Changed() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.changed, r.tried = true, time.Time{}
 }
 
 // due reports whether it is time for another examination. r.mu is held.
@@ -69,7 +78,10 @@ func (r *Rounds) examine(ctx context.Context) {
 	report, err := r.Examine(ctx)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.running, r.tried = false, r.now()
+	now := r.now()
+	if r.running = false; !r.changed {
+		r.tried = now
+	}
 	if err != nil {
 		if ctx.Err() != nil {
 			err = context.Cause(ctx)
@@ -77,5 +89,5 @@ func (r *Rounds) examine(ctx context.Context) {
 		r.err = fmt.Errorf("examining the set-up: %w", err)
 		return
 	}
-	r.last, r.at, r.err = report, r.tried, nil
+	r.last, r.at, r.err = report, now, nil
 }

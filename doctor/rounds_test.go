@@ -90,6 +90,29 @@ func TestAnExaminationThatFailsIsMadeAgainSooner(t *testing.T) {
 	}
 }
 
+func TestAnotherSetUpIsExaminedSoon(t *testing.T) {
+	r := newRounds()
+	r.Latest()
+	r.work(t.Context())
+	r.Changed()
+	r.Latest()
+	if n := r.work(t.Context()); n != 1 {
+		t.Errorf("after a change %d examinations are begun", n)
+	}
+	r.at = r.at.Add(time.Hour)
+	r.Latest()
+	r.Changed() // while one is under way
+	r.work(t.Context())
+	r.Latest()
+	if n := r.work(t.Context()); n != 1 {
+		t.Errorf("after a change during an examination %d are begun", n)
+	}
+	r.Latest()
+	if n := r.work(t.Context()); n != 0 {
+		t.Errorf("without a change %d are begun", n)
+	}
+}
+
 func TestAnExaminationEndsWithTheWork(t *testing.T) {
 	r := newRounds()
 	ctx, cancel := context.WithCancelCause(t.Context())

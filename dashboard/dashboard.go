@@ -151,7 +151,7 @@ func (d *Dashboard) route(path []string) (target, bool) {
 	case len(path) == 1 && path[0] == "live":
 		return target{d.live, "", writesNothing}, true
 	case len(path) == 2 && path[0] == "assets":
-		return target{func(w http.ResponseWriter, r *http.Request, _ string) { webui.Assets().ServeHTTP(w, r) }, "", reads}, true
+		return target{asset, path[1], reads}, true
 	case len(path) < 2 || path[0] != "records" || path[1] == "":
 		return target{}, false
 	case len(path) == 2:

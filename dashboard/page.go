@@ -53,6 +53,16 @@ func (d *Dashboard) send(w http.ResponseWriter, r *http.Request, status int, nam
 	}
 }
 
+// asset serves what pages load.
+func asset(w http.ResponseWriter, r *http.Request, name string) {
+	if name != "icon.svg" {
+		webui.Assets().ServeHTTP(w, r)
+		return
+	}
+	w.Header().Set("Cache-Control", "public, max-age=86400")
+	http.ServeFileFS(w, r, files, "templates/icon.svg")
+}
+
 // root is the way from a path to the place where the dashboard is mounted.
 func root(path string) string {
 	if depth := strings.Count(strings.TrimPrefix(path, "/"), "/"); depth > 0 {

@@ -60,9 +60,9 @@ func ActFor(r *v1alpha3.DomainRecord, a *Account) Act {
 		}
 		return named(a.Advice[0].Text, Nobody)
 	}
-	who, what := Meaning(ready.Reason)
-	blamed := blame(r, ready.Reason)
-	if text := a.mendFor(r, blamed); text != "" {
+	reason, blamed := Awaited(r)
+	who, what := Meaning(reason)
+	if text := a.mendFor(blamed); text != "" {
 		return named(text, who)
 	}
 	if who == Nobody {
@@ -74,19 +74,30 @@ func ActFor(r *v1alpha3.DomainRecord, a *Account) Act {
 	return Act{who, what}
 }
 
-// blame is the condition that Ready takes its reason of, empty if there is none.
-func blame(r *v1alpha3.DomainRecord, reason string) string {
-	for _, c := range r.Status.Conditions {
-		if c.Type != v1alpha3.ConditionReady && c.Status != metav1.ConditionTrue && c.Reason == reason {
-			return c.Type
+// Awaited is the reason for which a record is not ready, and the condition that has it: that
+// of Ready or, where the certificate that is being obtained will be the proof of ownership,
+// of TLSReady. Both are empty where Ready is True or not there.
+func Awaited(r *v1alpha3.DomainRecord) (reason, condition string) {
+	ready := r.Status.Condition(v1alpha3.ConditionReady)
+	if ready == nil || ready.Status == metav1.ConditionTrue {
+		return "", ""
+	}
+	if ready.Reason == v1alpha3.ReasonOwnershipNotVerified {
+		if c := r.Status.Condition(v1alpha3.ConditionTLSReady); c != nil && c.Status != metav1.ConditionTrue && c.Reason != "" && c.Reason != v1alpha3.ReasonWaitingForDNS {
+			return c.Reason, c.Type
 		}
 	}
-	return ""
+	for _, c := range r.Status.Conditions {
+		if c.Type != v1alpha3.ConditionReady && c.Status != metav1.ConditionTrue && c.Reason == ready.Reason {
+			return c.Reason, c.Type
+		}
+	}
+	return ready.Reason, ""
 }
 
-// mendFor is what ends the fault of a condition: DNS records that are wanted, or the
-// advice that stands under it or under a DNS record.
-func (a *Account) mendFor(r *v1alpha3.DomainRecord, blamed string) string {
+// mendFor is what ends the fault of a condition: the advice that stands under it, or the
+// DNS records that are required and not there.
+func (a *Account) mendFor(blamed string) string {
 	for _, p := range a.Advice {
 		if p.Source == blamed {
 			return p.Text
@@ -96,7 +107,10 @@ func (a *Account) mendFor(r *v1alpha3.DomainRecord, blamed string) string {
 		return ""
 	}
 	var missing []string
-	for _, d := range a.wanted() {
+	for _, d := range a.Create {
+		if !d.Required {
+			continue
+		}
 		if d.Problem != nil && d.Problem.Reason != notFound {
 			if _, mend := partMessage(d.Problem.Message, strings.Contains(d.Problem.Message, lookupWords)); len(mend) > 0 {
 				return strings.Join(mend, " ")
@@ -106,36 +120,11 @@ func (a *Account) mendFor(r *v1alpha3.DomainRecord, blamed string) string {
 	}
 	switch len(missing) {
 	case 0:
+		return ""
 	case 1:
 		return "The customer creates the DNS record " + missing[0]
-	default:
-		return "The customer creates the DNS records " + strings.Join(missing, " and ")
 	}
-	for _, p := range a.Advice {
-		if !known(r, p.Source) {
-			return p.Text
-		}
-	}
-	return ""
-}
-
-// known reports whether a source of advice is a condition of the record.
-func known(r *v1alpha3.DomainRecord, source string) bool {
-	return r.Status.Condition(source) != nil
-}
-
-// wanted are the DNS records to create without which the record gets no further: those
-// that are required, or if none is, the first.
-func (a *Account) wanted() (required []v1alpha3.DNSRecord) {
-	for _, d := range a.Create {
-		if d.Required {
-			required = append(required, d)
-		}
-	}
-	if len(required) == 0 && len(a.Create) > 0 {
-		required = a.Create[:1]
-	}
-	return required
+	return "The customer creates the DNS records " + strings.Join(missing, " and ")
 }
 
 // actor matches who a sentence names first.

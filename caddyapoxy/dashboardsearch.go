@@ -27,7 +27,7 @@ func (f facts) Summary(context.Context) dashboard.Summary {
 			Unknown: int(table.Count(t, metav1.ConditionUnknown)),
 		})
 	}
-	table.EachReason(v1alpha3.ConditionReady, func(reason string, n int64) {
+	table.EachAwaited(func(reason string, n int64) {
 		if n == 0 || reason == v1alpha3.ReasonReady {
 			return
 		}

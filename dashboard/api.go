@@ -22,7 +22,7 @@ const (
 	readTimeout  = 5 * time.Second
 	writeTimeout = time.Minute
 	maxAnswer    = 8 << 20
-	readers      = 8
+	readers      = perPage // without its engine, the store takes a second for each
 )
 
 var recordsPath = "/apis/" + v1alpha3.GroupVersion.String() + "/" + v1alpha3.Resource + "/"
@@ -50,6 +50,7 @@ func (a api) get(ctx context.Context, name string) (r *v1alpha3.DomainRecord, st
 type row struct {
 	Name   string
 	Record *v1alpha3.DomainRecord
+	Stale  string
 	Err    error
 }
 
@@ -63,7 +64,7 @@ func (a api) all(ctx context.Context, names []string) []row {
 		reading.Go(func() {
 			defer func() { <-places }()
 			rows[i].Name = name
-			rows[i].Record, _, rows[i].Err = a.get(ctx, name)
+			rows[i].Record, rows[i].Stale, rows[i].Err = a.get(ctx, name)
 		})
 	}
 	reading.Wait()

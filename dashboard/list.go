@@ -1,9 +1,11 @@
 package dashboard
 
 import (
+	"cmp"
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -69,12 +71,18 @@ func (d *Dashboard) list(w http.ResponseWriter, r *http.Request, _ string) {
 			l.Reasons = append(l.Reasons, reason)
 		}
 	}
+	if q.Reason != "" && !slices.Contains(l.Reasons, q.Reason) {
+		l.Reasons = append(l.Reasons, q.Reason)
+	}
 	l.Unlimited = filtersOf(q).Encode() == ""
+	stale := ""
 	for _, row := range d.api.all(r.Context(), found.Names) {
 		l.Rows = append(l.Rows, rowOf(row))
+		stale = cmp.Or(stale, row.Stale)
 	}
 	l.turn(found)
 	l.say(found)
+	l.Note = cmp.Or(l.Note, staleWords(stale))
 	l.Done = doneWords(r.URL.Query().Get("done"))
 	d.send(w, r, http.StatusOK, "list", frame{Title: "Records", Here: "records", Live: live, Body: l})
 }
@@ -188,9 +196,7 @@ func rowOf(row row) listRow {
 	l.Ready = string(metav1.ConditionUnknown)
 	if c := r.Status.Condition(v1alpha3.ConditionReady); c != nil {
 		l.Ready, l.Since = string(c.Status), c.LastTransitionTime.Time
-		if c.Status != metav1.ConditionTrue {
-			l.Reason = c.Reason
-		}
+		l.Reason, _ = advice.Awaited(r)
 	}
 	if c := r.Status.Certificate; c != nil && c.NotAfter != nil {
 		l.Expiry = c.NotAfter.Time

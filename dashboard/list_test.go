@@ -97,7 +97,7 @@ func TestFiltersAreBounded(t *testing.T) {
 }
 
 func TestWordsOfThePlots(t *testing.T) {
-	if p := expiryPlot(Issuance{Expiries: []int{0, 2, 0, 0, 0, 0, 0, 0, 9}, Later: 1000, Expired: 1}); p.Words != "2 end within a week, 11 within 9 days, 1,000 later; 1 has ended; most of them, 9, in 8 days" || len(p.Bars) != 2 || p.Bars[1].H != "100.0" {
+	if p := expiryPlot(Issuance{Expiries: []int{0, 2, 0, 0, 0, 0, 0, 0, 9}, Later: 1000, Expired: 1}); p.Words != "2 end within a week, 11 within 9 days, 1,000 later; 1 has ended; at most 9 on one day" || len(p.Bars) != 2 || p.Bars[1].H != "100.0" {
 		t.Errorf("%+v", p)
 	}
 	if p := seriesPlot(Series{Name: "looks"}); p.Words != "nothing is known yet" || p.Bars != nil {

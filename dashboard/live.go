@@ -44,13 +44,14 @@ func (d *Dashboard) live(w http.ResponseWriter, r *http.Request, _ string) {
 	defer cancel()
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.Header().Set("X-Accel-Buffering", "no")
-	stream := &stream{w: w, out: http.NewResponseController(w)}
+	told := &stream{w: w, out: http.NewResponseController(w)}
+	defer func() { _ = told.out.SetWriteDeadline(time.Time{}) }() // the connection may be used again
 	pause := liveAll
 	if name != "" {
 		pause = liveRecord
 	}
-	if stream.send("retry: 3000\n\n") == nil {
-		stream.run(ctx, d.Changes, name, since, pause)
+	if told.send("retry: 3000\n\n") == nil {
+		told.run(ctx, d.Changes, name, since, pause)
 	}
 }
 

@@ -103,7 +103,7 @@ var hostileQuery = url.PathEscape(`"><script>alert(1)</script>`)
 func TestPagesShowWhatThereIs(t *testing.T) {
 	w := filled(t, "nothing nasty")
 	for path, wants := range map[string][]string{
-		"/": {"customer 1 record", "OwnershipNotVerified No proof.", "1,200", "held until 2026-09-21 14:13 UTC", "3 end within a week", "4 within 3 days", "now 3 in a minute",
+		"/": {"customer 1 record", "OwnershipNotVerified No proof.", "1,200", "held until 2026-09-21 14:13 UTC", "4 end within a week", "2 later", "at most 3 on one day", "now 3 in a minute",
 			"n2 gone", "wrong delegation: nothing nasty", "1 check is right"},
 		"/records": {"api.example.com acme Pending False OwnershipNotVerified customer", "well.example.com Active True nobody", "2 records."},
 		"/records/api.example.com": {"The customer must act. The customer replaces it.", "api.example.com. 300 IN CNAME api.example.com.cname.example.net.", "TXT nothing nasty",
@@ -226,7 +226,7 @@ func TestLinksLeadToPages(t *testing.T) {
 			}
 		}
 	}
-	for _, want := range []string{"/", "/records", "/records/n07.example.com", "/records/api.example.com/delete", "/records?after=n47.example.com"} {
+	for _, want := range []string{"/", "/records", "/records/n07.example.com", "/records/api.example.com/delete", "/records?after=n48.example.com"} {
 		if !seen[mount+want] {
 			t.Errorf("no link leads to %s", want)
 		}
@@ -353,7 +353,7 @@ func TestPagesAreLight(t *testing.T) {
 func assetOf(t *testing.T, text, element string) string {
 	t.Helper()
 	for _, n := range nodes(t, text) {
-		if n.Data == element {
+		if rel, _ := attr(n, "rel"); n.Data == element && rel != "icon" {
 			src, _ := attr(n, "src")
 			href, _ := attr(n, "href")
 			return strings.TrimPrefix(src+href, "./assets/")

@@ -94,15 +94,12 @@ func span(d time.Duration) string {
 
 // expiryPlot draws how many certificates end on each of the next days.
 func expiryPlot(i Issuance) plot {
-	values, sum, soon, most := make([]float64, len(i.Expiries)), 0, 0, 0
+	values, sum, soon := make([]float64, len(i.Expiries)), 0, 0
 	for day, n := range i.Expiries {
 		values[day] = float64(n)
 		sum += n
 		if day < 7 {
 			soon += n
-		}
-		if n > i.Expiries[most] {
-			most = day
 		}
 	}
 	bars, top := barsOf(values)
@@ -110,7 +107,7 @@ func expiryPlot(i Issuance) plot {
 	p.Words = fmt.Sprintf("%s end within a week, %s within %d days, %s later; %s ended",
 		number(soon), number(sum), len(values), number(i.Later), hasHave(i.Expired))
 	if sum > 0 {
-		p.Words += fmt.Sprintf("; most of them, %s, in %d days", number(i.Expiries[most]), most)
+		p.Words += "; at most " + p.Top + " on one day"
 	}
 	return p
 }

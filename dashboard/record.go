@@ -125,7 +125,7 @@ func staleWords(warning string) string {
 	if warning == "" {
 		return ""
 	}
-	return "The store could not confirm in time that this is the newest: it is what this node last knew."
+	return "The store could not confirm in time that this is the newest. It is what this node last knew."
 }
 
 func targetWords(r *v1alpha3.DomainRecord) string {

@@ -1,7 +1,6 @@
 package hosts
 
 import (
-	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -11,18 +10,18 @@ import (
 	"github.com/apoxy-dev/caddy-apoxy/api/v1alpha3"
 )
 
-// counts says how many hosts have each condition at each status, each reason and each
-// phase. A change costs the same however many hosts there are.
+// counts says how many hosts have each condition at each status, are in each phase and
+// wait for each reason. A change costs the same however many hosts there are.
 type counts struct {
-	n       [maxConditions][len(statuses)]atomic.Int64
-	reasons [maxConditions][otherReason + 1]atomic.Int64
-	phases  [phaseRare + 1]atomic.Int64
+	n      [maxConditions][len(statuses)]atomic.Int64
+	phases [phaseRare + 1]atomic.Int64
+	awaits [otherReason + 1]atomic.Int64
 }
 
 // move counts old out and now in; nil: there is none.
 func (c *counts) move(old, now *Host) {
 	c.movePhase(old, now)
-	c.moveReasons(old, now)
+	c.moveAwaited(old, now)
 	var from, to Conditions
 	if old != nil {
 		from = old.Conditions
@@ -59,25 +58,17 @@ func (c *counts) movePhase(old, now *Host) {
 	}
 }
 
-func (c *counts) moveReasons(old, now *Host) {
-	var from, to Reasons
+func (c *counts) moveAwaited(old, now *Host) {
+	from, to := noReason, noReason
 	if old != nil {
-		from = old.reasons
+		from = awaited(old.reasons)
 	}
 	if now != nil {
-		to = now.reasons
+		to = awaited(now.reasons)
 	}
-	for i := 0; from != to; i, from, to = i+1, from>>4, to>>4 {
-		f, t := from&15, to&15
-		if f == t {
-			continue
-		}
-		if f != noReason {
-			c.reasons[i][f].Add(-1)
-		}
-		if t != noReason {
-			c.reasons[i][t].Add(1)
-		}
+	if from != to {
+		c.awaits[from].Add(-1)
+		c.awaits[to].Add(1)
 	}
 }
 
@@ -107,15 +98,11 @@ func (t *Table) EachPhase(fn func(phase v1alpha3.Phase, n int64)) {
 	}
 }
 
-// EachReason calls fn with the number of hosts that have a condition with each of the
-// reasons that v1alpha3 lists for it.
-func (t *Table) EachReason(conditionType string, fn func(reason string, n int64)) {
-	n := slices.Index(conditionTypes, conditionType)
-	if n < 0 {
-		return
-	}
-	for i, reason := range conditionReasons[n] {
-		fn(reason, t.counts.reasons[n][i+1].Load())
+// EachAwaited calls fn with the number of hosts that wait for each of the reasons that
+// Ready can have; see Search.Reason.
+func (t *Table) EachAwaited(fn func(reason string, n int64)) {
+	for i, reason := range conditionReasons[readyAt] {
+		fn(reason, t.counts.awaits[i+1].Load())
 	}
 }
 

@@ -22,7 +22,9 @@ type Search struct {
 	// Condition and Status: the condition of this type has this status.
 	Condition string
 	Status    metav1.ConditionStatus
-	// Reason is one of Ready, if Ready can have it, else of any condition.
+	// Reason is what a record waits for: the reason of Ready or, where a certificate that
+	// is being obtained will be the proof of ownership, that of TLSReady. One that Ready
+	// cannot have is sought in all conditions.
 	Reason string
 
 	// After: only records whose names come after it, in the order of their bytes.
@@ -78,7 +80,9 @@ type searching struct {
 	*order
 	*query
 	words []word
-	back  bool
+	// awaits is the code of the reason that is waited for; 0: any.
+	awaits int
+	back   bool
 	most  int
 	names []string
 	// known is which words the labels have that were looked at last.
@@ -111,8 +115,8 @@ func newSearching(t *Table, q *Search) *searching {
 	}
 	if q.Reason != "" {
 		f := reasonFacets(func(reason string) bool { return reason == q.Reason })
-		if n := slices.Index(conditionTypes, v1alpha3.ConditionReady); slices.Contains(conditionReasons[n], q.Reason) {
-			f = f.and(span(statusFacets[n], statusFacets[n+1]))
+		if slices.Contains(conditionReasons[readyAt], q.Reason) {
+			s.awaits = reasonCode(readyAt, q.Reason)
 		}
 		if f.empty() {
 			return nil

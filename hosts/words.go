@@ -73,8 +73,11 @@ func meant(text string) facets {
 	return f
 }
 
-// has reports whether a host has every word.
+// has reports whether a host has every word, and waits for what is asked for.
 func (s *searching) has(h *Host) bool {
+	if s.awaits != 0 && awaited(h.reasons) != s.awaits {
+		return false
+	}
 	for i := range s.words {
 		w := &s.words[i]
 		switch {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -13,7 +14,8 @@ import (
 
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/log"
-	"github.com/chromedp/cdproto/network"
+	cdnetwork "github.com/chromedp/cdproto/network"
+	cdpage "github.com/chromedp/cdproto/page"
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
 
@@ -48,7 +50,7 @@ func (b *browser) tab(t *testing.T) *tab {
 	t.Cleanup(cancel)
 	tb := &tab{t: t, ctx: ctx}
 	chromedp.ListenTarget(ctx, tb.hear)
-	if err := chromedp.Run(ctx, log.Enable(), network.Enable(), runtime.Enable()); err != nil {
+	if err := chromedp.Run(ctx, log.Enable(), cdnetwork.Enable(), runtime.Enable()); err != nil {
 		t.Fatalf("starting the browser: %v", err)
 	}
 	tb.viewport(1280, 900)
@@ -66,7 +68,7 @@ func (tb *tab) hear(event any) {
 		}
 	case *runtime.EventExceptionThrown:
 		tb.complaints = append(tb.complaints, e.ExceptionDetails.Error())
-	case *network.EventRequestWillBeSent:
+	case *cdnetwork.EventRequestWillBeSent:
 		tb.asked = append(tb.asked, e.Request.URL)
 	}
 }
@@ -227,3 +229,34 @@ func (tb *tab) asksOnly(origin string) {
 		}
 	}
 }
+
+// framed reports whether a frame of the page has a document that names something.
+func (tb *tab) framed(t *testing.T, text string) bool {
+	t.Helper()
+	var shown bool
+	tb.run("looking into the frames", chromedp.ActionFunc(func(ctx context.Context) error {
+		tree, err := cdpage.GetFrameTree().Do(ctx)
+		if err != nil {
+			return err
+		}
+		for _, f := range tree.ChildFrames {
+			if f.Frame.UnreachableURL != "" || !strings.HasPrefix(f.Frame.URL, "http") {
+				continue
+			}
+			world, err := cdpage.CreateIsolatedWorld(f.Frame.ID).Do(ctx)
+			if err != nil {
+				return err
+			}
+			result, _, err := runtime.Evaluate("document.body ? document.body.innerText : ''").WithContextID(world).Do(ctx)
+			if err != nil {
+				return err
+			}
+			shown = shown || strings.Contains(string(result.Value), text)
+		}
+		return nil
+	}))
+	return shown
+}
+
+// listen opens a port on an address of loopback.
+func listen(address string) (net.Listener, error) { return net.Listen("tcp", address+":0") }

@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"context"
 	"fmt"
 	"net/http"
 	"strings"
@@ -64,7 +63,7 @@ func TestDashboardInABrowser(t *testing.T) {
 	tb.click(`nav a[href$="records"]`)
 	tb.says(host)
 	tb.says("other." + customer.name)
-	tb.eval(`window.unloaded = "never"`, nil)
+	eval[string](tb, `window.unloaded = "never"`)
 	tb.enter(`main input[type=search]`, "api.dash")
 	tb.await("the list to be what was searched for", fmt.Sprintf(`!document.querySelector("#found").innerText.includes(%q)`, "other."+customer.name))
 	tb.await("the URL to say it", `new URL(location).searchParams.get("q") === "api.dash"`)
@@ -79,23 +78,25 @@ func TestDashboardInABrowser(t *testing.T) {
 	tb.says(`<script>alert(3)</script>`)
 	tb.accessible("the record")
 	tb.shot("dashboard-record")
-	tb.run("allowing the clipboard", chromedp.ActionFunc(allowClipboard))
+	for _, permission := range []string{"clipboard-read", "clipboard-write"} {
+		if _, err := chromedp.CallBrowser(tb.ctx, cdbrowser.SetPermission, cdbrowser.SetPermissionParams{
+			Permission: &cdbrowser.PermissionDescriptor{Name: permission}, Setting: cdbrowser.PermissionSettingGranted}); err != nil {
+			t.Fatal(err)
+		}
+	}
 	tb.click(`#dns [data-copy]`)
 	tb.says("Copied")
-	var copied, wanted string
-	tb.eval(`navigator.clipboard.readText()`, &copied)
-	tb.eval(`document.querySelector("#dns [data-copy]").dataset.copy`, &wanted)
+	copied, wanted := eval[string](tb, `navigator.clipboard.readText()`), eval[string](tb, `document.querySelector("#dns [data-copy]").dataset.copy`)
 	if copied == "" || copied != wanted {
 		t.Errorf("copied is %q, want %q", copied, wanted)
 	}
-	tb.eval(`window.unloaded = "never"`, nil)
+	eval[string](tb, `window.unloaded = "never"`)
 	customer.set(t, r.line(t, "ACMEChallenge"), r.line(t, "Traffic"))
 	tb.await("the record to be ready", `document.querySelector("#act").innerText.includes("Active")`)
 	tb.says("Nothing to do")
 	tb.await("the chain", `document.querySelector("#certificate").innerText.includes("Pebble")`)
 	tb.await("the time line", `document.querySelector("#timeline").innerText.includes("CertificateIssued")`)
-	var unloaded string
-	if tb.eval(`window.unloaded || ""`, &unloaded); unloaded != "never" {
+	if eval[string](tb, `window.unloaded || ""`) != "never" {
 		t.Error("the page was loaded again to show it")
 	}
 	tb.shot("dashboard-record-ready")
@@ -127,10 +128,6 @@ func TestDashboardInABrowser(t *testing.T) {
 	tb.asksOnly(dashboardURL)
 }
 
-func allowClipboard(ctx context.Context) error {
-	return cdbrowser.GrantPermissions([]cdbrowser.PermissionType{cdbrowser.PermissionTypeClipboardReadWrite, cdbrowser.PermissionTypeClipboardSanitizedWrite}).Do(ctx)
-}
-
 // Without the script the same is shown and done, below any path; and nobody's page on
 // another origin does it for the operator.
 func TestDashboardWithoutScriptAndFromElsewhere(t *testing.T) {
@@ -146,15 +143,17 @@ func TestDashboardWithoutScriptAndFromElsewhere(t *testing.T) {
 	tb.script(false)
 	readOnly := "http://" + testnet.ProductAddr + ":8091/domains"
 	tb.run("opening the dashboard below a path", chromedp.Navigate(readOnly+"/"))
-	tb.run("going to the records", chromedp.Click(`nav a[href$="records"]`, chromedp.ByQuery), chromedp.WaitVisible(`#found table`, chromedp.ByQuery))
-	tb.run("searching", chromedp.SendKeys(`main input[type=search]`, "two.pl", chromedp.ByQuery), chromedp.Submit(`main form`, chromedp.ByQuery),
-		chromedp.WaitVisible(`#found table`, chromedp.ByQuery))
-	var html string
-	tb.run("reading the list", chromedp.OuterHTML(`#found`, &html, chromedp.ByQuery))
+	tb.run("going to the records", chromedp.Click(chromedp.CSS(`nav a[href$="records"]`)), chromedp.WaitVisible(chromedp.CSS(`#found table`)))
+	tb.run("searching", chromedp.SendKeys(chromedp.CSS(`main input[type=search]`), "two.pl"), chromedp.Submit(chromedp.CSS(`main form`)),
+		chromedp.WaitVisible(chromedp.CSS(`#found table`)))
+	html, err := chromedp.Run(tb.ctx, chromedp.OuterHTML(chromedp.CSS(`#found`)))
+	if err != nil {
+		t.Fatal(err)
+	}
 	if !strings.Contains(html, two) || strings.Contains(html, one) {
 		t.Errorf("the search without a script finds:\n%s", html)
 	}
-	tb.run("opening a record", chromedp.Click(`#found a`, chromedp.ByQuery), chromedp.WaitVisible(`#dns`, chromedp.ByQuery))
+	tb.run("opening a record", chromedp.Click(chromedp.CSS(`#found a`)), chromedp.WaitVisible(chromedp.CSS(`#dns`)))
 	tb.quiet()
 
 	for name, c := range map[string]struct {

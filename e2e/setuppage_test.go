@@ -62,22 +62,20 @@ func TestSetupPageFromTheFirstLookToTheCutover(t *testing.T) {
 	tb.fits()
 	tb.accessible("the set-up page")
 	tb.shot("setup-first")
-	var text string
-	tb.eval(`document.body.innerText`, &text)
+	text := eval[string](tb, `document.body.innerText`)
 	for _, hidden := range []string{"apoxy", "Apoxy", "Gateway", "OwnershipVerified"} {
 		if strings.Contains(strings.ReplaceAll(text, "_apoxy-", ""), hidden) {
 			t.Errorf("the customer is shown %q", hidden)
 		}
 	}
 
-	tb.eval(`window.unloaded = "never"`, nil)
+	eval[string](tb, `window.unloaded = "never"`)
 	customer.set(t, old, r.line(t, "ACMEChallenge"))
 	tb.says("switch now, no visitor will notice")
 	tb.shot("setup-switch")
 	customer.set(t, r.line(t, "ACMEChallenge"), r.line(t, "Traffic"))
 	tb.says("All done")
-	var unloaded string
-	if tb.eval(`window.unloaded || ""`, &unloaded); unloaded != "never" {
+	if eval[string](tb, `window.unloaded || ""`) != "never" {
 		t.Error("the page was loaded again to show it")
 	}
 	tb.dark()
@@ -93,7 +91,7 @@ func TestSetupPageFromTheFirstLookToTheCutover(t *testing.T) {
 	tb.asksOnly(setupURL)
 
 	tb.script(false)
-	tb.run("opening the page without a script", chromedp.Navigate(link), chromedp.WaitVisible(`h1`, chromedp.ByQuery))
+	tb.run("opening the page without a script", chromedp.Navigate(link), chromedp.WaitVisible(chromedp.CSS(`h1`)))
 }
 
 // Links are for one record and some time. Whoever makes one up, or changes one, is told

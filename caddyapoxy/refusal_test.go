@@ -79,7 +79,7 @@ func TestRefusalsArePlainAndTellNothing(t *testing.T) {
 		{"unknown.example.com", "text/html,*/*", 421, false, "text/html; charset=utf-8", "<h1>There is no site here</h1>"},
 		{"pending.example.com", "text/html", 421, false, "text/html; charset=utf-8", "<h1>There is no site here</h1>"},
 		{"pending.example.com", "*/*", 421, false, "text/plain; charset=utf-8", "There is no site here. "},
-		{`"><script>.example.com`, "text/html", 421, false, "text/html; charset=utf-8", "<h1>There is no site here</h1>"},
+		{`a&b'(.example.com`, "text/html", 421, false, "text/html; charset=utf-8", "<h1>There is no site here</h1>"},
 		{"nowhere.example.com", "text/html", 503, true, "text/html; charset=utf-8", "not available right now"},
 		{"office.example.com", "", 503, true, "text/plain; charset=utf-8", "not available right now"},
 	} {
@@ -93,7 +93,7 @@ func TestRefusalsArePlainAndTellNothing(t *testing.T) {
 		if resp.Header.Get("Cache-Control") != "no-store" {
 			t.Errorf("%s: Cache-Control is %q", c.host, resp.Header.Get("Cache-Control"))
 		}
-		for _, told := range []string{"apoxy", "Apoxy", "record", "Gateway", "office", "nowhere", "<script"} {
+		for _, told := range []string{"apoxy", "Apoxy", "record", "Gateway", "office", "nowhere", "a&b"} {
 			if strings.Contains(body, told) {
 				t.Errorf("%s is told %q in %q", c.host, told, body)
 			}
@@ -116,7 +116,7 @@ func TestAnOperatorsRefusalPage(t *testing.T) {
 		respond "elsewhere"
 	}`)
 	resp, body := get("pending.example.com", "")
-	want := `<style>h1 {color: red} p{margin:0}</style><h1>There is no site here</h1><p>pending.example.com 421 OwnershipNotVerified    {no.such.thing} </p>`
+	want := `<style>h1 {color: red} p{margin:0}</style><h1>There is no site here</h1><p>pending.example.com 421 OwnershipNotVerified   {no.such.thing} </p>`
 	if resp.StatusCode != 421 || body != want {
 		t.Errorf("answered %d %q, want %q", resp.StatusCode, body, want)
 	}
@@ -126,7 +126,7 @@ func TestAnOperatorsRefusalPage(t *testing.T) {
 	if _, body = get("office.example.com", ""); !strings.Contains(body, "503 TargetUnhealthy 5") {
 		t.Errorf("without an agent: %q", body)
 	}
-	if _, body = get(`"><img src=x>`, ""); strings.Contains(body, "<img") {
+	if _, body = get(`a&b'(.example.com`, ""); strings.Contains(body, "a&b") {
 		t.Errorf("a host is told as it came: %q", body)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -11,9 +12,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/log"
-	"github.com/chromedp/cdproto/network"
+	cdnetwork "github.com/chromedp/cdproto/network"
+	cdpage "github.com/chromedp/cdproto/page"
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
 
@@ -47,12 +50,23 @@ func (b *browser) tab(t *testing.T) *tab {
 	ctx, cancel := chromedp.NewContext(allocated)
 	t.Cleanup(cancel)
 	tb := &tab{t: t, ctx: ctx}
-	chromedp.ListenTarget(ctx, tb.hear)
-	if err := chromedp.Run(ctx, log.Enable(), network.Enable(), runtime.Enable()); err != nil {
+	err := chromedp.Listen(ctx, tb.hear)
+	if err == nil {
+		err = chromedp.Do(ctx, says(log.Enable, cdp.Empty{}), says(cdnetwork.Enable, cdnetwork.EnableParams{}), says(runtime.Enable, cdp.Empty{}))
+	}
+	if err != nil {
 		t.Fatalf("starting the browser: %v", err)
 	}
 	tb.viewport(1280, 900)
 	return tb
+}
+
+// says is a command of the DevTools protocol whose answer does not matter.
+func says[P, R any](c cdp.Command[P, R], params P) chromedp.Action[chromedp.Void] {
+	return chromedp.Func(func(ctx context.Context, t *chromedp.Target) error {
+		_, err := cdp.Call(ctx, t, c, params)
+		return err
+	})
 }
 
 // hear takes down what the browser complains of and asks for.
@@ -61,12 +75,12 @@ func (tb *tab) hear(event any) {
 	defer tb.mu.Unlock()
 	switch e := event.(type) {
 	case *log.EventEntryAdded:
-		if e.Entry.Level == log.LevelError || e.Entry.Source == log.SourceSecurity {
+		if e.Entry.Level == log.EntryLevelError || e.Entry.Source == log.EntrySourceSecurity {
 			tb.complaints = append(tb.complaints, fmt.Sprintf("%s: %s (%s)", e.Entry.Source, e.Entry.Text, e.Entry.URL))
 		}
 	case *runtime.EventExceptionThrown:
-		tb.complaints = append(tb.complaints, e.ExceptionDetails.Error())
-	case *network.EventRequestWillBeSent:
+		tb.complaints = append(tb.complaints, fmt.Sprintf("%s: %+v", e.ExceptionDetails.Text, e.ExceptionDetails.Exception))
+	case *cdnetwork.EventRequestWillBeSent:
 		tb.asked = append(tb.asked, e.Request.URL)
 	}
 }
@@ -83,11 +97,11 @@ func (tb *tab) quiet() {
 }
 
 // run fails the test if the browser cannot do something in time.
-func (tb *tab) run(what string, actions ...chromedp.Action) {
+func (tb *tab) run(what string, actions ...chromedp.Action[chromedp.Void]) {
 	tb.t.Helper()
 	ctx, cancel := context.WithTimeout(tb.ctx, tabPatience)
 	defer cancel()
-	if err := chromedp.Run(ctx, actions...); err != nil {
+	if err := chromedp.Do(ctx, actions...); err != nil {
 		tb.t.Fatalf("%s: %v; the page:\n%s", what, err, tb.document())
 	}
 }
@@ -96,8 +110,8 @@ func (tb *tab) run(what string, actions ...chromedp.Action) {
 func (tb *tab) document() string {
 	ctx, cancel := context.WithTimeout(tb.ctx, 5*time.Second)
 	defer cancel()
-	var text string
-	if err := chromedp.Run(ctx, chromedp.Evaluate(`document.body ? document.body.innerText : ""`, &text)); err != nil {
+	text, err := chromedp.Run(ctx, chromedp.Evaluate[string](`document.body ? document.body.innerText : ""`))
+	if err != nil {
 		return err.Error()
 	}
 	return text
@@ -109,17 +123,25 @@ func (tb *tab) open(url string) {
 	tb.run("opening "+url, chromedp.Navigate(url))
 }
 
-// eval is what an expression of JavaScript gives, decoded into to.
-func (tb *tab) eval(expression string, to any) {
+// eval is what an expression of JavaScript gives, once it has settled if it is a promise.
+func eval[T any](tb *tab, expression string) (v T) {
 	tb.t.Helper()
-	tb.run("evaluating "+expression, chromedp.Evaluate(expression, to,
-		func(p *runtime.EvaluateParams) *runtime.EvaluateParams { return p.WithAwaitPromise(true) }))
+	ctx, cancel := context.WithTimeout(tb.ctx, tabPatience)
+	defer cancel()
+	v, err := chromedp.Run(ctx, chromedp.Evaluate[T](expression, func(p *runtime.EvaluateParams) {
+		awaited := true
+		p.AwaitPromise = &awaited
+	}))
+	if err != nil {
+		tb.t.Fatalf("evaluating %.200s: %v; the page:\n%s", expression, err, tb.document())
+	}
+	return v
 }
 
 // await waits until an expression of JavaScript is true.
 func (tb *tab) await(what, expression string) {
 	tb.t.Helper()
-	tb.run("waiting for "+what, chromedp.Poll(expression, nil, chromedp.WithPollingInterval(50*time.Millisecond), chromedp.WithPollingTimeout(tabPatience)))
+	tb.run("waiting for "+what, chromedp.Poll[chromedp.Void](expression, chromedp.WithPollingInterval(50*time.Millisecond), chromedp.WithPollingTimeout(tabPatience)))
 }
 
 // says waits until the page says a text.
@@ -135,13 +157,13 @@ func (tb *tab) says(text string) {
 // click presses what a CSS selector finds.
 func (tb *tab) click(selector string) {
 	tb.t.Helper()
-	tb.run("clicking "+selector, chromedp.Click(selector, chromedp.ByQuery, chromedp.NodeVisible))
+	tb.run("clicking "+selector, chromedp.Click(chromedp.CSS(selector), chromedp.NodeVisible))
 }
 
 // enter types into what a CSS selector finds.
 func (tb *tab) enter(selector, text string) {
 	tb.t.Helper()
-	tb.run("typing into "+selector, chromedp.Focus(selector, chromedp.ByQuery), chromedp.SendKeys(selector, text, chromedp.ByQuery))
+	tb.run("typing into "+selector, chromedp.SendKeys(chromedp.CSS(selector), text))
 }
 
 // viewport is how large the window is, in CSS pixels.
@@ -153,20 +175,19 @@ func (tb *tab) viewport(width, height int64) {
 // dark has the page shown to a reader who likes it dark.
 func (tb *tab) dark() {
 	tb.t.Helper()
-	tb.run("asking for dark colours", emulation.SetEmulatedMedia().WithFeatures([]*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: "dark"}}))
+	tb.run("asking for dark colours", says(emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: "dark"}}}))
 }
 
 // script turns the page's own scripts off and on; open the page again after it.
 func (tb *tab) script(on bool) {
 	tb.t.Helper()
-	tb.run("turning scripts", emulation.SetScriptExecutionDisabled(!on))
+	tb.run("turning scripts", says(emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: !on}))
 }
 
 // fits fails the test if the page is wider than the window.
 func (tb *tab) fits() {
 	tb.t.Helper()
-	var wide []int
-	tb.eval(`[document.documentElement.scrollWidth, document.documentElement.clientWidth]`, &wide)
+	wide := eval[[]int](tb, `[document.documentElement.scrollWidth, document.documentElement.clientWidth]`)
 	if wide[0] > wide[1] {
 		tb.t.Errorf("the page is %d pixels wide in a window of %d", wide[0], wide[1])
 	}
@@ -176,8 +197,12 @@ func (tb *tab) fits() {
 // E2E_SCREENSHOTS names.
 func (tb *tab) shot(name string) {
 	tb.t.Helper()
-	var png []byte
-	tb.run("taking a screenshot", chromedp.FullScreenshot(&png, 100))
+	ctx, cancel := context.WithTimeout(tb.ctx, tabPatience)
+	defer cancel()
+	png, err := chromedp.Run(ctx, chromedp.FullScreenshot(100))
+	if err != nil {
+		tb.t.Fatalf("taking a screenshot: %v", err)
+	}
 	dir := os.Getenv("E2E_SCREENSHOTS")
 	if dir == "" {
 		dir = "screenshots"
@@ -197,16 +222,17 @@ func (tb *tab) accessible(page string) {
 	if err != nil {
 		tb.t.Fatal(err)
 	}
-	var findings []struct {
-		ID, Impact, Help string
-		Nodes            []struct {
-			HTML           string
-			FailureSummary string
-		}
+	type finding struct {
+		ID     string `json:"id"`
+		Impact string `json:"impact"`
+		Help   string `json:"help"`
+		Nodes  []struct {
+			HTML           string `json:"html"`
+			FailureSummary string `json:"failureSummary"`
+		} `json:"nodes"`
 	}
-	tb.run("loading axe-core", chromedp.Evaluate(string(axe), nil))
-	tb.eval(`axe.run(document, {resultTypes: ["violations"]}).then((r) => r.violations)`, &findings)
-	for _, f := range findings {
+	tb.run("loading axe-core", chromedp.Evaluate[chromedp.Void](string(axe)))
+	for _, f := range eval[[]finding](tb, `axe.run(document, {resultTypes: ["violations"]}).then((r) => r.violations)`) {
 		if f.Impact == "minor" {
 			continue
 		}
@@ -227,3 +253,32 @@ func (tb *tab) asksOnly(origin string) {
 		}
 	}
 }
+
+// framed reports whether a frame of the page has a document that names something.
+func (tb *tab) framed(t *testing.T, text string) bool {
+	t.Helper()
+	var shown bool
+	tb.run("looking into the frames", chromedp.Func(func(ctx context.Context, target *chromedp.Target) error {
+		tree, err := cdp.Call(ctx, target, cdpage.GetFrameTree, cdp.Empty{})
+		if err != nil {
+			return err
+		}
+		for _, f := range tree.FrameTree.ChildFrames {
+			world, err := cdp.Call(ctx, target, cdpage.CreateIsolatedWorld, cdpage.CreateIsolatedWorldParams{FrameID: f.Frame.ID})
+			if err != nil {
+				return err
+			}
+			said, err := cdp.Call(ctx, target, runtime.Evaluate, runtime.EvaluateParams{
+				Expression: "document.body ? document.body.innerText : ''", ContextID: world.ExecutionContextID})
+			if err != nil {
+				return err
+			}
+			shown = shown || strings.Contains(string(said.Result.Value), text)
+		}
+		return nil
+	}))
+	return shown
+}
+
+// listen opens a port on an address of loopback.
+func listen(address string) (net.Listener, error) { return net.Listen("tcp", address+":0") }

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/caddyserver/caddy/v2"
 	"github.com/miekg/dns"
 
 	"github.com/apoxy-dev/caddy-apoxy/domainconnect"
@@ -42,7 +43,9 @@ func TestTheKeyOfDomainConnectIsPublished(t *testing.T) {
 		t.Fatal(err)
 	}
 	until(t, "the same key after a reload", func() bool { return slices.Equal(published(), first) })
-	stop(t)
+	if err := caddy.Stop(); err != nil {
+		t.Fatal(err)
+	}
 	if err := load(t, with); err != nil {
 		t.Fatal(err)
 	}

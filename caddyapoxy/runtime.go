@@ -53,6 +53,7 @@ type runtime struct {
 	api        *apiserver.Server
 	webhooks   *webhook.Sender
 	member     *cluster.Member
+	connecting *connecting
 
 	verifying sync.Mutex // one look through the whole store at a time
 	backingUp sync.Mutex // and one backup
@@ -121,6 +122,10 @@ func newRuntime(opened *openedStore) (*runtime, error) {
 	rt.asked, rt.told = make(chan struct{}, maxAsked), make(chan struct{})
 	rt.webhooks = rt.newWebhooks(logger)
 	rt.ctx, rt.cancel = context.WithCancel(context.Background())
+	var err error
+	if rt.connecting, err = rt.newConnecting(logger.Named("domainconnect")); err != nil {
+		return nil, err
+	}
 	rt.member = rt.newMember(st, logger.Named("cluster"))
 	rt.scheduler = issuance.New(issuance.Config{
 		Store:      st,
@@ -145,6 +150,7 @@ func newRuntime(opened *openedStore) (*runtime, error) {
 		Target:   rt.targetHealth,
 		TargetOf: rt.targetHealthOf,
 		Settings: rt.settings,
+		Connect:  rt.connectOf,
 		Delete: func(ctx context.Context, name string, uid types.UID) error {
 			return rt.api.DeleteUnproven(ctx, name, uid)
 		},
@@ -174,7 +180,8 @@ func newRuntime(opened *openedStore) (*runtime, error) {
 		return nil, fmt.Errorf("preparing the API: %w", err)
 	}
 	rt.api = api
-	rt.apps.changed = func(*App) {
+	rt.apps.changed = func(a *App) {
+		rt.connecting.changed(a)
 		rt.controller.TargetsChanged()
 		rt.webhooks.EndpointsChanged()
 		select {
@@ -200,6 +207,8 @@ func (rt *runtime) start() error {
 		rt.table.ReadThrough(rt.readHost)
 		rt.run("raising events", rt.raiseEvents)
 		rt.run("delivering webhooks", rt.webhooks.Run)
+		rt.run("keeping the key of Domain Connect", rt.keepKey)
+		rt.run("asking DNS providers for Domain Connect", rt.connecting.finder.Run)
 		rt.joinCluster()
 		rt.run("following the records", func(ctx context.Context) error {
 			err := hosts.Follow(ctx, rt.store, hosts.Follower{

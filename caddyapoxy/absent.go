@@ -16,8 +16,7 @@ import (
 func init() {
 	caddy.RegisterModule(PostgresStore{})
 	for name, m := range map[string]func() caddy.Module{
-		"apoxy_dashboard": func() caddy.Module { return new(Dashboard) },
-		"apoxy_setup":     func() caddy.Module { return new(Setup) },
+		"apoxy_setup": func() caddy.Module { return new(Setup) },
 	} {
 		caddy.RegisterModule(m())
 		httpcaddyfile.RegisterHandlerDirective(name, func(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
@@ -33,8 +32,6 @@ func init() {
 type (
 	// PostgresStore would keep records in PostgreSQL.
 	PostgresStore struct{}
-	// Dashboard would be the operator's dashboard.
-	Dashboard struct{ absentHandler }
 	// Setup would be the customer's set-up page.
 	Setup struct{ absentHandler }
 )
@@ -65,14 +62,6 @@ func (*PostgresStore) Key() string                           { return "postgres"
 func (*PostgresStore) Open(*zap.Logger) (store.Store, error) { return nil, errAbsent("store postgres") }
 
 // CaddyModule returns the Caddy module information.
-func (*Dashboard) CaddyModule() caddy.ModuleInfo {
-	return caddy.ModuleInfo{ID: "http.handlers.apoxy_dashboard", New: func() caddy.Module { return new(Dashboard) }}
-}
-
-// Provision refuses the configuration.
-func (*Dashboard) Provision(caddy.Context) error { return errAbsent("apoxy_dashboard") }
-
-// CaddyModule returns the Caddy module information.
 func (*Setup) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{ID: "http.handlers.apoxy_setup", New: func() caddy.Module { return new(Setup) }}
 }
@@ -93,8 +82,6 @@ var (
 	_ StoreModule                 = (*PostgresStore)(nil)
 	_ caddy.Provisioner           = (*PostgresStore)(nil)
 	_ caddyfile.Unmarshaler       = (*PostgresStore)(nil)
-	_ caddyhttp.MiddlewareHandler = (*Dashboard)(nil)
 	_ caddyhttp.MiddlewareHandler = (*Setup)(nil)
-	_ caddy.Provisioner           = (*Dashboard)(nil)
 	_ caddy.Provisioner           = (*Setup)(nil)
 )

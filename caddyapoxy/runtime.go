@@ -17,6 +17,7 @@ import (
 	"github.com/apoxy-dev/caddy-apoxy/apiserver"
 	"github.com/apoxy-dev/caddy-apoxy/cluster"
 	"github.com/apoxy-dev/caddy-apoxy/controller"
+	"github.com/apoxy-dev/caddy-apoxy/dashboard"
 	"github.com/apoxy-dev/caddy-apoxy/dnsprovider"
 	"github.com/apoxy-dev/caddy-apoxy/doctor"
 	"github.com/apoxy-dev/caddy-apoxy/hosts"
@@ -54,12 +55,15 @@ type runtime struct {
 	controller *controller.Controller
 	scheduler  *issuance.Scheduler
 	api        *apiserver.Server
+	dashboard  *dashboard.Dashboard
 	webhooks   *webhook.Sender
 	timelines  *timeline.Recorder
 	vitals     *vitals.Recorder
 	rounds     *doctor.Rounds
 	member     *cluster.Member
 	connecting *connecting
+
+	writableDashboard *dashboard.Dashboard
 
 	verifying sync.Mutex // one look through the whole store at a time
 	backingUp sync.Mutex // and one backup
@@ -188,6 +192,9 @@ func newRuntime(opened *openedStore) (*runtime, error) {
 		return nil, fmt.Errorf("preparing the API: %w", err)
 	}
 	rt.api = api
+	if err := rt.newDashboards(); err != nil {
+		return nil, err
+	}
 	rt.apps.changed = func(a *App) {
 		rt.connecting.changed(a)
 		rt.controller.TargetsChanged()

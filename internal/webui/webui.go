@@ -9,6 +9,7 @@
 //	<form data-search>              searches while one types, and keeps the URL as it would be sent
 //	<body data-live="URL">          is told by server-sent events when the page has changed
 //	<section id="…" data-part>      is what is taken over of the page as it is then
+//	<p data-says>                   is told to a screen reader when a search is done
 package webui
 
 import (
@@ -107,7 +108,7 @@ func Send(w http.ResponseWriter, r *http.Request, status int, t *template.Templa
 	gzhttp.GzipHandler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
 		w.WriteHeader(status)
-		_, _ = w.Write(page.Bytes()) // the client is gone
+		_, _ = w.Write(harmless(page.Bytes())) // an error: the client is gone
 	})).ServeHTTP(w, r)
 	return nil
 }

@@ -17,7 +17,6 @@ func init() {
 	caddy.RegisterModule(PostgresStore{})
 	for name, m := range map[string]func() caddy.Module{
 		"apoxy_dashboard": func() caddy.Module { return new(Dashboard) },
-		"apoxy_setup":     func() caddy.Module { return new(Setup) },
 	} {
 		caddy.RegisterModule(m())
 		httpcaddyfile.RegisterHandlerDirective(name, func(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
@@ -35,8 +34,6 @@ type (
 	PostgresStore struct{}
 	// Dashboard would be the operator's dashboard.
 	Dashboard struct{ absentHandler }
-	// Setup would be the customer's set-up page.
-	Setup struct{ absentHandler }
 )
 
 func errAbsent(what string) error {
@@ -72,14 +69,6 @@ func (*Dashboard) CaddyModule() caddy.ModuleInfo {
 // Provision refuses the configuration.
 func (*Dashboard) Provision(caddy.Context) error { return errAbsent("apoxy_dashboard") }
 
-// CaddyModule returns the Caddy module information.
-func (*Setup) CaddyModule() caddy.ModuleInfo {
-	return caddy.ModuleInfo{ID: "http.handlers.apoxy_setup", New: func() caddy.Module { return new(Setup) }}
-}
-
-// Provision refuses the configuration.
-func (*Setup) Provision(caddy.Context) error { return errAbsent("apoxy_setup") }
-
 // absentHandler is never asked: its configuration is refused.
 type absentHandler struct{}
 
@@ -94,7 +83,5 @@ var (
 	_ caddy.Provisioner           = (*PostgresStore)(nil)
 	_ caddyfile.Unmarshaler       = (*PostgresStore)(nil)
 	_ caddyhttp.MiddlewareHandler = (*Dashboard)(nil)
-	_ caddyhttp.MiddlewareHandler = (*Setup)(nil)
 	_ caddy.Provisioner           = (*Dashboard)(nil)
-	_ caddy.Provisioner           = (*Setup)(nil)
 )

@@ -109,6 +109,9 @@ type App struct {
 	// webhooks are Webhooks, read.
 	webhooks []webhook.Endpoint
 
+	// setup is where set-up pages are.
+	setup setupSite
+
 	// edgeCheck is what Zone.EdgeCheck says.
 	edgeCheck edgeCheck
 

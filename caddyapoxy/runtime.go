@@ -22,6 +22,7 @@ import (
 	"github.com/apoxy-dev/caddy-apoxy/issuance"
 	"github.com/apoxy-dev/caddy-apoxy/issuance/revocation"
 	"github.com/apoxy-dev/caddy-apoxy/ownership"
+	"github.com/apoxy-dev/caddy-apoxy/setup"
 	"github.com/apoxy-dev/caddy-apoxy/store/damage"
 	"github.com/apoxy-dev/caddy-apoxy/webhook"
 )
@@ -52,6 +53,7 @@ type runtime struct {
 	scheduler  *issuance.Scheduler
 	api        *apiserver.Server
 	webhooks   *webhook.Sender
+	setupKeys  setup.Keys // of links to set-up pages
 	member     *cluster.Member
 
 	verifying sync.Mutex // one look through the whole store at a time
@@ -120,6 +122,7 @@ func newRuntime(opened *openedStore) (*runtime, error) {
 	rt.edgeChanged = make(chan struct{}, 1)
 	rt.asked, rt.told = make(chan struct{}, maxAsked), make(chan struct{})
 	rt.webhooks = rt.newWebhooks(logger)
+	rt.setupKeys.Store = st
 	rt.ctx, rt.cancel = context.WithCancel(context.Background())
 	rt.member = rt.newMember(st, logger.Named("cluster"))
 	rt.scheduler = issuance.New(issuance.Config{
@@ -166,6 +169,7 @@ func newRuntime(opened *openedStore) (*runtime, error) {
 		Check:        rt.check,
 		Revoke:       rt.revoke,
 		Certificates: uploads{rt},
+		SetupLink:    rt.setupLink,
 		NextLook:     rt.controller.NextLook,
 		Version:      version(),
 		Logger:       logger.Named("api"),

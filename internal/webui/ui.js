@@ -60,7 +60,7 @@
     let text;
     try {
       const answer = await fetch(url, { headers: { Accept: "text/html" }, credentials: "same-origin" });
-      if (!answer.ok && answer.status !== 404) return false;
+      if (!answer.ok && ![403, 404, 410].includes(answer.status)) return false; // those say why there is nothing
       text = await answer.text();
     } catch {
       return false;
@@ -116,10 +116,16 @@
   const live = document.body.dataset.live;
   if (live) {
     let timer;
-    const source = new EventSource(live);
-    source.onmessage = () => { clearTimeout(timer); timer = setTimeout(() => take(location.href), 200); };
-    source.onopen = () => document.body.classList.remove("stale");
-    source.onerror = () => document.body.classList.add("stale");
+    const listen = () => {
+      const source = new EventSource(live);
+      source.onmessage = () => { clearTimeout(timer); timer = setTimeout(() => take(location.href), 200); };
+      source.onopen = () => document.body.classList.remove("stale");
+      source.onerror = () => {
+        document.body.classList.add("stale");
+        if (source.readyState === EventSource.CLOSED) setTimeout(listen, 30000); // refused for now
+      };
+    };
+    listen();
   }
 
   enliven(document);

@@ -81,6 +81,9 @@ func (p *page) seen(d v1alpha3.DNSRecord) {
 		state += "; optional"
 	}
 	p.line("  %s %s", d.Name, state)
+	if d.Zone != "" {
+		p.line("    host %s in the zone %s", d.Host, d.Zone)
+	}
 	for _, o := range d.Observed {
 		p.line("    %s", o)
 	}

@@ -184,6 +184,9 @@ type DomainRecordStatus struct {
 	// +listType=map
 	// +listMapKey=purpose
 	DNSRecords []DNSRecord `json:"dnsRecords,omitempty"`
+	// Who hosts the customer's zone, as its name servers tell; absent where that is not
+	// known.
+	DNSProvider *DNSProviderStatus `json:"dnsProvider,omitempty"`
 	// The certificate in use, absent while there is none.
 	Certificate *CertificateStatus `json:"certificate,omitempty"`
 	// What the controller has established about who controls the hostname, and
@@ -241,6 +244,12 @@ type DNSRecord struct {
 	Name string `json:"name"`
 	// The record's value, absolute, with the final dot.
 	Value string `json:"value"`
+	// The customer's zone that the name lies in, absolute, with the final dot, as last
+	// observed; absent until it was.
+	Zone string `json:"zone,omitempty"`
+	// The name relative to the zone, as forms of DNS providers want it; "@" at the
+	// zone's top. Absent where the zone is.
+	Host string `json:"host,omitempty"`
 	// What was last seen at the name, in presentation form ("CNAME x.", "A 192.0.2.1").
 	// +listType=atomic
 	Observed []string `json:"observed"`
@@ -260,6 +269,14 @@ type DNSProblem struct {
 	Reason string `json:"reason"`
 	// What was seen, what is expected and who must do what.
 	Message string `json:"message"`
+}
+
+// DNSProviderStatus is who hosts a customer's zone.
+type DNSProviderStatus struct {
+	// The provider's name.
+	Name string `json:"name"`
+	// The https URL where the customer changes records; absent where that is not known.
+	ControlPanel string `json:"controlPanel,omitempty"`
 }
 
 // CertificateStatus describes the certificate in use.

@@ -21,7 +21,7 @@ const (
 var rooms = []string{
 	"cmd/caddy", "cmd/apoxy-tunnel", "caddyapoxy", "setup", "dashboard", "cli", "doctor", "cluster", "controller", "certstorage", "issuance",
 	"issuance/acme", "issuance/edge", "issuance/certfiles", "issuance/ownchain", "issuance/revocation", "issuance/fairqueue", "apiserver", "apiserver/hostiletest", "dnsprovider",
-	"webhook", "target", "edgefunction/command", "edgefunction/engines", "edgefunction/js", "edgefunction/wasm", "edgefunction", "tunnel/command", "tunnel", "hosts", "resolver", "ownership", "store/boltstore", "store/etcdstore", "store/history", "store/mirror", "store/pack", "store/snapshot", "store/storetest", "store/damage", "store", "api/v1alpha3",
+	"webhook", "target", "edgefunction/command", "edgefunction/engines", "edgefunction/js", "edgefunction/wasm", "edgefunction", "tunnel/command", "tunnel", "hosts", "resolver", "ownership", "dnshosting", "store/boltstore", "store/etcdstore", "store/history", "store/mirror", "store/pack", "store/snapshot", "store/storetest", "store/damage", "store", "api/v1alpha3",
 	"internal/acmetest", "internal/certtest", "internal/etcdtest", "internal/freeport", "internal/specialpurpose", "internal/lru", "internal/jsonscan", "internal/filewatch", "internal/wasmloops", "internal/times", "internal/words", "internal/webui",
 }
 
@@ -49,7 +49,8 @@ var allowed = map[string]struct {
 	"tunnel/command":  {[]string{"tunnel"}, "the agent's command is the same in Caddy and without: it knows the agent alone"},
 	"hosts":           {[]string{"store", "api/v1alpha3", "internal/jsonscan"}, "the table is fed by the watch and feeds everyone"},
 	"resolver":        {[]string{"ownership", "api/v1alpha3", "internal/specialpurpose", "internal/lru"}, "who asks DNS tells what it saw in the core's words; it knows no records, no store and no certificates"},
-	"ownership":       {[]string{"api/v1alpha3"}, "the core is pure: facts in, conditions out"},
+	"ownership":       {[]string{"dnshosting", "api/v1alpha3"}, "the core is pure: facts in, conditions out"},
+	"dnshosting":      {nil, "whose name servers are whose is a table: who has looked at a zone asks it, and it asks nobody"},
 	"store":           {nil, "the contract knows not what the bytes mean"},
 	"store/boltstore": {[]string{"store/history", "store/pack", "store"}, "an engine knows the contract and what engines share"},
 	"store/etcdstore": {[]string{"store/history", "store/pack", "store"}, "an engine knows the contract and what engines share"},

@@ -149,7 +149,7 @@ func ParseSupport(text string) (href string, err error) {
 	}
 	address := strings.TrimPrefix(text, "mailto:")
 	a, err := mail.ParseAddress(address)
-	if err != nil || a.Address != address || len(address) > 254 || strings.ContainsFunc(address, unsafeInHeader) {
+	if err != nil || a.Address != address || len(address) > 254 || strings.ContainsFunc(address, unsafeInHeader) || strings.ContainsAny(address, "?&%#/") {
 		return "", fmt.Errorf("support %.200q: expected an e-mail address or a URL, such as help@example.net or https://www.example.net/help", text)
 	}
 	return (&url.URL{Scheme: "mailto", Opaque: url.PathEscape(address)}).String(), nil

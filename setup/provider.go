@@ -1,7 +1,6 @@
 package setup
 
 import (
-	"net/url"
 	"strings"
 
 	"golang.org/x/net/publicsuffix"
@@ -33,10 +32,12 @@ func providerOf(r *v1alpha3.DomainRecord) provider {
 // place is where a record stands: its zone, without the final dot, and its name relative
 // to that, "@" at the top. Before the zone was seen it is taken to be what was bought.
 func place(d v1alpha3.DNSRecord) (zone, host string) {
-	if zone = strings.TrimSuffix(d.Zone, "."); zone != "" && d.Host != "" {
-		return zone, d.Host
-	}
 	name := strings.TrimSuffix(d.Name, ".")
+	if zone = strings.TrimSuffix(d.Zone, "."); zone != "" {
+		if host = relative(name, zone); host != name {
+			return zone, host
+		}
+	}
 	bare := name
 	for strings.HasPrefix(bare, "_") || strings.HasPrefix(bare, "*.") {
 		_, bare, _ = strings.Cut(bare, ".")
@@ -46,16 +47,4 @@ func place(d v1alpha3.DNSRecord) (zone, host string) {
 		return "", name
 	}
 	return zone, relative(name, zone)
-}
-
-// connectURL is where the provider sets everything up itself; empty: it does not.
-func connectURL(r *v1alpha3.DomainRecord) string {
-	if r.Status.DomainConnect == nil {
-		return ""
-	}
-	u, err := url.Parse(r.Status.DomainConnect.URL)
-	if err != nil || u.Scheme != "https" || u.Host == "" || u.User != nil {
-		return ""
-	}
-	return u.String()
 }

@@ -16,6 +16,7 @@
 //	   ├─ stores.go: the open store ─▶ hosts.Table    inforce.go waits for it; verify.go looks it through
 //	   │     └─ storage.go, storage_calls.go: Caddy's storage in that same store
 //	   ├─ controller                   events.go: what became of a record
+//	   ├─ domainconnect.Finder         domainconnect.go, and the key that signs links
 //	   ├─ webhook.Sender               webhook.go; webhook_admin.go is what operators ask
 //	   ├─ issuance.Scheduler           issuer.go (issuer_pki.go), manager.go, shown.go, edge.go
 //	   ├─ dnsprovider.Server           dns.go; provider.go is its libdns face
@@ -32,7 +33,7 @@
 //	both tell hints.go of what the controller may not know yet
 //
 // Beside them: command.go, command_shell.go, command_store.go,
-// command_tunnel.go, command_function.go hook the command line in,
+// command_tunnel.go, command_function.go, command_domainconnect.go hook the command line in,
 // metrics.go registers what the rooms count.
 //
 // Who holds which lock: Storage.mu whether its store is open, runtime.mu what libdns wrote, by zone;

@@ -55,6 +55,7 @@ type runtime struct {
 	webhooks   *webhook.Sender
 	setupKeys  setup.Keys // of links to set-up pages
 	member     *cluster.Member
+	connecting *connecting
 
 	verifying sync.Mutex // one look through the whole store at a time
 	backingUp sync.Mutex // and one backup
@@ -124,6 +125,10 @@ func newRuntime(opened *openedStore) (*runtime, error) {
 	rt.webhooks = rt.newWebhooks(logger)
 	rt.setupKeys.Store = st
 	rt.ctx, rt.cancel = context.WithCancel(context.Background())
+	var err error
+	if rt.connecting, err = rt.newConnecting(logger.Named("domainconnect")); err != nil {
+		return nil, err
+	}
 	rt.member = rt.newMember(st, logger.Named("cluster"))
 	rt.scheduler = issuance.New(issuance.Config{
 		Store:      st,
@@ -148,6 +153,7 @@ func newRuntime(opened *openedStore) (*runtime, error) {
 		Target:   rt.targetHealth,
 		TargetOf: rt.targetHealthOf,
 		Settings: rt.settings,
+		Connect:  rt.connectOf,
 		Delete: func(ctx context.Context, name string, uid types.UID) error {
 			return rt.api.DeleteUnproven(ctx, name, uid)
 		},
@@ -178,7 +184,8 @@ func newRuntime(opened *openedStore) (*runtime, error) {
 		return nil, fmt.Errorf("preparing the API: %w", err)
 	}
 	rt.api = api
-	rt.apps.changed = func(*App) {
+	rt.apps.changed = func(a *App) {
+		rt.connecting.changed(a)
 		rt.controller.TargetsChanged()
 		rt.webhooks.EndpointsChanged()
 		select {
@@ -204,6 +211,8 @@ func (rt *runtime) start() error {
 		rt.table.ReadThrough(rt.readHost)
 		rt.run("raising events", rt.raiseEvents)
 		rt.run("delivering webhooks", rt.webhooks.Run)
+		rt.run("keeping the key of Domain Connect", rt.keepKey)
+		rt.run("asking DNS providers for Domain Connect", rt.connecting.finder.Run)
 		rt.joinCluster()
 		rt.run("following the records", func(ctx context.Context) error {
 			err := hosts.Follow(ctx, rt.store, hosts.Follower{

@@ -22,6 +22,10 @@ func (p *page) todo(r *v1alpha3.DomainRecord, a account) {
 	default:
 		p.line("  nothing at present: Conditions say what is awaited")
 	}
+	if c := r.Status.DomainConnect; c != nil {
+		p.line("")
+		p.line("  Or with one click at the DNS provider: %s", c.URL)
+	}
 	for i, d := range a.advice {
 		if i > 0 || len(a.create) > 0 {
 			p.line("")

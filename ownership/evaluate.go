@@ -118,6 +118,7 @@ func (e *evaluation) status() v1alpha3.DomainRecordStatus {
 		ResolvedValues:     []string{v1alpha3.TrafficName(e.r.Spec.Name, e.settings.Zone.Name)},
 		DNSRecords:         e.found.records,
 		DNSProvider:        e.provider,
+		DomainConnect:      e.prev.DomainConnect, // the shell's to say
 		Certificate:        e.served.status,
 		Conditions:         e.conditions,
 		Ownership:          &e.ownership.established,

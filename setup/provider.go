@@ -1,6 +1,7 @@
 package setup
 
 import (
+	"net/url"
 	"strings"
 
 	"golang.org/x/net/publicsuffix"
@@ -48,3 +49,19 @@ func place(d v1alpha3.DNSRecord) (zone, host string) {
 	}
 	return zone, relative(name, zone)
 }
+
+// connectURL is where the provider sets everything up itself; empty: it does not, or
+// nobody knows that it does.
+func connectURL(r *v1alpha3.DomainRecord) string {
+	if r.Status.DomainConnect == nil {
+		return ""
+	}
+	u, err := url.Parse(r.Status.DomainConnect.URL)
+	if err != nil || u.Scheme != "https" || u.Host == "" || u.User != nil || len(r.Status.DomainConnect.URL) > maxConnectURL {
+		return ""
+	}
+	return u.String()
+}
+
+// maxConnectURL bounds a link to a provider, in octets.
+const maxConnectURL = 8 << 10

@@ -168,6 +168,13 @@ func TestThePageSaysWhenTheCutoverIsSafe(t *testing.T) {
 		{"a known provider", record("api.example.com", func(r *v1alpha3.DomainRecord) {
 			r.Status.DNSProvider = &v1alpha3.DNSProviderStatus{Name: "Cloudflare", ControlPanel: "https://evil.example/"}
 		}), []string{"at <code dir=\"ltr\">Cloudflare</code>", `href="https://dash.cloudflare.com/"`, "DNS only", "Target", "!evil"}},
+		{"a provider that sets it up itself", record("api.example.com", func(r *v1alpha3.DomainRecord) {
+			r.Status.DNSProvider = &v1alpha3.DNSProviderStatus{Name: "GoDaddy"}
+			r.Status.DomainConnect = &v1alpha3.DomainConnectStatus{URL: "https://dcc.godaddy.com/manage?a=b&sig=c%2Fd"}
+		}), []string{"can create these records for you", `href="https://dcc.godaddy.com/manage?a=b&amp;sig=c%2Fd" target="_blank"`, "Set up automatically"}},
+		{"a set-up that leads nowhere good", record("api.example.com", func(r *v1alpha3.DomainRecord) {
+			r.Status.DomainConnect = &v1alpha3.DomainConnectStatus{URL: "javascript:alert(1)"}
+		}), []string{"!Set up automatically", "!javascript:"}},
 		{"a provider that nobody knows", record("api.example.com", func(r *v1alpha3.DomainRecord) {
 			r.Status.DNSProvider = &v1alpha3.DNSProviderStatus{Name: "Evil", ControlPanel: "https://evil.example/"}
 		}), []string{"Log in where you manage the DNS of", "!vil"}},

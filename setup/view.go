@@ -124,7 +124,7 @@ func viewOf(f frame, s subject) *view {
 		v.Steps = append(v.Steps, v.stepOf(i, st, i == next, s.record))
 	}
 	if len(openSteps(p)) > 0 {
-		v.Place = v.placeOf(p, "")
+		v.Place = v.placeOf(p, connectURL(s.record))
 	}
 	v.Letter = v.letter(p)
 	v.Mail = template.URL(mailto(v.Plain("letter.subject", "hostname", v.hostname), v.Letter))

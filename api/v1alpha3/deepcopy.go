@@ -152,6 +152,7 @@ func (in *DomainRecordStatus) DeepCopyInto(out *DomainRecordStatus) {
 		}
 	}
 	out.DNSProvider = copyPointer(in.DNSProvider)
+	out.DomainConnect = copyPointer(in.DomainConnect)
 	if in.Certificate != nil {
 		out.Certificate = new(CertificateStatus)
 		in.Certificate.DeepCopyInto(out.Certificate)

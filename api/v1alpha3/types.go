@@ -187,6 +187,9 @@ type DomainRecordStatus struct {
 	// Who hosts the customer's zone, as its name servers tell; absent where that is not
 	// known.
 	DNSProvider *DNSProviderStatus `json:"dnsProvider,omitempty"`
+	// Where the customer creates the DNS records that are missing with one click,
+	// absent where the DNS provider does not support it or none is missing.
+	DomainConnect *DomainConnectStatus `json:"domainConnect,omitempty"`
 	// The certificate in use, absent while there is none.
 	Certificate *CertificateStatus `json:"certificate,omitempty"`
 	// What the controller has established about who controls the hostname, and
@@ -277,6 +280,13 @@ type DNSProviderStatus struct {
 	Name string `json:"name"`
 	// The https URL where the customer changes records; absent where that is not known.
 	ControlPanel string `json:"controlPanel,omitempty"`
+}
+
+// DomainConnectStatus is what the customer's DNS provider offers by Domain Connect.
+type DomainConnectStatus struct {
+	// The provider's page where the customer agrees to the records, signed by the
+	// operator. It changes with what is missing.
+	URL string `json:"url"`
 }
 
 // CertificateStatus describes the certificate in use.

@@ -78,12 +78,13 @@ func (v *view) cardOf(id string, d v1alpha3.DNSRecord) *card {
 // fieldList is some fields with the words around them.
 type fieldList struct {
 	W    *words
+	ID   string
 	List []field
 }
 
 // MainFields are what is typed in, OtherFields the same in other forms.
-func (c *card) MainFields() fieldList  { return fieldList{c.words, c.Fields} }
-func (c *card) OtherFields() fieldList { return fieldList{c.words, c.Others} }
+func (c *card) MainFields() fieldList  { return fieldList{c.words, c.ID, c.Fields} }
+func (c *card) OtherFields() fieldList { return fieldList{c.words, c.ID + "-other", c.Others} }
 
 // label is a provider's own word for a field or, where the provider is not known, ours.
 func (v *view) label(word, key string) string {

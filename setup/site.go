@@ -299,7 +299,7 @@ func (s *Site) frame(r *http.Request) frame {
 		f.SupportText, f.SupportSite = words.Plain("supportLink"), true
 	}
 	for _, l := range s.tongues.all {
-		f.Languages = append(f.Languages, languageLink{Tag: l.Lang, Href: withLang(r.URL.Path, l.Lang), Current: l == words})
+		f.Languages = append(f.Languages, languageLink{Tag: l.Lang, Name: l.name(), Href: withLang(r.URL.Path, l.Lang), Current: l == words})
 	}
 	return f
 }

@@ -38,7 +38,7 @@ type frame struct {
 
 // languageLink leads to the same page in another language.
 type languageLink struct {
-	Tag, Href string
+	Tag, Name, Href string
 	Current   bool
 }
 

@@ -1,6 +1,7 @@
 package setup
 
 import (
+	"cmp"
 	"html"
 	"html/template"
 	"net/http"
@@ -37,6 +38,9 @@ func (w *words) message(key string) string {
 	}
 	return key
 }
+
+// name is what the language calls itself, or its tag.
+func (w *words) name() string { return cmp.Or(w.messages["languageName"], w.Lang) }
 
 // Say is a message for HTML: pairs of names and values fill its places, each set off as
 // what is to be typed or was seen. The values may be anybody's.

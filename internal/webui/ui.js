@@ -66,6 +66,7 @@
       return false;
     }
     if (turn !== asked) return false;
+    const before = saying();
     const fresh = new DOMParser().parseFromString(text, "text/html");
     for (const part of document.querySelectorAll("[data-part][id]")) {
       const next = fresh.getElementById(part.id);
@@ -82,8 +83,12 @@
       }
       enliven(part);
     }
+    if (saying() !== before) say(saying());
     return true;
   }
+
+  // saying is what a screen reader is told when it has changed.
+  const saying = () => document.querySelector("[data-say]")?.textContent || "";
 
   function enliven(root) {
     times(root);

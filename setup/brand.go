@@ -171,8 +171,10 @@ func (c Colours) palette(inDark bool) palette {
 	if text, ok := get(names[2]); ok {
 		base.text = text
 	}
-	base.line = mix(base.ground, base.text, 0.18)
-	base.quiet = against(mix(base.text, base.ground, 0.3), textContrast, base.ground, base.raised)
+	if c[names[1]] != "" || c[names[2]] != "" {
+		base.line = mix(base.ground, base.text, 0.18)
+		base.quiet = against(mix(base.text, base.ground, 0.3), textContrast, base.ground, base.raised)
+	}
 	accent, ok := get(names[0])
 	if !ok && inDark {
 		accent, ok = get(ColourAccent)

@@ -354,4 +354,3 @@ func TestTheLetter(t *testing.T) {
 		t.Errorf("the letter is %s", body)
 	}
 }
-

@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -81,7 +82,7 @@ func Sign(key []byte, l Link) (string, error) {
 
 // Verify reads a token at a time. The error is ErrForged or ErrExpired.
 func Verify(key []byte, token string, now time.Time) (Link, error) {
-	if len(key) != KeySize || len(token) < minToken || len(token) > maxToken {
+	if len(key) != KeySize || len(token) < minToken || len(token) > maxToken || strings.ContainsAny(token, "\r\n") { // which decoding passes over
 		return Link{}, ErrForged
 	}
 	b, err := tokenEncoding.DecodeString(token)

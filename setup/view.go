@@ -39,7 +39,7 @@ type frame struct {
 // languageLink leads to the same page in another language.
 type languageLink struct {
 	Tag, Name, Href string
-	Current   bool
+	Current         bool
 }
 
 // refusal is a page that shows no record.
@@ -90,11 +90,11 @@ type stepView struct {
 
 // placeView says where the records are created.
 type placeView struct {
-	Known, Button           template.HTML
-	Panel                   string
-	Name                    string
-	Connect                 template.URL
-	ConnectText             template.HTML
+	Known, Button template.HTML
+	Panel         string
+	Name          string
+	Connect       template.URL
+	ConnectText   template.HTML
 }
 
 // subject is a record as a page is made of it.

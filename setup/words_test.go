@@ -87,7 +87,7 @@ func TestMessagesAreUsed(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, m := range regexp.MustCompile(`(?:Plain|Say|label)\((?:[a-zA-Z.]+, )?"([a-z][a-zA-Z.]*)"|\.Plain "([a-zA-Z.]+)"|\.Say "([a-zA-Z.]+)"`).FindAllStringSubmatch(string(raw), -1) {
+		for _, m := range regexp.MustCompile(`(?:Plain\(|Say\(|label\([a-zA-Z.]+, )"([a-z][a-zA-Z.]*)"|\.Plain "([a-zA-Z.]+)"|\.Say "([a-zA-Z.]+)"`).FindAllStringSubmatch(string(raw), -1) {
 			key := m[1] + m[2] + m[3]
 			if strings.HasSuffix(key, ".") {
 				continue // the beginning of some

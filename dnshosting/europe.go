@@ -21,7 +21,7 @@ var europe = []entry{
 	{ // Hetzner Docs: "Authoritative name servers", "Managing zone records"; a value
 		// without the final dot is relative.
 		Provider: Provider{"Hetzner", "https://console.hetzner.com/", Form{FinalDot: true}},
-		servers:  []string{"hydrogen.ns.hetzner.com", "oxygen.ns.hetzner.com", "helium.ns.hetzner.de"},
+		servers:  []string{"*.ns.hetzner.com", "*.ns.hetzner.de"},
 	},
 	{ // STRATO FAQ: "DNS-Verwaltung".
 		Provider: Provider{Name: "STRATO", ControlPanel: "https://www.strato.de/apps/CustomerService"},

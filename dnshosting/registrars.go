@@ -14,7 +14,7 @@ var registrars = []entry{
 	},
 	{ // Squarespace Help: "Advanced DNS settings". It has NS1 serve its zones too.
 		Provider: Provider{"Squarespace", "https://account.squarespace.com/domains", Form{HostLabel: "Host", ValueLabel: "Data"}},
-		servers:  []string{"ns*.squarespacedns.com"},
+		servers:  []string{"ns*.squarespacedns.com", "connect*.squarespacedns.com"},
 		beside:   []string{"dns*.p*.nsone.net"},
 	},
 	{ // Wix Help Center: "Adding or Updating CNAME Records in Your Wix Account".

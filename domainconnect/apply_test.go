@@ -47,7 +47,7 @@ func TestALinkCreatesWhatTheStatusAsksFor(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	n.provider.keysAt = publish(t, key)
+	n.provider.asks(publish(t, key))
 	offer, a := n.answer(t, "example.com")
 	if a != Offered {
 		t.Fatalf("%v", a)
@@ -71,8 +71,8 @@ func TestALinkCreatesWhatTheStatusAsksFor(t *testing.T) {
 	for _, d := range r.Status.DNSRecords {
 		want[d.Name] = d.Value
 	}
-	if !maps.Equal(n.provider.applied, want) {
-		t.Errorf("the provider creates %v, want %v", n.provider.applied, want)
+	if got := n.provider.created(); !maps.Equal(got, want) {
+		t.Errorf("the provider creates %v, want %v", got, want)
 	}
 
 	forged := strings.Replace(link, "host=api", "host=www", 1)

@@ -79,7 +79,15 @@ func TestWhatIsNoOffer(t *testing.T) {
 		{"a record with a scheme", func(n *network) { n.Domain.Set("_domainconnect TXT https://" + n.provider.at() + "/dc") }},
 		{"a record that names an address", func(n *network) { n.Domain.Set("_domainconnect TXT 127.0.0.1:" + n.provider.port + "/dc") }},
 		{"the provider does not have the zone", func(n *network) { n.Domain.Set("_domainconnect TXT " + n.provider.at() + "/elsewhere") }},
-		{"the provider does not have the template", func(n *network) { n.provider.template.ServiceID = "another" }},
+		{"the provider does not have the template", func(n *network) {
+			n.provider.instead(func(w http.ResponseWriter, r *http.Request) bool {
+				if strings.HasPrefix(r.URL.Path, "/api/") {
+					http.NotFound(w, r)
+					return true
+				}
+				return false
+			})
+		}},
 		{"no synchronous flow", settings(`{"urlAPI":"https://HOST/api"}`)},
 		{"something that must be understood", settings(`{"urlSyncUX":"https://HOST/sync","urlAPI":"https://HOST/api","vnd.x":1,"crit":["vnd.x"]}`)},
 	} {

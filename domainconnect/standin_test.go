@@ -48,10 +48,10 @@ type standIn struct {
 	port     string
 	roots    *x509.CertPool
 	template Template
-	keysAt   string // the name server that has the key
 	requests atomic.Int64
 
-	mu sync.Mutex
+	mu     sync.Mutex
+	keysAt string // the name server that has the key
 	// answer, if set, answers in place of the end-points.
 	answer func(w http.ResponseWriter, r *http.Request) bool
 	// applied are the records of the last link: owner to target.
@@ -81,6 +81,20 @@ func (p *standIn) instead(f func(w http.ResponseWriter, r *http.Request) bool) {
 	p.mu.Lock()
 	p.answer = f
 	p.mu.Unlock()
+}
+
+// asks sets where it asks for the key.
+func (p *standIn) asks(server string) {
+	p.mu.Lock()
+	p.keysAt = server
+	p.mu.Unlock()
+}
+
+// created are the records that the last link created.
+func (p *standIn) created() map[string]string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.applied
 }
 
 func (p *standIn) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -160,7 +174,10 @@ func (p *standIn) apply(r *http.Request) error {
 func (p *standIn) publicKey(label string) (*rsa.PublicKey, error) {
 	m := new(dns.Msg)
 	m.SetQuestion(label+"."+p.template.SyncPubKeyDomain+".", dns.TypeTXT)
-	in, _, err := (&dns.Client{Net: "tcp"}).Exchange(m, p.keysAt)
+	p.mu.Lock()
+	server := p.keysAt
+	p.mu.Unlock()
+	in, _, err := (&dns.Client{Net: "tcp"}).Exchange(m, server)
 	if err != nil {
 		return nil, err
 	}

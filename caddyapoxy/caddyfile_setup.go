@@ -162,7 +162,11 @@ func (s *SetupPage) parseColors(args []string) error {
 		if _, twice := s.Colors[args[i]]; twice {
 			return fmt.Errorf("%.40q stands twice: take one out", args[i])
 		}
-		s.Colors[args[i]] = "#" + strings.TrimPrefix(args[i+1], "#")
+		value := args[i+1]
+		if len(value) == 6 {
+			value = "#" + value
+		}
+		s.Colors[args[i]] = value
 	}
 	return setup.Colours(s.Colors).Check()
 }

@@ -113,7 +113,8 @@ func TestASetupLinkOpensThePageOfItsRecord(t *testing.T) {
 // An open page is told when its record changes, and the stream holds no reload up.
 func TestASetupPageFollowsItsRecord(t *testing.T) {
 	w, admin, page := newWorld(t), freePort(t), freePort(t)
-	config := w.withSetup(admin, page, "\t\turl http://"+page)
+	config := strings.Replace(w.caddyfile(), "admin off", "admin "+admin, 1) +
+		"http://" + page + " {\n\tbind 127.0.0.1\n\tapoxy_setup { url http://" + page + " }\n}\n" // as the contract has it
 	if err := load(t, config); err != nil {
 		t.Fatal(err)
 	}

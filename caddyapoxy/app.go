@@ -114,6 +114,9 @@ type App struct {
 	// webhooks are Webhooks, read.
 	webhooks []webhook.Endpoint
 
+	// setup is where set-up pages are.
+	setup setupSite
+
 	// connect is DomainConnect, read.
 	connect domainconnect.Service
 

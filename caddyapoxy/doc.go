@@ -31,6 +31,7 @@
 //	request   ─▶ handler.go: admission.go, proxied.go, redirect.go ─▶ target
 //	             (backends.go: proxies whose upstreams records fill in)
 //	             or redirecttarget.go, where a record is a redirect
+//	set-up page ─▶ setuppage.go (caddyfile_setup.go) ─▶ setup.Site; setuplink.go makes links to it
 //	both tell hints.go of what the controller may not know yet
 //
 // What the dashboard shows beside records: dashboardfacts.go, from their owners; vitals.go

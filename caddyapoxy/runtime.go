@@ -24,6 +24,7 @@ import (
 	"github.com/apoxy-dev/caddy-apoxy/issuance"
 	"github.com/apoxy-dev/caddy-apoxy/issuance/revocation"
 	"github.com/apoxy-dev/caddy-apoxy/ownership"
+	"github.com/apoxy-dev/caddy-apoxy/setup"
 	"github.com/apoxy-dev/caddy-apoxy/store/damage"
 	"github.com/apoxy-dev/caddy-apoxy/timeline"
 	"github.com/apoxy-dev/caddy-apoxy/vitals"
@@ -60,6 +61,7 @@ type runtime struct {
 	timelines  *timeline.Recorder
 	vitals     *vitals.Recorder
 	rounds     *doctor.Rounds
+	setupKeys  setup.Keys // of links to set-up pages
 	member     *cluster.Member
 	connecting *connecting
 
@@ -133,6 +135,7 @@ func newRuntime(opened *openedStore) (*runtime, error) {
 	rt.asked, rt.told = make(chan struct{}, maxAsked), make(chan struct{})
 	rt.webhooks = rt.newWebhooks(logger)
 	rt.timelines, rt.vitals, rt.rounds = rt.newTimelines(logger), newVitals(), rt.newRounds()
+	rt.setupKeys.Store = st
 	rt.ctx, rt.cancel = context.WithCancel(context.Background())
 	var err error
 	if rt.connecting, err = rt.newConnecting(logger.Named("domainconnect")); err != nil {
@@ -184,6 +187,7 @@ func newRuntime(opened *openedStore) (*runtime, error) {
 		Check:        rt.check,
 		Revoke:       rt.revoke,
 		Certificates: uploads{rt},
+		SetupLink:    rt.setupLink,
 		NextLook:     rt.controller.NextLook,
 		Version:      version(),
 		Logger:       logger.Named("api"),

@@ -316,3 +316,39 @@ const (
 	SourceACME     = "ACME"
 	SourceUploaded = "Uploaded"
 )
+
+// SetupLinkKind is the kind of what the subresource setuplink takes and answers.
+const SetupLinkKind = "SetupLink"
+
+// Bounds of a link to a record's set-up page, in seconds.
+const (
+	// DefaultSetupLink is how long a link lasts that names no time: 7 days.
+	DefaultSetupLink = 7 * 24 * 60 * 60
+	// MaxSetupLink is how long one may last: 90 days.
+	MaxSetupLink = 90 * 24 * 60 * 60
+)
+
+// SetupLink is a link to the page by which the customer of a record sets it up. It is
+// made when it is asked for and kept nowhere.
+type SetupLink struct {
+	metav1.TypeMeta `json:",inline"`
+	// The record's name, in answers.
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+
+	// For how long the link opens the page, in seconds, 1 to 7776000 (90 days).
+	// Default: 604800 (7 days).
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=7776000
+	ExpirationSeconds *int64 `json:"expirationSeconds,omitempty"`
+	// The link, in answers.
+	Status SetupLinkStatus `json:"status,omitempty"`
+}
+
+// SetupLinkStatus is a link to a record's set-up page.
+type SetupLinkStatus struct {
+	// The link. Whoever has it sees the page, until then, or until the record is deleted
+	// or replaced.
+	URL string `json:"url,omitempty"`
+	// When the link ends.
+	ExpirationTimestamp *metav1.Time `json:"expirationTimestamp,omitempty"`
+}

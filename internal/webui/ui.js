@@ -69,6 +69,7 @@
       return false;
     }
     if (turn !== asked) return false;
+    const before = saying();
     const fresh = new DOMParser().parseFromString(text, "text/html");
     for (const part of document.querySelectorAll("[data-part][id]")) {
       const next = fresh.getElementById(part.id);
@@ -83,8 +84,12 @@
       enliven(part);
     }
     if (url !== location.href) history.replaceState(null, "", url);
+    if (saying() !== before) say(saying());
     return true;
   }
+
+  // saying is what a screen reader is told when it has changed.
+  const saying = () => document.querySelector("[data-say]")?.textContent || "";
 
   function enliven(root) {
     times(root);

@@ -114,7 +114,7 @@
       const url = new URL(form.action);
       url.search = query;
       wanted = url.href;
-      take().then((taken) => { if (taken) say(document.querySelector("[data-says]")?.textContent || ""); });
+      take();
     };
     form.addEventListener("input", () => { clearTimeout(timer); timer = setTimeout(search, 120); });
     form.addEventListener("submit", (e) => { e.preventDefault(); clearTimeout(timer); search(); });

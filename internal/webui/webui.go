@@ -10,7 +10,6 @@
 //	<body data-live="URL">          is told by server-sent events when the page has changed
 //	<p data-say>                    is read out by screen readers, in #said, when it has changed
 //	<section id="…" data-part>      is what is taken over of the page as it is then
-//	<p data-says>                   is told to a screen reader when a search is done
 package webui
 
 import (

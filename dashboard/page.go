@@ -33,19 +33,19 @@ type frame struct {
 	Title string
 	// Root is the way from the page to the overview, for links: "./" or "../" as often as
 	// the page lies deeper.
-	Root          string
-	Here          string // the page's place in the navigation: overview, records or neither
-	Live          string // what says when the page has changed; empty: nothing does
-	Writes        bool
-	Style, Script string
-	Now           time.Time
-	Body          any
+	Root                string
+	Here                string // the page's place in the navigation: overview, records or neither
+	Live                string // what says when the page has changed; empty: nothing does
+	Writes              bool
+	Style, Script, Icon string
+	Now                 time.Time
+	Body                any
 }
 
 // send answers with a page.
 func (d *Dashboard) send(w http.ResponseWriter, r *http.Request, status int, name string, f frame) {
 	f.Root = root(r.URL.EscapedPath())
-	f.Style, f.Script = webui.Style, webui.Script
+	f.Style, f.Script, f.Icon = webui.Style, webui.Script, webui.Icon
 	f.Writes, f.Now = d.AllowWrites, time.Now()
 	if err := webui.Send(w, r, status, pages[name], "frame.html", f); err != nil {
 		d.Logger.Error("a page of the dashboard could not be made", zap.String("page", name), zap.Error(err))

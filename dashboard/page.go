@@ -16,10 +16,13 @@ import (
 //go:embed templates
 var files embed.FS
 
+// schemeless is an https URL as people write it: no page holds a URL of another origin.
+func schemeless(url string) string { return strings.TrimPrefix(url, "https://") }
+
 // pages are the templates by their names, each with the frame that all have.
 var pages = func() map[string]*template.Template {
 	frame := template.Must(template.New("frame.html").Funcs(webui.Funcs).Funcs(template.FuncMap{
-		"number": number, "tone": tone, "counted": counted,
+		"number": number, "tone": tone, "counted": counted, "schemeless": schemeless,
 	}).ParseFS(files, "templates/frame.html"))
 	all := map[string]*template.Template{}
 	for _, name := range []string{"overview", "list", "record", "confirm", "error"} {

@@ -59,7 +59,7 @@ func value(v float64) string {
 	case math.Abs(v) >= 100:
 		return number(int(math.Round(v)))
 	}
-	return strconv.FormatFloat(v, 'f', 1, 64)
+	return strings.TrimSuffix(strconv.FormatFloat(v, 'f', 1, 64), ".0")
 }
 
 // seriesPlot draws what was counted over time.

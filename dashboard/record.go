@@ -107,7 +107,9 @@ func pageOf(r *v1alpha3.DomainRecord) recordPage {
 	for _, c := range r.Status.Conditions {
 		row := conditionRow{Condition: c}
 		if c.Message != "" {
-			row.Words = a.ConditionWords(at)
+			if row.Words = cut(a.ConditionWords(at), maxText); a.Conditions[at].Text == "" {
+				row.Words = "What is to be done stands above."
+			}
 			at++
 		}
 		p.Conditions = append(p.Conditions, row)

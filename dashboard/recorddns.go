@@ -39,9 +39,7 @@ func dnsRecords(r *v1alpha3.DomainRecord, a *advice.Account) (all []dnsRecord) {
 		}
 		if problem := a.Problems[i]; problem.Source != "" {
 			one.Problem = problem.Source
-			if d.Problem != nil {
-				one.Found = problem.Text
-			}
+			one.Found = cut(problem.Text, maxText)
 			for _, piece := range a.Advice {
 				if piece.Source == d.Name {
 					one.Mend = strings.TrimSpace(one.Mend + " " + piece.Text)

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// Whatever names a zone's servers have, recognising them ends, depends neither on their
+// FuzzRecognise: whatever names a zone's servers have, recognising them ends, depends neither on their
 // order nor on case or final dot, and never takes a name for a provider's that lies
 // outside that provider's own domains.
 func FuzzRecognise(f *testing.F) {

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// Whatever a provider answers, what is taken of it is https, of a host name, and leads
+// FuzzSettings: whatever a provider answers, what is taken of it is https, of a host name, and leads
 // to the host that it names.
 func FuzzSettings(f *testing.F) {
 	for _, seed := range []string{
@@ -31,7 +31,7 @@ func FuzzSettings(f *testing.F) {
 	})
 }
 
-// Whatever a TXT record holds, the settings are asked for over https at a host name.
+// FuzzDiscoveryRecord: whatever a TXT record holds, the settings are asked for over https at a host name.
 func FuzzDiscoveryRecord(f *testing.F) {
 	for _, seed := range []string{"connect.provider.test", "connect.provider.test/dc", "a.test:8443/x", "a.test:22", "127.0.0.1", "[::1]/x", "user@a.test", "a.test/?q", "a.test/#f", "//a.test", "a.test/../x", "v=spf1 -all"} {
 		f.Add(seed)
@@ -48,7 +48,7 @@ func FuzzDiscoveryRecord(f *testing.F) {
 	})
 }
 
-// Whatever a file holds, looking at it ends, and what is no JSON object is a fault.
+// FuzzLint: whatever a file holds, looking at it ends, and what is no JSON object is a fault.
 func FuzzLint(f *testing.F) {
 	raw, err := NewTemplate(theService, Names{Provider: "Example", Service: "Shop"}, ownZone, 1).JSON()
 	if err != nil {

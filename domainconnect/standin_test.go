@@ -235,7 +235,7 @@ func certificateFor(t *testing.T, host string) (tls.Certificate, *x509.CertPool)
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf}, roots
 }
 
-// net is a DNS world with the customer's zone, which names the stand-in, and a finder.
+// network is a DNS world with the customer's zone, which names the stand-in, and a finder.
 type network struct {
 	*dnstest.Customer
 	provider *standIn

@@ -62,7 +62,8 @@ func (v *view) cardOf(s step) *card {
 		{Label: v.Plain("card.line"), Value: zoneLine(d)},
 	}
 	if d.Purpose == v1alpha3.PurposeTraffic && !d.Configured && atApex(d, host) {
-		c.Apex, c.Addresses = v.apex(name), v.addresses
+		key, pairs := v.apex(name)
+		c.Apex, c.Addresses = v.Say(key, pairs...), v.addresses
 	}
 	c.Looked = d.LastTransitionTime != nil
 	for _, o := range d.Observed {
@@ -126,11 +127,12 @@ func (v *view) ProxyHint() template.HTML {
 	return v.Say("card.proxy", "word", v.provider.ProxyOff)
 }
 
-func (v *view) apex(name string) template.HTML {
+// apex is the message that says what stands at a zone's top in place of a CNAME.
+func (v *view) apex(name string) (key string, pairs []string) {
 	if v.provider.ApexAlias != "" {
-		return v.Say("apex.alias", "hostname", name, "provider", v.provider.name, "alias", v.provider.ApexAlias)
+		return "apex.alias", []string{"hostname", name, "provider", v.provider.name, "alias", v.provider.ApexAlias}
 	}
-	return v.Say("apex.text", "hostname", name)
+	return "apex.text", []string{"hostname", name}
 }
 
 // moodOf is how much a record's problem matters in a step.

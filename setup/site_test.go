@@ -250,6 +250,15 @@ func TestAnOldStateIsToldSo(t *testing.T) {
 	wants(t, "the page", get(s, "/"+linkTo(t, r)).Body.String(), "at present it cannot be confirmed")
 }
 
+func TestTheLetterOfAnApex(t *testing.T) {
+	r := record("example.com")
+	s, _ := newSite(t, Options{}, r)
+	page := get(s, "/"+linkTo(t, r)).Body.String()
+	_, letter, _ := strings.Cut(page, "<textarea")
+	letter, _, _ = strings.Cut(letter, "</textarea>")
+	wants(t, "the letter", letter, "Name: @ (in the zone example.com)", "Choose the type ALIAS there", "A 203.0.113.10, AAAA 2001:db8::10")
+}
+
 // Whatever stands in DNS, labels or a status, it is text on the page.
 func TestNothingForeignIsMarkup(t *testing.T) {
 	const hostile = `"><script>alert(1)</script><img src=x onerror=alert(2)>'{{.}}` + "\u202e\u2066\x00"

@@ -74,11 +74,9 @@ func TestASetupLinkOpensThePageOfItsRecord(t *testing.T) {
 			t.Errorf("the page lacks %s: %s", want, body)
 		}
 	}
-	if strings.Contains(strings.ToLower(body), "apoxy") || strings.Contains(strings.ToLower(body), "caddy") {
-		t.Logf("the page: %s", body)
-		if strings.Contains(strings.ReplaceAll(body, "apoxy-challenge", ""), "apoxy_") {
-			t.Error("the page names the product")
-		}
+	// The names in DNS are fixed; nothing else names the product.
+	if rest := strings.ToLower(strings.NewReplacer("_apoxy-challenge", "", "_apoxy-verify", "").Replace(body)); strings.Contains(rest, "apoxy") || strings.Contains(rest, "caddy") {
+		t.Errorf("the page names the product: %s", body)
 	}
 
 	// Forged, expired and of a record that is no more.

@@ -18,7 +18,9 @@ type field struct {
 	Label, Value string
 	// Empty: the field is to be left empty.
 	Empty bool
-	Hint  template.HTML
+	// Chosen: it is chosen from a list, not typed in.
+	Chosen bool
+	Hint   template.HTML
 }
 
 // card is one DNS record as the customer creates it, and what was seen of it.
@@ -33,19 +35,21 @@ type card struct {
 	// Seen is what stands at the name; Looked: it was looked at.
 	Seen   []string
 	Looked bool
-	// Problem is what is wrong with it; empty: nothing is known to be.
-	Problem    template.HTML
-	Configured bool
+	// Problem is what is wrong with it; empty: nothing is known to be. Mood is how much
+	// that matters: bad, wait, or empty.
+	Problem template.HTML
+	Mood    string
 }
 
-// cardOf is the card of a DNS record at a provider.
-func (v *view) cardOf(id string, d v1alpha3.DNSRecord) *card {
-	c := &card{words: v.words, ID: id, Configured: d.Configured}
+// cardOf is the card of a step's DNS record at a provider.
+func (v *view) cardOf(s step) *card {
+	d := *s.record
+	c := &card{words: v.words, ID: s.id}
 	zone, host := place(d)
 	name, value := strings.TrimSuffix(d.Name, "."), strings.TrimSuffix(d.Value, ".")
 	entry := v.provider.Host(host, d.Name)
 	c.Fields = []field{
-		{Label: v.Plain("card.type"), Value: d.Type},
+		{Label: v.Plain("card.type"), Value: d.Type, Chosen: true},
 		{Label: v.label(v.provider.HostLabel, "card.name"), Value: entry, Empty: entry == "", Hint: v.hostHint(zone, host)},
 		{Label: v.label(v.provider.ValueLabel, "card.value"), Value: v.provider.Value(d.Value), Hint: v.valueHint()},
 	}
@@ -58,14 +62,15 @@ func (v *view) cardOf(id string, d v1alpha3.DNSRecord) *card {
 		{Label: v.Plain("card.line"), Value: zoneLine(d)},
 	}
 	if d.Purpose == v1alpha3.PurposeTraffic && !d.Configured && atApex(d, host) {
-		c.Apex, c.Addresses = v.apex(name), v.addresses
+		key, pairs := v.apex(name)
+		c.Apex, c.Addresses = v.Say(key, pairs...), v.addresses
 	}
 	c.Looked = d.LastTransitionTime != nil
 	for _, o := range d.Observed {
 		c.Seen = append(c.Seen, clean(o))
 	}
-	if d.Problem != nil {
-		c.Problem = v.problem(d, zone, entry)
+	if d.Problem != nil && s.state != stateLater { // before the cutover what stands there is as it should be
+		c.Problem, c.Mood = v.problem(d, zone, entry), moodOf(d, s.state)
 	}
 	for _, list := range [][]field{c.Fields, c.Others} {
 		for i := range list {
@@ -122,11 +127,23 @@ func (v *view) ProxyHint() template.HTML {
 	return v.Say("card.proxy", "word", v.provider.ProxyOff)
 }
 
-func (v *view) apex(name string) template.HTML {
+// apex is the message that says what stands at a zone's top in place of a CNAME.
+func (v *view) apex(name string) (key string, pairs []string) {
 	if v.provider.ApexAlias != "" {
-		return v.Say("apex.alias", "hostname", name, "provider", v.provider.name, "alias", v.provider.ApexAlias)
+		return "apex.alias", []string{"hostname", name, "provider", v.provider.name, "alias", v.provider.ApexAlias}
 	}
-	return v.Say("apex.text", "hostname", name)
+	return "apex.text", []string{"hostname", name}
+}
+
+// moodOf is how much a record's problem matters in a step.
+func moodOf(d v1alpha3.DNSRecord, in state) string {
+	switch {
+	case in == stateTrouble:
+		return "bad"
+	case d.Problem.Reason == ownership.ProblemNotFound:
+		return ""
+	}
+	return "wait"
 }
 
 // atApex reports whether a main record's name is the top of its zone.

@@ -50,6 +50,13 @@ func (v *view) letterRecord(d v1alpha3.DNSRecord) string {
 		"   " + v.Plain("card.value") + ": " + clean(strings.TrimSuffix(d.Value, ".")),
 		"   " + clean(zoneLine(d)),
 	}
+	if d.Purpose == v1alpha3.PurposeTraffic && atApex(d, host) {
+		key, pairs := v.apex(strings.TrimSuffix(d.Name, "."))
+		lines = append(lines, "", "   "+v.Plain(key, pairs...))
+		if len(v.addresses) > 0 {
+			lines = append(lines, "   "+v.Plain("apex.addresses")+" "+strings.Join(v.addresses, ", "))
+		}
+	}
 	return strings.Join(lines, "\n") + "\n"
 }
 

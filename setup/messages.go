@@ -50,7 +50,7 @@ func Delivered() Messages {
 	return all
 }
 
-// place is a name in braces in a message.
+// placePattern is a name in braces in a message, for what is filled in.
 var placePattern = regexp.MustCompile(`\{[^{}]*\}`)
 
 // With returns m with the messages of a file laid over: JSON, by language, then by key,

@@ -222,7 +222,7 @@ func (s *Site) asset(w http.ResponseWriter, r *http.Request, name string) {
 	}
 }
 
-// Why a link opens no page, as the messages call it; and the statuses.
+// refusals are why a link opens no page, as the messages call it, with the statuses.
 var refusals = map[string]int{
 	"forged": http.StatusForbidden, "expired": http.StatusGone, "gone": http.StatusNotFound,
 	"unavailable": http.StatusServiceUnavailable,

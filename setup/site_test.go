@@ -154,6 +154,8 @@ func TestThePageSaysWhenTheCutoverIsSafe(t *testing.T) {
 		texts []string
 	}{
 		{"before", record("api.example.com"), []string{"Next: create the first record below.", "Wait until the certificate is ready.", "0 of 3 steps", "!switch now"}},
+		{"elsewhere before the cutover", record("api.example.com", problem(traffic, ownership.ProblemOldTarget, "CNAME old.example.")), []string{"CNAME old.example.", "!Replace its value"}},
+		{"elsewhere at the cutover", record("api.example.com", configured(delegation), certified, verified, problem(traffic, ownership.ProblemOldTarget, "CNAME old.example.")), []string{"Replace its value with", "!callout bad", "!Needs attention"}},
 		{"ready", record("api.example.com", configured(delegation), certified, verified), []string{"Your certificate is ready: switch now, no visitor will notice.", "2 of 3 steps"}},
 		{"ready and nobody there", record("api.example.com", configured(delegation), certified, verified, unhealthy), []string{"Please wait with the switch", "!switch now", "!secret", "!message of"}},
 		{"done", record("api.example.com", configured(delegation, traffic), certified, verified), []string{"All done: your domain is connected.", "3 of 3 steps", "Nothing is left to do for api.example.com."}},
@@ -246,6 +248,15 @@ func TestAnOldStateIsToldSo(t *testing.T) {
 	s, m := newSite(t, Options{}, r)
 	m.old = true
 	wants(t, "the page", get(s, "/"+linkTo(t, r)).Body.String(), "at present it cannot be confirmed")
+}
+
+func TestTheLetterOfAnApex(t *testing.T) {
+	r := record("example.com")
+	s, _ := newSite(t, Options{}, r)
+	page := get(s, "/"+linkTo(t, r)).Body.String()
+	_, letter, _ := strings.Cut(page, "<textarea")
+	letter, _, _ = strings.Cut(letter, "</textarea>")
+	wants(t, "the letter", letter, "Name: @ (in the zone example.com)", "Choose the type ALIAS there", "A 203.0.113.10, AAAA 2001:db8::10")
 }
 
 // Whatever stands in DNS, labels or a status, it is text on the page.

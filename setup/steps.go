@@ -229,12 +229,23 @@ func (f facts) cutover() (step, bool) {
 	return s, true
 }
 
-// todo is the state of a record that is not in place: wrong, or not there yet.
+// todo is the state of a record that is not in place: a mistake, or not there yet.
 func todo(d *v1alpha3.DNSRecord) state {
-	if len(d.Observed) > 0 || d.Problem != nil && d.Problem.Reason != ownership.ProblemNotFound {
+	if d.Problem != nil && !harmless(d.Problem.Reason) {
 		return stateTrouble
 	}
 	return stateTodo
+}
+
+// harmless reports whether a problem is none of the customer's making: nothing is there
+// yet, or still what was there before, or it passes by itself.
+func harmless(reason string) bool {
+	switch reason {
+	case ownership.ProblemNotFound, ownership.ProblemOldTarget, ownership.ProblemAddressInsteadOfCNAME, ownership.ProblemApexNeedsAddress,
+		ownership.ProblemWildcardAnswers, ownership.ProblemStillCached, ownership.ProblemServersDisagree, ownership.ProblemLookupFailed, ownership.ProblemPortIntercepted:
+		return true
+	}
+	return false
 }
 
 // done counts the steps that are, of those that must be.

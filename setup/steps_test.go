@@ -99,6 +99,8 @@ func TestPlan(t *testing.T) {
 			"delegate: delegate trouble/text, certificate later/later, switch later/early"},
 		{"nothing found yet is no mistake", record("api.example.com", problem(delegation, ownership.ProblemNotFound)),
 			"delegate: delegate todo/text, certificate later/later, switch later/early"},
+		{"what an earlier provider left is no mistake", record("api.example.com", problem(delegation, ownership.ProblemOldTarget, "CNAME x."), problem(traffic, ownership.ProblemAddressInsteadOfCNAME, "A 192.0.2.1")),
+			"delegate: delegate todo/text, certificate later/later, switch later/early"},
 		{"delegated", record("api.example.com", configured(delegation), notCertified(v1alpha3.ReasonIssuing)),
 			"issuing: delegate done/text, certificate wait/wait, switch later/early"},
 		{"the authority asks to wait", record("api.example.com", configured(delegation), notCertified(v1alpha3.ReasonRateLimited)),

@@ -135,7 +135,7 @@ func (v *view) stepOf(i int, s step, current bool, r *v1alpha3.DomainRecord) ste
 	out := stepView{
 		words: v.words, ID: s.id, Number: i + 1, State: string(s.state), Badge: badge(s.state), Current: current,
 		Title: v.Say("step." + s.id + ".title"),
-		Open:  s.state != stateDone && s.state != stateOptional,
+		Open:  s.state == stateTodo || s.state == stateTrouble,
 	}
 	if s.state == stateDone && s.id != stepCertificate && s.id != stepSwitch {
 		out.Text = ""
@@ -148,7 +148,7 @@ func (v *view) stepOf(i int, s step, current bool, r *v1alpha3.DomainRecord) ste
 		}
 	}
 	if s.record != nil {
-		out.Card = v.cardOf(s.id, *s.record)
+		out.Card = v.cardOf(s)
 		out.Open = out.Open || s.state == stateDone && out.Card.Problem != ""
 		if s.state != stateDone {
 			out.Proxy = v.ProxyHint()

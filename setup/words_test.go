@@ -80,7 +80,7 @@ func TestMessagesAreUsed(t *testing.T) {
 	for why := range refusals {
 		used["error."+why+".title"], used["error."+why+".text"] = true, true
 	}
-	used["languageName"] = true
+	used["languageName"], used["apex.alias"], used["apex.text"] = true, true, true
 	used["error.missing.title"], used["error.missing.text"] = true, true
 	for _, name := range []string{"page.html", "card.go", "letter.go", "view.go", "site.go"} {
 		raw, err := os.ReadFile(name)

@@ -10,7 +10,7 @@ import (
 	"unicode/utf8"
 )
 
-// A value of the store is
+// version is the first byte of a value of the store, which is
 //
 //	byte     version, 1
 //	text     the hostname

@@ -332,9 +332,20 @@ func TestRunWritesByItself(t *testing.T) {
 	<-ended
 }
 
+// BenchmarkOffer measures what an event costs whoever changes a record.
+func BenchmarkOffer(b *testing.B) {
+	r := New(Config{Lives: func(string, string) bool { return true }})
+	e := failure(0, "urn:ietf:params:acme:error:connection: no answer from 192.0.2.1 on port 80")
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		e.At = after(time.Duration(i) * time.Second)
+		r.Offer("0b5e3d7e-aaaa-4bbb-8ccc-0123456789ab", "shop.customer.example", t0, e)
+	}
+}
+
 // BenchmarkBytesOfARecord measures what a million lives would add to a bolt file, each.
 func BenchmarkBytesOfARecord(b *testing.B) {
-	const records = 20_000
+	const records = 100_000
 	for b.Loop() {
 		path := filepath.Join(b.TempDir(), "test.db")
 		st, err := boltstore.Open(path, boltstore.Options{})

@@ -3,6 +3,7 @@ package e2e
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -137,10 +138,21 @@ func eval[T any](tb *tab, expression string) (v T) {
 	return v
 }
 
-// await waits until an expression of JavaScript is true.
+// await waits until an expression of JavaScript is true, whatever page is there by then.
 func (tb *tab) await(what, expression string) {
 	tb.t.Helper()
-	tb.run("waiting for "+what, chromedp.Poll[chromedp.Void](expression, chromedp.WithPollingInterval(50*time.Millisecond), chromedp.WithPollingTimeout(tabPatience)))
+	err := testnet.Until(tabPatience, what, func() error {
+		ctx, cancel := context.WithTimeout(tb.ctx, 5*time.Second)
+		defer cancel()
+		is, err := chromedp.Run(ctx, chromedp.Evaluate[bool](expression))
+		if err == nil && !is {
+			err = errors.New("it is not so")
+		}
+		return err
+	})
+	if err != nil {
+		tb.t.Fatalf("%v; the page:\n%s", err, tb.document())
+	}
 }
 
 // says waits until the page says a text.

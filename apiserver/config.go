@@ -49,6 +49,10 @@ type Config struct {
 	Revoke func(ctx context.Context, hostname, reason string) error
 	// Certificates keeps customers' own. Nil: the subresource certificate answers 503.
 	Certificates Certificates
+	// SetupLink makes a link to the customer's page of a record that lasts until a
+	// moment, in whole seconds. Its error may wrap ErrUnavailable. Nil: the subresource
+	// setuplink answers 503.
+	SetupLink func(ctx context.Context, r *v1alpha3.DomainRecord, until time.Time) (url string, err error)
 	// NextLook is when the named record is looked at next, for wide tables;
 	// the zero time: unknown. May be nil.
 	NextLook func(name string) time.Time

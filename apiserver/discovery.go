@@ -114,6 +114,7 @@ var (
 		{Name: v1alpha3.Resource + "/certificate", Kind: v1alpha3.Kind, Verbs: metav1.Verbs{"delete", "update"}},
 		{Name: v1alpha3.Resource + "/check", Kind: v1alpha3.Kind, Verbs: metav1.Verbs{"create"}},
 		{Name: v1alpha3.Resource + "/revoke", Kind: v1alpha3.Kind, Verbs: metav1.Verbs{"create"}},
+		{Name: v1alpha3.Resource + "/setuplink", Kind: v1alpha3.SetupLinkKind, Verbs: metav1.Verbs{"create"}},
 		{Name: v1alpha3.Resource + "/status", Kind: v1alpha3.Kind, Verbs: metav1.Verbs{"get", "patch", "update"}},
 	}
 )

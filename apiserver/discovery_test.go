@@ -56,7 +56,7 @@ func TestDiscovery(t *testing.T) {
 			}
 			if path == "/apis" {
 				r := l.Items[0].Versions[0].Resources[0]
-				if r.Resource != "domainrecords" || r.Scope != "Cluster" || len(r.Subresources) != 4 || r.ResponseKind.Kind != "DomainRecord" {
+				if r.Resource != "domainrecords" || r.Scope != "Cluster" || len(r.Subresources) != 5 || r.ResponseKind.Kind != "DomainRecord" {
 					t.Errorf("resource %+v", r)
 				}
 			}

@@ -5,6 +5,9 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/apoxy-dev/caddy-apoxy/api/v1alpha3"
 )
 
 // TestDocumentedCalls makes every curl call of docs/api.md, in their order.
@@ -15,6 +18,9 @@ func TestDocumentedCalls(t *testing.T) {
 	}
 	w := newWorld(t)
 	w.s.cfg.Check = func(context.Context, string) error { return nil }
+	w.s.cfg.SetupLink = func(context.Context, *v1alpha3.DomainRecord, time.Time) (string, error) {
+		return "https://setup.example.net/x", nil
+	}
 	w.s.cfg.Revoke = func(context.Context, string, string) error { return nil }
 	calls := 0
 	for _, args := range curls(string(raw)) {

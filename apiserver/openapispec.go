@@ -15,6 +15,7 @@ const (
 	schemaList    = v1alpha3.SchemaPrefix + v1alpha3.ListKind
 	schemaStatus  = v1alpha3.SchemaPrefixMeta + "Status"
 	schemaDelete  = v1alpha3.SchemaPrefixMeta + "DeleteOptions"
+	schemaLink    = v1alpha3.SchemaPrefix + v1alpha3.SetupLinkKind
 	schemaPatch   = v1alpha3.SchemaPrefixMeta + "Patch"
 	gvkExtension  = "x-kubernetes-group-version-kind"
 	actExtension  = "x-kubernetes-action"
@@ -70,6 +71,7 @@ var (
 
 func operations() []operation {
 	item, status, check, revoke := base+"/{name}", base+"/{name}/status", base+"/{name}/check", base+"/{name}/revoke"
+	setupLink := base + "/{name}/setuplink"
 	certificate, get := base+"/{name}/certificate", []parameter{paramPretty, paramVersion}
 	return []operation{
 		{http.MethodGet, base, "list", "list", "list or watch objects of kind DomainRecord", "", schemaList, "200", paramsList, ""},
@@ -85,14 +87,23 @@ func operations() []operation {
 		{http.MethodPut, certificate, "put", "replaceCertificate", "show the customer's own certificate for the specified DomainRecord; the body is chain and key in PEM, or a Secret of type kubernetes.io/tls in JSON", schemaPatch, schemaRecord, "200", []parameter{paramPretty, paramDryRun, paramUntrusted}, typePEM + " " + typeJSON},
 		{http.MethodDelete, certificate, "delete", "deleteCertificate", "remove the customer's own certificate of the specified DomainRecord", "", schemaRecord, "200", []parameter{paramPretty, paramDryRun}, ""},
 		{http.MethodPost, check, "post", "check", "look at the specified DomainRecord now and answer with it", "", schemaRecord, "200", []parameter{paramPretty}, ""},
+		{http.MethodPost, setupLink, "post", "createSetupLink", "make a link to the customer's set-up page of the specified DomainRecord", schemaLink, schemaLink, "201", []parameter{paramPretty, paramValidation}, acceptedTypes},
 		{http.MethodPost, revoke, "post", "revoke", "revoke the certificate of the specified DomainRecord; while the record stands another one with a new key is obtained", "", schemaRecord, "200", []parameter{paramPretty, paramReason}, ""},
 	}
 }
 
 func (o operation) operationID() string { return o.id + "CoreApoxyDevV1alpha3DomainRecord" }
 
-func gvk() map[string]string {
-	return map[string]string{"group": v1alpha3.Group, "version": v1alpha3.Version, "kind": v1alpha3.Kind}
+// required reports whether a body must be sent.
+func required(body string) bool { return body != schemaDelete && body != schemaLink }
+
+// gvk is the kind that an operation acts on.
+func (o operation) gvk() map[string]string {
+	kind := v1alpha3.Kind
+	if o.answer == schemaLink {
+		kind = v1alpha3.SetupLinkKind
+	}
+	return map[string]string{"group": v1alpha3.Group, "version": v1alpha3.Version, "kind": kind}
 }
 
 // specV3 is the OpenAPI v3 document of the group version.
@@ -110,10 +121,10 @@ func specV3(version string) map[string]any {
 		op := map[string]any{
 			"tags": []string{"coreApoxyDev_v1alpha3"}, "description": o.description, "operationId": o.operationID(),
 			"parameters": params, "responses": map[string]any{o.code: answer},
-			actExtension: o.action, gvkExtension: gvk(),
+			actExtension: o.action, gvkExtension: o.gvk(),
 		}
 		if o.body != "" {
-			op["requestBody"] = map[string]any{"content": contentV3(o.consumes, o.body), "required": o.body != schemaDelete}
+			op["requestBody"] = map[string]any{"content": contentV3(o.consumes, o.body), "required": required(o.body)}
 		}
 		at[strings.ToLower(o.method)] = op
 	}
@@ -141,7 +152,7 @@ func specV2(version string) map[string]any {
 			"description": "name of the DomainRecord", "type": "string", "uniqueItems": true})
 		params := []any{}
 		if o.body != "" {
-			params = append(params, map[string]any{"name": "body", "in": "body", "required": o.body != schemaDelete, "schema": refV2(o.body)})
+			params = append(params, map[string]any{"name": "body", "in": "body", "required": required(o.body), "schema": refV2(o.body)})
 		}
 		for _, p := range o.params {
 			params = append(params, map[string]any{"name": p.name, "in": "query", "description": p.description, "type": p.typ, "uniqueItems": true})
@@ -150,7 +161,7 @@ func specV2(version string) map[string]any {
 			"tags": []string{"coreApoxyDev_v1alpha3"}, "description": o.description, "operationId": o.operationID(),
 			"produces": strings.Fields(acceptedTypes), "schemes": []string{"http"}, "parameters": params,
 			"responses":  map[string]any{o.code: map[string]any{"description": "OK", "schema": refV2(o.answer)}},
-			actExtension: o.action, gvkExtension: gvk(),
+			actExtension: o.action, gvkExtension: o.gvk(),
 		}
 		if o.consumes != "" {
 			op["consumes"] = strings.Fields(o.consumes)

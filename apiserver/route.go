@@ -118,6 +118,12 @@ func (c *call) item() error {
 		}
 		c.verb = "create"
 		return c.revoke()
+	case "setuplink":
+		if c.r.Method != http.MethodPost {
+			return c.notAllowed("POST")
+		}
+		c.verb = "create"
+		return c.setupLink()
 	case "certificate":
 		switch c.r.Method {
 		case http.MethodPut:

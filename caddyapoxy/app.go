@@ -14,6 +14,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/apoxy-dev/caddy-apoxy/dnsprovider"
+	"github.com/apoxy-dev/caddy-apoxy/domainconnect"
 	"github.com/apoxy-dev/caddy-apoxy/hosts"
 	"github.com/apoxy-dev/caddy-apoxy/issuance"
 	"github.com/apoxy-dev/caddy-apoxy/ownership"
@@ -81,6 +82,10 @@ type App struct {
 	// Who is told of events over HTTP. Default: nobody.
 	Webhooks []Webhook `json:"webhooks,omitempty"`
 
+	// One click in place of DNS records, at providers that support Domain Connect.
+	// Default: none.
+	DomainConnect *DomainConnect `json:"domain_connect,omitempty"`
+
 	// Where records live. Default: bolt in Caddy's data directory.
 	StoreRaw json.RawMessage `json:"store,omitempty" caddy:"namespace=apoxy.stores inline_key=module"`
 
@@ -108,6 +113,12 @@ type App struct {
 
 	// webhooks are Webhooks, read.
 	webhooks []webhook.Endpoint
+
+	// setup is where set-up pages are.
+	setup setupSite
+
+	// connect is DomainConnect, read.
+	connect domainconnect.Service
 
 	// edgeCheck is what Zone.EdgeCheck says.
 	edgeCheck edgeCheck
@@ -162,6 +173,11 @@ func (a *App) Provision(ctx caddy.Context) error {
 	}
 	if err := a.provisionWebhooks(repl); err != nil {
 		return err
+	}
+	if a.DomainConnect != nil {
+		if a.connect, err = a.DomainConnect.service(repl); err != nil {
+			return err
+		}
 	}
 	if err := a.provisionStore(ctx); err != nil {
 		return err

@@ -54,6 +54,7 @@ func parseGlobalOption(d *caddyfile.Dispenser, existing any) (any, error) {
 //		proof          cname|token
 //		unproven_ttl   <duration>
 //		webhook        <url> { ... }
+//		domain_connect { ... }
 //		store          <engine> ...
 //		node           <name>
 //	}
@@ -95,6 +96,8 @@ func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 			err = parseLimit(d, &a.UnprovenTTL)
 		case "webhook":
 			err = a.parseWebhook(d)
+		case "domain_connect":
+			err = a.parseDomainConnect(d)
 		case "store":
 			err = parseStore(d, &a.StoreRaw)
 		case "node":
@@ -105,7 +108,7 @@ func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 				return d.WrapErr(err)
 			}
 		default:
-			return d.Errf("apoxy has no option %q: expected zone, zonefile, dns, dns_rate_limit, resolvers, private_networks, check_interval, detach_after, fleet_brake_hold, proof, unproven_ttl, webhook, store or node", option)
+			return d.Errf("apoxy has no option %q: expected zone, zonefile, dns, dns_rate_limit, resolvers, private_networks, check_interval, detach_after, fleet_brake_hold, proof, unproven_ttl, webhook, domain_connect, store or node", option)
 		}
 		if err != nil {
 			return err

@@ -28,7 +28,7 @@ directly.`,
 			cmd.AddCommand(cli.BrakeCommand(cli.Env{Client: adminClient, Flags: adminFlags, Failed: failed}))
 			cmd.AddCommand(cli.ClusterCommand(cli.Env{Client: adminClient, Flags: adminFlags, Failed: failed}))
 			cmd.AddCommand(cli.WebhookCommand(cli.Env{Client: adminClient, Flags: adminFlags, Failed: failed}))
-			cmd.AddCommand(storeCommand(), backupCommand(), restoreCommand(), tunnelCommand(), functionCommand(), completionCommand(), versionCommand())
+			cmd.AddCommand(storeCommand(), backupCommand(), restoreCommand(), tunnelCommand(), functionCommand(), domainConnectCommand(), completionCommand(), versionCommand())
 			cmd.AddCommand(doctor.Command(doctor.Env{Client: adminClient, Flags: adminFlags, Failed: failed}))
 		},
 	})

@@ -40,6 +40,9 @@ func (a *App) openZones(rt *runtime) error {
 	if !rt.member.Alone() {
 		config.Current = rt.member.Live
 	}
+	if a.DomainConnect != nil {
+		config.Texts = rt.connecting.texts
+	}
 	config.OnQuery = func(hostname []byte, proven bool) { rt.hint(string(hostname), proven) }
 	if a.ownZone, err = dnsprovider.NewZone(config, zoneNames{rt.table}, rrsets); err != nil {
 		return err // names the zone

@@ -16,6 +16,7 @@
 //	   ├─ stores.go: the open store ─▶ hosts.Table    inforce.go waits for it; verify.go looks it through
 //	   │     └─ storage.go, storage_calls.go: Caddy's storage in that same store
 //	   ├─ controller                   events.go: what became of a record
+//	   ├─ domainconnect.Finder         domainconnect.go, and the key that signs links
 //	   ├─ webhook.Sender               webhook.go; webhook_admin.go is what operators ask
 //	   ├─ timeline.Recorder            timelines.go: which events a record's story has
 //	   ├─ issuance.Scheduler           issuer.go (issuer_pki.go), manager.go, shown.go, edge.go
@@ -30,13 +31,14 @@
 //	request   ─▶ handler.go: admission.go, proxied.go, redirect.go ─▶ target
 //	             (backends.go: proxies whose upstreams records fill in)
 //	             or redirecttarget.go, where a record is a redirect
+//	set-up page ─▶ setuppage.go (caddyfile_setup.go) ─▶ setup.Site; setuplink.go makes links to it
 //	both tell hints.go of what the controller may not know yet
 //
 // What the dashboard shows beside records: dashboardfacts.go, from their owners; vitals.go
 // counts over the last hour, examine.go has the doctor look from within.
 //
 // Beside them: command.go, command_shell.go, command_store.go,
-// command_tunnel.go, command_function.go hook the command line in,
+// command_tunnel.go, command_function.go, command_domainconnect.go hook the command line in,
 // metrics.go registers what the rooms count.
 //
 // Who holds which lock: Storage.mu whether its store is open, runtime.mu what libdns wrote, by zone;

@@ -11,6 +11,8 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+
+	"github.com/apoxy-dev/caddy-apoxy/setup"
 )
 
 // goldens are the Caddyfiles of the golden files.
@@ -176,6 +178,48 @@ func FuzzHandler(f *testing.F) {
 					}
 					if err := json.Unmarshal(handle, own); err != nil || len(own.Gateways)+len(own.Proxies) == 0 {
 						t.Fatalf("%q is adapted to %s (%v)", block, handle, err)
+					}
+				}
+			}
+		}
+	})
+}
+
+// FuzzSetupPage reads anything as the block of apoxy_setup: what is adapted has a URL
+// that links can lead to.
+func FuzzSetupPage(f *testing.F) {
+	for _, seed := range []string{"url https://a.example", "url https://a.example\ncolors accent 1f5fae", "url {env.X}", "url https://a.example\nlogo x\nlogo y",
+		"url https://a.example\nframe_ancestors self https://b.example", "languages en\nlanguages", "colors a \"#\"", "url \"\"", "url https://a.example {\n}"} {
+		f.Add(seed)
+	}
+	adapter := caddyconfig.GetAdapter("caddyfile")
+	f.Fuzz(func(t *testing.T, block string) {
+		if strings.Contains(block, "import") {
+			return // which reads files
+		}
+		raw, _, err := adapter.Adapt([]byte(":80 {\n\tapoxy_setup {\n"+block+"\n\t}\n}\n"), map[string]any{"filename": "Caddyfile"})
+		if err != nil {
+			return
+		}
+		var config struct {
+			Apps struct {
+				HTTP struct {
+					Servers map[string]struct {
+						Routes []struct {
+							Handle []struct{ Handler, URL string }
+						}
+					}
+				}
+			}
+		}
+		if err := json.Unmarshal(raw, &config); err != nil {
+			t.Fatalf("%q is adapted to %s: %v", block, raw, err)
+		}
+		for _, server := range config.Apps.HTTP.Servers {
+			for _, route := range server.Routes {
+				for _, page := range route.Handle {
+					if _, err := setup.ParseURL(page.URL); page.Handler == "apoxy_setup" && err != nil && !hasPlaceholder(page.URL) {
+						t.Fatalf("%q is adapted to %s: %v", block, raw, err)
 					}
 				}
 			}

@@ -2,6 +2,7 @@ package caddyapoxy
 
 import (
 	"context"
+	"net/netip"
 
 	"github.com/apoxy-dev/caddy-apoxy/dnsprovider"
 	"github.com/apoxy-dev/caddy-apoxy/issuance"
@@ -18,6 +19,14 @@ func (l liveResolver) resolver() *resolver.Resolver { return l.rt.apps.Current()
 
 func (l liveResolver) Observe(ctx context.Context, hostname string, kind resolver.Kind) ownership.DNSObservation {
 	return l.resolver().Observe(ctx, hostname, kind)
+}
+
+func (l liveResolver) Texts(ctx context.Context, name string) ([]string, error) {
+	return l.resolver().Texts(ctx, name)
+}
+
+func (l liveResolver) Addresses(ctx context.Context, host string) ([]netip.Addr, error) {
+	return l.resolver().Addresses(ctx, host)
 }
 
 func (l liveResolver) Delegated(ctx context.Context, hostname string) (bool, error) {

@@ -23,8 +23,9 @@ func init() {
 	}
 }
 
-// oneLineAdapter adapts Caddyfiles in which the block of a webhook may stand in one line:
-// `webhook https://app.example.net/hooks { secret {env.HOOK_SECRET} }`.
+// oneLineAdapter adapts Caddyfiles in which the block of a webhook or of a set-up page may
+// stand in one line: `webhook https://app.example.net/hooks { secret {env.HOOK_SECRET} }`,
+// `apoxy_setup { url https://setup.example.net }`.
 type oneLineAdapter struct{ caddyconfig.Adapter }
 
 // Adapt implements caddyconfig.Adapter.
@@ -34,12 +35,15 @@ func (a oneLineAdapter) Adapt(body []byte, options map[string]any) ([]byte, []ca
 
 // oneLineBlock is a line with such a block: what stands before the braces, between them
 // and after them.
-var oneLineBlock = regexp.MustCompile(`^(\s*webhook\s+\S+\s+)\{(\s.*?\s)\}(\s*|\s+#.*)$`)
+var oneLineBlock = regexp.MustCompile(`^(\s*(?:webhook\s+\S+|apoxy_setup)\s+)\{(\s.*?\s)\}(\s*|\s+#.*)$`)
+
+// oneLineArguments are how many arguments stand before such a block, by what it is of.
+var oneLineArguments = map[string]int{"webhook": 1, "apoxy_setup": 0}
 
 // withoutOneLineBlocks takes the braces of such blocks away, for which blanks come: what
-// is left are the options in the webhook's own line. Lines and columns stay what they are.
+// is left are the options in the line of what they are of. Lines and columns stay what they are.
 func withoutOneLineBlocks(body []byte) []byte {
-	if !bytes.Contains(body, []byte("webhook")) {
+	if !bytes.Contains(body, []byte("webhook")) && !bytes.Contains(body, []byte("apoxy_setup")) {
 		return body
 	}
 	tokens, err := caddyfile.Tokenize(body, "")
@@ -69,10 +73,11 @@ func withoutOneLineBlocks(body []byte) []byte {
 // part of a text that goes over several.
 func opensOneLineBlock(tokens []caddyfile.Token, i int) bool {
 	line := tokens[i].Line
-	if tokens[i].Text != "webhook" || i > 0 && tokens[i-1].Line == line || i+2 >= len(tokens) || tokens[i+2].Text != "{" || tokens[i+2].Line != line {
+	arguments, ok := oneLineArguments[tokens[i].Text]
+	last := i + 1 + arguments
+	if !ok || i > 0 && tokens[i-1].Line == line || last >= len(tokens) || tokens[last].Text != "{" || tokens[last].Line != line {
 		return false
 	}
-	last := i + 2
 	for last+1 < len(tokens) && tokens[last+1].Line == line {
 		last++
 	}

@@ -24,6 +24,7 @@ import (
 	"github.com/apoxy-dev/caddy-apoxy/issuance"
 	"github.com/apoxy-dev/caddy-apoxy/issuance/revocation"
 	"github.com/apoxy-dev/caddy-apoxy/ownership"
+	"github.com/apoxy-dev/caddy-apoxy/setup"
 	"github.com/apoxy-dev/caddy-apoxy/store/damage"
 	"github.com/apoxy-dev/caddy-apoxy/timeline"
 	"github.com/apoxy-dev/caddy-apoxy/vitals"
@@ -60,7 +61,9 @@ type runtime struct {
 	timelines  *timeline.Recorder
 	vitals     *vitals.Recorder
 	rounds     *doctor.Rounds
+	setupKeys  setup.Keys // of links to set-up pages
 	member     *cluster.Member
+	connecting *connecting
 
 	writableDashboard *dashboard.Dashboard
 
@@ -132,7 +135,12 @@ func newRuntime(opened *openedStore) (*runtime, error) {
 	rt.asked, rt.told = make(chan struct{}, maxAsked), make(chan struct{})
 	rt.webhooks = rt.newWebhooks(logger)
 	rt.timelines, rt.vitals, rt.rounds = rt.newTimelines(logger), newVitals(), rt.newRounds()
+	rt.setupKeys.Store = st
 	rt.ctx, rt.cancel = context.WithCancel(context.Background())
+	var err error
+	if rt.connecting, err = rt.newConnecting(logger.Named("domainconnect")); err != nil {
+		return nil, err
+	}
 	rt.member = rt.newMember(st, logger.Named("cluster"))
 	rt.scheduler = issuance.New(issuance.Config{
 		Store:      st,
@@ -157,6 +165,7 @@ func newRuntime(opened *openedStore) (*runtime, error) {
 		Target:   rt.targetHealth,
 		TargetOf: rt.targetHealthOf,
 		Settings: rt.settings,
+		Connect:  rt.connectOf,
 		Delete: func(ctx context.Context, name string, uid types.UID) error {
 			return rt.api.DeleteUnproven(ctx, name, uid)
 		},
@@ -178,6 +187,7 @@ func newRuntime(opened *openedStore) (*runtime, error) {
 		Check:        rt.check,
 		Revoke:       rt.revoke,
 		Certificates: uploads{rt},
+		SetupLink:    rt.setupLink,
 		NextLook:     rt.controller.NextLook,
 		Version:      version(),
 		Logger:       logger.Named("api"),
@@ -189,7 +199,8 @@ func newRuntime(opened *openedStore) (*runtime, error) {
 	if err := rt.newDashboards(); err != nil {
 		return nil, err
 	}
-	rt.apps.changed = func(*App) {
+	rt.apps.changed = func(a *App) {
+		rt.connecting.changed(a)
 		rt.controller.TargetsChanged()
 		rt.webhooks.EndpointsChanged()
 		rt.rounds.Changed()
@@ -216,6 +227,8 @@ func (rt *runtime) start() error {
 		rt.table.ReadThrough(rt.readHost)
 		rt.run("raising events", rt.raiseEvents)
 		rt.run("delivering webhooks", rt.webhooks.Run)
+		rt.run("keeping the key of Domain Connect", rt.keepKey)
+		rt.run("asking DNS providers for Domain Connect", rt.connecting.finder.Run)
 		rt.run("writing time lines", rt.timelines.Run)
 		rt.run("counting over the last hour", rt.vitals.Run)
 		rt.joinCluster()

@@ -17,6 +17,7 @@ import (
 	"github.com/apoxy-dev/caddy-apoxy/hosts"
 	"github.com/apoxy-dev/caddy-apoxy/issuance"
 	"github.com/apoxy-dev/caddy-apoxy/ownership"
+	"github.com/apoxy-dev/caddy-apoxy/setup"
 	"github.com/apoxy-dev/caddy-apoxy/store"
 	"github.com/apoxy-dev/caddy-apoxy/store/damage"
 	"github.com/apoxy-dev/caddy-apoxy/timeline"
@@ -52,6 +53,8 @@ func storeRooms() []damage.Room {
 			Mend: "nothing needs to be done: what a webhook was to be told is lost, and the value is removed with the next start; the records themselves have it all"},
 		{Prefix: timeline.Prefix, Check: timeline.Check,
 			Mend: "nothing needs to be done: what became of the record before is forgotten, and its time line begins anew with the next event"},
+		{Prefix: setup.Prefix, Check: setup.CheckKey,
+			Mend: "nothing needs to be done: another key is made with the next link to a set-up page; links of before have ended"},
 	}
 }
 

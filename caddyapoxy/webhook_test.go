@@ -252,6 +252,9 @@ func TestOneLineBlocks(t *testing.T) {
 		"respond \"webhook\"\nhandle { abort }":                     "",
 		"import x \\\nwebhook https://a/ { secret x }":              "",
 		"\"webhook\" https://a/ { secret x }":                       "",
+		"\tapoxy_setup { url https://a }":                           "\tapoxy_setup   url https://a  ",
+		"apoxy_setup {\n\turl https://a\n}":                         "",
+		"apoxy_setup x { url https://a }":                           "",
 	} {
 		got := string(withoutOneLineBlocks([]byte(in)))
 		if want == "" {

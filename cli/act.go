@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/http"
@@ -10,10 +11,12 @@ import (
 	"github.com/spf13/cobra"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/apoxy-dev/caddy-apoxy/api/v1alpha3"
 )
 
 // action is something that the server does with one record on demand and
-// answers when it is done: check, revoke and certificate.
+// answers when it is done: check, revoke, certificate and setuplink.
 type action struct {
 	verb string // the command and the subresource
 	// what begins the error where it takes too long, with the record's name in place
@@ -22,6 +25,8 @@ type action struct {
 	// prepare checks the options and returns what the server is asked with. It runs
 	// before the action, which takes its time.
 	prepare func() (url.Values, error)
+	// kind is that of the answer. Default: DomainRecord.
+	kind string
 	// what is sent; prepare may set it. Default: POST of an empty object.
 	method, contentType string
 	body                []byte
@@ -87,10 +92,11 @@ func (a *action) do(ctx context.Context, c *client, name string, query url.Value
 	if a.method != "" {
 		ask.method, ask.contentType, ask.body = a.method, a.contentType, a.body
 	}
-	u, _, err := c.object(ctx, ask)
+	kind := cmp.Or(a.kind, v1alpha3.Kind)
+	u, _, err := c.objectOf(ctx, kind, ask)
 	if apierrors.IsNotFound(err) {
 		if ask.name, err = c.hostnameOr(ctx, name, err); err == nil {
-			u, _, err = c.object(ctx, ask)
+			u, _, err = c.objectOf(ctx, kind, ask)
 		}
 	}
 	return u, err

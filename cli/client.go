@@ -190,10 +190,15 @@ func (c *client) read(ctx context.Context, r request, out any) (status int, err 
 
 // object is read for a single record.
 func (c *client) object(ctx context.Context, r request) (*unstructured.Unstructured, int, error) {
+	return c.objectOf(ctx, v1alpha3.Kind, r)
+}
+
+// objectOf is object for another kind.
+func (c *client) objectOf(ctx context.Context, kind string, r request) (*unstructured.Unstructured, int, error) {
 	u := &unstructured.Unstructured{}
 	status, err := c.read(ctx, r, u)
-	if err == nil && u.GetKind() != v1alpha3.Kind {
-		err = c.stranger(u.GetKind(), v1alpha3.Kind)
+	if err == nil && u.GetKind() != kind {
+		err = c.stranger(u.GetKind(), kind)
 	}
 	return u, status, err
 }

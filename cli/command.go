@@ -82,7 +82,7 @@ Exit status: 0 done, 1 failed, 2 wrong usage.`,
 	}
 	finishGroup(env, root)
 	for _, add := range []func(Env) *cobra.Command{
-		getCommand, applyCommand, deleteCommand, describeCommand, waitCommand, checkCommand, revokeCommand, certificateCommand,
+		getCommand, applyCommand, deleteCommand, describeCommand, waitCommand, checkCommand, revokeCommand, certificateCommand, setupLinkCommand,
 		editCommand, labelCommand, annotateCommand, diffCommand,
 	} {
 		root.AddCommand(add(env))

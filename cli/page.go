@@ -71,6 +71,9 @@ func (p *page) head(r *v1alpha3.DomainRecord) {
 		{"TTL:", fmt.Sprintf("%d s", r.EffectiveTTL())},
 		{"Phase:", orNone(string(r.Status.Phase))},
 	}...)
+	if p := r.Status.DNSProvider; p != nil {
+		rows = append(rows, []string{"DNS provider:", providerWords(p)})
+	}
 	if r.DeletionTimestamp != nil {
 		rows = append(rows, []string{"Deleting:", "since " + p.when(r.DeletionTimestamp) + ", held by " + strings.Join(r.Finalizers, ", ")})
 	}
@@ -106,6 +109,13 @@ func targetWords(r *v1alpha3.DomainRecord) string {
 		s += " (" + group + ")"
 	}
 	return s
+}
+
+func providerWords(p *v1alpha3.DNSProviderStatus) string {
+	if p.ControlPanel == "" {
+		return p.Name
+	}
+	return p.Name + ", " + p.ControlPanel
 }
 
 func tlsWords(r *v1alpha3.DomainRecord) string {

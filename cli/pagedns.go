@@ -23,6 +23,10 @@ func (p *page) todo(r *v1alpha3.DomainRecord, a advice.Account) {
 	default:
 		p.line("  nothing at present: Conditions say what is awaited")
 	}
+	if c := r.Status.DomainConnect; c != nil {
+		p.line("")
+		p.line("  Or with one click at the DNS provider: %s", c.URL)
+	}
 	for i, d := range a.Advice {
 		if i > 0 || len(a.Create) > 0 {
 			p.line("")
@@ -82,6 +86,9 @@ func (p *page) seen(d v1alpha3.DNSRecord) {
 		state += "; optional"
 	}
 	p.line("  %s %s", d.Name, state)
+	if d.Zone != "" {
+		p.line("    host %s in the zone %s", d.Host, d.Zone)
+	}
 	for _, o := range d.Observed {
 		p.line("    %s", o)
 	}

@@ -134,6 +134,12 @@ func newWorld(dir string) (*world, error) {
 			return w.setStatus(name, []byte(`{"status":{"phase":"Issuing"}}`))
 		},
 		Certificates: certificates{},
+		SetupLink: func(_ context.Context, r *v1alpha3.DomainRecord, until time.Time) (string, error) {
+			if strings.HasPrefix(r.Spec.Name, "without.") {
+				return "", fmt.Errorf("no site shows set-up pages: %w", apiserver.ErrUnavailable)
+			}
+			return "https://setup.example.net/" + r.Name + "/" + until.Format(time.RFC3339), nil
+		},
 		Revoke: func(_ context.Context, hostname, _ string) error {
 			if strings.HasPrefix(hostname, "without.") {
 				return apiserver.ErrNoCertificate

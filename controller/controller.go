@@ -51,6 +51,10 @@ type Config struct {
 	TargetOf func(*hosts.Host) ownership.TargetObservation
 	// Settings returns the operator's choices in force.
 	Settings func() ownership.Settings
+	// Connect tells by what link the customer creates what a record lacks with a status,
+	// nil for none, from memory; what the status has so far holds where it cannot tell.
+	// Nil: there are no links.
+	Connect func(*v1alpha3.DomainRecord, *v1alpha3.DomainRecordStatus) *v1alpha3.DomainConnectStatus
 	// Delete deletes the named record if it has this uid and was never verified,
 	// and is without effect otherwise. Nil: such records stay.
 	Delete func(ctx context.Context, name string, uid types.UID) error
@@ -242,6 +246,9 @@ func (c *Controller) Wake(name string) {
 func (c *Controller) CertificateChanged(hostname string) {
 	c.demand(workJudge, func() *item { return c.ofHost(hostname) })
 }
+
+// ConnectChanged is CertificateChanged for what Config.Connect tells of a hostname.
+func (c *Controller) ConnectChanged(hostname string) { c.CertificateChanged(hostname) }
 
 // demand asks for work on the item that find, which is called with c.mu held, finds
 // if there is one.

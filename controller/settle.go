@@ -132,6 +132,7 @@ func (c *Controller) decide(ctx context.Context, e *item, v *version, s *sightin
 	default:
 		c.brake.forget(r.Name, now)
 	}
+	d.verdict.Status.DomainConnect = c.connect(r, &d.verdict.Status)
 	if s.unlooked {
 		holdMessages(&r.Status, &d.verdict.Status)
 	}
@@ -139,6 +140,17 @@ func (c *Controller) decide(ctx context.Context, e *item, v *version, s *sightin
 		d.beside, err = k.held(r, &d.verdict.Status, now)
 	}
 	return d, err
+}
+
+// connect is the link of a record with a status. What a client wrote is none.
+func (c *Controller) connect(r *v1alpha3.DomainRecord, s *v1alpha3.DomainRecordStatus) *v1alpha3.DomainConnectStatus {
+	if c.cfg.Connect == nil {
+		return nil
+	}
+	if r.Established().Overwritten {
+		s.DomainConnect = nil
+	}
+	return c.cfg.Connect(r, s)
 }
 
 // doubtLoneResolver takes back what only one recursive resolver said, because no

@@ -16,10 +16,13 @@ import (
 //go:embed templates
 var files embed.FS
 
+// schemeless is an https URL as people write it: no page holds a URL of another origin.
+func schemeless(url string) string { return strings.TrimPrefix(url, "https://") }
+
 // pages are the templates by their names, each with the frame that all have.
 var pages = func() map[string]*template.Template {
 	frame := template.Must(template.New("frame.html").Funcs(webui.Funcs).Funcs(template.FuncMap{
-		"number": number, "tone": tone, "counted": counted,
+		"number": number, "tone": tone, "counted": counted, "schemeless": schemeless,
 	}).ParseFS(files, "templates/frame.html"))
 	all := map[string]*template.Template{}
 	for _, name := range []string{"overview", "list", "record", "confirm", "error"} {
@@ -33,19 +36,19 @@ type frame struct {
 	Title string
 	// Root is the way from the page to the overview, for links: "./" or "../" as often as
 	// the page lies deeper.
-	Root          string
-	Here          string // the page's place in the navigation: overview, records or neither
-	Live          string // what says when the page has changed; empty: nothing does
-	Writes        bool
-	Style, Script string
-	Now           time.Time
-	Body          any
+	Root                string
+	Here                string // the page's place in the navigation: overview, records or neither
+	Live                string // what says when the page has changed; empty: nothing does
+	Writes              bool
+	Style, Script, Icon string
+	Now                 time.Time
+	Body                any
 }
 
 // send answers with a page.
 func (d *Dashboard) send(w http.ResponseWriter, r *http.Request, status int, name string, f frame) {
 	f.Root = root(r.URL.EscapedPath())
-	f.Style, f.Script = webui.Style, webui.Script
+	f.Style, f.Script, f.Icon = webui.Style, webui.Script, webui.Icon
 	f.Writes, f.Now = d.AllowWrites, time.Now()
 	if err := webui.Send(w, r, status, pages[name], "frame.html", f); err != nil {
 		d.Logger.Error("a page of the dashboard could not be made", zap.String("page", name), zap.Error(err))

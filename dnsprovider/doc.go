@@ -15,6 +15,7 @@
 //	   ├─ match: which zone
 //	   │     ├─ zone.go              the operator's: built from zoneconfig.go, caavalue.go;
 //	   │     │     ├─ names.go       hostnames of records, asked of the table
+//	   │     │     ├─ texts.go       what is published there, such as a public key
 //	   │     │     └─ rrindex.go     challenges and what libdns wrote
 //	   │     └─ fileanswer.go        a zone file's: zonefile.go reloads, zoneparse.go reads
 //	   ├─ result.go                  which sets belong in the answer

@@ -71,7 +71,7 @@ func (p *Provider) outer(owner, zone string) (string, bool) {
 // reserved reports why nothing can be put at a name below the zone.
 func (z *Zone) reserved(rel string) error {
 	fqdn := rel + "." + z.name
-	if n := z.static[rel]; n != nil && len(n.sets) > 0 || strings.HasSuffix(rel, "."+verifyLabel) {
+	if n := z.static[rel]; n != nil && len(n.sets) > 0 || z.texts != nil && rel == z.texts.label || strings.HasSuffix(rel, "."+verifyLabel) {
 		return fmt.Errorf("%s is answered by the configuration and cannot be changed here", fqdn)
 	}
 	if host, ok := strings.CutPrefix(rel, challengePrefix); ok {

@@ -27,6 +27,7 @@ type Zone struct {
 	// servers, the verification name, and the empty non-terminals above them.
 	static map[string]*node
 	verify *node
+	texts  *Texts // nil: none
 	// edge is what every record's name answers with.
 	edge *node
 	// negative is the SOA as negative answers carry it.
@@ -63,7 +64,7 @@ func newZone(c Config, names Names, dynamic *RRSets) (*Zone, error) {
 	if err != nil {
 		return nil, err
 	}
-	z := &Zone{name: name, names: names, dynamic: dynamic, onQuery: c.OnQuery, current: c.Current, serial: c.Serial,
+	z := &Zone{name: name, names: names, dynamic: dynamic, onQuery: c.OnQuery, current: c.Current, serial: c.Serial, texts: c.Texts,
 		static: map[string]*node{}}
 	if z.wire, err = packLower(name); err != nil {
 		return nil, err
@@ -210,6 +211,10 @@ func (z *Zone) find(s *scratch, qtype uint16) {
 			return
 		}
 		// An empty non-terminal, unless something else stands there.
+	}
+	if n := z.texts.at(rel); n != nil {
+		s.pick(n, qtype)
+		return
 	}
 	if bytes.HasSuffix(rel, []byte("."+verifyLabel)) {
 		if len(rel)-len(verifyLabel)-1 == bytes.IndexByte(rel, '.') {

@@ -48,6 +48,8 @@ type Config struct {
 	// 1034 section 5.3.3, step 4d). It is asked at each such query. Nil: it
 	// does always.
 	Current func() bool
+	// Texts are TXT records at a name of their own. Nil: there are none.
+	Texts *Texts
 }
 
 // Nameserver is one name server of the zone.

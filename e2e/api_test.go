@@ -39,6 +39,8 @@ type wanted struct {
 	Type       string   `json:"type"`
 	Name       string   `json:"name"`
 	Value      string   `json:"value"`
+	Zone       string   `json:"zone"`
+	Host       string   `json:"host"`
 	Observed   []string `json:"observed"`
 	Configured bool     `json:"configured"`
 }

@@ -30,7 +30,12 @@ func TestHTTPOnlyRecordIsVerified(t *testing.T) {
 			t.Errorf("an unverified host is answered %d, %v, want 421", status, err)
 		}
 		customer.set(t, elsewhere, r.line(t, "Ownership"))
-		p.await(t, host, 20*time.Second, "the proof", is("phase=Active", "OwnershipVerified=True/ApoxyChallengeConfigured", "CNAMEConfigured=False"))
+		r = p.await(t, host, 20*time.Second, "the proof", is("phase=Active", "OwnershipVerified=True/ApoxyChallengeConfigured", "CNAMEConfigured=False"))
+		for purpose, want := range map[string]string{"Traffic": "plain", "Ownership": "_apoxy-challenge.plain"} {
+			if w := r.wanted(purpose); w.Zone != customer.name+"." || w.Host != want {
+				t.Errorf("%s is told to be %q in the zone %q, want %q in %s.", purpose, w.Host, w.Zone, want, customer.name)
+			}
+		}
 		if status, body, err := p.plain(t.Context(), host); err != nil || status != http.StatusOK || body != ours {
 			t.Errorf("a verified host is answered %d %q, %v, want 200 %q", status, body, err, ours)
 		}

@@ -35,6 +35,7 @@ type settings struct {
 	store         string        // default a bolt file
 	storage       string        // default files
 	sites         string        // further sites of the configuration; default none
+	env           []string      // beside what this process has
 }
 
 func (s settings) withDefaults(n *testnet.Network) settings {
@@ -116,7 +117,8 @@ func (p *product) config() string { return filepath.Join(p.dir, "Caddyfile") }
 func (p *product) run(t *testing.T) {
 	t.Helper()
 	name := strings.NewReplacer("/", "_").Replace(t.Name())
-	proc, err := testnet.Spawn(name, []string{"HOME=" + p.dir, "XDG_DATA_HOME=" + p.dir, "XDG_CONFIG_HOME=" + p.dir},
+	env := append([]string{"HOME=" + p.dir, "XDG_DATA_HOME=" + p.dir, "XDG_CONFIG_HOME=" + p.dir}, p.settings.env...)
+	proc, err := testnet.Spawn(name, env,
 		testnet.Program(p.settings.program), "run", "--config", p.config(), "--adapter", "caddyfile")
 	if err != nil {
 		t.Fatal(err)

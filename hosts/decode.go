@@ -59,7 +59,7 @@ var records = jsonscan.NewDecoder[v1alpha3.DomainRecord](common...)
 
 // brief is records for decodeBrief.
 var brief = jsonscan.NewDecoderOver[v1alpha3.DomainRecord]([]string{
-	"metadata.managedFields", "status.conditions.message", "status.dnsRecords.problem.message", "status.dnsRecords.observed",
+	"metadata.managedFields", "status.conditions.message", "status.dnsRecords.problem.message", "status.dnsRecords.observed", "status.domainConnect",
 }, common...)
 
 var common = append(v1alpha3.ConditionTypes(),

@@ -35,10 +35,12 @@ func full() *v1alpha3.DomainRecord {
 	r.Status.ObservedGeneration, r.Status.Type = 3, "Ref"
 	r.Status.ResolvedValues = []string{"x."}
 	r.Status.DNSRecords = []v1alpha3.DNSRecord{
-		{Purpose: "Traffic", Type: "CNAME", Name: "n.", Value: "v.", Observed: []string{"A 192.0.2.1"}, Required: true,
+		{Purpose: "Traffic", Type: "CNAME", Name: "n.", Value: "v.", Zone: "z.", Host: "n", Observed: []string{"A 192.0.2.1"}, Required: true,
 			LastTransitionTime: &at, Problem: &v1alpha3.DNSProblem{Reason: "Wrong", Message: "it is \\ wrong"}},
 		{Configured: true, Observed: []string{}},
 	}
+	r.Status.DNSProvider = &v1alpha3.DNSProviderStatus{Name: "p", ControlPanel: "https://p.test/"}
+	r.Status.DomainConnect = &v1alpha3.DomainConnectStatus{URL: "https://p.test/?a=b&c"}
 	r.Status.Certificate = &v1alpha3.CertificateStatus{Issuer: "i", SerialNumber: "03", NotBefore: &at, NotAfter: &at, RenewalTime: &at, Challenge: "dns-01"}
 	r.Status.Ownership = &v1alpha3.OwnershipStatus{Verified: true, Proof: "TLSCertificateIssued", Token: true, Owner: "o",
 		VerifiedTime: &at, WithdrawnTime: &at, Overwritten: true}

@@ -9,7 +9,7 @@ import (
 // waits for it; of a usual record it reads a fifth.
 var skimmed = jsonscan.NewSkimmer[v1alpha3.DomainRecord](
 	"metadata.managedFields", "metadata.creationTimestamp", "metadata.ownerReferences", "metadata.finalizers",
-	"status.resolvedValues", "status.dnsRecords", "status.certificate",
+	"status.resolvedValues", "status.dnsRecords", "status.dnsProvider", "status.domainConnect", "status.certificate",
 	"status.ownership.proof", "status.ownership.owner", "status.ownership.verifiedTime", "status.ownership.withdrawnTime",
 	"status.conditions.message", "status.conditions.lastTransitionTime",
 )

@@ -14,6 +14,8 @@ import (
 // changes: a condition, or the field of decisions that it is named for.
 var chain = []step{
 	{decides: "found", by: func(e *evaluation) { e.found = e.findRecords() }},
+	{decides: "zones", by: func(e *evaluation) { e.zones = e.decideZones() }},
+	{decides: "provider", by: func(e *evaluation) { e.provider = e.decideProvider() }},
 	{decides: "cert", by: func(e *evaluation) { e.cert = e.judgeCertificate() }},
 	{decides: "served", by: func(e *evaluation) { e.served = e.judgeServed() }},
 	{decides: "ownership", by: func(e *evaluation) { e.ownership = e.decideOwnership() }},
@@ -86,15 +88,17 @@ type facts struct {
 // decisions is what the steps have decided so far, one field for each of them and
 // one for all conditions.
 type decisions struct {
-	found      findings             // what stands at each DNS record
-	cert       certificate          // which certificate was obtained, and whether it counts
-	served     served               // which certificate is shown: that one, or the customer's own
-	ownership  ownershipDecision    // whether the customer controls the hostname, and by what
-	routes     routes               // by which challenges a certificate may be obtained, as far as DNS goes
-	front      *v1alpha3.DNSProblem // what to say of the main record where something else answers on purpose; nil: nothing
-	caa        *v1alpha3.DNSProblem // which CAA records forbid every authority; nil: none
-	told       problems             // what is told of each DNS record
-	waits      waits                // from when on each challenge may be tried
+	found      findings                    // what stands at each DNS record
+	zones      zones                       // in which zone each of them belongs
+	provider   *v1alpha3.DNSProviderStatus // who hosts the hostname's zone; nil: not known
+	cert       certificate                 // which certificate was obtained, and whether it counts
+	served     served                      // which certificate is shown: that one, or the customer's own
+	ownership  ownershipDecision           // whether the customer controls the hostname, and by what
+	routes     routes                      // by which challenges a certificate may be obtained, as far as DNS goes
+	front      *v1alpha3.DNSProblem        // what to say of the main record where something else answers on purpose; nil: nothing
+	caa        *v1alpha3.DNSProblem        // which CAA records forbid every authority; nil: none
+	told       problems                    // what is told of each DNS record
+	waits      waits                       // from when on each challenge may be tried
 	phase      v1alpha3.Phase
 	conditions []metav1.Condition
 }

@@ -13,6 +13,7 @@
 //	   ├─ found: what stands at each DNS record             records.go, match.go
 //	   │     └─ diagnose: which mistake it is               diagnose.go and its neighbours,
 //	   │                                                    cdn.go, occupied.go, problems.go
+//	   ├─ zones, provider: whose zone each belongs in         whose.go
 //	   ├─ cert: which certificate there is                  certificate.go
 //	   ├─ ownership: what it rests on                       proof.go
 //	   ├─ OwnershipVerified                                 verified.go

@@ -117,12 +117,17 @@ func (e *evaluation) status() v1alpha3.DomainRecordStatus {
 		Phase:              e.phase,
 		ResolvedValues:     []string{v1alpha3.TrafficName(e.r.Spec.Name, e.settings.Zone.Name)},
 		DNSRecords:         e.found.records,
+		DNSProvider:        e.provider,
+		DomainConnect:      e.prev.DomainConnect, // the shell's to say
 		Certificate:        e.served.status,
 		Conditions:         e.conditions,
 		Ownership:          &e.ownership.established,
 	}
 	for i := range s.DNSRecords {
-		s.DNSRecords[i].Problem = e.told.of(s.DNSRecords[i].Purpose)
+		d := &s.DNSRecords[i]
+		d.Problem = e.told.of(d.Purpose)
+		d.Zone = e.zones.of(d.Purpose)
+		d.Host = hostIn(d.Name, d.Zone)
 	}
 	for _, c := range e.prev.Conditions {
 		if !v1alpha3.IsConditionType(c.Type) {

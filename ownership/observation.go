@@ -69,6 +69,14 @@ type DNSObservation struct {
 	// Apex: the name is the top of its zone (it owns an SOA), where no CNAME
 	// may stand. A registrable domain is taken for one without it.
 	Apex bool
+	// Zone is the top of the customer's zone that the name lies in, absolute with the
+	// final dot; empty: that was not learnt. ZoneSure: its servers said so; else the name
+	// may be in a zone below it on the same servers.
+	Zone     string
+	ZoneSure bool
+	// ZoneServers are the names of that zone's servers, in order; whoever reads them
+	// changes none.
+	ZoneServers []string
 	// At is when this was seen.
 	At time.Time
 }

@@ -101,7 +101,7 @@ func comparableEdge(o DNSObservation, z Zone) DNSObservation {
 	if z.EdgeHost == "" || len(z.EdgeAddresses) > 0 || o.Outcome != Seen || len(o.Chain) > 0 || len(o.Addresses) == 0 {
 		return o
 	}
-	return DNSObservation{At: o.At, Servers: o.Servers, Apex: o.Apex,
+	return DNSObservation{At: o.At, Servers: o.Servers, Apex: o.Apex, Zone: o.Zone, ZoneSure: o.ZoneSure, ZoneServers: o.ZoneServers,
 		Err: "whether its addresses are those of the edge cannot be told: " + z.EdgeHost + " itself does not resolve at the moment, which the operator mends"}
 }
 

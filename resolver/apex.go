@@ -23,7 +23,8 @@ func (a answer) top(name string) bool {
 // answer did not tell: an affirmed answer of two addresses has no SOA beside it. The
 // registered domain is taken for one in any case and not asked about. It returns the
 // answer as it was, or, where nothing was heard, one that is not affirmed: what the
-// edge's addresses mean depends on it. Of others nothing does but a hint.
+// edge's addresses mean depends on it. Of others nothing does but a hint. The answer
+// has the zone that the name is in, as far as the servers told.
 func (r *Resolver) askTop(ctx context.Context, name string, a answer) (bool, answer) {
 	if RegisteredDomain(name)+"." == name || strings.HasPrefix(name, "*.") {
 		return false, a
@@ -43,6 +44,7 @@ func (r *Resolver) askTop(ctx context.Context, name string, a answer) (bool, ans
 		a.affirmed, a.spent = false, errors.Is(err, errSpent)
 		a.err = joined(a.err, fmt.Sprintf("whether %s is the top of its zone could not be asked: %v", strings.TrimSuffix(name, "."), err))
 	}
+	a.soa = said.soa
 	return said.soa == name, a
 }
 

@@ -40,7 +40,7 @@ func (r *Resolver) consult(ctx context.Context, name string, types ...uint16) an
 	if ctx.Err() == nil && !a.barred && types[0] != dns.TypeCAA { // there are servers that drop these alone
 		r.mute.unheard(RegisteredDomain(name))
 	}
-	b.barred = a.barred
+	b.barred, b.in = a.barred, a.in
 	if b.viaResolvers {
 		b.err = joined(a.err, b.err)
 	}
@@ -65,7 +65,7 @@ func (r *Resolver) authoritative(ctx context.Context, name string, types ...uint
 			return s.answer
 		}
 		if len(z.servers) == 0 && len(z.barred) > 0 {
-			return answer{unheard: true, zone: z.apex, barred: true, err: barredSentence(z.barred)}
+			return answer{unheard: true, zone: z.apex, in: z, barred: true, err: barredSentence(z.barred)}
 		}
 		if len(z.servers) == 0 {
 			return answer{unheard: true, problem: ownership.ZoneLame, zone: z.apex,
@@ -73,6 +73,7 @@ func (r *Resolver) authoritative(ctx context.Context, name string, types ...uint
 		}
 		said := r.askAll(ctx, z, name, types)
 		a = agree(z.apex, partyServers, said)
+		a.in = z
 		ref := pointed(said)
 		if !a.unheard || ref == nil {
 			break

@@ -43,6 +43,7 @@ func (r *Resolver) brief(ctx context.Context, of subject, before ownership.Befor
 		return unseen, false
 	}
 	obs := ownership.DNSObservation{TTL: said.ttl, At: time.Now(), Brief: true}
+	noteZone(&obs, of.name, z, said.soa)
 	for _, s := range z.servers {
 		obs.Servers = append(obs.Servers, s.observed())
 	}

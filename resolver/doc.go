@@ -35,6 +35,8 @@
 //	answer: affirmed, or why not                                    blame.go
 //	   │
 //	   ▼
+//	beside it, in whose zone the name lies                          whose.go
+//	Texts, for Domain Connect: recurse alone                        texts.go
 //	beside it, for a diagnosis: wildcards, names that registrars    mistakes.go, sibling.go,
 //	make, tops of zones, resolvers that hold an old answer          apex.go, stale.go
 //

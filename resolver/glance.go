@@ -36,6 +36,7 @@ func (r *Resolver) glance(ctx context.Context, of subject) ownership.DNSObservat
 		obs.Outcome, obs.At = ownership.Seen, time.Now()
 		if at == of.name {
 			obs.Servers, obs.TTL, obs.Apex = a.servers, a.ttl, a.top(at)
+			noteZone(&obs, at, a.in, a.soa)
 		}
 		noteCached(&obs, a)
 		obs.Err = joined(obs.Err, a.err)
@@ -121,6 +122,7 @@ func (r *Resolver) seconded(ctx context.Context, z *zone, first saying, others [
 		}
 	}
 	a := agree(z.apex, partyServers, said)
+	a.in = z
 	if z.problem == ownership.ZoneBogus {
 		a.problem = z.problem
 	}

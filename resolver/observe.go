@@ -89,6 +89,9 @@ func (r *Resolver) follow(ctx context.Context, of subject) ownership.DNSObservat
 			if obs.Apex = a.top(at); of.kind == KindTraffic && !obs.Apex && a.soa == "" && len(a.addrs) > 0 {
 				obs.Apex, a = r.askTop(ctx, at, a)
 			}
+			if !a.unheard {
+				noteZone(&obs, at, a.in, a.soa)
+			}
 		}
 		if obs.Problem == "" {
 			obs.Problem = a.problem

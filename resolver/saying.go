@@ -68,6 +68,8 @@ type answer struct {
 	viaResolvers bool
 	// Zone is the zone that was asked, absolute.
 	zone string
+	// In is the zone that the name was found to be in, whoever answered; nil if none was.
+	in *zone
 	// soa is the zone that the name is in, as far as its servers told; see saying.
 	soa string
 }

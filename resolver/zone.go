@@ -17,6 +17,7 @@ import (
 type zone struct {
 	apex    string // absolute
 	servers []server
+	names   []string              // of the servers in order, those without an address too
 	barred  []barredServer        // those that may not be contacted
 	problem ownership.ZoneProblem // learnt while the zone was searched for
 	// silence is what came of asking when no server answered, by the types that
@@ -96,7 +97,7 @@ func (r *Resolver) search(ctx context.Context, start string) (*zone, error) {
 		}
 		if err == nil && decided(in) {
 			if ns := nameServers(in.Answer, n); len(ns) > 0 {
-				z.apex = n
+				z.apex, z.names = n, namesInOrder(ns)
 				z.servers, z.barred = r.resolveServers(ctx, gate, ns, nil)
 				if len(z.servers) == 0 && len(z.barred) == 0 && n != "." {
 					z.problem = ownership.ZoneLame
@@ -123,7 +124,7 @@ func (r *Resolver) descend(ctx context.Context, from *zone, ref *referral) *zone
 	if z, ok := r.deeper.Get(ref.apex); ok {
 		return z
 	}
-	z := &zone{apex: ref.apex, problem: from.problem}
+	z := &zone{apex: ref.apex, names: namesInOrder(ref.names), problem: from.problem}
 	// Glue is believed only for names inside the referring zone: its servers
 	// have no say about others.
 	glue := make(map[string][]netip.Addr)

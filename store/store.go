@@ -16,6 +16,8 @@
 //	storage/…             what Caddy stores: certificates, keys, accounts (certstorage)
 //	storage-locks/NAME    locks of storage, held in the session of a node; storage-keys/ID which encryption keys are in use (certstorage)
 //	webhooks/queue/…      events that an endpoint is to be told of; webhooks/state/… how it fares (webhook)
+//	setup/key             what links to set-up pages are signed with (setup)
+//	domainconnect/key     the key pair that signs links to DNS providers (domainconnect)
 //	timelines/UID         what became of a record (timeline)
 //	nodes/NAME            a live node, mail/FROM/TO what one tells another, members/NAME all that there were (cluster)
 //	identity/store        which store this is (store/mirror)

@@ -151,6 +151,8 @@ func (in *DomainRecordStatus) DeepCopyInto(out *DomainRecordStatus) {
 			in.DNSRecords[i].DeepCopyInto(&out.DNSRecords[i])
 		}
 	}
+	out.DNSProvider = copyPointer(in.DNSProvider)
+	out.DomainConnect = copyPointer(in.DomainConnect)
 	if in.Certificate != nil {
 		out.Certificate = new(CertificateStatus)
 		in.Certificate.DeepCopyInto(out.Certificate)

@@ -36,7 +36,7 @@ var OpenAPIDefinitions = sync.OnceValue(func() map[string]*spec.Schema {
 func buildSchemas(refPrefix string, allOf bool) map[string]*spec.Schema {
 	b := schemaBuilder{refPrefix: refPrefix, allOf: allOf, out: map[string]*spec.Schema{}}
 	for _, v := range []any{
-		DomainRecord{}, DomainRecordList{},
+		DomainRecord{}, DomainRecordList{}, SetupLink{},
 		metav1.Status{}, metav1.DeleteOptions{}, metav1.Patch{},
 	} {
 		b.schemaOf(reflect.TypeOf(v))
@@ -45,6 +45,7 @@ func buildSchemas(refPrefix string, allOf bool) map[string]*spec.Schema {
 	core := map[string]any{"group": "", "version": "v1"}
 	b.kind(SchemaPrefix+Kind, Kind, own)
 	b.kind(SchemaPrefix+ListKind, ListKind, own)
+	b.kind(SchemaPrefix+SetupLinkKind, SetupLinkKind, own)
 	b.kind(SchemaPrefixMeta+"Status", "Status", core)
 	b.kind(SchemaPrefixMeta+"DeleteOptions", "DeleteOptions", core, own)
 	return b.out

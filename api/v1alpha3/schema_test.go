@@ -124,8 +124,10 @@ status:
   phase: Active
   resolvedValues: [api.example.com.cname.example.net.]
   dnsRecords:
-  - {purpose: Traffic, type: CNAME, name: api.example.com., value: x., observed: ["A 192.0.2.1"], configured: false, required: true,
+  - {purpose: Traffic, type: CNAME, name: api.example.com., value: x., zone: example.com., host: api, observed: ["A 192.0.2.1"], configured: false, required: true,
      lastTransitionTime: "2026-01-02T03:04:05Z", problem: {reason: Mismatch, message: m}}
+  dnsProvider: {name: p, controlPanel: "https://p.test/"}
+  domainConnect: {url: "https://p.test/"}
   certificate: {issuer: ca, serialNumber: 0a, notBefore: "2026-01-02T03:04:05Z", notAfter: "2026-04-02T03:04:05Z", renewalTime: "2026-03-02T03:04:05Z", challenge: dns-01, source: ACME}
   ownership: {verified: true, proof: TLSCertificateIssued, token: true, owner: acme, verifiedTime: "2026-01-02T03:04:05Z", withdrawnTime: "2026-01-02T03:04:05Z", overwritten: true}
   conditions:
@@ -177,7 +179,7 @@ func TestSampleFillsTheSchema(t *testing.T) {
 	if err := yaml.UnmarshalStrict([]byte(sample), &r); err != nil {
 		t.Fatal(err)
 	}
-	for _, part := range []any{r.Spec, *r.Spec.Target.Ref, *r.Spec.Target.Redirect, *r.Spec.Target.Redirect.Path, r.Status, r.Status.DNSRecords[0], *r.Status.DNSRecords[0].Problem, *r.Status.Certificate, *r.Status.Ownership} {
+	for _, part := range []any{r.Spec, *r.Spec.Target.Ref, *r.Spec.Target.Redirect, *r.Spec.Target.Redirect.Path, r.Status, r.Status.DNSRecords[0], *r.Status.DNSRecords[0].Problem, *r.Status.DNSProvider, *r.Status.DomainConnect, *r.Status.Certificate, *r.Status.Ownership} {
 		v := reflect.ValueOf(part)
 		for i := range v.NumField() {
 			name := v.Type().Field(i).Name

@@ -184,6 +184,12 @@ type DomainRecordStatus struct {
 	// +listType=map
 	// +listMapKey=purpose
 	DNSRecords []DNSRecord `json:"dnsRecords,omitempty"`
+	// Who hosts the customer's zone, as its name servers tell; absent where that is not
+	// known.
+	DNSProvider *DNSProviderStatus `json:"dnsProvider,omitempty"`
+	// Where the customer creates the DNS records that are missing with one click,
+	// absent where the DNS provider does not support it or none is missing.
+	DomainConnect *DomainConnectStatus `json:"domainConnect,omitempty"`
 	// The certificate in use, absent while there is none.
 	Certificate *CertificateStatus `json:"certificate,omitempty"`
 	// What the controller has established about who controls the hostname, and
@@ -241,6 +247,12 @@ type DNSRecord struct {
 	Name string `json:"name"`
 	// The record's value, absolute, with the final dot.
 	Value string `json:"value"`
+	// The customer's zone that the name lies in, absolute, with the final dot, as last
+	// observed; absent until it was.
+	Zone string `json:"zone,omitempty"`
+	// The name relative to the zone, as forms of DNS providers want it; "@" at the
+	// zone's top. Absent where the zone is.
+	Host string `json:"host,omitempty"`
 	// What was last seen at the name, in presentation form ("CNAME x.", "A 192.0.2.1").
 	// +listType=atomic
 	Observed []string `json:"observed"`
@@ -260,6 +272,21 @@ type DNSProblem struct {
 	Reason string `json:"reason"`
 	// What was seen, what is expected and who must do what.
 	Message string `json:"message"`
+}
+
+// DNSProviderStatus is who hosts a customer's zone.
+type DNSProviderStatus struct {
+	// The provider's name.
+	Name string `json:"name"`
+	// The https URL where the customer changes records; absent where that is not known.
+	ControlPanel string `json:"controlPanel,omitempty"`
+}
+
+// DomainConnectStatus is what the customer's DNS provider offers by Domain Connect.
+type DomainConnectStatus struct {
+	// The provider's page where the customer agrees to the records, signed by the
+	// operator. It changes with what is missing.
+	URL string `json:"url"`
 }
 
 // CertificateStatus describes the certificate in use.
@@ -289,3 +316,39 @@ const (
 	SourceACME     = "ACME"
 	SourceUploaded = "Uploaded"
 )
+
+// SetupLinkKind is the kind of what the subresource setuplink takes and answers.
+const SetupLinkKind = "SetupLink"
+
+// Bounds of a link to a record's set-up page, in seconds.
+const (
+	// DefaultSetupLink is how long a link lasts that names no time: 7 days.
+	DefaultSetupLink = 7 * 24 * 60 * 60
+	// MaxSetupLink is how long one may last: 90 days.
+	MaxSetupLink = 90 * 24 * 60 * 60
+)
+
+// SetupLink is a link to the page by which the customer of a record sets it up. It is
+// made when it is asked for and kept nowhere.
+type SetupLink struct {
+	metav1.TypeMeta `json:",inline"`
+	// The record's name, in answers.
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+
+	// For how long the link opens the page, in seconds, 1 to 7776000 (90 days).
+	// Default: 604800 (7 days).
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=7776000
+	ExpirationSeconds *int64 `json:"expirationSeconds,omitempty"`
+	// The link, in answers.
+	Status SetupLinkStatus `json:"status,omitempty"`
+}
+
+// SetupLinkStatus is a link to a record's set-up page.
+type SetupLinkStatus struct {
+	// The link. Whoever has it sees the page, until then, or until the record is deleted
+	// or replaced.
+	URL string `json:"url,omitempty"`
+	// When the link ends.
+	ExpirationTimestamp *metav1.Time `json:"expirationTimestamp,omitempty"`
+}

@@ -19,9 +19,9 @@ const (
 // rooms are the packages from the top of the house to its ground: each may
 // import only those that stand after it, and of those only what its rule allows.
 var rooms = []string{
-	"cmd/caddy", "cmd/apoxy-tunnel", "caddyapoxy", "dashboard", "cli", "doctor", "cluster", "controller", "certstorage", "issuance",
+	"cmd/caddy", "cmd/apoxy-tunnel", "caddyapoxy", "setup", "dashboard", "cli", "doctor", "cluster", "controller", "certstorage", "issuance",
 	"issuance/acme", "issuance/edge", "issuance/certfiles", "issuance/ownchain", "issuance/revocation", "issuance/fairqueue", "apiserver", "apiserver/hostiletest", "dnsprovider",
-	"webhook", "timeline", "vitals", "target", "edgefunction/command", "edgefunction/engines", "edgefunction/js", "edgefunction/wasm", "edgefunction", "tunnel/command", "tunnel", "hosts", "resolver", "ownership", "store/boltstore", "store/etcdstore", "store/history", "store/mirror", "store/pack", "store/snapshot", "store/storetest", "store/damage", "store", "advice", "api/v1alpha3",
+	"webhook", "timeline", "vitals", "target", "edgefunction/command", "edgefunction/engines", "edgefunction/js", "edgefunction/wasm", "edgefunction", "tunnel/command", "tunnel", "domainconnect/command", "domainconnect", "hosts", "resolver", "ownership", "dnshosting", "store/boltstore", "store/etcdstore", "store/history", "store/mirror", "store/pack", "store/snapshot", "store/storetest", "store/damage", "store", "advice", "api/v1alpha3",
 	"internal/acmetest", "internal/certtest", "internal/etcdtest", "internal/freeport", "internal/specialpurpose", "internal/lru", "internal/jsonscan", "internal/filewatch", "internal/wasmloops", "internal/times", "internal/words", "internal/webui",
 }
 
@@ -31,8 +31,11 @@ var allowed = map[string]struct {
 	why   string
 }{
 	"cmd/caddy":       {[]string{"caddyapoxy"}, "the command only names the modules it is built of"},
-	"caddyapoxy":      {[]string{"advice", "dashboard", "cli", "doctor", "cluster", "controller", "certstorage", "issuance", "issuance/acme", "issuance/edge", "issuance/certfiles", "issuance/ownchain", "issuance/revocation", "apiserver", "dnsprovider", "target", "edgefunction", "edgefunction/command", "edgefunction/engines", "tunnel", "tunnel/command", "webhook", "timeline", "vitals", "hosts", "resolver", "ownership", "store", "store/boltstore", "store/etcdstore", "store/mirror", "store/snapshot", "store/damage", "api/v1alpha3", "internal/specialpurpose"}, "the wiring knows every room"},
+	"caddyapoxy":      {[]string{"advice", "dashboard", "cli", "doctor", "cluster", "controller", "certstorage", "issuance", "issuance/acme", "issuance/edge", "issuance/certfiles", "issuance/ownchain", "issuance/revocation", "apiserver", "dnsprovider", "target", "edgefunction", "edgefunction/command", "edgefunction/engines", "tunnel", "tunnel/command", "domainconnect", "domainconnect/command", "webhook", "timeline", "vitals", "hosts", "resolver", "ownership", "store", "store/boltstore", "store/etcdstore", "store/mirror", "store/snapshot", "store/damage", "api/v1alpha3", "internal/specialpurpose"}, "the wiring knows every room"},
 	"dashboard":       {[]string{"advice", "api/v1alpha3", "internal/webui"}, "pages are made of what the API answers and of facts that are told; a page that knew the insides would be a second truth"},
+	"caddyapoxy":      {[]string{"setup", "dashboard", "cli", "doctor", "cluster", "controller", "certstorage", "issuance", "issuance/acme", "issuance/edge", "issuance/certfiles", "issuance/ownchain", "issuance/revocation", "apiserver", "dnsprovider", "target", "edgefunction", "edgefunction/command", "edgefunction/engines", "tunnel", "tunnel/command", "domainconnect", "domainconnect/command", "webhook", "hosts", "resolver", "ownership", "store", "store/boltstore", "store/etcdstore", "store/mirror", "store/snapshot", "store/damage", "api/v1alpha3", "internal/specialpurpose"}, "the wiring knows every room"},
+	"setup":           {[]string{"ownership", "dnshosting", "store", "api/v1alpha3", "internal/webui"}, "the customer's page is made of a record and of words: whose record, and how it came to be, it does not know; the core's names of mistakes it shares, so that each has words"},
+	"dashboard":       {[]string{"api/v1alpha3", "internal/webui"}, "pages are made of what the API answers and of facts that are told; a page that knew the insides would be a second truth"},
 	"cluster":         {[]string{"store"}, "who is live, and whose work is whose, is told of nodes and keys; what the work is, it does not know"},
 	"cli":             {[]string{"advice", "api/v1alpha3"}, "the command line is a client of the API and of nothing else"},
 	"advice":          {[]string{"api/v1alpha3"}, "what a record's messages ask for is sorted out in one way for all who show it, from what the API says alone"},
@@ -51,7 +54,9 @@ var allowed = map[string]struct {
 	"tunnel/command":  {[]string{"tunnel"}, "the agent's command is the same in Caddy and without: it knows the agent alone"},
 	"hosts":           {[]string{"store", "api/v1alpha3", "internal/jsonscan"}, "the table is fed by the watch and feeds everyone"},
 	"resolver":        {[]string{"ownership", "api/v1alpha3", "internal/specialpurpose", "internal/lru"}, "who asks DNS tells what it saw in the core's words; it knows no records, no store and no certificates"},
-	"ownership":       {[]string{"api/v1alpha3"}, "the core is pure: facts in, conditions out"},
+	"ownership":       {[]string{"dnshosting", "api/v1alpha3"}, "the core is pure: facts in, conditions out"},
+	"domainconnect":   {[]string{"store", "api/v1alpha3", "internal/specialpurpose", "internal/lru"}, "what DNS providers offer is found out by their protocol alone: it sees DNS through its own small interface, and writes no status"},
+	"dnshosting":      {nil, "whose name servers are whose is a table: who has looked at a zone asks it, and it asks nobody"},
 	"store":           {nil, "the contract knows not what the bytes mean"},
 	"store/boltstore": {[]string{"store/history", "store/pack", "store"}, "an engine knows the contract and what engines share"},
 	"store/etcdstore": {[]string{"store/history", "store/pack", "store"}, "an engine knows the contract and what engines share"},
@@ -63,10 +68,11 @@ var allowed = map[string]struct {
 	"store/storetest": {[]string{"store"}, "one suite for every engine"},
 	"api/v1alpha3":    {nil, "clients import the API alone"},
 
-	"edgefunction/command": {[]string{"edgefunction", "edgefunction/engines"}, "a function is run locally without Caddy"},
-	"edgefunction/engines": {[]string{"edgefunction", "edgefunction/js", "edgefunction/wasm"}, "which engine runs a file is said in one place"},
-	"edgefunction/js":      {[]string{"edgefunction", "internal/wasmloops", "internal/words"}, "an engine knows what a function may do, and how what runs in WebAssembly is ended"},
-	"edgefunction/wasm":    {[]string{"edgefunction", "internal/wasmloops", "internal/words"}, "an engine knows what a function may do, and its own machine"},
+	"domainconnect/command": {[]string{"domainconnect"}, "the template is written and looked at without Caddy"},
+	"edgefunction/command":  {[]string{"edgefunction", "edgefunction/engines"}, "a function is run locally without Caddy"},
+	"edgefunction/engines":  {[]string{"edgefunction", "edgefunction/js", "edgefunction/wasm"}, "which engine runs a file is said in one place"},
+	"edgefunction/js":       {[]string{"edgefunction", "internal/wasmloops", "internal/words"}, "an engine knows what a function may do, and how what runs in WebAssembly is ended"},
+	"edgefunction/wasm":     {[]string{"edgefunction", "internal/wasmloops", "internal/words"}, "an engine knows what a function may do, and its own machine"},
 
 	"issuance/acme":       {[]string{"issuance/certfiles", "internal/times", "internal/words"}, "one CA and one order: it knows no queue, no record and no store"},
 	"issuance/edge":       {[]string{"internal/words"}, "whether CAs reach us is seen from outside: it knows no order and no record"},

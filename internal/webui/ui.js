@@ -69,6 +69,7 @@
       return false;
     }
     if (turn !== asked) return false;
+    const before = saying();
     const fresh = new DOMParser().parseFromString(text, "text/html");
     for (const part of document.querySelectorAll("[data-part][id]")) {
       const next = fresh.getElementById(part.id);
@@ -83,8 +84,12 @@
       enliven(part);
     }
     if (url !== location.href) history.replaceState(null, "", url);
+    if (saying() !== before) say(saying());
     return true;
   }
+
+  // saying is what a screen reader is told when it has changed.
+  const saying = () => document.querySelector("[data-say]")?.textContent || "";
 
   function enliven(root) {
     times(root);
@@ -109,7 +114,7 @@
       const url = new URL(form.action);
       url.search = query;
       wanted = url.href;
-      take().then((taken) => { if (taken) say(document.querySelector("[data-says]")?.textContent || ""); });
+      take();
     };
     form.addEventListener("input", () => { clearTimeout(timer); timer = setTimeout(search, 120); });
     form.addEventListener("submit", (e) => { e.preventDefault(); clearTimeout(timer); search(); });

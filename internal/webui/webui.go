@@ -8,8 +8,8 @@
 //	<button data-copy="…" hidden>   copies the value and says data-copied for a moment
 //	<form data-search>              searches while one types, and keeps the URL as it would be sent
 //	<body data-live="URL">          is told by server-sent events when the page has changed
+//	<p data-say>                    is read out by screen readers, in #said, when it has changed
 //	<section id="…" data-part>      is what is taken over of the page as it is then
-//	<p data-says>                   is told to a screen reader when a search is done
 package webui
 
 import (
@@ -27,14 +27,15 @@ import (
 	"github.com/klauspost/compress/gzhttp"
 )
 
-//go:embed style.css ui.js
+//go:embed style.css ui.js icon.svg
 var files embed.FS
 
-// Style and Script are the names of the two files that Assets serves. They change with
+// Style, Script and Icon are the names of the files that Assets serves. They change with
 // what is in them, so that a browser may keep each for good.
 var (
 	Style  = named("style", "css")
 	Script = named("ui", "js")
+	Icon   = named("icon", "svg")
 )
 
 func named(base, ext string) string {
@@ -50,7 +51,7 @@ func read(name string) []byte {
 	return b
 }
 
-// Assets serves Style and Script by the last segment of the path, and 404 for all else.
+// Assets serves Style, Script and Icon by the last segment of the path, and 404 for all else.
 func Assets() http.Handler {
 	return gzhttp.GzipHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		var content []byte
@@ -61,6 +62,9 @@ func Assets() http.Handler {
 		case Script:
 			content = read("ui.js")
 			w.Header().Set("Content-Type", "text/javascript; charset=utf-8")
+		case Icon:
+			content = read("icon.svg")
+			w.Header().Set("Content-Type", "image/svg+xml")
 		default:
 			http.NotFound(w, r)
 			return

@@ -1,0 +1,305 @@
+package setup
+
+import (
+	"context"
+	"crypto/sha256"
+	_ "embed"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"html/template"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/apoxy-dev/caddy-apoxy/api/v1alpha3"
+	"github.com/apoxy-dev/caddy-apoxy/internal/webui"
+	"github.com/apoxy-dev/caddy-apoxy/store"
+)
+
+// Records are what a site shows. All methods may be called by many at once.
+type Records interface {
+	// Record returns the record of a name as the API would. The error is
+	// store.ErrNotFound if there is none. Old: the store could not confirm it.
+	Record(ctx context.Context, name string) (r *v1alpha3.DomainRecord, old bool, err error)
+	// Changed returns once the record of a hostname stands at another revision than the
+	// one that is named, and which: 0 if there is none any more. The error is the
+	// context's, or says that too many wait.
+	Changed(ctx context.Context, hostname string, revision int64) (int64, error)
+	// Look asks that the DNS of a hostname is looked at soon. It may be called at any
+	// rate.
+	Look(r *http.Request, hostname string)
+	// Addresses are those of the edge, for the top of a zone.
+	Addresses() []netip.Addr
+}
+
+// Config is what a Site is made of besides its Options.
+type Config struct {
+	// Records and Key are required. Key returns the key that links are checked with.
+	Records Records
+	Key     func(ctx context.Context) ([]byte, error)
+	// Now is the clock. Default: time.Now.
+	Now func() time.Time
+	// Logger gets what goes wrong inside. Default: nothing is logged.
+	Logger *zap.Logger
+	// Pace is how streams behave.
+	Pace Pace
+}
+
+// readTimeout bounds the reading of one page's record.
+const readTimeout = 5 * time.Second
+
+//go:embed page.css
+var pageCSS string
+
+// Site serves the pages of links. It is safe for concurrent use.
+type Site struct {
+	cfg      Config
+	options  Options
+	url      *url.URL
+	base     string // path with a final slash
+	support  string
+	policy   webui.Policy
+	tongues  tongues
+	css      []byte
+	brand    string // name of css
+	logo     string // URL; empty: none
+	logoName string // of the file; empty: none
+	assets   http.Handler
+
+	closing chan struct{}
+	close   sync.Once
+	mu      sync.Mutex
+	open    map[string]int // streams by the record's uid
+	streams int
+}
+
+// New makes a site. The error names the option, its value and the mend.
+func New(o Options, cfg Config) (*Site, error) {
+	s := &Site{cfg: cfg, options: o, assets: webui.Assets(), closing: make(chan struct{}), open: map[string]int{}}
+	if s.cfg.Now == nil {
+		s.cfg.Now = time.Now
+	}
+	if s.cfg.Logger == nil {
+		s.cfg.Logger = zap.NewNop()
+	}
+	s.cfg.Pace = cfg.Pace.withDefaults()
+	var err error
+	if s.url, err = ParseURL(o.URL); err != nil {
+		return nil, err
+	}
+	s.base = s.url.Path + "/"
+	if err := CheckTitle(o.Title); err != nil {
+		return nil, err
+	}
+	if err := o.Colours.Check(); err != nil {
+		return nil, fmt.Errorf("colors: %w", err)
+	}
+	s.css = []byte(o.Colours.css() + pageCSS)
+	s.brand = hashed("brand", s.css, "css")
+	if o.Support != "" {
+		if s.support, err = ParseSupport(o.Support); err != nil {
+			return nil, err
+		}
+	}
+	if s.policy.FrameAncestors, err = ancestors(o.FrameAncestors); err != nil {
+		return nil, err
+	}
+	if err := s.takeLogo(); err != nil {
+		return nil, err
+	}
+	return s, s.takeMessages()
+}
+
+func (s *Site) takeLogo() error {
+	switch o := s.options; {
+	case o.LogoURL != "":
+		if err := CheckLogoURL(o.LogoURL); err != nil {
+			return err
+		}
+		u, err := url.Parse(o.LogoURL)
+		if err != nil {
+			return fmt.Errorf("logo: %w", err)
+		}
+		s.logo, s.policy.Images = o.LogoURL, []string{u.Scheme + "://" + u.Host}
+	case o.Logo != nil:
+		if err := CheckLogo(o.Logo); err != nil {
+			return err
+		}
+		_, kind, _ := strings.Cut(logoType(o.Logo), "/")
+		s.logoName = hashed("logo", o.Logo, strings.TrimSuffix(kind, "+xml"))
+		s.logo = s.base + "assets/" + s.logoName
+	}
+	return nil
+}
+
+func (s *Site) takeMessages() error {
+	messages := Delivered()
+	if s.options.Messages != nil {
+		more, err := messages.With(s.options.Messages)
+		if err != nil {
+			return fmt.Errorf("messages: %w", err)
+		}
+		messages = more
+	}
+	languages, err := messages.languages(s.options.Languages)
+	if err != nil {
+		return fmt.Errorf("languages: %w", err)
+	}
+	s.tongues = newTongues(languages, messages)
+	return nil
+}
+
+// hashed is a file's name that changes with what is in it.
+func hashed(name string, content []byte, ext string) string {
+	sum := sha256.Sum256(content)
+	return name + "." + hex.EncodeToString(sum[:6]) + "." + ext
+}
+
+// LinkURL is where a token's page is, at a site's URL.
+func LinkURL(base *url.URL, token string) string {
+	u := *base
+	u.Path = strings.TrimSuffix(u.Path, "/") + "/" + token
+	return u.String()
+}
+
+// URL is where the site is.
+func (s *Site) URL() *url.URL { return s.url }
+
+// Close ends all streams: browsers open them again elsewhere. It may be called twice.
+func (s *Site) Close() { s.close.Do(func() { close(s.closing) }) }
+
+// Serves reports whether a path is below the site's URL.
+func (s *Site) Serves(path string) bool { return strings.HasPrefix(path, s.base) || path+"/" == s.base }
+
+// ServeHTTP answers for all that is below the site's URL.
+func (s *Site) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	webui.Guard(w.Header(), s.policy)
+	w.Header().Set("X-Robots-Tag", "noindex")
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		w.Header().Set("Allow", "GET, HEAD")
+		http.Error(w, "this page takes GET and HEAD", http.StatusMethodNotAllowed)
+		return
+	}
+	first, rest, more := strings.Cut(strings.TrimPrefix(r.URL.Path, s.base), "/")
+	switch {
+	case first == "assets" && more:
+		s.asset(w, r, rest)
+	case first != "" && !more:
+		s.page(w, r, first)
+	case first != "" && rest == "live":
+		s.live(w, r, first)
+	default:
+		s.refuse(w, r, http.StatusNotFound, "missing")
+	}
+}
+
+// asset serves what pages are made of.
+func (s *Site) asset(w http.ResponseWriter, r *http.Request, name string) {
+	var content []byte
+	switch {
+	case name == s.brand:
+		content = s.css
+		w.Header().Set("Content-Type", "text/css; charset=utf-8")
+	case name == s.logoName && name != "":
+		content = s.options.Logo
+		w.Header().Set("Content-Type", logoType(content))
+		w.Header().Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; sandbox") // an SVG is a document, too
+	default:
+		s.assets.ServeHTTP(w, r)
+		return
+	}
+	w.Header().Set("Cache-Control", "public, max-age=31536000, immutable")
+	w.Header().Set("Content-Length", strconv.Itoa(len(content)))
+	if r.Method != http.MethodHead {
+		_, _ = w.Write(content) // the client is gone
+	}
+}
+
+// refusals are why a link opens no page, as the messages call it, with the statuses.
+var refusals = map[string]int{
+	"forged": http.StatusForbidden, "expired": http.StatusGone, "gone": http.StatusNotFound,
+	"unavailable": http.StatusServiceUnavailable,
+}
+
+// find returns the record of a token, or why there is none: a key of refusals. Whether a
+// record exists is told to nobody who does not hold a link to it.
+func (s *Site) find(ctx context.Context, token string) (sub subject, l Link, why string) {
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
+	key, err := s.cfg.Key(ctx)
+	if err != nil {
+		s.cfg.Logger.Warn("a set-up page cannot be shown", zap.Error(err))
+		return sub, l, "unavailable"
+	}
+	l, err = Verify(key, token, s.cfg.Now())
+	switch {
+	case errors.Is(err, ErrExpired):
+		return sub, l, "expired"
+	case err != nil:
+		return sub, l, "forged"
+	}
+	record, old, err := s.cfg.Records.Record(ctx, l.Name)
+	switch {
+	case errors.Is(err, store.ErrNotFound), err == nil && string(record.UID) != l.UID:
+		return sub, l, "gone"
+	case err != nil:
+		s.cfg.Logger.Warn("a set-up page cannot be shown", zap.String("name", l.Name), zap.Error(err))
+		return sub, l, "unavailable"
+	}
+	return subject{record: record, until: l.Expires, old: old}, l, ""
+}
+
+// page shows the record of a token.
+func (s *Site) page(w http.ResponseWriter, r *http.Request, token string) {
+	sub, _, why := s.find(r.Context(), token)
+	if why != "" {
+		s.refuse(w, r, refusals[why], why)
+		return
+	}
+	s.cfg.Records.Look(r, sub.record.Spec.Name)
+	sub.addresses = addressesOf(s.cfg.Records.Addresses())
+	sub.url = LinkURL(s.url, token)
+	sub.live = s.base + token + "/live?at=" + url.QueryEscape(sub.record.ResourceVersion)
+	s.send(w, r, http.StatusOK, "page", viewOf(s.frame(r), sub))
+}
+
+// refuse says in the page's language that there is nothing to see.
+func (s *Site) refuse(w http.ResponseWriter, r *http.Request, status int, why string) {
+	if status == http.StatusServiceUnavailable {
+		w.Header().Set("Retry-After", "30")
+	}
+	s.send(w, r, status, "refusal", &refusal{frame: s.frame(r), Kind: why})
+}
+
+func (s *Site) send(w http.ResponseWriter, r *http.Request, status int, name string, data any) {
+	if err := webui.Send(w, r, status, pages, name, data); err != nil {
+		s.cfg.Logger.Error("a set-up page could not be made", zap.Error(err))
+		http.Error(w, "this page is not available right now", http.StatusInternalServerError)
+	}
+}
+
+// frame is what all pages have, for a request.
+func (s *Site) frame(r *http.Request) frame {
+	words := s.tongues.of(r)
+	f := frame{
+		words: words, Title: s.options.Title, Logo: s.logo, Base: s.base, Brand: s.brand, Style: webui.Style, Script: webui.Script, Icon: webui.Icon,
+		Support: template.URL(s.support),
+	}
+	if f.Title == "" {
+		f.Title = words.Plain("title")
+	}
+	if f.SupportText = strings.TrimPrefix(s.options.Support, "mailto:"); strings.Contains(f.SupportText, "://") {
+		f.SupportText, f.SupportSite = words.Plain("supportLink"), true
+	}
+	for _, l := range s.tongues.all {
+		f.Languages = append(f.Languages, languageLink{Tag: l.Lang, Name: l.name(), Href: withLang(r.URL.Path, l.Lang), Current: l == words})
+	}
+	return f
+}

@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
-	"strings"
 	"time"
 )
 
@@ -82,11 +81,7 @@ func (d *Dashboard) overview(w http.ResponseWriter, r *http.Request, _ string) {
 		o.Plots = append(o.Plots, seriesPlot(s))
 	}
 	o.Nodes.Value = o.Nodes.Value[:min(len(o.Nodes.Value), maxListed)]
-	o.Issuance.Value.Authorities = slices.Clone(o.Issuance.Value.Authorities[:min(len(o.Issuance.Value.Authorities), maxListed)])
-	for i := range o.Issuance.Value.Authorities {
-		a := &o.Issuance.Value.Authorities[i]
-		a.Directory = strings.TrimPrefix(a.Directory, "https://")
-	}
+	o.Issuance.Value.Authorities = o.Issuance.Value.Authorities[:min(len(o.Issuance.Value.Authorities), maxListed)]
 	d.send(w, r, http.StatusOK, "overview", frame{Title: "Overview", Here: "overview", Live: live, Body: o})
 }
 

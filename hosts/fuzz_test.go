@@ -35,3 +35,27 @@ func FuzzDecode(f *testing.F) {
 		}
 	})
 }
+
+// FuzzSearch holds that a text is found where a look at the host finds it, whatever stands
+// there and whatever is typed.
+func FuzzSearch(f *testing.F) {
+	f.Add("api.example.com", "Acme GmbH", "api acme")
+	f.Add("xn--mnchen-3ya.example", "gold", "m\u00fcnchen tier=go =d")
+	f.Add("a", "\xff\x80", "\xff a=\x80 \u202e")
+	f.Fuzz(func(t *testing.T, hostname, value, text string) {
+		if hostname == "" || len(hostname)+len(value)+len(text) > 1000 {
+			return
+		}
+		h := Make(Values{Hostname: hostname, Labels: map[string]string{"tier": value}})
+		table := New()
+		table.Set(h)
+		q := Search{Text: text, Most: 1}
+		found, err := table.Search(t.Context(), q)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want := newSearching(table, &q).has(h); want != (len(found.Names) == 1) {
+			t.Errorf("%q in %q with %q: found %v, want %v", text, hostname, value, found.Names, want)
+		}
+	})
+}

@@ -66,7 +66,7 @@ func TestTheDashboardShowsRecords(t *testing.T) {
 	createAt(t, "http://"+admin, "shop.example.com")
 	site := "http://" + w.web
 	for _, at := range []string{site + "/domains/", site + "/ro/", "http://" + admin + "/apoxy/"} {
-		if answer, text := browse(t, http.MethodGet, at, nil); answer.StatusCode != http.StatusOK || !strings.Contains(text, "What waits for whom") {
+		if answer, text := browse(t, http.MethodGet, at, nil); answer.StatusCode != http.StatusOK || !strings.Contains(text, "Who must act") {
 			t.Errorf("%s: %s %s", at, answer.Status, text)
 		}
 		if _, text := browse(t, http.MethodGet, at+"records?q=SHOP", nil); !strings.Contains(text, `<a href="records/shop.example.com">shop.example.com</a>`) {

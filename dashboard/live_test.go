@@ -38,7 +38,7 @@ func (w *world) listen(ctx context.Context, page string) (*http.Response, *bufio
 	return answer, bufio.NewScanner(answer.Body)
 }
 
-// told waits for the next message.
+// toldChange waits for the next message.
 func toldChange(s *bufio.Scanner) bool {
 	for s.Scan() {
 		if s.Text() == "data: changed" {

@@ -74,7 +74,8 @@ func filled(t *testing.T, nasty string) *world {
 		d := &r.Status.DNSRecords[0]
 		d.Observed, d.Problem = []string{"TXT " + nasty}, &v1alpha3.DNSProblem{Reason: "TXTInsteadOfCNAME", Message: "There is " + nasty + ". The customer replaces it."}
 		at := metav1.NewTime(time.Unix(1_790_000_000, 0))
-		d.LastTransitionTime = &at
+		d.LastTransitionTime, d.Host, d.Zone = &at, nasty, nasty
+		r.Status.DNSProvider = &v1alpha3.DNSProviderStatus{Name: nasty, ControlPanel: "https://panel.example/" + nasty}
 		r.Status.Certificate = &v1alpha3.CertificateStatus{Issuer: nasty, SerialNumber: nasty, NotAfter: &at, Challenge: nasty, Source: nasty}
 		r.Status.Conditions = append(r.Status.Conditions, condition(v1alpha3.ConditionTargetReady, metav1.ConditionFalse, v1alpha3.ReasonTargetUnhealthy, "The backend said: "+nasty+". The operator mends it."))
 	})
@@ -106,7 +107,7 @@ func TestPagesShowWhatThereIs(t *testing.T) {
 		"/": {"customer 1 record", "OwnershipNotVerified No proof.", "1,200", "held until 2026-09-21 14:13 UTC", "4 end within a week", "2 later", "at most 3 on one day", "now 3 in a minute",
 			"n2 gone", "wrong delegation: nothing nasty", "1 check is right"},
 		"/records": {"api.example.com acme Pending False OwnershipNotVerified customer", "well.example.com Active True nobody", "2 records."},
-		"/records/api.example.com": {"The customer must act. The customer replaces it.", "api.example.com. 300 IN CNAME api.example.com.cname.example.net.", "TXT nothing nasty",
+		"/records/api.example.com": {"The customer must act. The customer replaces it.", "api.example.com. 300 IN CNAME api.example.com.cname.example.net.", "TXT nothing nasty", "DNS provider nothing nasty panel.example/", "In a form nothing nasty Copy in the zone",
 			"TXTInsteadOfCNAME", "1,234 before it", "Phase: Pending → Issuing", "tier gold", "note nothing nasty", "CN=Root", "Check now", "since 2026-09-21"},
 		"/records/well.example.com":        {"Nothing to do. Nobody needs to do anything: well.example.com is served."},
 		"/records/api.example.com/delete":  {"Delete the record of api.example.com?"},

@@ -47,8 +47,8 @@ type Found struct {
 	Cut bool
 }
 
-// Search looks for records by what the table knows. It passes over what the facets rule
-// out; otherwise it looks at every host, until enough are found or the patience is over.
+// Search looks for records by what the table knows. It passes over what facets and grams
+// rule out, and looks at all other hosts, until enough are found or the patience is over.
 // The error is the context's.
 func (t *Table) Search(ctx context.Context, q Search) (Found, error) {
 	s := newSearching(t, &q)
@@ -83,8 +83,8 @@ type searching struct {
 	// awaits is the code of the reason that is waited for; 0: any.
 	awaits int
 	back   bool
-	most  int
-	names []string
+	most   int
+	names  []string
 	// known is which words the labels have that were looked at last.
 	known [256]struct {
 		of   *marks
@@ -169,7 +169,7 @@ func (s *searching) run(from place) (upto place, more bool) {
 			if passed++; done != nil && (passed > runLeaves || seen > runHosts) {
 				return s.place(done.hosts[s.end(done.n)]), true
 			}
-			if s.wants(br.facets) && s.wants(br.below[l]) {
+			if s.wants(br.facets) && s.wants(br.below[l]) && s.mayHave(leaf, br.below[l]) {
 				for ; i >= 0 && i < leaf.n; i += step {
 					h := leaf.hosts[i]
 					if s.owner != "" && h.Owner() != s.owner {

@@ -121,7 +121,8 @@ func TestSearchEndsWithItsPatience(t *testing.T) {
 	for i := range 5000 {
 		table.Set(Make(Values{Hostname: fmt.Sprintf("h%05d.example.com", i)}))
 	}
-	q := Search{Text: "h04999", Most: 1, Patience: time.Nanosecond}
+	table.Set(Make(Values{Hostname: "zz.example.com"}))
+	q := Search{Text: "zz", Most: 1, Patience: time.Nanosecond}
 	cuts := 0
 	for {
 		found, err := table.Search(t.Context(), q)
@@ -144,6 +145,41 @@ func TestSearchEndsWithItsPatience(t *testing.T) {
 	cancel()
 	if _, err := table.Search(ctx, q); err == nil {
 		t.Error("no error of a context that has ended")
+	}
+}
+
+// Grams never rule out what is there, whatever comes, goes and changes its labels.
+func TestGramsRuleOutNothingThatIsThere(t *testing.T) {
+	rnd := rand.New(rand.NewPCG(15, 3))
+	table := New()
+	for i := range 6000 {
+		name := fmt.Sprintf("n%03d.%s.example", rnd.IntN(700), strings.Repeat("x", rnd.IntN(9)+1))
+		if rnd.IntN(3) == 0 {
+			table.Delete(name)
+			continue
+		}
+		table.Set(Make(Values{Hostname: name, Name: name, Labels: map[string]string{"note": fmt.Sprintf("Value-%d", rnd.IntN(500))}, Revision: int64(i + 1)}))
+	}
+	for _, br := range table.byName.branches {
+		for _, leaf := range br.leaves {
+			for _, h := range leaf.hosts[:leaf.n] {
+				value, _ := h.Label("note")
+				if !leaf.grams.may(gramsOf(h.Hostname)) || !leaf.grams.may(gramsOf(strings.ToUpper(value))) {
+					t.Fatalf("%s with %s is ruled out", h.Hostname, value)
+				}
+			}
+		}
+	}
+	none := 0
+	for _, br := range table.byName.branches {
+		for _, leaf := range br.leaves {
+			if !leaf.grams.may(gramsOf("none-such")) {
+				none++
+			}
+		}
+	}
+	if none == 0 {
+		t.Error("nothing is ruled out")
 	}
 }
 

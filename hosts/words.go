@@ -27,6 +27,8 @@ type word struct {
 	pair       bool
 	// facets are the phase and the reasons that it may mean.
 	facets facets
+	// grams are those of what a hostname or a label's value has that has the word.
+	grams []uint16
 }
 
 // wordsOf are the words of a text, up to maxWords of them.
@@ -43,7 +45,9 @@ func wordsOf(text string) (words []word) {
 		if ascii, err := idna.ToASCII(field); err == nil { // hostnames are kept as A-labels
 			w.text = ascii
 		}
-		w.facets = meant(w.text)
+		if w.facets, w.grams = meant(w.text), gramsOf(w.text); w.pair {
+			w.grams = gramsOf(w.value)
+		}
 		words = append(words, w)
 	}
 	return words
@@ -92,6 +96,18 @@ func (s *searching) has(h *Host) bool {
 	return true
 }
 
+// mayHave reports whether a host of a leaf, below which there are these facets, may have
+// every word.
+func (s *searching) mayHave(l *leaf, below facets) bool {
+	for i := range s.words {
+		w := &s.words[i]
+		if below.and(w.facets).empty() && !l.grams.may(w.grams) {
+			return false
+		}
+	}
+	return true
+}
+
 // marked is which words some labels have, a bit each.
 func (s *searching) marked(m *marks) uint8 {
 	slot := &s.known[uintptr(unsafe.Pointer(m))/unsafe.Sizeof(*m)%uintptr(len(s.known))]
@@ -119,31 +135,27 @@ func (w *word) labelled(key, value string) bool {
 // The three below take letters of ASCII in either case for the same; labels have no
 // others. What is sought is in lower case.
 
-func containsFold(s, lower string) bool {
-	for i := 0; i+len(lower) <= len(s); i++ {
-		if hasPrefixFold(s[i:], lower) {
+func containsFold(s, sought string) bool {
+	for i := 0; i+len(sought) <= len(s); i++ {
+		if hasPrefixFold(s[i:], sought) {
 			return true
 		}
 	}
 	return false
 }
 
-func hasPrefixFold(s, lower string) bool {
-	if len(s) < len(lower) {
+func hasPrefixFold(s, sought string) bool {
+	if len(s) < len(sought) {
 		return false
 	}
-	for i := range len(lower) {
-		c := s[i]
-		if 'A' <= c && c <= 'Z' {
-			c += 'a' - 'A'
-		}
-		if c != lower[i] {
+	for i := range len(sought) {
+		if lower(s[i]) != sought[i] {
 			return false
 		}
 	}
 	return true
 }
 
-func hasSuffixFold(s, lower string) bool {
-	return len(s) >= len(lower) && hasPrefixFold(s[len(s)-len(lower):], lower)
+func hasSuffixFold(s, sought string) bool {
+	return len(s) >= len(sought) && hasPrefixFold(s[len(s)-len(sought):], sought)
 }

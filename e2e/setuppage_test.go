@@ -105,7 +105,7 @@ func TestSetupPageLeadsToTheCutover(t *testing.T) {
 			}
 		}
 	}
-	shows("the first step", "Next: create the first record below.", "_acme-challenge.shop", "0 of 3 steps", "Example Inc.", "A "+testnet.ForeignAddr)
+	shows("the first step", "Next: create the record of step 1.", "_acme-challenge.shop", "0 of 3 steps", "Example Inc.", "A "+testnet.ForeignAddr)
 
 	customer.set(t, elsewhere, `_acme-challenge.shop TXT "value"`)
 	shows("the mistake", "There is a record of type TXT.", "Needs attention")

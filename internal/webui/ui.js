@@ -77,11 +77,11 @@
       part.replaceChildren(...next.childNodes);
       part.dataset.was = html;
       for (const d of part.querySelectorAll("details[id]")) if (open.has(d.id)) d.open = true;
-      if (focus) document.getElementById(focus)?.focus();
       for (const attribute of next.getAttributeNames()) {
         if (attribute !== "data-was") part.setAttribute(attribute, next.getAttribute(attribute));
       }
       enliven(part);
+      if (focus) document.getElementById(focus)?.focus(); // which a hidden button would not take
     }
     if (saying() !== before) say(saying());
     return true;

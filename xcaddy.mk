@@ -58,6 +58,7 @@ e2e:
 	go build -o "$$dir/pebble" github.com/letsencrypt/pebble/v2/cmd/pebble && \
 	go build -ldflags='-s -w' -o "$$dir/kubectl" ./kubectl && \
 	go build -o "$$dir/etcd" go.etcd.io/etcd/server/v3 && \
+	cp testdata/axe/package*.json "$$dir" && npm ci --ignore-scripts --no-audit --no-fund --prefix "$$dir" && \
 	go test -c -o "$$dir/e2e.test" . && \
 	part() { [ "$$1" = 5 ] && echo TestSoak && return; grep -ho '^func Test[A-Za-z0-9_]*(t ' *_test.go | sed 's/^func //; s/(t //' | grep -v '^TestSoak$$' | awk "NR % 5 == $$1" | paste -sd '|'; } && \
 	run() { $(AS_ROOT) E2E_BIN="$$dir" PATH="$$PATH" "$$dir/e2e.test" -test.timeout 45m -test.run "^($$(part $$1))\$$" >"$$dir/$$1.log" 2>&1; \

@@ -3,6 +3,7 @@ package caddyapoxy
 import (
 	"encoding/json"
 	"fmt"
+	"path/filepath"
 
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
@@ -34,6 +35,7 @@ func init() {
 //			timeout <duration>
 //			...
 //		}
+//		refusal_page <file>
 //	}
 func parseHandler(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
 	h.Next() // consume the directive's name
@@ -45,8 +47,13 @@ func parseHandler(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
 		kind := h.Val()
 		switch kind {
 		case "gateway", "proxy", "tunnel", "edgefunction":
+		case "refusal_page":
+			if err := parseRefusalPage(h, handler); err != nil {
+				return nil, err
+			}
+			continue
 		default:
-			return nil, h.Errf("apoxy has no target kind %q: expected gateway, proxy, tunnel or edgefunction", kind)
+			return nil, h.Errf("apoxy has no target kind %q: expected gateway, proxy, tunnel or edgefunction, or the option refusal_page", kind)
 		}
 		segment := h.NextSegment()
 		if len(segment) < 2 || segment[1].Line != segment[0].Line || segment[1].Text == "{" {
@@ -72,6 +79,25 @@ func parseHandler(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
 		}
 	}
 	return handler, nil
+}
+
+// parseRefusalPage takes the file of the page; that it is one of HTML or text is seen here
+// already, so that the line is named.
+func parseRefusalPage(h httpcaddyfile.Helper, handler *Handler) error {
+	if handler.RefusalPage != "" {
+		return h.Err("refusal_page stands there twice: one page is for 421 and 503, which {apoxy.refusal.status} tells apart")
+	}
+	if !h.AllArgs(&handler.RefusalPage) {
+		return h.Err("refusal_page: expected one file, such as `refusal_page ./not-ready.html`")
+	}
+	switch ext := filepath.Ext(handler.RefusalPage); ext {
+	case ".html", ".htm", ".txt":
+	default:
+		if !hasPlaceholder(handler.RefusalPage) {
+			return h.Errf("refusal_page %s: expected a file of HTML (.html) or plain text (.txt)", handler.RefusalPage)
+		}
+	}
+	return nil
 }
 
 func addTarget(h httpcaddyfile.Helper, to *map[string]json.RawMessage, name string, sub httpcaddyfile.Helper,

@@ -10,6 +10,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
 
 	"github.com/apoxy-dev/caddy-apoxy/api/v1alpha3"
 	"github.com/apoxy-dev/caddy-apoxy/hosts"
@@ -43,7 +44,15 @@ type Handler struct {
 	// Targets made of sandboxed code from a file, by name.
 	EdgeFunctions map[string]*EdgeFunction `json:"edgefunctions,omitempty"`
 
+	// A file of HTML (.html) or plain text (.txt) with which requests for hostnames that
+	// are not ready are answered, 421 and 503. {apoxy.refusal.*} and the request's
+	// placeholders are replaced in it. Default: handle_errors of the server, and without
+	// that a short, plain page.
+	RefusalPage string `json:"refusal_page,omitempty"`
+
 	app     *App
+	logger  *zap.Logger
+	page    *refusalPage // nil: the default
 	targets map[target.Ref]target.Target
 }
 
@@ -57,6 +66,16 @@ func (Handler) CaddyModule() caddy.ModuleInfo {
 func (h *Handler) Provision(ctx caddy.Context) (err error) {
 	if h.app, err = appFrom(ctx, "http.handlers.apoxy"); err != nil {
 		return err
+	}
+	h.logger = ctx.Logger()
+	if h.RefusalPage != "" {
+		file, err := expand(caddy.NewReplacer(), "refusal_page", h.RefusalPage)
+		if err != nil {
+			return err
+		}
+		if h.page, err = openRefusalPage(file); err != nil {
+			return err
+		}
 	}
 	for name, raw := range h.Gateways {
 		if err := refuseUnlistedInside(raw); err != nil {
@@ -116,7 +135,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	rt, err := h.app.runtime(r.Context())
 	if err != nil {
 		w.Header().Set("Retry-After", "1")
-		return caddyhttp.Error(http.StatusServiceUnavailable, err)
+		return h.refuse(w, r, http.StatusServiceUnavailable, refusedStarting, err)
 	}
 	hostname := requestHost(r)
 	host, _ := rt.table.Match(hostname)
@@ -142,7 +161,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 			rt.hintRequest(r, host.Hostname)
 		}
 		requests.count(host, d)
-		return caddyhttp.Error(d.status(), errors.New(d.why()))
+		return h.refuse(w, r, d.status(), refusalReason(d), errors.New(d.why()))
 	}
 	if host.Redirect() != nil {
 		return serveRedirect(host, hostname, overTLS(r, trusted), w, r)
@@ -151,9 +170,12 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	if !ok {
 		requests.count(host, noTarget)
 		w.Header().Set("Retry-After", "30")
-		return caddyhttp.Error(noTarget.status(), fmt.Errorf("record %s: this site defines no %s %q: add it to the site's apoxy block", host.Name(), host.Target().Kind, host.Target().Name))
+		return h.refuse(w, r, noTarget.status(), refusalReason(noTarget), fmt.Errorf("record %s: this site defines no %s %q: add it to the site's apoxy block", host.Name(), host.Target().Kind, host.Target().Name))
 	}
-	return serveCounted(t, host, w, r, next)
+	if err := serveCounted(t, host, w, r, next); err != nil {
+		return h.refuseFor(host, w, r, err)
+	}
+	return nil
 }
 
 // serveCounted has the target serve and counts what became of it, also if a

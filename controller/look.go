@@ -38,6 +38,12 @@ func (c *Controller) work(ctx context.Context, e *item, what work, waiters []cha
 		err = errNotLive
 	case what&workLook != 0:
 		err = c.look(rationed(ctx, what), e, len(waiters) > 0 || what&workFull != 0)
+		if errors.Is(err, errSpent) {
+			c.postpone(e)
+			if err = nil; what&workJudge != 0 { // what other rooms have to tell waits for no share of questions
+				err = c.judge(ctx, e)
+			}
+		}
 	case what&workGlance != 0:
 		err = c.glance(ctx, e, what&workJudge != 0)
 	default:
@@ -103,10 +109,6 @@ func (c *Controller) look(ctx context.Context, e *item, full bool) error {
 		return err
 	}
 	s, err := c.observeInTime(ctx, e, v.record, full)
-	if errors.Is(err, errSpent) {
-		c.postpone(e)
-		return nil
-	}
 	if err != nil {
 		return err
 	}

@@ -1,7 +1,9 @@
 package e2e
 
 import (
+	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -49,6 +51,25 @@ func buildPrograms(bin string) error {
 		if err := testnet.Build(program.module, program.pkg, out, program.race, program.flags...); err != nil {
 			return err
 		}
+	}
+	return fetchAxe(bin)
+}
+
+// fetchAxe has npm fetch the rules of accessibility that pages are held against, or takes
+// them from the directory E2E_BIN.
+func fetchAxe(bin string) error {
+	const modules = "node_modules"
+	if built := filepath.Join(os.Getenv("E2E_BIN"), modules); os.Getenv("E2E_BIN") != "" {
+		if _, err := os.Stat(built); err == nil {
+			return os.Symlink(built, filepath.Join(bin, modules))
+		}
+	}
+	if err := os.CopyFS(bin, os.DirFS("testdata/axe")); err != nil {
+		return err
+	}
+	out, err := exec.Command("npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--prefix", bin).CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("fetching axe-core: %w: %s", err, out)
 	}
 	return nil
 }

@@ -19,6 +19,7 @@ need dnsperf dnsperf
 need openssl openssl
 need curl curl
 need chromium chromium
+need npm npm
 need certutil libnss3-tools
 need nginx nginx-light
 need haproxy haproxy

@@ -35,6 +35,7 @@ type settings struct {
 	store         string        // default a bolt file
 	storage       string        // default files
 	env           []string      // beside what this process has
+	sites         string        // further sites of the configuration; default none
 }
 
 func (s settings) withDefaults(n *testnet.Network) settings {
@@ -74,7 +75,7 @@ func start(t *testing.T, n *testnet.Network, s settings) *product {
 	if s.store == "" {
 		s.store = "bolt " + filepath.Join(p.dir, "apoxy.db")
 	}
-	if err := os.WriteFile(p.config(), []byte(s.caddyfile(t, p.dir, testnet.ProductAddr)), 0o644); err != nil {
+	if err := os.WriteFile(p.config(), []byte(s.caddyfile(t, p.dir, testnet.ProductAddr)+s.sites), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	p.run(t)

@@ -1,145 +1,167 @@
 package e2e
 
 import (
-	"bufio"
-	"context"
 	"fmt"
-	"io"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/chromedp/chromedp"
+
 	"github.com/apoxy-dev/caddy-apoxy/e2e/testnet"
 )
 
-// setupURL is where the product under test has its set-up page.
-const setupURL = "http://" + testnet.ProductAddr + ":8085"
-
-// withSetupPage gives the running product a site with a set-up page.
-func (p *product) withSetupPage(t *testing.T) {
-	t.Helper()
-	p.reconfigure(t, "https:// {", ":8085 {\n\tapoxy_setup {\n\t\turl "+setupURL+"\n\t\ttitle \"Example Inc.\"\n\t}\n}\nhttps:// {")
-}
-
-// setupPage gets a page.
-func setupPage(ctx context.Context, url string) (status int, body string, err error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
-	if err != nil {
-		return 0, "", err
+const (
+	setupURL  = "http://" + testnet.ProductAddr + ":8092"
+	setupSite = `
+:8092 {
+	apoxy_setup {
+		url ` + setupURL + `
+		title "Acme domains"
+		support help@acme.example
+		frame_ancestors http://127.0.0.1:*
 	}
-	resp, err := client().Do(req)
-	if err != nil {
-		return 0, "", err
-	}
-	defer resp.Body.Close()
-	text, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
-	return resp.StatusCode, string(text), err
 }
+`
+)
 
-// news counts what an open page is told.
-func news(t *testing.T, url string) <-chan struct{} {
+// setupLink asks for a link to a record's page, for some seconds.
+func (p *product) setupLink(t *testing.T, name string, seconds int) string {
 	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url+"/live", nil)
-	if err != nil {
+	var link struct{ Status struct{ URL string } }
+	if err := call(t.Context(), http.MethodPost, recordsPath+"/"+name+"/setuplink", map[string]any{"expirationSeconds": seconds}, &link); err != nil {
 		t.Fatal(err)
 	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		t.Fatal(err)
+	if !strings.HasPrefix(link.Status.URL, setupURL+"/") {
+		t.Fatalf("the link is %q", link.Status.URL)
 	}
-	t.Cleanup(func() { resp.Body.Close() })
-	if resp.StatusCode != http.StatusOK {
-		t.Fatalf("the stream answers %s", resp.Status)
-	}
-	told := make(chan struct{}, 1)
-	go func() {
-		for lines := bufio.NewScanner(resp.Body); lines.Scan(); {
-			if strings.HasPrefix(lines.Text(), "data:") {
-				select {
-				case told <- struct{}{}:
-				default: // there is news already
-				}
-			}
-		}
-	}()
-	return told
+	return link.Status.URL
 }
 
-// A customer follows the set-up page from the first look to the cutover: each step ticks
-// off on the open page after the zone was edited, and the cutover is called safe when it is.
-func TestSetupPageLeadsToTheCutover(t *testing.T) {
+// A customer with a phone sets a hostname up by the page alone, from the first look to
+// the cutover, while the page follows what the DNS provider's servers answer.
+func TestSetupPageFromTheFirstLookToTheCutover(t *testing.T) {
 	n := network(t)
-	p := start(t, n, settings{checkInterval: 10 * time.Minute}) // what is seen soon is seen for the page
-	p.withSetupPage(t)
+	p := start(t, n, settings{sites: setupSite})
 	customer := customer(t, n, "setuppage")
 	host := "shop." + customer.name
-	elsewhere := "shop A " + testnet.ForeignAddr
-	customer.set(t, elsewhere)
+	old := "shop A " + testnet.ForeignAddr
+	customer.set(t, old, `_acme-challenge.shop TXT "<script>alert(1)</script>"`)
 	r := p.create(t, host, true)
-	delegation, traffic := r.line(t, "ACMEChallenge"), r.line(t, "Traffic")
-	out, err := p.caddy(t.Context(), "", "apoxy", "domainrecord", "setuplink", host, "--expires", "1h")
-	if err != nil {
-		t.Fatal(err)
-	}
-	link := strings.TrimSpace(out)
-	if !strings.HasPrefix(link, setupURL+"/") {
-		t.Fatalf("the link is %q", link)
-	}
-	told := news(t, link)
-	shows := func(what string, texts ...string) {
-		t.Helper()
-		var missing error
-		for deadline := time.After(30 * time.Second); ; {
-			_, page, err := setupPage(t.Context(), link)
-			if missing = err; err == nil {
-				missing = has(page, texts...)
-			}
-			if missing == nil {
-				return
-			}
-			select { // the page is loaded again when it is told, and then only
-			case <-told:
-			case <-deadline:
-				t.Fatalf("waiting for %s: %v", what, missing)
-			}
+	link := p.setupLink(t, host, 3600)
+
+	tb := newBrowser(t).tab(t)
+	tb.viewport(360, 740)
+	tb.open(link)
+	tb.says(host)
+	tb.says("_acme-challenge.shop") // as the registrar's form wants it
+	tb.says(strings.TrimSuffix(r.wanted("ACMEChallenge").Value, "."))
+	tb.says(`<script>alert(1)</script>`)
+	tb.fits()
+	tb.accessible("the set-up page")
+	tb.shot("setup-first")
+	text := eval[string](tb, `document.body.innerText`)
+	for _, hidden := range []string{"apoxy", "Apoxy", "Gateway", "OwnershipVerified"} {
+		if strings.Contains(strings.ReplaceAll(text, "_apoxy-", ""), hidden) {
+			t.Errorf("the customer is shown %q", hidden)
 		}
 	}
-	shows("the first step", "Next: create the record of step 1.", "_acme-challenge.shop", "0 of 3 steps", "Example Inc.", "A "+testnet.ForeignAddr)
 
-	customer.set(t, elsewhere, `_acme-challenge.shop TXT "value"`)
-	shows("the mistake", "There is a record of type TXT.", "Needs attention")
+	eval[string](tb, `window.unloaded = "never"`)
+	customer.set(t, old, r.line(t, "ACMEChallenge"))
+	tb.says("switch now, no visitor will notice")
+	tb.shot("setup-switch")
+	customer.set(t, r.line(t, "ACMEChallenge"), r.line(t, "Traffic"))
+	tb.says("All done")
+	if eval[string](tb, `window.unloaded || ""`) != "never" {
+		t.Error("the page was loaded again to show it")
+	}
+	tb.dark()
+	tb.accessible("the set-up page at its end, in the dark")
+	tb.shot("setup-done-dark")
+	tb.viewport(1280, 900)
+	tb.open(link + "?lang=de")
+	tb.await("the page to be German", `document.documentElement.lang === "de"`)
+	tb.accessible("the German page")
+	tb.open(link + "?lang=es")
+	tb.await("the page to be Spanish", `document.documentElement.lang === "es"`)
+	tb.quiet()
+	tb.asksOnly(setupURL)
 
-	published := time.Now()
-	customer.set(t, elsewhere, delegation)
-	shows("the certificate", "Your certificate is ready: switch now, no visitor will notice.", "2 of 3 steps")
-	t.Logf("delegation published -> the page calls the cutover safe: %v", time.Since(published).Round(time.Millisecond))
-	if _, err := p.handshake(host); err != nil {
-		t.Errorf("the page calls the cutover safe: %v", err)
-	}
-
-	published = time.Now()
-	customer.set(t, delegation, traffic)
-	shows("the end", "All done: your domain is connected.", "3 of 3 steps")
-	t.Logf("main record published -> the page says so: %v", time.Since(published).Round(time.Millisecond))
-
-	if err := call(t.Context(), http.MethodDelete, recordsPath+"/"+host, nil, nil); err != nil {
-		t.Fatal(err)
-	}
-	if status, page, err := setupPage(t.Context(), link); err != nil || status != http.StatusNotFound || strings.Contains(page, host) {
-		t.Errorf("after the record's end the page answers %d, %v: %s", status, err, page)
-	}
-	if status, _, err := setupPage(t.Context(), link[:len(link)-4]+"AAAA"); err != nil || status != http.StatusForbidden {
-		t.Errorf("a forged link is answered %d, %v", status, err)
-	}
+	tb.script(false)
+	tb.run("opening the page without a script", chromedp.Navigate(link), chromedp.WaitVisible(chromedp.CSS(`h1`)))
 }
 
-// has says which of some texts a page lacks.
-func has(page string, texts ...string) error {
-	for _, text := range texts {
-		if !strings.Contains(page, text) {
-			return fmt.Errorf("the page lacks %q: %s", text, page)
+// Links are for one record and some time. Whoever makes one up, or changes one, is told
+// nothing of the record.
+func TestSetupLinksThatAreRefused(t *testing.T) {
+	n := network(t)
+	p := start(t, n, settings{sites: setupSite})
+	customer := customer(t, n, "setuplinks")
+	customer.set(t)
+	host := "shop." + customer.name
+	p.create(t, host, true)
+	link, short := p.setupLink(t, host, 3600), p.setupLink(t, host, 1)
+
+	get := func(url string) (int, string) {
+		t.Helper()
+		status, body, err := fetch(t.Context(), http.DefaultClient, url, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return status, body
+	}
+	if status, body := get(link); status != http.StatusOK || !strings.Contains(body, host) {
+		t.Fatalf("the link is answered %d", status)
+	}
+	middle := len(setupURL) + (len(link)-len(setupURL))/2
+	flipped := link[:middle] + string('A'+(link[middle]-'A'+1)%2) + link[middle+1:]
+	for name, url := range map[string]string{
+		"flipped": flipped, "cut": link[:len(link)-4], "longer": link + "AAAA", "made up": setupURL + "/abc", "huge": setupURL + "/" + strings.Repeat("A", 6000),
+	} {
+		if status, body := get(url); status < 400 || status >= 500 || strings.Contains(body, host) {
+			t.Errorf("a link that is %s is answered %d: %s", name, status, body)
 		}
 	}
-	return nil
+	eventually(t, 10*time.Second, "the short link to end", func() error {
+		status, body, err := fetch(t.Context(), http.DefaultClient, short, "")
+		if err != nil || status != http.StatusGone || strings.Contains(body, host) {
+			return fmt.Errorf("it is answered %d, %v", status, err)
+		}
+		return nil
+	})
+
+	// It opens in a frame of the origins that are named, and in no other.
+	for ancestor, shown := range map[string]bool{"127.0.0.1": true, "127.0.0.2": false} {
+		srv := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "text/html")
+			fmt.Fprintf(w, `<!doctype html><title>frame</title><iframe src="%s" width="800" height="800"></iframe>`, link)
+		}))
+		srv.Listener.Close()
+		var err error
+		if srv.Listener, err = listen(ancestor); err != nil {
+			t.Fatal(err)
+		}
+		srv.Start()
+		tb := newBrowser(t).tab(t)
+		tb.open(srv.URL)
+		eventually(t, 10*time.Second, fmt.Sprintf("the frame on %s to be shown: %v", ancestor, shown), func() error {
+			if seen := tb.framed(t, host); seen != shown {
+				return fmt.Errorf("shown is %v", seen)
+			}
+			return nil
+		})
+		srv.Close()
+	}
+
+	p.delete(t, host)
+	if status, body := get(link); status < 400 || strings.Contains(body, host) {
+		t.Errorf("a link to a record that is no more is answered %d", status)
+	}
+	p.create(t, host, true)
+	if status, body := get(link); status < 400 || strings.Contains(body, host) {
+		t.Errorf("a link to a record before this one is answered %d", status)
+	}
 }

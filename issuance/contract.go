@@ -52,6 +52,20 @@ func (w Want) at(now time.Time) Want {
 	return w
 }
 
+// opens is when the next of the possible challenges may be tried that may not be at a
+// time; zero: there is none.
+func (w Want) opens(now time.Time) (at time.Time) {
+	for _, c := range []struct {
+		possible bool
+		from     int64
+	}{{w.DNS01, w.DNS01From}, {w.HTTP01, w.HTTP01From}} {
+		if from := times.Unix(c.from); c.possible && from.After(now) && (at.IsZero() || from.Before(at)) {
+			at = from
+		}
+	}
+	return at
+}
+
 // Prober answers, at the moment of ordering, whether a challenge can succeed.
 type Prober interface {
 	// Delegated reports whether _acme-challenge of hostname is a CNAME into our zone

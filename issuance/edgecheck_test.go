@@ -73,6 +73,22 @@ func newEdge(t *testing.T) (*world, *stand) {
 
 const www = "www.example.com"
 
+// What keeps one challenge from succeeding does not keep the other waiting: DNS-01 is
+// tried the moment that resolvers have forgotten what was there.
+func TestAnEdgeThatNoCAReachesDoesNotDelayDNS01(t *testing.T) {
+	w, _ := newEdge(t)
+	w.dns.delegate(www)
+	from := time.Now().Add(20 * time.Second)
+	w.s.Want(Want{Hostname: www, UID: "u1", HTTP01: true, DNS01: true, DNS01From: from.Unix()})
+	if o := w.until(www, "failed", worked(ownership.WorkFailed)); o.Until.After(from) {
+		t.Errorf("it is tried again at %s, DNS-01 may be at %s", o.Until, from)
+	}
+	w.advance(21 * time.Second)
+	if o := w.until(www, "certified", seen); o.Challenge != "dns-01" {
+		t.Errorf("it is obtained by %s", o.Challenge)
+	}
+}
+
 func TestAnEdgeThatNoCAReachesCausesNoOrder(t *testing.T) {
 	w, e := newEdge(t)
 	w.s.Want(Want{Hostname: www, UID: "u1", HTTP01: true})

@@ -68,6 +68,9 @@ func (j *job) failed(ctx context.Context, c *ca, method string, f *acme.Failure)
 		j.refused(t, c)
 	} else if d := backoff(f.Class, t.Count, times.Fraction(j.hostname+now.String())); d > 0 {
 		t.Until = j.sooner(j.hostname, j.want, f, now.Add(d), now).Unix()
+		if at := j.want.opens(now); !at.IsZero() && at.Unix() < t.Until && (f.Class == acme.ClassEdge || f.Class == acme.ClassDNS) {
+			t.Until = at.Unix() // no CA was asked, and what was in the way is not in that one's
+		}
 	}
 	j.rec.Trouble = t
 	return landing{rec: j.rec, save: true, looked: true}

@@ -34,6 +34,9 @@ var pebbleMends = []struct{ file, old, mended string }{
 // use into out, by way of dir.
 func buildPebble(root, dir, out string) error {
 	e2e, src, mod := filepath.Join(root, "e2e"), filepath.Join(dir, "pebble-src"), filepath.Join(dir, "pebble.mod")
+	if out, err := exec.Command("go", "-C", e2e, "mod", "download", pebbleModule).CombinedOutput(); err != nil {
+		return fmt.Errorf("fetching Pebble's source: %w: %s", err, out)
+	}
 	where, err := exec.Command("go", "-C", e2e, "list", "-m", "-f", "{{.Dir}}", pebbleModule).Output()
 	if err != nil {
 		return fmt.Errorf("finding Pebble's source: %w", err)

@@ -36,6 +36,8 @@ type settings struct {
 	storage       string        // default files
 	sites         string        // further sites of the configuration; default none
 	env           []string      // beside what this process has
+	env           []string      // beside what this process has
+	sites         string        // further sites of the configuration; default none
 }
 
 func (s settings) withDefaults(n *testnet.Network) settings {

@@ -129,7 +129,7 @@ func (s *Site) send(w http.ResponseWriter, r *http.Request, status int, name str
 func (s *Site) frame(r *http.Request) frame {
 	words := s.tongues.of(r)
 	f := frame{
-		words: words, Title: s.options.Title, Logo: s.logo, Base: s.base, Brand: s.brand, Style: webui.Style, Script: webui.Script,
+		words: words, Title: s.options.Title, Logo: s.logo, Base: s.base, Brand: s.brand, Style: webui.Style, Script: webui.Script, Icon: webui.Icon,
 		Support: template.URL(s.support),
 	}
 	if f.Title == "" {

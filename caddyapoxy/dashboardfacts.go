@@ -223,10 +223,19 @@ const maxNames = 100
 func certificateOf(c *x509.Certificate) dashboard.Certificate {
 	sum := sha256.Sum256(c.Raw)
 	return dashboard.Certificate{
-		Subject: cmp.Or(c.Subject.String(), "(empty)"), Issuer: c.Issuer.String(), Names: c.DNSNames[:min(len(c.DNSNames), maxNames)],
+		Subject: subjectOf(c), Issuer: c.Issuer.String(), Names: c.DNSNames[:min(len(c.DNSNames), maxNames)],
 		SerialNumber: fmt.Sprintf("%x", c.SerialNumber), NotBefore: c.NotBefore, NotAfter: c.NotAfter,
 		KeyType: keyType(c), Signature: c.SignatureAlgorithm.String(), SHA256: hex.EncodeToString(sum[:]),
 	}
+}
+
+// subjectOf is a certificate's subject or, where a CA leaves that empty (RFC 5280 section
+// 4.2.1.6), its first name.
+func subjectOf(c *x509.Certificate) string {
+	if len(c.DNSNames) > 0 {
+		return cmp.Or(c.Subject.String(), c.DNSNames[0])
+	}
+	return cmp.Or(c.Subject.String(), "no subject")
 }
 
 func keyType(c *x509.Certificate) string {

@@ -2,15 +2,20 @@ package caddyapoxy
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"fmt"
+	"net"
 	"net/http"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"go.uber.org/zap"
+
 	"github.com/apoxy-dev/caddy-apoxy/api/v1alpha3"
+	"github.com/apoxy-dev/caddy-apoxy/cluster"
 	"github.com/apoxy-dev/caddy-apoxy/controller"
 	"github.com/apoxy-dev/caddy-apoxy/dashboard"
 	"github.com/apoxy-dev/caddy-apoxy/issuance"
@@ -37,7 +42,7 @@ func TestWhichChangesATimelineHas(t *testing.T) {
 		"what is seen not to be":                {condition(v1alpha3.ConditionCNAMEConfigured, "Unknown", "False"), nil},
 		"a target's health":                     {condition(v1alpha3.ConditionTargetReady, "True", "False"), nil},
 		"what follows from the rest":            {condition(v1alpha3.ConditionReady, "False", "True"), nil},
-		"a phase":                               {controller.Transition{Event: controller.EventPhaseChanged, Type: "Phase", From: "Pending", To: "Issuing", Reason: "R", Message: "M"}, kept("Phase", "Pending", "Issuing", "")},
+		"a phase":                               {controller.Transition{Event: controller.EventPhaseChanged, Type: "Phase", From: "Pending", To: "Issuing", Reason: "R", Message: "M"}, &timeline.Event{Type: "Phase", From: "Pending", To: "Issuing"}},
 		"the first phase":                       {controller.Transition{Event: controller.EventPhaseChanged, Type: "Phase", To: "Pending"}, nil},
 		"a certificate":                         {controller.Transition{Event: eventCertificateObtained, Type: "TLSReady", Reason: "R", Message: "M"}, kept("Certificate", "", "", "")},
 		"a failure":                             {controller.Transition{Event: eventCertificateFailed, Type: "TLSReady", Reason: "R", Message: "M"}, kept("Certificate", "", "", "M")},
@@ -221,6 +226,49 @@ func TestAConfigurationIsTheDoctorsSetup(t *testing.T) {
 		len(s.EdgeAddresses) != 1 || s.EdgeUnchecked || !slices.Equal(s.DNS, []string{w.dns}) || !slices.Equal(s.Resolvers, []string{w.dns}) ||
 		!strings.HasSuffix(w.web, fmt.Sprintf(":%d", s.HTTPPort)) || s.HTTPSPort != 443 {
 		t.Errorf("%+v", s)
+	}
+}
+
+// A page is the same on every node: the one that looks after a hostname is asked.
+func TestAnotherNodeIsToldAPlace(t *testing.T) {
+	rt := openTestRuntime(t, zap.NewNop())
+	answer, err := rt.answer(t.Context(), cluster.Question{Do: askPlace, About: "a.example.com"})
+	if want := (placeAnswer{}); err != nil || answer != want {
+		t.Errorf("%+v, %v", answer, err)
+	}
+	due := time.Unix(1_700_000_000, 0).UTC()
+	sent := placeAnswer{issuance.Place{Authority: "ca", Ahead: 3, Due: due, Why: "it is held"}, true}
+	value, err := json.Marshal(sent)
+	var got placeAnswer
+	if err != nil || json.Unmarshal(value, &got) != nil || got != sent {
+		t.Errorf("%s is read as %+v, %v", value, got, err)
+	}
+}
+
+func TestTLSConnectionsAreCounted(t *testing.T) {
+	w := newWorld(t)
+	if err := load(t, w.caddyfile()); err != nil {
+		t.Fatal(err)
+	}
+	if n := len(running(t).counted); n != 1 {
+		t.Errorf("the connections of %d servers are counted, want those of one", n)
+	}
+	plain, other := net.Pipe()
+	defer plain.Close()
+	defer other.Close()
+	secure := tls.Client(plain, new(tls.Config))
+	before := tlsConnections.Load()
+	countConnection(plain, http.StateNew)
+	countConnection(secure, http.StateActive)
+	countConnection(secure, http.StateClosed)
+	if n := tlsConnections.Load() - before; n != 0 {
+		t.Errorf("%d are counted of none", n)
+	}
+	if allocs := testing.AllocsPerRun(100, func() { countConnection(secure, http.StateNew) }); allocs != 0 {
+		t.Errorf("counting one allocates %v times", allocs)
+	}
+	if n := tlsConnections.Load() - before; n < 100 {
+		t.Errorf("%d are counted of a hundred", n)
 	}
 }
 

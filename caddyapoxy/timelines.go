@@ -61,7 +61,7 @@ func timelineEvent(t controller.Transition) (e timeline.Event, ok bool) {
 	e = timeline.Event{Type: t.Type, From: t.From, To: t.To, Reason: t.Reason}
 	switch t.Event {
 	case controller.EventPhaseChanged:
-		e.Type = ofPhase
+		e.Type, e.Reason = ofPhase, "" // it is that of OwnershipVerified, which says more
 		return e, t.From != ""
 	case controller.EventConditionChanged:
 		if t.To != "True" {

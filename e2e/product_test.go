@@ -34,8 +34,8 @@ type settings struct {
 	program       string        // default "caddy"
 	store         string        // default a bolt file
 	storage       string        // default files
-	sites         string        // further sites of the configuration; default none
 	env           []string      // beside what this process has
+	sites         string        // further sites of the configuration; default none
 }
 
 func (s settings) withDefaults(n *testnet.Network) settings {

@@ -4,12 +4,12 @@
 // record for some time. It shows what the customer needs and nothing else of the record.
 //
 //	POST …/setuplink ─▶ token.go: Sign, with the key that key.go keeps in the store
-//	request ─▶ site.go ─▶ token.go: Verify ─▶ the record, read through Records
+//	request ─▶ serve.go ─▶ token.go: Verify ─▶ the record, read through Records
 //	                └▶ live.go: tells an open page when the record has changed
-//	record ─▶ steps.go (what is done, what is next) ─▶ view.go, card.go, letter.go
+//	record ─▶ facts.go, steps.go (what is done, what is next) ─▶ view.go, card.go, letter.go
 //	       ─▶ page.html, in the words of words.go (messages/) and the colours of brand.go
 //
-// options.go and messages.go check what the operator configures; provider.go is what is
+// site.go, options.go and messages.go check what the operator configures; provider.go is what is
 // known of the customer's DNS provider.
 //
 // It knows nothing of Caddy, of how DNS is looked at and of certificates. Site.mu guards

@@ -161,9 +161,10 @@ func CheckAncestor(text string) error {
 	if text == "self" {
 		return nil
 	}
-	u, err := webURL(strings.Replace(text, "://*.", "://", 1), "https", "http")
+	plain := strings.TrimSuffix(strings.Replace(text, "://*.", "://", 1), ":*") // CSP's wildcards: any label, any port
+	u, err := webURL(plain, "https", "http")
 	switch {
-	case err != nil, u.Path != "", u.RawQuery != "", u.Fragment != "", u.ForceQuery, strings.Contains(u.Host, "*"):
+	case err != nil, strings.HasSuffix(plain, ":"), u.Path != "", u.RawQuery != "", u.Fragment != "", u.ForceQuery, strings.Contains(u.Host, "*"):
 		return wrong
 	case u.Scheme == "http" && u.Hostname() != "localhost" && !net.ParseIP(u.Hostname()).IsLoopback():
 		return fmt.Errorf("frame_ancestors %.200q: expected https: whoever changes a page on the way could embed this one", text)

@@ -58,9 +58,9 @@ func TestSupport(t *testing.T) {
 func TestAncestors(t *testing.T) {
 	for text, ok := range map[string]bool{
 		"https://app.example.net": true, "https://*.example.net": true, "https://app.example.net:8443": true, "self": true,
-		"http://localhost:3000": true, "http://127.0.0.1": true,
+		"http://localhost:3000": true, "http://127.0.0.1": true, "http://127.0.0.1:*": true, "https://*.example.net:*": true,
 		"http://app.example.net": false, "https://app.example.net/": false, "https://app.example.net/x": false, "*": false, "'none'": false,
-		"https://*": false, "https://a.*.net": false, "https://a; script-src *": false, "https://a,b": false, "": false, "https://a'": false,
+		"https://*": false, "https://:*": false, "https://a:*/x": false, "https://a::*": false, "https://a.*.net": false, "https://a; script-src *": false, "https://a,b": false, "": false, "https://a'": false,
 	} {
 		if err := CheckAncestor(text); (err == nil) != ok {
 			t.Errorf("%q: %v", text, err)

@@ -65,3 +65,15 @@ func connectURL(r *v1alpha3.DomainRecord) string {
 
 // maxConnectURL bounds a link to a provider, in octets.
 const maxConnectURL = 8 << 10
+
+// relative is a name relative to a zone as forms want it, "@" at its top.
+func relative(name, zone string) string {
+	name, zone = strings.TrimSuffix(name, "."), strings.TrimSuffix(zone, ".")
+	if strings.EqualFold(name, zone) {
+		return "@"
+	}
+	if n := len(name) - len(zone) - 1; zone != "" && n > 0 && name[n] == '.' && strings.EqualFold(name[n+1:], zone) {
+		return name[:n]
+	}
+	return name
+}

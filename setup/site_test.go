@@ -153,7 +153,7 @@ func TestThePageSaysWhenTheCutoverIsSafe(t *testing.T) {
 		r     *v1alpha3.DomainRecord
 		texts []string
 	}{
-		{"before", record("api.example.com"), []string{"Next: create the first record below.", "Wait until the certificate is ready.", "0 of 3 steps", "!switch now"}},
+		{"before", record("api.example.com"), []string{"Next: create the record of step 1.", "Wait until the certificate is ready.", "0 of 3 steps", "!switch now"}},
 		{"elsewhere before the cutover", record("api.example.com", problem(traffic, ownership.ProblemOldTarget, "CNAME old.example.")), []string{"CNAME old.example.", "!Replace its value"}},
 		{"elsewhere at the cutover", record("api.example.com", configured(delegation), certified, verified, problem(traffic, ownership.ProblemOldTarget, "CNAME old.example.")), []string{"Replace its value with", "!callout bad", "!Needs attention"}},
 		{"ready", record("api.example.com", configured(delegation), certified, verified), []string{"Your certificate is ready: switch now, no visitor will notice.", "2 of 3 steps"}},

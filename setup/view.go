@@ -62,7 +62,7 @@ type view struct {
 	URL             string // of this page
 	Live            string // the URL that tells of changes
 	Old             bool   // the store could not confirm it
-	Headline        template.HTML
+	Headline        string
 	Mood            string // of the headline: good, wait, bad
 	Detached        bool
 	Done, All       int
@@ -117,9 +117,10 @@ func viewOf(f frame, s subject) *view {
 		v.Shown, v.Hostname = clean(u), v.hostname
 	}
 	p := planOf(s.record)
-	v.Headline, v.Mood, v.Detached = v.Say("headline."+p.headline), mood(p.headline), p.detached
-	v.Done, v.All = p.done()
 	next := p.next()
+	v.Headline = v.Plain("headline."+p.headline, "step", strconv.Itoa(next+1))
+	v.Mood, v.Detached = mood(p.headline), p.detached
+	v.Done, v.All = p.done()
 	for i, st := range p.steps {
 		v.Steps = append(v.Steps, v.stepOf(i, st, i == next, s.record))
 	}

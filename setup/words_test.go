@@ -82,7 +82,7 @@ func TestMessagesAreUsed(t *testing.T) {
 	}
 	used["languageName"], used["apex.alias"], used["apex.text"] = true, true, true
 	used["error.missing.title"], used["error.missing.text"] = true, true
-	for _, name := range []string{"page.html", "card.go", "letter.go", "view.go", "site.go"} {
+	for _, name := range []string{"page.html", "card.go", "letter.go", "view.go", "serve.go"} {
 		raw, err := os.ReadFile(name)
 		if err != nil {
 			t.Fatal(err)
@@ -97,7 +97,7 @@ func TestMessagesAreUsed(t *testing.T) {
 			}
 		}
 	}
-	steps, err := os.ReadFile("steps.go")
+	steps, err := os.ReadFile("facts.go")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -18,11 +18,11 @@ func life() Line {
 	l := Line{Hostname: "shop.customer-0123456.example", Created: t0}
 	for _, e := range []Event{
 		changed(40*time.Second, "ACMEChallengeDelegationReady", "False", "True", "ACMEChallengeDelegationConfigured"),
-		changed(40*time.Second, "Phase", "Pending", "Issuing", "OwnershipNotVerified"),
+		changed(40*time.Second, "Phase", "Pending", "Issuing", ""),
 		{At: after(43 * time.Second), Type: "Certificate", Reason: "CertificateIssued"},
 		changed(43*time.Second, "OwnershipVerified", "False", "True", "TLSCertificateIssued"),
 		changed(43*time.Second, "TLSReady", "False", "True", "CertificateIssued"),
-		changed(43*time.Second, "Phase", "Issuing", "Active", "TLSCertificateIssued"),
+		changed(43*time.Second, "Phase", "Issuing", "Active", ""),
 		changed(26*time.Hour, "CNAMEConfigured", "False", "True", "CNAMEConfigured"),
 		{At: after(60 * 24 * time.Hour), Type: "Certificate", Reason: "CertificateIssued"},
 	} {

@@ -79,9 +79,9 @@
       was.set(part, next.innerHTML);
       part.replaceChildren(...next.childNodes);
       for (const d of part.querySelectorAll("details[id]")) if (open.has(d.id)) d.open = true;
-      if (focus) document.getElementById(focus)?.focus();
       for (const attribute of next.getAttributeNames()) part.setAttribute(attribute, next.getAttribute(attribute));
       enliven(part);
+      if (focus) document.getElementById(focus)?.focus(); // which a hidden button would not take
     }
     if (url !== location.href) history.replaceState(null, "", url);
     if (saying() !== before) say(saying());

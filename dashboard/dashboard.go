@@ -103,8 +103,11 @@ func (d *Dashboard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Referrer-Policy", "same-origin")
 	path, err := segments(r.URL)
 	to, ok := d.route(path)
+	if !d.AllowWrites && !slices.Contains(reads, r.Method) {
+		to.methods, ok = reads, true // whatever the path
+	}
 	switch {
-	case err != nil || !ok:
+	case err != nil, !ok:
 		d.fail(w, r, problem{http.StatusNotFound, "There is no such page."})
 	case !slices.Contains(to.methods, r.Method):
 		w.Header().Set("Allow", strings.Join(to.methods, ", "))

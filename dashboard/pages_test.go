@@ -17,7 +17,7 @@ import (
 )
 
 // nodes are all elements of a page.
-func nodes(t *testing.T, text string) (all []*html.Node) {
+func nodes(t testing.TB, text string) (all []*html.Node) {
 	t.Helper()
 	doc, err := html.Parse(strings.NewReader(text))
 	if err != nil {
@@ -304,6 +304,8 @@ func TestMethods(t *testing.T) {
 		{readOnly, "POST", "/records/api.example.com/delete", 405, "GET, HEAD"},
 		{readOnly, "POST", "/records/api.example.com/revoke", 405, "GET, HEAD"},
 		{readOnly, "POST", "/records/api.example.com", 405, "GET, HEAD"},
+		{readOnly, "POST", "/no/such/page", 405, "GET, HEAD"},
+		{readOnly, "GET", "/no/such/page", 404, ""},
 		{readOnly, "GET", "/records/api.example.com/delete", 404, ""},
 		{readOnly, "GET", "/records/api.example.com", 200, ""},
 	} {

@@ -28,7 +28,7 @@ const (
 
 // world is a Dashboard below a prefix, over the API, its store and the table.
 type world struct {
-	t       *testing.T
+	t       testing.TB
 	api     *apiserver.Server
 	table   *hosts.Table
 	facts   *told
@@ -67,7 +67,7 @@ func (f *told) Place(context.Context, string) (Place, bool) {
 	return *f.place, true
 }
 
-func newWorld(t *testing.T, change ...func(*Config)) *world {
+func newWorld(t testing.TB, change ...func(*Config)) *world {
 	t.Helper()
 	st, err := boltstore.Open(filepath.Join(t.TempDir(), "apoxy.db"), boltstore.Options{})
 	if err != nil {

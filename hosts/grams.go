@@ -3,13 +3,16 @@ package hosts
 // grams is which runs of three bytes stand in the names and the values of the labels of a
 // leaf's hosts, so that a search for a text passes over leaves that cannot have it. Each run
 // is a bit, which others may share, and what a host that is gone had may still be there: it
-// says of what is not there that it may be, and never the other way. It takes 4 bytes a host.
-type grams [32]uint64
+// says of what is not there that it may be, and never the other way. It takes 3 bytes a host.
+type grams [gramBits / 64]uint64
+
+// gramBits is as many as leave most of them unset where a leaf's names and labels are alike.
+const gramBits = 1536
 
 // gram is the bit of three bytes, letters of ASCII in lower case.
 func gram(a, b, c byte) uint16 {
 	n := uint32(lower(a))<<16 | uint32(lower(b))<<8 | uint32(lower(c))
-	return uint16(n * 2654435761 >> 21)
+	return uint16((n * 2654435761 >> 16) * gramBits >> 16)
 }
 
 func lower(c byte) byte {

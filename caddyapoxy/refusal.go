@@ -215,9 +215,10 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, status int, rea
 }
 
 // hasErrorRoutes reports whether the server that a request came to has handle_errors.
+// Whoever calls a handler without a server takes its errors.
 func hasErrorRoutes(r *http.Request) bool {
 	server, _ := r.Context().Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
-	return server != nil && server.Errors != nil && len(server.Errors.Routes) > 0
+	return server == nil || server.Errors != nil && len(server.Errors.Routes) > 0
 }
 
 // logRefusal writes down what Caddy would, had it been given the error.

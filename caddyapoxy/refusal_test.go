@@ -12,6 +12,9 @@ import (
 	"github.com/apoxy-dev/caddy-apoxy/hosts"
 )
 
+// notNow is the plain page of 503, as get tells it.
+const notNow = "503 This site is not available right now. Please try again in a little while.\n"
+
 // refusedBy loads a configuration whose one site has options in its apoxy block and lines
 // after it, and asks it for hosts that are not ready, with an Accept header.
 func refusedBy(t *testing.T, options, after string) func(host, accept string) (*http.Response, string) {

@@ -60,10 +60,10 @@ http://internal.example.org {
 		for _, c := range []struct{ address, host, want string }{
 			{w.web, "default.example.com", "200 public default"},
 			{second, "default.example.com", "200 second default"},
-			{w.web, "admin.example.com", "503 "},
+			{w.web, "admin.example.com", notNow},
 			{second, "admin.example.com", "200 second admin"},
-			{w.web, "internal.example.com", "503 "},
-			{second, "internal.example.com", "503 "},
+			{w.web, "internal.example.com", notNow},
+			{second, "internal.example.com", notNow},
 		} {
 			if got := get(t, c.address, c.host); got != c.want {
 				t.Errorf("%s at %s: %q, want %q", c.host, c.address, got, c.want)

@@ -188,7 +188,7 @@ func TestReloadsKeepTheAgentsOfATunnel(t *testing.T) {
 		t.Fatal(err)
 	}
 	until(t, "the end of the agent with the old token", func() bool { return agentsOf(t) == "" })
-	if got := get(t, w.web, "shop.example.com"); got != "503 " {
+	if got := get(t, w.web, "shop.example.com"); got != notNow {
 		t.Errorf("with no agent left: %q", got)
 	}
 	w.agent(t, "new", backend.URL)

@@ -31,6 +31,8 @@ func (s *Site) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case first == "assets" && more:
 		s.asset(w, r, rest)
+	case first == "favicon.ico" && !more: // which browsers ask for; without a logo there is none
+		w.WriteHeader(http.StatusNoContent)
 	case first != "" && !more:
 		s.page(w, r, first)
 	case first != "" && rest == "live":

@@ -41,7 +41,7 @@ unit:
 
 # What must not get several times slower or larger, as ratios in one process.
 guard:
-	cd bench && go test -count=1 -run '^TestGuard' -v .
+	cd bench && go test -count=1 -run '^TestGuard' -v . ./pages
 
 # The end-to-end tests make a network namespace of their own, so their binary runs
 # as root; everything it needs is built before, as who you are. They need Debian

@@ -6,6 +6,8 @@ import (
 	"net/http"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/apoxy-dev/caddy-apoxy/api/v1alpha3"
 )
@@ -17,7 +19,8 @@ var (
 )
 
 // revoke answers POST …/domainrecords/NAME/revoke?reason=REASON: it has the
-// certificate of the record revoked at its CA and answers with the record.
+// certificate of the record revoked at its CA and answers with the record. Who names the
+// record's uid or resourceVersion in the query is answered with 409 if it has another.
 func (c *call) revoke() error {
 	var err error
 	if c.media, err = negotiate(c.r, objectOffers, false); err != nil {
@@ -29,6 +32,9 @@ func (c *call) revoke() error {
 	ctx := c.r.Context()
 	r, _, err := c.s.load(ctx, c.name)
 	if err != nil {
+		return err
+	}
+	if err := checkDeletePreconditions(r, c.preconditions()); err != nil {
 		return err
 	}
 	if c.s.cfg.Revoke == nil {
@@ -51,4 +57,16 @@ func (c *call) revoke() error {
 		return err
 	}
 	return c.sendRecord(http.StatusOK, r)
+}
+
+// preconditions are those that a query names.
+func (c *call) preconditions() *metav1.Preconditions {
+	var p metav1.Preconditions
+	if uid := types.UID(c.query.Get("uid")); uid != "" {
+		p.UID = &uid
+	}
+	if version := c.query.Get("resourceVersion"); version != "" {
+		p.ResourceVersion = &version
+	}
+	return &p
 }

@@ -26,6 +26,14 @@ func TestRevoke(t *testing.T) {
 	if fmt.Sprint(asked) != "[a.example.com keyCompromise a.example.com unspecified]" {
 		t.Errorf("asked for %v", asked)
 	}
+	other := "/a.example.com/revoke?reason=keyCompromise&"
+	w.call("POST", base+other+"uid=another", "").status(409, metav1.StatusReasonConflict)
+	w.call("POST", base+other+"resourceVersion=1000", "").status(409, metav1.StatusReasonConflict)
+	if len(asked) != 2 {
+		t.Errorf("the certificate of another record was revoked: %v", asked)
+	}
+	live := w.call("GET", base+"/a.example.com", "").want(200).record()
+	w.call("POST", base+other+"uid="+string(live.UID)+"&resourceVersion="+live.ResourceVersion, "").want(200)
 	w.call("POST", base+"/b/revoke", "").status(404, metav1.StatusReasonNotFound)
 	w.call("GET", base+"/a.example.com/revoke", "").status(405, metav1.StatusReasonMethodNotAllowed)
 	for _, c := range []struct {

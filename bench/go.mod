@@ -5,6 +5,8 @@ go 1.26.8
 require (
 	github.com/apoxy-dev/caddy-apoxy v0.0.0
 	github.com/caddyserver/certmagic v0.25.6
+	github.com/chromedp/cdproto v0.160.1
+	github.com/chromedp/chromedp v0.23.1
 	github.com/grafana/sobek v0.0.0-20260429085637-a66d4790012b
 	github.com/miekg/dns v1.1.73
 	github.com/prometheus/client_golang v1.25.0
@@ -14,7 +16,10 @@ require (
 	k8s.io/apimachinery v0.37.2
 )
 
-require github.com/quic-go/qpack v0.6.0 // indirect
+require (
+	github.com/go-json-experiment/json v0.0.0-20260213210345-44df1a37e875 // indirect
+	github.com/quic-go/qpack v0.6.0 // indirect
+)
 
 require (
 	github.com/Azure/go-ansiterm v0.0.0-20250102033503-faa5f7b0171c // indirect

@@ -173,3 +173,31 @@ func liveHeap() uint64 {
 	runtime.ReadMemStats(&m)
 	return m.HeapAlloc
 }
+
+// BenchmarkSearch is what a person types into the dashboard's search with a million
+// records: a word that few hostnames have, none, one that all have, and a label's value;
+// and the counts of the overview. Labels are shared by their owner's records, as in a
+// fleet, or each record has its own.
+func BenchmarkSearch(b *testing.B) {
+	const million = 1_000_000
+	for _, labels := range []string{"shared", "own"} {
+		table := hosts.New()
+		for i := range million {
+			r := Record(i)
+			if labels == "own" {
+				r.Labels["order"] = fmt.Sprintf("number-%d", i)
+			}
+			table.Set(hosts.FromRecord(r, int64(i+1)))
+		}
+		runtime.GC()
+		for _, text := range []string{Hostname(777_777), "none-such", ".", "caaforbidden none"} {
+			b.Run(labels+"/"+text, func(b *testing.B) {
+				for b.Loop() {
+					if _, err := table.Search(b.Context(), hosts.Search{Text: text, Most: 51}); err != nil {
+						b.Fatal(err)
+					}
+				}
+			})
+		}
+	}
+}

@@ -63,6 +63,8 @@ func (a *AdminAPI) Routes() []caddy.AdminRoute {
 	routes = append(routes, a.webhookRoutes()...)
 	routes = append(routes, a.clusterRoutes()...)
 	return append(routes,
+		caddy.AdminRoute{Pattern: dashboardPath, Handler: caddy.AdminHandlerFunc(a.dashboard)},
+		caddy.AdminRoute{Pattern: dashboardPath + "/", Handler: caddy.AdminHandlerFunc(a.dashboard)},
 		caddy.AdminRoute{Pattern: cli.BrakeReleasePath, Handler: caddy.AdminHandlerFunc(a.releaseBrake)},
 		caddy.AdminRoute{Pattern: verifyPath, Handler: caddy.AdminHandlerFunc(a.verify)},
 		caddy.AdminRoute{Pattern: backupPath, Handler: caddy.AdminHandlerFunc(a.backup)})

@@ -123,6 +123,9 @@ type App struct {
 	// edgeCheck is what Zone.EdgeCheck says.
 	edgeCheck edgeCheck
 
+	// counted are the servers whose connections are counted, by Provision.
+	counted map[*caddyhttp.Server]bool
+
 	// permits: this app's permission is asked about on-demand certificates.
 	permits atomic.Bool
 

@@ -86,7 +86,7 @@ func TestEveryOptionIsAdaptedAndExplained(t *testing.T) {
 	}
 	golden, docs := read("testdata/adapt/*.caddyfiletest"), read("../docs/*.md")+read("../README.md")
 	called := map[string]string{"zone_files": "zonefile", "nameservers": "nameserver", "mounts": "mount", "file": "FILE", "tokens": "token", "webhooks": "webhook", "secrets": "secret", "encryption_keys": "encryption_key", "lost_keys": "lost_key", "reverse_proxy": "anything else"} // in the Caddyfile
-	for _, of := range []reflect.Type{reflect.TypeFor[App](), reflect.TypeFor[Zone](), reflect.TypeFor[Tunnel](), reflect.TypeFor[EdgeFunction](), reflect.TypeFor[Webhook](), reflect.TypeFor[DomainConnect](), reflect.TypeFor[SetupPage](), reflect.TypeFor[Storage]()} {
+	for _, of := range []reflect.Type{reflect.TypeFor[App](), reflect.TypeFor[Zone](), reflect.TypeFor[Tunnel](), reflect.TypeFor[EdgeFunction](), reflect.TypeFor[Webhook](), reflect.TypeFor[DomainConnect](), reflect.TypeFor[Storage](), reflect.TypeFor[Dashboard](), reflect.TypeFor[SetupPage]()} {
 		for i := range of.NumField() {
 			name, _, _ := strings.Cut(of.Field(i).Tag.Get("json"), ",")
 			if name == "" || name == "-" {

@@ -40,6 +40,7 @@ const (
 	askReplay   = "replay"   // of webhooks, about a webhook.Selection
 	askWebhooks = "webhooks" // what waits for them
 	askReport   = "report"   // on how the node is
+	askPlace    = "place"    // in the issuance queue, of a hostname
 )
 
 // hostNode is the host's name as a node's; without one it is "node".
@@ -250,6 +251,8 @@ func (rt *runtime) answer(ctx context.Context, q cluster.Question) (any, error) 
 		return rt.webhookStatus(), nil
 	case askReport:
 		return rt.report(), nil
+	case askPlace:
+		return rt.placeHere(q.About), nil
 	}
 	return nil, fmt.Errorf("this version does not know how to %.60q", q.Do)
 }

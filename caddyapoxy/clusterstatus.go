@@ -31,6 +31,10 @@ type nodeReport struct {
 // report tells how this node is.
 func (rt *runtime) report() nodeReport {
 	r := nodeReport{Revision: rt.table.Revision()}
+	if rt.member.Alone() {
+		r.Looks = rt.table.Len()
+		return r
+	}
 	for h := range rt.table.All() {
 		if rt.member.Mine(h.Hostname) {
 			r.Looks++

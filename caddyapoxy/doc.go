@@ -18,9 +18,11 @@
 //	   ├─ controller                   events.go: what became of a record
 //	   ├─ domainconnect.Finder         domainconnect.go, and the key that signs links
 //	   ├─ webhook.Sender               webhook.go; webhook_admin.go is what operators ask
+//	   ├─ timeline.Recorder            timelines.go: which events a record's story has
 //	   ├─ issuance.Scheduler           issuer.go (issuer_pki.go), manager.go, shown.go, edge.go
 //	   ├─ dnsprovider.Server           dns.go; provider.go is its libdns face
-//	   └─ apiserver.Server             admin.go
+//	   ├─ apiserver.Server             admin.go
+//	   └─ dashboard.Dashboard          dashboard.go; dashboardsearch.go counts and finds records
 //	tunnel.go, functions.go: hubs of agents and compiled functions, over all reloads, too
 //
 // The way of a visitor:
@@ -31,6 +33,9 @@
 //	             or redirecttarget.go, where a record is a redirect
 //	set-up page ─▶ setuppage.go (caddyfile_setup.go) ─▶ setup.Site; setuplink.go makes links to it
 //	both tell hints.go of what the controller may not know yet
+//
+// What the dashboard shows beside records: dashboardfacts.go, from their owners; vitals.go
+// counts over the last hour, examine.go has the doctor look from within.
 //
 // Beside them: command.go, command_shell.go, command_store.go,
 // command_tunnel.go, command_function.go, command_domainconnect.go hook the command line in,

@@ -13,6 +13,7 @@ const eventBacklog = 8192
 // whatever the operator's handlers do: those who call it keep the records.
 func (rt *runtime) emit(t controller.Transition) {
 	rt.offer(t)
+	rt.remember(t)
 	t.Record = nil // not ours to keep
 	select {
 	case rt.events <- t:

@@ -23,6 +23,7 @@ import (
 func TestShownCaddyfilesAreValid(t *testing.T) {
 	t.Setenv("TUNNEL_TOKEN", "secret")
 	t.Setenv("SHOP_API_KEY", "secret")
+	t.Setenv("OPS_HASH", "$2a$14$Zkx19XLiW6VYouLHR5NmfOFU0z2GTNmpkT/5qqR7hx4IjWJPDhjvG")
 	t.Setenv("HOOK_SECRET", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
 	t.Chdir("..") // the examples name their files from the top of the tree
 	shown := map[string][]byte{}

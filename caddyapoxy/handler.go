@@ -104,6 +104,7 @@ func (h *Handler) Provision(ctx caddy.Context) (err error) {
 	if err := h.provisionFunctions(ctx); err != nil {
 		return err
 	}
+	h.app.countConnections(ctx)
 	h.app.targets.AddSite()
 	return nil
 }

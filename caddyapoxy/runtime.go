@@ -17,13 +17,17 @@ import (
 	"github.com/apoxy-dev/caddy-apoxy/apiserver"
 	"github.com/apoxy-dev/caddy-apoxy/cluster"
 	"github.com/apoxy-dev/caddy-apoxy/controller"
+	"github.com/apoxy-dev/caddy-apoxy/dashboard"
 	"github.com/apoxy-dev/caddy-apoxy/dnsprovider"
+	"github.com/apoxy-dev/caddy-apoxy/doctor"
 	"github.com/apoxy-dev/caddy-apoxy/hosts"
 	"github.com/apoxy-dev/caddy-apoxy/issuance"
 	"github.com/apoxy-dev/caddy-apoxy/issuance/revocation"
 	"github.com/apoxy-dev/caddy-apoxy/ownership"
 	"github.com/apoxy-dev/caddy-apoxy/setup"
 	"github.com/apoxy-dev/caddy-apoxy/store/damage"
+	"github.com/apoxy-dev/caddy-apoxy/timeline"
+	"github.com/apoxy-dev/caddy-apoxy/vitals"
 	"github.com/apoxy-dev/caddy-apoxy/webhook"
 )
 
@@ -52,13 +56,20 @@ type runtime struct {
 	controller *controller.Controller
 	scheduler  *issuance.Scheduler
 	api        *apiserver.Server
+	dashboard  *dashboard.Dashboard
 	webhooks   *webhook.Sender
+	timelines  *timeline.Recorder
+	vitals     *vitals.Recorder
+	rounds     *doctor.Rounds
 	setupKeys  setup.Keys // of links to set-up pages
 	member     *cluster.Member
 	connecting *connecting
 
+	writableDashboard *dashboard.Dashboard
+
 	verifying sync.Mutex // one look through the whole store at a time
 	backingUp sync.Mutex // and one backup
+	nodes     nodesNow
 
 	since atomic.Int64 // the first revision of the store's own history
 
@@ -123,6 +134,7 @@ func newRuntime(opened *openedStore) (*runtime, error) {
 	rt.edgeChanged = make(chan struct{}, 1)
 	rt.asked, rt.told = make(chan struct{}, maxAsked), make(chan struct{})
 	rt.webhooks = rt.newWebhooks(logger)
+	rt.timelines, rt.vitals, rt.rounds = rt.newTimelines(logger), newVitals(), rt.newRounds()
 	rt.setupKeys.Store = st
 	rt.ctx, rt.cancel = context.WithCancel(context.Background())
 	var err error
@@ -184,10 +196,14 @@ func newRuntime(opened *openedStore) (*runtime, error) {
 		return nil, fmt.Errorf("preparing the API: %w", err)
 	}
 	rt.api = api
+	if err := rt.newDashboards(); err != nil {
+		return nil, err
+	}
 	rt.apps.changed = func(a *App) {
 		rt.connecting.changed(a)
 		rt.controller.TargetsChanged()
 		rt.webhooks.EndpointsChanged()
+		rt.rounds.Changed()
 		select {
 		case rt.edgeChanged <- struct{}{}:
 		default: // there is a sign already
@@ -213,6 +229,8 @@ func (rt *runtime) start() error {
 		rt.run("delivering webhooks", rt.webhooks.Run)
 		rt.run("keeping the key of Domain Connect", rt.keepKey)
 		rt.run("asking DNS providers for Domain Connect", rt.connecting.finder.Run)
+		rt.run("writing time lines", rt.timelines.Run)
+		rt.run("counting over the last hour", rt.vitals.Run)
 		rt.joinCluster()
 		rt.run("following the records", func(ctx context.Context) error {
 			err := hosts.Follow(ctx, rt.store, hosts.Follower{
@@ -238,6 +256,7 @@ func (rt *runtime) start() error {
 		}
 		rt.resolveEdge(rt.ctx, rt.apps.Current())
 		rt.run("removing uploads without a record", rt.sweepUploads)
+		rt.runTold("removing time lines without a record", rt.sweepTimelines)
 		rt.run("following the edge", rt.followEdge)
 		rt.run("looking through the store", rt.patrol)
 		rt.run("obtaining certificates", rt.scheduler.Run)

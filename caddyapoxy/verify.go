@@ -20,6 +20,7 @@ import (
 	"github.com/apoxy-dev/caddy-apoxy/setup"
 	"github.com/apoxy-dev/caddy-apoxy/store"
 	"github.com/apoxy-dev/caddy-apoxy/store/damage"
+	"github.com/apoxy-dev/caddy-apoxy/timeline"
 	"github.com/apoxy-dev/caddy-apoxy/webhook"
 )
 
@@ -50,6 +51,8 @@ func storeRooms() []damage.Room {
 			Mend: "nothing needs to be done while the encryption key is in the configuration: it is noted anew with the next start"},
 		{Prefix: webhook.Prefix, Check: webhook.Check,
 			Mend: "nothing needs to be done: what a webhook was to be told is lost, and the value is removed with the next start; the records themselves have it all"},
+		{Prefix: timeline.Prefix, Check: timeline.Check,
+			Mend: "nothing needs to be done: what became of the record before is forgotten, and its time line begins anew with the next event"},
 		{Prefix: setup.Prefix, Check: setup.CheckKey,
 			Mend: "nothing needs to be done: another key is made with the next link to a set-up page; links of before have ended"},
 	}

@@ -54,6 +54,7 @@ func TestVerifyKnowsEveryRoom(t *testing.T) {
 		"certificates/a.test":    `{"uid":"1"}`,
 		"ledger/hold/ca/x/ca":    `{"until":"2026-01-01T00:00:00Z","reason":"r"}`,
 		"ledger/budget/ca/x":     `{"slot":1000000000}`,
+		"timelines/uid-1":        "\x01\x00\x00",
 		"later/version's prefix": "who knows",
 	})
 	admin := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _ = rt.verify(w, r) }))
@@ -72,7 +73,7 @@ func TestVerifyKnowsEveryRoom(t *testing.T) {
 		}
 		return found, sum
 	}
-	if found, sum := look(); len(found) != 0 || sum.Values != 10 {
+	if found, sum := look(); len(found) != 0 || sum.Values != 11 {
 		t.Fatalf("a sound store of %d values: %q", sum.Values, found)
 	}
 	put(map[string]string{
@@ -87,6 +88,7 @@ func TestVerifyKnowsEveryRoom(t *testing.T) {
 		"certificates/b.test":     "x",
 		"ledger/hold/ca/x/name/b": "x",
 		"ledger/budget/ca/y":      "{}",
+		"timelines/uid-2":         "{}",
 		"domainrecords/spoilt":    "spoil this",
 		"later/spoilt":            "spoil this",
 	})
@@ -97,13 +99,13 @@ func TestVerifyKnowsEveryRoom(t *testing.T) {
 		"domainrecords/spoilt: its checksum", "hostnames/orphan.test: it names the record", "hostnames/mistaken.test: it names the record",
 		"hostnames/empty.test: it does not decode", "released/b.test: it does not decode", "rrsets/z.test/b/A: it does not decode",
 		"certificates/b.test: it does not decode", "ledger/hold/ca/x/name/b: it does not decode", "ledger/budget/ca/y: it does not decode",
-		"later/spoilt: its checksum",
+		"timelines/uid-2: it does not decode", "later/spoilt: its checksum",
 	} {
 		if !slices.ContainsFunc(found, func(f string) bool { return strings.HasPrefix(f, want) }) {
 			t.Errorf("not told: %s", want)
 		}
 	}
-	if len(found) != 13 || sum != (damage.Sum{Values: 23, Faults: 13}) || rt.store.Damaged() != 9 {
+	if len(found) != 14 || sum != (damage.Sum{Values: 25, Faults: 14}) || rt.store.Damaged() != 10 {
 		t.Errorf("%+v, %d counted as damaged:\n%s", sum, rt.store.Damaged(), strings.Join(found, "\n"))
 	}
 

@@ -12,6 +12,7 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/apoxy-dev/caddy-apoxy/advice"
 	"github.com/apoxy-dev/caddy-apoxy/api/v1alpha3"
 	"github.com/apoxy-dev/caddy-apoxy/ownership"
 )
@@ -140,13 +141,13 @@ func TestDescribeSaysEachThingOnce(t *testing.T) {
 			}
 			page := strings.Join(strings.Fields(b.String()), " ")
 			for _, d := range r.Status.DNSRecords {
-				if n := strings.Count(page, recordLine(d)); !d.Configured && n > 1 {
-					t.Errorf("%s stands there %d times:\n%s", recordLine(d), n, b.String())
+				if n := strings.Count(page, advice.RecordLine(d)); !d.Configured && n > 1 {
+					t.Errorf("%s stands there %d times:\n%s", advice.RecordLine(d), n, b.String())
 				}
 			}
 			for _, c := range r.Status.Conditions {
-				for _, s := range sentences(c.Message) {
-					wanted := slices.ContainsFunc(r.Status.DNSRecords, func(d v1alpha3.DNSRecord) bool { return strings.Contains(s, recordLine(d)) })
+				for _, s := range advice.Sentences(c.Message) {
+					wanted := slices.ContainsFunc(r.Status.DNSRecords, func(d v1alpha3.DNSRecord) bool { return strings.Contains(s, advice.RecordLine(d)) })
 					if !wanted && c.Type != v1alpha3.ConditionReady && !strings.Contains(page, s) {
 						t.Errorf("%q of %s is lost:\n%s", s, c.Type, b.String())
 					}
@@ -154,31 +155,6 @@ func TestDescribeSaysEachThingOnce(t *testing.T) {
 						t.Errorf("%q stands there %d times:\n%s", s, n, b.String())
 					}
 				}
-			}
-		})
-	}
-}
-
-func TestParting(t *testing.T) {
-	for name, c := range map[string]struct {
-		message string
-		foreign bool
-		found   string
-		mend    string
-	}{
-		"a final dot ends no sentence": {"x.com. CNAME y.net. is in place. Nobody needs to do anything.", false, "x.com. CNAME y.net. is in place. Nobody needs to do anything.", ""},
-		"who acts and what follows":    {"There is none. The customer removes it. A final dot prevents that.", false, "There is none.", "The customer removes it. A final dot prevents that."},
-		"two who act":                  {"Both fail. The operator mends one. The customer mends the other.", false, "Both fail.", "The operator mends one. The customer mends the other."},
-		"foreign words before":         {"It said: no. The operator pays. The customer mends it.", true, "It said: no. The operator pays.", "The customer mends it."},
-		"foreign words, nobody acts":   {"It said: no. The operator pays. It is tried again by itself.", true, "It said: no. The operator pays. It is tried again by itself.", ""},
-		"nothing but the mend":         {"Waiting for the customer to create it.", false, "", "Waiting for the customer to create it."},
-		"nobody is named":              {"Something is.", false, "Something is.", ""},
-		"empty":                        {"", false, "", ""},
-	} {
-		t.Run(name, func(t *testing.T) {
-			found, mend := partMessage(c.message, c.foreign)
-			if found != c.found || strings.Join(mend, " ") != c.mend {
-				t.Errorf("%q and %q, want %q and %q", found, mend, c.found, c.mend)
 			}
 		})
 	}

@@ -11,6 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/duration"
 
+	"github.com/apoxy-dev/caddy-apoxy/advice"
 	"github.com/apoxy-dev/caddy-apoxy/api/v1alpha3"
 )
 
@@ -27,7 +28,7 @@ type page struct {
 // printPage prints everything about a record that a person may want to know.
 func printPage(w io.Writer, r *v1alpha3.DomainRecord, now time.Time) error {
 	p := &page{w: w, now: now}
-	a := accountOf(r)
+	a := advice.Of(r)
 	p.head(r)
 	p.todo(r, a)
 	p.dns(r, a)
@@ -143,7 +144,7 @@ func (p *page) certificate(r *v1alpha3.DomainRecord) {
 }
 
 // conditions prints each condition with what was found.
-func (p *page) conditions(r *v1alpha3.DomainRecord, a account) {
+func (p *page) conditions(r *v1alpha3.DomainRecord, a advice.Account) {
 	p.line("")
 	p.line("Conditions:")
 	if len(r.Status.Conditions) == 0 {
@@ -155,10 +156,10 @@ func (p *page) conditions(r *v1alpha3.DomainRecord, a account) {
 		rows = append(rows, []string{c.Type, string(c.Status), orNone(c.Reason), p.when(&c.LastTransitionTime)})
 	}
 	p.table(rows, "  ")
-	for i, c := range a.conditions {
+	for i, c := range a.Conditions {
 		p.line("")
-		p.line("  %s:", c.source)
-		p.text(a.conditionWords(i), "    ")
+		p.line("  %s:", c.Source)
+		p.text(a.ConditionWords(i), "    ")
 	}
 }
 

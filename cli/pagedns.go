@@ -3,18 +3,19 @@ package cli
 import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/apoxy-dev/caddy-apoxy/advice"
 	"github.com/apoxy-dev/caddy-apoxy/api/v1alpha3"
 )
 
 // todo prints what is to be done and by whom: the DNS records that are not in place
 // as a table for pasting, then each further piece of advice.
-func (p *page) todo(r *v1alpha3.DomainRecord, a account) {
+func (p *page) todo(r *v1alpha3.DomainRecord, a advice.Account) {
 	p.line("")
 	p.line("To do:")
 	switch {
-	case len(a.create) > 0:
+	case len(a.Create) > 0:
 		p.wanted(r, a)
-	case len(a.advice) > 0:
+	case len(a.Advice) > 0:
 	case len(r.Status.Conditions) == 0:
 		p.line("  nothing yet: the record was not looked at")
 	case ready(r):
@@ -26,11 +27,11 @@ func (p *page) todo(r *v1alpha3.DomainRecord, a account) {
 		p.line("")
 		p.line("  Or with one click at the DNS provider: %s", c.URL)
 	}
-	for i, d := range a.advice {
-		if i > 0 || len(a.create) > 0 {
+	for i, d := range a.Advice {
+		if i > 0 || len(a.Create) > 0 {
 			p.line("")
 		}
-		p.text(d.source+": "+d.text, "  ")
+		p.text(d.Source+": "+d.Text, "  ")
 	}
 }
 
@@ -40,9 +41,9 @@ func ready(r *v1alpha3.DomainRecord) bool {
 }
 
 // wanted prints the DNS records to create.
-func (p *page) wanted(r *v1alpha3.DomainRecord, a account) {
+func (p *page) wanted(r *v1alpha3.DomainRecord, a advice.Account) {
 	title, required, noted := "The customer creates these DNS records:", false, false
-	for _, d := range a.create {
+	for _, d := range a.Create {
 		required = required || d.Required
 		noted = noted || d.Purpose == v1alpha3.PurposeTraffic && d.Problem != nil // which has advice for the top of a zone
 	}
@@ -51,12 +52,12 @@ func (p *page) wanted(r *v1alpha3.DomainRecord, a account) {
 	}
 	p.line("  %s", title)
 	if p.err == nil {
-		p.err = printWanted(p.w, a.create, "    ", !noted)
+		p.err = printWanted(p.w, a.Create, "    ", !noted)
 	}
 }
 
 // dns prints what was seen of each DNS record.
-func (p *page) dns(r *v1alpha3.DomainRecord, a account) {
+func (p *page) dns(r *v1alpha3.DomainRecord, a advice.Account) {
 	p.line("")
 	p.line("DNS records, as last seen:")
 	if len(r.Status.DNSRecords) == 0 {
@@ -64,8 +65,8 @@ func (p *page) dns(r *v1alpha3.DomainRecord, a account) {
 	}
 	for i, d := range r.Status.DNSRecords {
 		p.seen(d)
-		if problem := a.problems[i]; problem.source != "" { // also of a right record: still cached, bogus, CAA
-			p.text(problem.source+": "+a.problemWords(problem), "    ")
+		if problem := a.Problems[i]; problem.Source != "" { // also of a right record: still cached, bogus, CAA
+			p.text(problem.Source+": "+a.ProblemWords(problem), "    ")
 		}
 	}
 }

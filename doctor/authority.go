@@ -54,7 +54,7 @@ func (o Options) gatherAuthorities(ctx context.Context, s Setup) []office {
 func (o Options) visitAuthority(ctx context.Context, a Authority) office {
 	f := office{directory: a.Directory}
 	var pool *x509.CertPool // nil: the system's
-	for _, file := range a.RootFiles {
+	for _, file := range a.rootFiles() {
 		text, err := os.ReadFile(file)
 		if err != nil {
 			f.roots = err.Error()
@@ -64,12 +64,15 @@ func (o Options) visitAuthority(ctx context.Context, a Authority) office {
 			f.roots = fmt.Sprintf("the file %.200q holds no certificate in PEM", file)
 		}
 	}
-	if a.RootPKI != "" {
+	if a.RootPKI != "" && a.Roots == nil {
 		text, err := rootOf(ctx, o.Admin, o.Base, a.RootPKI)
 		if err != nil {
 			f.roots = err.Error()
 		}
 		pool = with(pool, []byte(text))
+	}
+	if a.Roots != nil {
+		pool = a.Roots
 	}
 	ctx, cancel := context.WithTimeout(ctx, authorityTimeout)
 	defer cancel()
@@ -98,6 +101,14 @@ func (o Options) visitAuthority(ctx context.Context, a Authority) office {
 		f.odd = err.Error()
 	}
 	return f
+}
+
+// rootFiles are those that count.
+func (a Authority) rootFiles() []string {
+	if a.Roots != nil {
+		return nil
+	}
+	return a.RootFiles
 }
 
 // pemCertificate reports whether a text holds a certificate in PEM.

@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"crypto/x509"
 	"encoding/json"
 	"fmt"
 	"net/netip"
@@ -48,6 +49,8 @@ type Authority struct {
 	// Caddy's own authorities.
 	RootFiles []string
 	RootPKI   string
+	// Roots, if not nil, take the place of both.
+	Roots *x509.CertPool
 }
 
 // defaultDirectory is where Caddy's ACME issuers go when told nothing.

@@ -11,7 +11,7 @@ const maxRecords = 2
 
 // discover finds out what the DNS provider of a zone (without the final dot) offers for
 // a service. errNotOffered: it does not offer it; another error: could not tell.
-func discover(ctx context.Context, cfg *Config, client *http.Client, zone string, s Service) (Offer, error) {
+func discover(ctx context.Context, cfg *Config, a *asker, zone string, s Service) (Offer, error) {
 	texts, err := cfg.DNS.Texts(ctx, "_domainconnect."+zone+".")
 	if err != nil {
 		return Offer{}, err
@@ -27,7 +27,7 @@ func discover(ctx context.Context, cfg *Config, client *http.Client, zone string
 			break
 		}
 		var o Offer
-		if o, err = ask(ctx, client, at, s); err == nil {
+		if o, err = a.ask(ctx, at, s); err == nil {
 			return o, nil
 		}
 	}
@@ -35,8 +35,8 @@ func discover(ctx context.Context, cfg *Config, client *http.Client, zone string
 }
 
 // ask asks a provider for its settings of a zone and whether it has the template.
-func ask(ctx context.Context, client *http.Client, settingsAt string, s Service) (Offer, error) {
-	body, err := expectFound(ctx, client, settingsAt)
+func (a *asker) ask(ctx context.Context, settingsAt string, s Service) (Offer, error) {
+	body, err := a.expectFound(ctx, settingsAt)
 	if err != nil {
 		return Offer{}, err
 	}
@@ -44,15 +44,15 @@ func ask(ctx context.Context, client *http.Client, settingsAt string, s Service)
 	if err != nil {
 		return Offer{}, err
 	}
-	if _, err := expectFound(ctx, client, found.api+s.path()); err != nil {
+	if _, err := a.expectFound(ctx, found.api+s.path()); err != nil {
 		return Offer{}, err
 	}
 	return Offer{SyncUX: found.syncUX}, nil
 }
 
 // expectFound returns the body of a 2xx. A 404 is an answer: errNotOffered.
-func expectFound(ctx context.Context, client *http.Client, url string) ([]byte, error) {
-	status, body, err := get(ctx, client, url)
+func (a *asker) expectFound(ctx context.Context, url string) ([]byte, error) {
+	status, body, err := a.get(ctx, url)
 	switch {
 	case err != nil:
 		return nil, err

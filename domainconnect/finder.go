@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"net/http"
 	"net/netip"
 	"sync"
 	"time"
@@ -49,17 +48,17 @@ const (
 	zonesKnown   = 1 << 15
 	zonesAwaited = 256
 	hostsOfZone  = 16 // that are told; the others hear of it at their next look
-	workers      = 4
-	findFor      = 30 * time.Second
+	workers      = 16
+	findFor      = 15 * time.Second
 )
 
 // Finder finds out, beside the looks and never in their way, what DNS providers offer,
 // and remembers it for a day.
 type Finder struct {
-	cfg    Config
-	client *http.Client
-	known  *lru.Cache[finding]
-	queue  chan question
+	cfg   Config
+	asker *asker
+	known *lru.Cache[finding]
+	queue chan question
 
 	mu      sync.Mutex
 	awaited map[question]map[string]bool // the hostnames that are to be told
@@ -97,7 +96,7 @@ func NewFinder(cfg Config) *Finder {
 		cfg.OnFound = func(string) {}
 	}
 	f := &Finder{cfg: cfg, known: lru.New[finding](zonesKnown), queue: make(chan question, zonesAwaited), awaited: map[question]map[string]bool{}}
-	f.client = newClient(&f.cfg)
+	f.asker = newAsker(&f.cfg)
 	return f
 }
 
@@ -173,7 +172,7 @@ func (f *Finder) Run(ctx context.Context) error {
 func (f *Finder) find(ctx context.Context, q question) {
 	within, cancel := context.WithTimeout(ctx, findFor)
 	defer cancel()
-	offer, err := discover(within, &f.cfg, f.client, q.zone, q.service)
+	offer, err := discover(within, &f.cfg, f.asker, q.zone, q.service)
 	before, _ := f.known.Get(q.key())
 	next := learn(before, offer, err, f.cfg.Now())
 	if ctx.Err() == nil {

@@ -138,7 +138,7 @@ func TestWhatFailsIsTriedAgainLater(t *testing.T) {
 			n := newNetwork(t)
 			c.set(n)
 			cfg := n.finder.cfg
-			if _, err := discover(t.Context(), &cfg, n.finder.client, "example.com", theService); err == nil || errors.Is(err, errNotOffered) {
+			if _, err := discover(t.Context(), &cfg, n.finder.asker, "example.com", theService); err == nil || errors.Is(err, errNotOffered) {
 				t.Errorf("it did not fail: %v", err)
 			}
 		})
@@ -163,12 +163,32 @@ func TestWhatFailsIsTriedAgainLater(t *testing.T) {
 func TestNobodyLeadsUsIntoAPrivateNetwork(t *testing.T) {
 	n := newNetwork(t, func(c *Config) { c.PrivateNetworks = nil })
 	cfg := n.finder.cfg
-	_, err := discover(t.Context(), &cfg, n.finder.client, "example.com", theService)
+	_, err := discover(t.Context(), &cfg, n.finder.asker, "example.com", theService)
 	if err == nil || !strings.Contains(err.Error(), "private_networks") {
 		t.Errorf("%v", err)
 	}
 	if asked := n.provider.requests.Load(); asked > 0 {
 		t.Errorf("it was asked %d times", asked)
+	}
+}
+
+// A host that cannot be reached is left alone for a while, whatever zone names it.
+func TestAHostThatIsOutOfReachIsLeftAlone(t *testing.T) {
+	n := newNetwork(t)
+	cfg := n.finder.cfg
+	cfg.PrivateNetworks = nil // nothing can be reached
+	a := newAsker(&cfg)
+	if _, err := discover(t.Context(), &cfg, a, "example.com", theService); err == nil || !strings.Contains(err.Error(), "private_networks") {
+		t.Errorf("the first time: %v", err)
+	}
+	if _, err := discover(t.Context(), &cfg, a, "example.com", theService); err == nil || !strings.Contains(err.Error(), "a moment ago") {
+		t.Errorf("the second time: %v", err)
+	}
+	n.provider.instead(func(w http.ResponseWriter, _ *http.Request) bool { w.WriteHeader(500); return true })
+	for range 2 { // one that answers is not
+		if _, err := discover(t.Context(), &n.finder.cfg, n.finder.asker, "example.com", theService); err == nil || !strings.Contains(err.Error(), "answers 500") {
+			t.Errorf("%v", err)
+		}
 	}
 }
 

@@ -317,7 +317,7 @@ func (n *network) visit(t *testing.T, link string) error {
 	if u.Scheme != "https" || u.Host != n.provider.at() {
 		t.Fatalf("the link leads to %s", link)
 	}
-	status, body, err := get(t.Context(), n.finder.client, link)
+	status, body, err := n.finder.asker.get(t.Context(), link)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/apoxy-dev/caddy-apoxy/internal/lru"
 	"github.com/apoxy-dev/caddy-apoxy/internal/specialpurpose"
 )
 
@@ -21,6 +22,23 @@ const (
 	maxHeaders = 16 << 10
 	maxTried   = 4 // addresses of one host
 )
+
+// How long a host that could not be reached is left alone, and how many such are
+// remembered: however many zones name it, it keeps few workers waiting.
+const (
+	leaveAlone  = time.Minute
+	hostsBroken = 4096
+)
+
+// asker asks providers.
+type asker struct {
+	client *http.Client
+	broken *lru.Cache[struct{}] // by host and port
+}
+
+func newAsker(cfg *Config) *asker {
+	return &asker{newClient(cfg), lru.New[struct{}](hostsBroken)}
+}
 
 // newClient returns a client for hosts that strangers name. It contacts addresses of the
 // public internet, and of the networks that the operator allows, alone: each address is
@@ -80,16 +98,22 @@ func dial(ctx context.Context, cfg *Config, address string) (net.Conn, error) {
 var errTooLarge = errors.New("the answer is too large")
 
 // get asks for a URL and returns status and body.
-func get(ctx context.Context, client *http.Client, url string) (int, []byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, 2*answerFor)
+func (a *asker) get(ctx context.Context, url string) (int, []byte, error) {
+	within, cancel := context.WithTimeout(ctx, 2*answerFor)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	req, err := http.NewRequestWithContext(within, http.MethodGet, url, nil)
 	if err != nil {
 		return 0, nil, fmt.Errorf("asking the provider: %w", err)
 	}
 	req.Header.Set("Accept", "application/json")
-	resp, err := client.Do(req)
+	if _, broken := a.broken.Get(req.URL.Host); broken {
+		return 0, nil, fmt.Errorf("asking the provider: %.100q could not be reached a moment ago", req.URL.Host)
+	}
+	resp, err := a.client.Do(req)
 	if err != nil {
+		if ctx.Err() == nil { // else what came before took the time, and is no fault of this host
+			a.broken.Put(req.URL.Host, struct{}{}, leaveAlone)
+		}
 		return 0, nil, fmt.Errorf("asking the provider: %w", err)
 	}
 	defer resp.Body.Close()

@@ -54,7 +54,7 @@ func TestDashboardInABrowser(t *testing.T) {
 	tb := newBrowser(t).tab(t)
 
 	tb.open(dashboardURL + "/")
-	tb.says("Who")
+	tb.says("Who must act")
 	tb.says("customer")
 	tb.accessible("the overview")
 	tb.shot("dashboard-overview")

@@ -188,7 +188,8 @@ func TestDomainConnect(t *testing.T) {
 	click := func(t *testing.T, name, groups string) {
 		t.Helper()
 		var link string
-		eventually(t, 20*time.Second, "the link of "+name+" for "+groups, func() error {
+		// A try that failed, as one that the machine was too busy for, is repeated after a minute.
+		eventually(t, 100*time.Second, "the link of "+name+" for "+groups, func() error {
 			if link = p.link(t, name); !strings.Contains(link, "groupId="+groups+"&") {
 				p.look(t, name)
 				return errorf("it is %q", link)

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"fmt"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -21,7 +22,7 @@ const (
 		url ` + setupURL + `
 		title "Acme domains"
 		support help@acme.example
-		frame_ancestors http://127.0.0.1:*
+		frame_ancestors http://127.0.0.1:8095
 	}
 }
 `
@@ -141,7 +142,7 @@ func TestSetupLinksThatAreRefused(t *testing.T) {
 		}))
 		srv.Listener.Close()
 		var err error
-		if srv.Listener, err = listen(ancestor); err != nil {
+		if srv.Listener, err = net.Listen("tcp", ancestor+":8095"); err != nil {
 			t.Fatal(err)
 		}
 		srv.Start()

@@ -3,8 +3,8 @@ package e2e
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -43,7 +43,7 @@ func (b *browser) tab(t *testing.T) *tab {
 	options := append(chromedp.DefaultExecAllocatorOptions[:],
 		chromedp.NoSandbox, chromedp.DisableGPU, chromedp.UserDataDir(t.TempDir()),
 		chromedp.Env("HOME="+home, "XDG_CONFIG_HOME="+home, "XDG_CACHE_HOME="+home),
-		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-dev-shm-usage", true),
+		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-site-isolation-trials", true), // frames are looked into chromedp.Flag("disable-dev-shm-usage", true),
 		chromedp.WSURLReadTimeout(time.Minute))
 	allocated, cancel := chromedp.NewExecAllocator(t.Context(), options...)
 	t.Cleanup(cancel)
@@ -138,10 +138,21 @@ func eval[T any](tb *tab, expression string) (v T) {
 	return v
 }
 
-// await waits until an expression of JavaScript is true.
+// await waits until an expression of JavaScript is true, whatever page is there by then.
 func (tb *tab) await(what, expression string) {
 	tb.t.Helper()
-	tb.run("waiting for "+what, chromedp.Poll[chromedp.Void](expression, chromedp.WithPollingInterval(50*time.Millisecond), chromedp.WithPollingTimeout(tabPatience)))
+	err := testnet.Until(tabPatience, what, func() error {
+		ctx, cancel := context.WithTimeout(tb.ctx, 5*time.Second)
+		defer cancel()
+		is, err := chromedp.Run(ctx, chromedp.Evaluate[bool](expression))
+		if err == nil && !is {
+			err = errors.New("it is not so")
+		}
+		return err
+	})
+	if err != nil {
+		tb.t.Fatalf("%v; the page:\n%s", err, tb.document())
+	}
 }
 
 // says waits until the page says a text.
@@ -279,6 +290,3 @@ func (tb *tab) framed(t *testing.T, text string) bool {
 	}))
 	return shown
 }
-
-// listen opens a port on an address of loopback.
-func listen(address string) (net.Listener, error) { return net.Listen("tcp", address+":0") }

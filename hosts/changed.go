@@ -1,6 +1,7 @@
 package hosts
 
 import (
+	"context"
 	"math"
 	"strings"
 	"sync"
@@ -85,4 +86,39 @@ func (c *changed) since(revision int64, after, upto string) (names []string, ok 
 // remember: then nothing can be said of what was at that revision.
 func (t *Table) ChangedSince(revision int64, after, upto string) (names []string, ok bool) {
 	return t.changed.since(revision, after, upto)
+}
+
+// WaitChange returns once a record has changed after a revision of the table, the named
+// one or, if name is empty, any; or with the context's error. now is up to where the table
+// has come, for the next call. Where the table does not remember, as of what was before it
+// was filled, it has changed.
+func (t *Table) WaitChange(ctx context.Context, since int64, name string) (now int64, err error) {
+	for {
+		now = t.Revision()
+		if t.changed.has(since, name) {
+			return now, nil
+		}
+		if err := t.WaitRevision(ctx, now+1); err != nil {
+			return now, err
+		}
+	}
+}
+
+// has reports whether a record was changed after a revision, any if name is empty.
+func (c *changed) has(revision int64, name string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if revision < c.floor {
+		return true
+	}
+	for i := range c.ring {
+		r := &c.ring[(c.next+2*len(c.ring)-1-i)%len(c.ring)]
+		if r.revision <= revision {
+			return false
+		}
+		if name == "" || r.name == name {
+			return true
+		}
+	}
+	return false
 }

@@ -100,3 +100,35 @@ func facetsOf(h *Host) (f facets) {
 	}
 	return f
 }
+
+// Where the conditions stand that say what a record waits for.
+var (
+	readyAt = slices.Index(conditionTypes, v1alpha3.ConditionReady)
+	tlsAt   = slices.Index(conditionTypes, v1alpha3.ConditionTLSReady)
+)
+
+// certificateReasons are, for the reasons of TLSReady that tell what becomes of a
+// certificate, the same reasons of Ready.
+var certificateReasons = func() (all [otherReason + 1]int) {
+	for _, reason := range []string{
+		v1alpha3.ReasonIssuing, v1alpha3.ReasonCertificateError, v1alpha3.ReasonRateLimited, v1alpha3.ReasonCAAForbidden, v1alpha3.ReasonCertificateExpired,
+	} {
+		all[reasonCode(tlsAt, reason)] = reasonCode(readyAt, reason)
+	}
+	return all
+}()
+
+// notVerified is the reason of Ready where ownership is not verified.
+var notVerified = reasonCode(readyAt, v1alpha3.ReasonOwnershipNotVerified)
+
+// awaited is what a record waits for: the reason of Ready or, where the certificate that
+// is being obtained will be the proof of ownership, that of TLSReady.
+func awaited(r Reasons) int {
+	code := int(r >> (4 * readyAt) & 15)
+	if code == notVerified {
+		if of := certificateReasons[r>>(4*tlsAt)&15]; of != noReason {
+			return of
+		}
+	}
+	return code
+}

@@ -14,7 +14,8 @@
 //	                ├─ wait.go         who waits for a change of one hostname
 //	                ├─ metrics.go      how many there are in each state
 //	                ├─ revision.go     how far the store was followed, changed.go what changed last
-//	                └─ find.go         lists: query.go what is looked for, order.go where, facets.go by what
+//	                ├─ find.go         lists: query.go what is looked for, order.go where, facets.go by what
+//	                └─ search.go       what people look for: words.go, passing over leaves by grams.go
 //
 // Each shard has a lock, held for one look-up or one change; the orders have one each,
 // held for one change or for looking at a few hundred hosts. The metrics' lock is held

@@ -6,16 +6,22 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/apoxy-dev/caddy-apoxy/api/v1alpha3"
 )
 
-// counts says how many hosts have each condition at each status. A change
-// costs the same however many hosts there are.
+// counts says how many hosts have each condition at each status, are in each phase and
+// wait for each reason. A change costs the same however many hosts there are.
 type counts struct {
-	n [maxConditions][len(statuses)]atomic.Int64
+	n      [maxConditions][len(statuses)]atomic.Int64
+	phases [phaseRare + 1]atomic.Int64
+	awaits [otherReason + 1]atomic.Int64
 }
 
 // move counts old out and now in; nil: there is none.
 func (c *counts) move(old, now *Host) {
+	c.movePhase(old, now)
+	c.moveAwaited(old, now)
 	var from, to Conditions
 	if old != nil {
 		from = old.Conditions
@@ -40,6 +46,32 @@ func (c *counts) move(old, now *Host) {
 	}
 }
 
+func (c *counts) movePhase(old, now *Host) {
+	if old != nil && now != nil && old.phase == now.phase {
+		return
+	}
+	if old != nil {
+		c.phases[old.phase].Add(-1)
+	}
+	if now != nil {
+		c.phases[now.phase].Add(1)
+	}
+}
+
+func (c *counts) moveAwaited(old, now *Host) {
+	from, to := noReason, noReason
+	if old != nil {
+		from = awaited(old.reasons)
+	}
+	if now != nil {
+		to = awaited(now.reasons)
+	}
+	if from != to {
+		c.awaits[from].Add(-1)
+		c.awaits[to].Add(1)
+	}
+}
+
 // Count returns how many hosts have a condition at a status.
 func (t *Table) Count(conditionType string, status metav1.ConditionStatus) int64 {
 	for i, known := range conditionTypes {
@@ -56,6 +88,21 @@ func (t *Table) Each(fn func(conditionType string, status metav1.ConditionStatus
 		for bits := 1; bits < len(statuses); bits++ {
 			fn(conditionType, statuses[bits], t.counts.n[i][bits].Load())
 		}
+	}
+}
+
+// EachPhase calls fn with the number of hosts in each of the phases.
+func (t *Table) EachPhase(fn func(phase v1alpha3.Phase, n int64)) {
+	for i, p := range phases {
+		fn(p, t.counts.phases[i].Load())
+	}
+}
+
+// EachAwaited calls fn with the number of hosts that wait for each of the reasons that
+// Ready can have; see Search.Reason.
+func (t *Table) EachAwaited(fn func(reason string, n int64)) {
+	for i, reason := range conditionReasons[readyAt] {
+		fn(reason, t.counts.awaits[i+1].Load())
 	}
 }
 

@@ -47,7 +47,15 @@ type branch struct {
 
 type leaf struct {
 	n     int
+	grams *grams // nil in the order by owner
 	hosts [leafSize]*Host
+}
+
+func (o *order) newLeaf() *leaf {
+	if o.byOwner {
+		return new(leaf)
+	}
+	return &leaf{grams: new(grams)}
 }
 
 func (o *order) place(h *Host) place {
@@ -97,13 +105,16 @@ func (o *order) move(old, now *Host) {
 func (o *order) put(h *Host) {
 	p := o.place(h)
 	if len(o.branches) == 0 {
-		o.branches = []*branch{{begins: []place{p.clone()}, below: make([]facets, 1), leaves: []*leaf{new(leaf)}}}
+		o.branches = []*branch{{begins: []place{p.clone()}, below: make([]facets, 1), leaves: []*leaf{o.newLeaf()}}}
 	}
 	b, l, i, found := o.find(p)
 	if found {
 		br := o.branches[b]
 		old := br.leaves[l].hosts[i]
 		br.leaves[l].hosts[i] = h
+		if old.marks != h.marks || old.Hostname != h.Hostname {
+			br.leaves[l].grams.note(h)
+		}
 		if facetsOf(old).within(facetsOf(h)) {
 			br.note(l, facetsOf(h))
 		} else {
@@ -119,6 +130,7 @@ func (o *order) put(h *Host) {
 	copy(leaf.hosts[i+1:leaf.n+1], leaf.hosts[i:leaf.n])
 	leaf.hosts[i] = h
 	leaf.n++
+	leaf.grams.note(h)
 	br.note(l, facetsOf(h))
 }
 
@@ -137,10 +149,14 @@ func (o *order) split(b, l, i int) (int, int, int) {
 	if i == leafSize && l == len(br.leaves)-1 && b == len(o.branches)-1 {
 		at = leafSize - 1
 	}
-	next := &leaf{n: copy(new(leaf).hosts[:], from.hosts[at:])}
-	copy(next.hosts[:], from.hosts[at:])
+	next := o.newLeaf()
+	next.n = copy(next.hosts[:], from.hosts[at:])
 	clear(from.hosts[at:])
 	from.n = at
+	next.grams.renew(next.hosts[:next.n])
+	if at == leafSize/2 { // otherwise it has all but one
+		from.grams.renew(from.hosts[:at])
+	}
 	br.leaves = slices.Insert(br.leaves, l+1, next)
 	br.begins = slices.Insert(br.begins, l+1, o.place(next.hosts[0]).clone())
 	br.below = slices.Insert(br.below, l+1, facets{})
@@ -191,6 +207,7 @@ func (o *order) remove(h *Host) {
 		if at >= 0 && at+1 < len(br.leaves) && br.leaves[at].n+br.leaves[at+1].n <= sparse {
 			into, from := br.leaves[at], br.leaves[at+1]
 			into.n += copy(into.hosts[into.n:], from.hosts[:from.n])
+			into.grams.join(from.grams)
 			br.drop(at + 1)
 			l = at
 			break

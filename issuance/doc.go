@@ -24,7 +24,7 @@
 //
 // Beside it: follow.go brings what other nodes write, handshake.go what handshakes
 // cause, stored.go, inventory.go and audit.go what storage lacks, ledger.go, holds.go and budget.go
-// what CAs asked for and what was spent.
+// what CAs asked for and what was spent; outlook.go and chain.go are what people are shown.
 //
 // Who holds which lock: entries.mu the hostnames, their heap, lanes and flights;
 // ledger.mu holds and budgets (it may be taken under entries.mu); Issuers.mu the

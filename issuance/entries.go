@@ -36,22 +36,24 @@ type entries struct {
 	closed  bool     // no order is taken up until admit allows it
 
 	lanes  map[laneKey]*lane
-	parked *lane            // entries that are due, but may use no configured CA
-	putOff map[*entry]bool  // entries that are due, but whose CAs are all held
-	ended  map[string]int64 // revisions of uploads that were removed here and that the store has not told of yet
-	freed  map[*entry]bool  // entries that were put off before the last reroute and are to be placed anew
-	stale  []*lane          // lanes of before the last reroute, whose entries are to be placed anew
-	sorted time.Time        // when the last reroute was
+	parked *lane             // entries that are due, but may use no configured CA
+	putOff map[*entry]string // entries that are due, but whose CAs are all held, with the key of the one that is first released
+	ended  map[string]int64  // revisions of uploads that were removed here and that the store has not told of yet
+	freed  map[*entry]string // entries that were put off before the last reroute and are to be placed anew
+	heldAt map[string]int    // how many of both there are, by that key
+	stale  []*lane           // lanes of before the last reroute, whose entries are to be placed anew
+	sorted time.Time         // when the last reroute was
 
-	flying int            // orders in flight
-	asking int            // questions to OCSP responders in flight
-	beside int            // other steps in flight
-	booked map[string]int // orders in flight that have not spent from their budget yet, by CA and account
+	flying  int              // orders in flight
+	asking  int              // questions to OCSP responders in flight
+	beside  int              // other steps in flight
+	flights map[*flight]bool // all in flight
+	booked  map[string]int   // orders in flight that have not spent from their budget yet, by CA and account
 }
 
 func newEntries(now func() time.Time, l *ledger, orders int, left func(hostname string)) *entries {
 	return &entries{now: now, ledger: l, orders: orders, left: left, mine: func(string) bool { return true }, term: func() string { return "ever" }, wake: make(chan struct{}, 1), known: make(chan struct{}),
-		of: newNameIndex(), lanes: map[laneKey]*lane{}, booked: map[string]int{}, putOff: map[*entry]bool{}, freed: map[*entry]bool{}, ended: map[string]int64{},
+		of: newNameIndex(), lanes: map[laneKey]*lane{}, booked: map[string]int{}, putOff: map[*entry]string{}, freed: map[*entry]string{}, heldAt: map[string]int{}, flights: map[*flight]bool{}, ended: map[string]int64{},
 		parked: &lane{parked: true}}
 }
 

@@ -169,6 +169,13 @@ func (m *model) check() {
 	for _, n := range es.booked {
 		sum += n
 	}
+	held := 0
+	for _, n := range es.heldAt {
+		held += n
+	}
+	if held != len(es.putOff)+len(es.freed) || len(es.flights) != len(m.flights) {
+		m.t.Errorf("%d put off and %d freed (counted %d), %d flights (%d)", len(es.putOff), len(es.freed), held, len(es.flights), len(m.flights))
+	}
 	if flying != es.flying || beside != es.beside || asking != es.asking || ready != waiting || booked != sum || flying+beside+asking != len(m.flights) {
 		m.t.Errorf("%d orders (counted %d), %d others (%d), %d questions (%d), %d flights, %d ready (%d wait), %d booked (%d)",
 			flying, es.flying, beside, es.beside, asking, es.asking, len(m.flights), ready, waiting, booked, sum)

@@ -74,9 +74,36 @@ func (c *expiryCollector) Collect(ch chan<- prometheus.Metric) {
 	}
 }
 
-// countExpiries counts all certificates, by CA.
-func (es *entries) countExpiries() map[string]*expiry {
-	out, now := map[string]*expiry{}, es.now()
+// ExpiryDays is for how many days from today on ends of certificates are told.
+const ExpiryDays = 100
+
+// Expiries are the ends of all certificates in storage, those that customers brought
+// included.
+type Expiries struct {
+	// At is when they were counted; the zero time: they have not been yet.
+	At time.Time
+	// Days are how many end on each day (UTC) from that of At on, Later how many end after
+	// them, and Expired how many have ended.
+	Days           [ExpiryDays]int
+	Later, Expired int
+}
+
+func (x *Expiries) add(notAfter int64) {
+	const day = 24 * 60 * 60
+	switch n := notAfter/day - x.At.Unix()/day; {
+	case notAfter <= x.At.Unix():
+		x.Expired++
+	case n < ExpiryDays:
+		x.Days[n]++
+	default:
+		x.Later++
+	}
+}
+
+// countExpiries counts all certificates, by CA and by day.
+func (es *entries) countExpiries() (out map[string]*expiry, days *Expiries) {
+	now := es.now()
+	out, days = map[string]*expiry{}, &Expiries{At: now}
 	add := func(ca string, notAfter int64) {
 		e := out[ca]
 		if e == nil {
@@ -86,6 +113,7 @@ func (es *entries) countExpiries() map[string]*expiry {
 			}
 			out[ca] = e
 		}
+		days.add(notAfter)
 		e.left[leftOf(times.Unix(notAfter), now)]++
 		if notAfter > now.Unix() && (e.soonest == 0 || notAfter < e.soonest) {
 			e.soonest = notAfter
@@ -99,7 +127,7 @@ func (es *entries) countExpiries() map[string]*expiry {
 			add(uploadedCA, u.NotAfter)
 		}
 	})
-	return out
+	return out, days
 }
 
 // countExpiries counts all certificates now and then, until ctx ends.
@@ -107,8 +135,9 @@ func (s *Scheduler) countExpiries(ctx context.Context) {
 	tick := time.NewTicker(expiriesEvery)
 	defer tick.Stop()
 	for {
-		counted := s.entries.countExpiries()
+		counted, days := s.entries.countExpiries()
 		expiries.counted.Store(&counted)
+		s.expiries.Store(days)
 		select {
 		case <-ctx.Done():
 			return

@@ -48,6 +48,7 @@ func (es *entries) fly(e *entry, st step, c *ca, cancel context.CancelFunc) *fli
 		f.ca = c.Auth.Host()
 	}
 	e.turn = &turn{flight: f}
+	es.flights[f] = true
 	*es.slots(f)++
 	return f
 }
@@ -138,6 +139,7 @@ func (es *entries) land(f *flight, l landing, revision int64, ended bool) *learn
 	now, e := es.now(), f.entry
 	e.turn = nil
 	es.unbook(f)
+	delete(es.flights, f)
 	*es.slots(f)--
 	close(f.done)
 	e.revision = max(e.revision, revision)

@@ -59,11 +59,30 @@ func (es *entries) place(e *entry) {
 // unplace takes an entry out of heap and lane. es.mu must be held.
 func (es *entries) unplace(e *entry) {
 	es.due.at(e, time.Time{})
-	delete(es.putOff, e)
-	delete(es.freed, e)
+	es.resume(e)
 	if e.ready() != nil {
 		e.ready().Value.lane.queue.Drop(e.ready())
 		e.turn = nil
+	}
+}
+
+// putOffTo notes that an entry waits until a CA is released. es.mu must be held.
+func (es *entries) putOffTo(e *entry, c *ca) {
+	es.putOff[e] = c.Key
+	es.heldAt[c.Key]++
+}
+
+// resume notes that an entry waits for no release any more. es.mu must be held.
+func (es *entries) resume(e *entry) {
+	for _, of := range [...]map[*entry]string{es.putOff, es.freed} {
+		key, ok := of[e]
+		if !ok {
+			continue
+		}
+		delete(of, e)
+		if es.heldAt[key]--; es.heldAt[key] == 0 {
+			delete(es.heldAt, key)
+		}
 	}
 }
 
@@ -93,6 +112,7 @@ func (es *entries) route(e *entry, st step, now time.Time) {
 		}
 	}
 	var release time.Time
+	var first *ca
 	for _, c := range cas {
 		h, held := es.ledger.held(c, e.hostname, now)
 		if !held {
@@ -100,10 +120,10 @@ func (es *entries) route(e *entry, st step, now time.Time) {
 			return
 		}
 		if release.IsZero() || h.Until.Before(release) {
-			release = h.Until
+			release, first = h.Until, c
 		}
 	}
-	es.putOff[e] = true
+	es.putOffTo(e, first)
 	es.due.at(e, release.Add(resumeJitter(release.Sub(now), times.Fraction(e.hostname+release.String()))))
 }
 

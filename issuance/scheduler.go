@@ -82,6 +82,7 @@ type Scheduler struct {
 	revocations revocationsTold
 	handshakes  chan struct{}
 	progress    store.Progress // up to where the index has come
+	expiries    atomic.Pointer[Expiries]
 
 	confMu  sync.Mutex // held while the configuration changes
 	configs []*Issuers // live ones, the current one last
@@ -191,6 +192,14 @@ func (s *Scheduler) Authorities() []string {
 		keys = append(keys, c.Key)
 	}
 	return keys
+}
+
+// Configured are the authorities of the current configuration, in order.
+func (s *Scheduler) Configured() (out []acme.Authority) {
+	for _, c := range s.authorities() {
+		out = append(out, c.Auth)
+	}
+	return out
 }
 
 // CAAIssuers lists the current CAs by what CAA records may say about them, as far as that

@@ -74,7 +74,7 @@ func (es *entries) sort() bool {
 			return true
 		}
 		moved++
-		delete(es.freed, e)
+		es.resume(e)
 		if e.flight() == nil {
 			es.place(e)
 		}

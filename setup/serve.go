@@ -31,7 +31,7 @@ func (s *Site) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case first == "assets" && more:
 		s.asset(w, r, rest)
-	case first == "favicon.ico" && !more: // which browsers ask for; without a logo there is none
+	case first == "favicon.ico" && !more: // which some browsers ask for, whatever the page names
 		w.WriteHeader(http.StatusNoContent)
 	case first != "" && !more:
 		s.page(w, r, first)
@@ -131,7 +131,7 @@ func (s *Site) send(w http.ResponseWriter, r *http.Request, status int, name str
 func (s *Site) frame(r *http.Request) frame {
 	words := s.tongues.of(r)
 	f := frame{
-		words: words, Title: s.options.Title, Logo: s.logo, Base: s.base, Brand: s.brand, Style: webui.Style, Script: webui.Script,
+		words: words, Title: s.options.Title, Logo: s.logo, Base: s.base, Brand: s.brand, Style: webui.Style, Script: webui.Script, Icon: webui.Icon,
 		Support: template.URL(s.support),
 	}
 	if f.Title == "" {

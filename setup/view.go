@@ -27,7 +27,7 @@ type frame struct {
 	Title, Logo string
 	// Base is the path of the site, with a final slash, and Brand the name of its style
 	// sheet.
-	Base, Brand, Style, Script string
+	Base, Brand, Style, Script, Icon string
 	// Support is what a link for questions leads to, SupportText what it says, and
 	// SupportSite that it is a page.
 	Support     template.URL

@@ -18,6 +18,7 @@
 //	webhooks/queue/…      events that an endpoint is to be told of; webhooks/state/… how it fares (webhook)
 //	setup/key             what links to set-up pages are signed with (setup)
 //	domainconnect/key     the key pair that signs links to DNS providers (domainconnect)
+//	timelines/UID         what became of a record (timeline)
 //	nodes/NAME            a live node, mail/FROM/TO what one tells another, members/NAME all that there were (cluster)
 //	identity/store        which store this is (store/mirror)
 //	snapshot/…            that the store was filled from a copy or a backup, or is being filled (store/snapshot)

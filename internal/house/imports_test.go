@@ -21,7 +21,7 @@ const (
 var rooms = []string{
 	"cmd/caddy", "cmd/apoxy-tunnel", "caddyapoxy", "setup", "dashboard", "cli", "doctor", "cluster", "controller", "certstorage", "issuance",
 	"issuance/acme", "issuance/edge", "issuance/certfiles", "issuance/ownchain", "issuance/revocation", "issuance/fairqueue", "apiserver", "apiserver/hostiletest", "dnsprovider",
-	"webhook", "target", "edgefunction/command", "edgefunction/engines", "edgefunction/js", "edgefunction/wasm", "edgefunction", "tunnel/command", "tunnel", "domainconnect/command", "domainconnect", "hosts", "resolver", "ownership", "dnshosting", "store/boltstore", "store/etcdstore", "store/history", "store/mirror", "store/pack", "store/snapshot", "store/storetest", "store/damage", "store", "api/v1alpha3",
+	"webhook", "timeline", "vitals", "target", "edgefunction/command", "edgefunction/engines", "edgefunction/js", "edgefunction/wasm", "edgefunction", "tunnel/command", "tunnel", "domainconnect/command", "domainconnect", "hosts", "resolver", "ownership", "dnshosting", "store/boltstore", "store/etcdstore", "store/history", "store/mirror", "store/pack", "store/snapshot", "store/storetest", "store/damage", "store", "advice", "api/v1alpha3",
 	"internal/acmetest", "internal/certtest", "internal/etcdtest", "internal/freeport", "internal/specialpurpose", "internal/lru", "internal/jsonscan", "internal/filewatch", "internal/wasmloops", "internal/times", "internal/words", "internal/webui",
 }
 
@@ -31,11 +31,12 @@ var allowed = map[string]struct {
 	why   string
 }{
 	"cmd/caddy":       {[]string{"caddyapoxy"}, "the command only names the modules it is built of"},
-	"caddyapoxy":      {[]string{"setup", "dashboard", "cli", "doctor", "cluster", "controller", "certstorage", "issuance", "issuance/acme", "issuance/edge", "issuance/certfiles", "issuance/ownchain", "issuance/revocation", "apiserver", "dnsprovider", "target", "edgefunction", "edgefunction/command", "edgefunction/engines", "tunnel", "tunnel/command", "domainconnect", "domainconnect/command", "webhook", "hosts", "resolver", "ownership", "store", "store/boltstore", "store/etcdstore", "store/mirror", "store/snapshot", "store/damage", "api/v1alpha3", "internal/specialpurpose"}, "the wiring knows every room"},
+	"caddyapoxy":      {[]string{"setup", "advice", "dashboard", "cli", "doctor", "cluster", "controller", "certstorage", "issuance", "issuance/acme", "issuance/edge", "issuance/certfiles", "issuance/ownchain", "issuance/revocation", "apiserver", "dnsprovider", "target", "edgefunction", "edgefunction/command", "edgefunction/engines", "tunnel", "tunnel/command", "domainconnect", "domainconnect/command", "webhook", "timeline", "vitals", "hosts", "resolver", "ownership", "store", "store/boltstore", "store/etcdstore", "store/mirror", "store/snapshot", "store/damage", "api/v1alpha3", "internal/specialpurpose"}, "the wiring knows every room"},
+	"dashboard":       {[]string{"advice", "api/v1alpha3", "internal/webui"}, "pages are made of what the API answers and of facts that are told; a page that knew the insides would be a second truth"},
 	"setup":           {[]string{"ownership", "dnshosting", "store", "api/v1alpha3", "internal/webui"}, "the customer's page is made of a record and of words: whose record, and how it came to be, it does not know; the core's names of mistakes it shares, so that each has words"},
-	"dashboard":       {[]string{"api/v1alpha3", "internal/webui"}, "pages are made of what the API answers and of facts that are told; a page that knew the insides would be a second truth"},
 	"cluster":         {[]string{"store"}, "who is live, and whose work is whose, is told of nodes and keys; what the work is, it does not know"},
-	"cli":             {[]string{"api/v1alpha3"}, "the command line is a client of the API and of nothing else"},
+	"cli":             {[]string{"advice", "api/v1alpha3"}, "the command line is a client of the API and of nothing else"},
+	"advice":          {[]string{"api/v1alpha3"}, "what a record's messages ask for is sorted out in one way for all who show it, from what the API says alone"},
 	"doctor":          {[]string{"ownership", "api/v1alpha3"}, "the doctor looks from outside: it knows the configuration and the names, and would believe itself if it knew the insides; the core's pure judgements it shares, so that it says what conditions say"},
 	"controller":      {[]string{"issuance", "hosts", "resolver", "ownership", "store", "api/v1alpha3", "internal/lru"}, "the shell has DNS looked at, asks the core and writes; it serves nothing"},
 	"issuance":        {[]string{"issuance/acme", "issuance/edge", "issuance/certfiles", "issuance/ownchain", "issuance/revocation", "issuance/fairqueue", "ownership", "store", "api/v1alpha3", "internal/jsonscan", "internal/times", "internal/words"}, "certificates know no DNS server, no handler and no table"},
@@ -43,6 +44,8 @@ var allowed = map[string]struct {
 	"apiserver":       {[]string{"ownership", "store", "api/v1alpha3", "internal/jsonscan"}, "the API must work over any store, without Caddy or a controller; who may replace whom is the core's to decide"},
 	"dnsprovider":     {[]string{"store", "api/v1alpha3", "internal/filewatch"}, "the zone reads records through its own small interface"},
 	"webhook":         {[]string{"store", "internal/times", "internal/words"}, "who is told of events knows neither records nor who raises them"},
+	"timeline":        {[]string{"store", "internal/words"}, "what became of a record is told in words and by a uid: it knows no condition and no page"},
+	"vitals":          {nil, "counters are remembered whatever they count"},
 	"target":          {[]string{"edgefunction", "tunnel", "internal/specialpurpose"}, "targets know no records"},
 	"edgefunction":    {[]string{"internal/filewatch", "internal/words"}, "a function is a file and what it may do: it knows no engine, no record and no Caddy"},
 	"tunnel":          {nil, "programs embed an agent: it brings nothing but itself"},

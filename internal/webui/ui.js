@@ -52,11 +52,14 @@
     if (region) region.textContent = text;
   }
 
-  // take brings the parts of this page up to what a URL shows now. Only the newest
-  // answer counts.
+  // take brings the parts of this page up to what the wanted URL shows now. Only the
+  // newest answer counts.
+  let wanted = location.href;
   let asked = 0;
-  async function take(url) {
+  const was = new WeakMap(); // what the server sent of each part
+  async function take() {
     const turn = ++asked;
+    const url = wanted;
     let text;
     try {
       const answer = await fetch(url, { headers: { Accept: "text/html" }, credentials: "same-origin" });
@@ -70,19 +73,17 @@
     const fresh = new DOMParser().parseFromString(text, "text/html");
     for (const part of document.querySelectorAll("[data-part][id]")) {
       const next = fresh.getElementById(part.id);
-      if (!next || part.dataset.was === next.innerHTML) continue;
+      if (!next || was.get(part) === next.innerHTML) continue;
       const open = new Set([...part.querySelectorAll("details[open][id]")].map((d) => d.id));
       const focus = part.contains(document.activeElement) ? document.activeElement.id : "";
-      const html = next.innerHTML;
+      was.set(part, next.innerHTML);
       part.replaceChildren(...next.childNodes);
-      part.dataset.was = html;
       for (const d of part.querySelectorAll("details[id]")) if (open.has(d.id)) d.open = true;
-      for (const attribute of next.getAttributeNames()) {
-        if (attribute !== "data-was") part.setAttribute(attribute, next.getAttribute(attribute));
-      }
+      for (const attribute of next.getAttributeNames()) part.setAttribute(attribute, next.getAttribute(attribute));
       enliven(part);
       if (focus) document.getElementById(focus)?.focus(); // which a hidden button would not take
     }
+    if (url !== location.href) history.replaceState(null, "", url);
     if (saying() !== before) say(saying());
     return true;
   }
@@ -112,7 +113,8 @@
       for (const [key, value] of [...query]) if (value === "") query.delete(key);
       const url = new URL(form.action);
       url.search = query;
-      take(url).then((taken) => { if (taken) history.replaceState(null, "", url); });
+      wanted = url.href;
+      take();
     };
     form.addEventListener("input", () => { clearTimeout(timer); timer = setTimeout(search, 120); });
     form.addEventListener("submit", (e) => { e.preventDefault(); clearTimeout(timer); search(); });
@@ -120,19 +122,27 @@
 
   const live = document.body.dataset.live;
   if (live) {
-    let timer;
+    let timer, missed = false;
     const listen = () => {
       const source = new EventSource(live);
-      source.onmessage = () => { clearTimeout(timer); timer = setTimeout(() => take(location.href), 200); };
+      source.onmessage = () => {
+        if (document.hidden) { missed = true; return; } // nobody looks
+        clearTimeout(timer);
+        timer = setTimeout(take, 200);
+      };
       source.onopen = () => document.body.classList.remove("stale");
       source.onerror = () => {
         document.body.classList.add("stale");
         if (source.readyState === EventSource.CLOSED) setTimeout(listen, 30000); // refused for now
       };
     };
+    document.addEventListener("visibilitychange", () => {
+      if (!document.hidden && missed) { missed = false; take(); }
+    });
     listen();
   }
 
+  for (const part of document.querySelectorAll("[data-part][id]")) was.set(part, part.innerHTML);
   enliven(document);
   setInterval(() => times(document), 15000);
 })();

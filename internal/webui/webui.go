@@ -27,14 +27,15 @@ import (
 	"github.com/klauspost/compress/gzhttp"
 )
 
-//go:embed style.css ui.js
+//go:embed style.css ui.js icon.svg
 var files embed.FS
 
-// Style and Script are the names of the two files that Assets serves. They change with
+// Style, Script and Icon are the names of the files that Assets serves. They change with
 // what is in them, so that a browser may keep each for good.
 var (
 	Style  = named("style", "css")
 	Script = named("ui", "js")
+	Icon   = named("icon", "svg")
 )
 
 func named(base, ext string) string {
@@ -50,7 +51,7 @@ func read(name string) []byte {
 	return b
 }
 
-// Assets serves Style and Script by the last segment of the path, and 404 for all else.
+// Assets serves Style, Script and Icon by the last segment of the path, and 404 for all else.
 func Assets() http.Handler {
 	return gzhttp.GzipHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		var content []byte
@@ -61,6 +62,9 @@ func Assets() http.Handler {
 		case Script:
 			content = read("ui.js")
 			w.Header().Set("Content-Type", "text/javascript; charset=utf-8")
+		case Icon:
+			content = read("icon.svg")
+			w.Header().Set("Content-Type", "image/svg+xml")
 		default:
 			http.NotFound(w, r)
 			return
@@ -108,7 +112,7 @@ func Send(w http.ResponseWriter, r *http.Request, status int, t *template.Templa
 	gzhttp.GzipHandler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
 		w.WriteHeader(status)
-		_, _ = w.Write(page.Bytes()) // the client is gone
+		_, _ = w.Write(harmless(page.Bytes())) // an error: the client is gone
 	})).ServeHTTP(w, r)
 	return nil
 }

@@ -54,6 +54,13 @@ func (a Authority) Key() string {
 	return (&certmagic.ACMEIssuer{CA: a.directory()}).IssuerKey()
 }
 
+// URL is the URL of the directory.
+func (a Authority) URL() string { return a.directory() }
+
+// Name is how a record best names this CA in spec.tls.certificateAuthority: its common
+// name or, without one, its host.
+func (a Authority) Name() string { return cmp.Or(knownCAs[a.Host()].name, a.Host()) }
+
 // directory is the URL of the directory, with scheme.
 func (a Authority) directory() string {
 	if a.Directory == "" {

@@ -41,6 +41,8 @@ type Stored struct {
 	// Leaf is the certificate itself, without the chain above it. Its key is in
 	// storage, too: Load does not find a certificate without one.
 	Leaf *x509.Certificate
+	// Chain is the certificate and the chain above it, in PEM.
+	Chain []byte
 	// Meta is what was stored with it; empty if another issuer than ours stored it.
 	Meta Metadata
 }
@@ -110,6 +112,7 @@ func (s Site) Load(ctx context.Context) (Stored, error) {
 	} else if !whole {
 		return out, err
 	}
+	out.Chain = b.chain
 	if out.Leaf, err = LeafOf(b.chain); err != nil {
 		return out, fmt.Errorf("reading stored certificate of %s (%v): %w", s.Hostname, err, fs.ErrNotExist)
 	}

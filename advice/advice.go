@@ -1,4 +1,4 @@
-package cli
+package advice
 
 import (
 	"regexp"
@@ -11,7 +11,7 @@ import (
 )
 
 // Each message of the API stands alone, so the same advice is in many of them. This
-// file parts what was found from what is to be done, so that describe says each once.
+// file parts what was found from what is to be done, so that a page says each once.
 
 // notFound is the reason of a DNS record's problem where nothing is at its name.
 const notFound = "NotFound"
@@ -32,36 +32,36 @@ var (
 	sentenceEnd = regexp.MustCompile(`\. [A-Z] ?[a-z]`)
 )
 
-// advice is what is to be done, and which condition or DNS record asks for it.
-type advice struct{ source, text string }
+// Piece is something that is to be done, and which condition or DNS record asks for it.
+type Piece struct{ Source, Text string }
 
-// finding is what was found, without what is to be done about it.
-type finding struct{ source, text string }
+// Finding is what was found, without what is to be done about it.
+type Finding struct{ Source, Text string }
 
-// account is what describe says of a record: each finding and each mend once.
-type account struct {
-	create     []v1alpha3.DNSRecord // not in place, and of use
-	advice     []advice
-	conditions []finding // one for each condition that has a message
-	problems   []finding // by the reason of the problem, one for each DNS record; empty: none
+// Account is what a page says of a record: each finding and each mend once.
+type Account struct {
+	Create     []v1alpha3.DNSRecord // not in place, and of use
+	Advice     []Piece
+	Conditions []Finding // one for each condition that has a message
+	Problems   []Finding // by the reason of the problem, one for each DNS record; empty: none
 }
 
-// accountOf sorts out what the messages of a record say.
-func accountOf(r *v1alpha3.DomainRecord) account {
-	var a account
+// Of sorts out what the messages of a record say.
+func Of(r *v1alpha3.DomainRecord) Account {
+	var a Account
 	for _, d := range r.Status.DNSRecords {
 		if !d.Configured && !needless(r, d) {
-			a.create = append(a.create, d)
+			a.Create = append(a.Create, d)
 		}
 	}
 	var mends []string // of problems, as they stand in the messages
 	for _, d := range r.Status.DNSRecords {
 		if d.Problem == nil {
-			a.problems = append(a.problems, finding{})
+			a.Problems = append(a.Problems, Finding{})
 			continue
 		}
 		found, mend := partMessage(d.Problem.Message, strings.Contains(d.Problem.Message, lookupWords))
-		a.problems = append(a.problems, finding{d.Problem.Reason, found})
+		a.Problems = append(a.Problems, Finding{d.Problem.Reason, found})
 		if !slices.Contains(mends, strings.Join(mend, " ")) {
 			a.advise(adviser(r, d), a.beyondTable(d, mend))
 		}
@@ -72,11 +72,11 @@ func accountOf(r *v1alpha3.DomainRecord) account {
 			continue
 		}
 		if of := repeated(c, r.Status.Conditions); of != nil {
-			a.conditions = append(a.conditions, finding{c.Type, of.Type + " is " + string(of.Status) + "."})
+			a.Conditions = append(a.Conditions, Finding{c.Type, of.Type + " is " + string(of.Status) + "."})
 			continue
 		}
 		found, mend := partCondition(c)
-		a.conditions = append(a.conditions, finding{c.Type, found})
+		a.Conditions = append(a.Conditions, Finding{c.Type, found})
 		a.advise(c.Type, slices.DeleteFunc(mend, func(s string) bool {
 			return a.said(r.Status.DNSRecords, s) || slices.ContainsFunc(mends, func(m string) bool { return strings.Contains(m, s) })
 		}))
@@ -91,10 +91,10 @@ func needless(r *v1alpha3.DomainRecord, d v1alpha3.DNSRecord) bool {
 	return d.Purpose == v1alpha3.PurposeOwnership && !d.Required && d.Problem == nil && proven
 }
 
-func (a *account) advise(source string, sentences []string) {
+func (a *Account) advise(source string, sentences []string) {
 	text := strings.Join(sentences, " ")
-	if text != "" && !slices.ContainsFunc(a.advice, func(b advice) bool { return b.text == text }) {
-		a.advice = append(a.advice, advice{source, text})
+	if text != "" && !slices.ContainsFunc(a.Advice, func(b Piece) bool { return b.Text == text }) {
+		a.Advice = append(a.Advice, Piece{source, text})
 	}
 }
 
@@ -110,32 +110,32 @@ func adviser(r *v1alpha3.DomainRecord, d v1alpha3.DNSRecord) string {
 }
 
 // beyondTable is the mend of a DNS record without what the table of records to create says.
-func (a *account) beyondTable(d v1alpha3.DNSRecord, mend []string) []string {
+func (a *Account) beyondTable(d v1alpha3.DNSRecord, mend []string) []string {
 	text := strings.Join(mend, " ")
 	if d.Problem.Reason == notFound && a.creates(d) {
-		_, text, _ = strings.Cut(text, recordLine(d))
+		_, text, _ = strings.Cut(text, RecordLine(d))
 		return []string{strings.TrimSpace(text)}
 	}
-	for _, c := range a.create {
+	for _, c := range a.Create {
 		instead := c.Name + " as above"
 		if c.Name == d.Name {
 			instead = "the one above."
 		}
-		text = strings.ReplaceAll(text, recordLine(c), instead)
+		text = strings.ReplaceAll(text, RecordLine(c), instead)
 	}
 	return []string{text}
 }
 
-func (a *account) creates(d v1alpha3.DNSRecord) bool {
-	return slices.ContainsFunc(a.create, func(c v1alpha3.DNSRecord) bool { return c.Name == d.Name && c.Value == d.Value })
+func (a *Account) creates(d v1alpha3.DNSRecord) bool {
+	return slices.ContainsFunc(a.Create, func(c v1alpha3.DNSRecord) bool { return c.Name == d.Name && c.Value == d.Value })
 }
 
 // said reports whether a sentence asks for DNS records, all of which stand in the
 // table or have advice of their own.
-func (a *account) said(records []v1alpha3.DNSRecord, sentence string) bool {
+func (a *Account) said(records []v1alpha3.DNSRecord, sentence string) bool {
 	names := false
 	for _, d := range records {
-		if !strings.Contains(sentence, recordLine(d)) {
+		if !strings.Contains(sentence, RecordLine(d)) {
 			continue
 		}
 		if names = true; !a.creates(d) && d.Problem == nil {
@@ -145,34 +145,34 @@ func (a *account) said(records []v1alpha3.DNSRecord, sentence string) bool {
 	return names
 }
 
-// recordLine is a DNS record as messages write it.
-func recordLine(d v1alpha3.DNSRecord) string { return d.Name + " " + d.Type + " " + d.Value }
+// RecordLine is a DNS record as messages write it.
+func RecordLine(d v1alpha3.DNSRecord) string { return d.Name + " " + d.Type + " " + d.Value }
 
-// problemWords is what was found wrong with a DNS record, or which condition says it.
-func (a *account) problemWords(problem finding) string {
-	if problem.text == "" {
+// ProblemWords is what was found wrong with a DNS record, or which condition says it.
+func (a *Account) ProblemWords(problem Finding) string {
+	if problem.Text == "" {
 		return "see To do."
 	}
-	for _, c := range a.conditions {
-		if strings.Contains(c.text, problem.text) {
-			return "see " + c.source + "."
+	for _, c := range a.Conditions {
+		if strings.Contains(c.Text, problem.Text) {
+			return "see " + c.Source + "."
 		}
 	}
-	return problem.text
+	return problem.Text
 }
 
-// conditionWords is what a condition found. What an earlier one says of a DNS record
+// ConditionWords is what a condition found. What an earlier one says of a DNS record
 // is not said again.
-func (a *account) conditionWords(i int) string {
-	if a.conditions[i].text == "" {
+func (a *Account) ConditionWords(i int) string {
+	if a.Conditions[i].Text == "" {
 		return "See To do."
 	}
 	var own []string
 	at := ""
-	for _, s := range sentences(a.conditions[i].text) {
-		said := slices.IndexFunc(a.conditions[:i], func(c finding) bool { return strings.Contains(c.text, s) })
-		if said >= 0 && slices.ContainsFunc(a.problems, func(p finding) bool { return strings.Contains(p.text, s) }) {
-			at = "See " + a.conditions[said].source + "."
+	for _, s := range Sentences(a.Conditions[i].Text) {
+		said := slices.IndexFunc(a.Conditions[:i], func(c Finding) bool { return strings.Contains(c.Text, s) })
+		if said >= 0 && slices.ContainsFunc(a.Problems, func(p Finding) bool { return strings.Contains(p.Text, s) }) {
+			at = "See " + a.Conditions[said].Source + "."
 			continue
 		}
 		own = append(own, s)
@@ -217,7 +217,7 @@ func partCondition(c metav1.Condition) (found string, mend []string) {
 // what: the last one that names who acts, what follows it and, unless foreign words may
 // stand before it, the ones just before that name somebody too.
 func partMessage(message string, foreign bool) (found string, mend []string) {
-	all := sentences(message)
+	all := Sentences(message)
 	at := len(all) - 1
 	for at >= 0 && !namesActor(all[at]) {
 		if rests.MatchString(all[at]) {
@@ -238,8 +238,8 @@ func namesActor(sentence string) bool {
 	return acts.MatchString(sentence) && !strings.HasPrefix(sentence, tokenRule)
 }
 
-// sentences splits running text.
-func sentences(s string) []string {
+// Sentences splits running text.
+func Sentences(s string) []string {
 	var out []string
 	for {
 		at := sentenceEnd.FindStringIndex(s)

@@ -31,6 +31,8 @@ func (s *Site) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case first == "assets" && more:
 		s.asset(w, r, rest)
+	case first == "favicon.ico" && !more: // which some browsers ask for, whatever the page names
+		w.WriteHeader(http.StatusNoContent)
 	case first != "" && !more:
 		s.page(w, r, first)
 	case first != "" && rest == "live":

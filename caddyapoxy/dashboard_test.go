@@ -162,3 +162,42 @@ func TestAReloadEndsTheDashboardsStreams(t *testing.T) {
 	for last.Scan() {
 	}
 }
+
+// A browser that an address is typed into names no origin: Caddy's admin endpoint refuses
+// it unless the empty one is listed, and goes on refusing the pages of other sites.
+func TestATypedAddressOpensTheDashboard(t *testing.T) {
+	w, admin := newWorld(t), freePort(t)
+	ask := func(method, origin string) int {
+		r, err := http.NewRequest(method, "http://"+admin+"/apoxy/", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Sec-Fetch-Mode", "navigate")
+		if origin != "" {
+			r.Header.Set("Origin", origin)
+		}
+		r.Close = true
+		answer, err := http.DefaultClient.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		answer.Body.Close()
+		return answer.StatusCode
+	}
+	for config, want := range map[string]int{
+		"admin " + admin: http.StatusForbidden,
+		"admin " + admin + " {\n\t\torigins " + admin + " \"\"\n\t}": http.StatusOK,
+	} {
+		if err := load(t, strings.Replace(w.caddyfile(), "admin off", config, 1)); err != nil {
+			t.Fatal(err)
+		}
+		if got := ask(http.MethodGet, ""); got != want {
+			t.Errorf("with %s a typed address is answered with %d, want %d", config, got, want)
+		}
+		for _, origin := range []string{"https://evil.example", "null"} {
+			if got := ask(http.MethodPost, origin); got != http.StatusForbidden && got != http.StatusBadRequest {
+				t.Errorf("with %s a POST from %s is answered with %d", config, origin, got)
+			}
+		}
+	}
+}

@@ -10,17 +10,19 @@ import (
 )
 
 // Of a stream that says when a page has changed: the least time between two messages of
-// one record and of all, how often a sign of life comes, how long the client may take to
-// read, and how long it lasts before the client opens another.
+// one record and of all, how often a sign of life comes, and a message to a page that moves
+// with the time, how long the client may take to read, and how long it lasts before the
+// client opens another.
 const (
 	liveRecord = time.Second
 	liveAll    = 2 * time.Second
 	liveSign   = 20 * time.Second
+	liveTick   = 10 * time.Second
 	liveWrite  = 10 * time.Second
 	liveLife   = 30 * time.Minute
 )
 
-// live answers GET live?since=MOMENT[&record=NAME] with server-sent events.
+// live answers GET live?since=MOMENT[&record=NAME][&tick] with server-sent events.
 func (d *Dashboard) live(w http.ResponseWriter, r *http.Request, _ string) {
 	name := r.URL.Query().Get("record")
 	if len(name) > maxFilter {
@@ -44,7 +46,10 @@ func (d *Dashboard) live(w http.ResponseWriter, r *http.Request, _ string) {
 	defer cancel()
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.Header().Set("X-Accel-Buffering", "no")
-	told := &stream{w: w, out: http.NewResponseController(w)}
+	told := &stream{w: w, out: http.NewResponseController(w), quiet: ":\n\n", sign: liveSign}
+	if r.URL.Query().Has("tick") {
+		told.quiet, told.sign = changedEvent, liveTick
+	}
 	defer func() { _ = told.out.SetWriteDeadline(time.Time{}) }() // the connection may be used again
 	pause := liveAll
 	if name != "" {
@@ -55,10 +60,16 @@ func (d *Dashboard) live(w http.ResponseWriter, r *http.Request, _ string) {
 	}
 }
 
+// changedEvent tells a page to look again.
+const changedEvent = "data: changed\n\n"
+
 // stream is one page that is told.
 type stream struct {
 	w   http.ResponseWriter
 	out *http.ResponseController
+	// quiet is what is sent when nothing has changed for a time.
+	quiet string
+	sign  time.Duration
 }
 
 func (s *stream) send(text string) error {
@@ -73,20 +84,20 @@ func (s *stream) send(text string) error {
 func (s *stream) run(ctx context.Context, changes func(context.Context, int64, string) (int64, error), name string, since int64, pause time.Duration) {
 	var err error
 	for err == nil {
-		wait, cancel := context.WithTimeout(ctx, liveSign)
+		wait, cancel := context.WithTimeout(ctx, s.sign)
 		var now int64
 		now, err = changes(wait, since, name)
 		quiet := err != nil && wait.Err() != nil && ctx.Err() == nil
 		cancel()
 		if quiet {
-			err = s.send(":\n\n")
+			err = s.send(s.quiet)
 			continue
 		}
 		if err != nil {
 			return
 		}
 		since = now
-		if err = s.send("data: changed\n\n"); err != nil {
+		if err = s.send(changedEvent); err != nil {
 			return
 		}
 		select {

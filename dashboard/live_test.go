@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -116,5 +117,33 @@ func TestStreamsAreBounded(t *testing.T) {
 	case w.d.streams <- struct{}{}:
 	case <-deadline.Done():
 		t.Error("the place of a stream that ended is not free")
+	}
+}
+
+// The overview moves with the time: plots, forecasts and what the doctor found.
+func TestTheOverviewIsToldToLookAgain(t *testing.T) {
+	live := ""
+	for _, n := range nodes(t, newWorld(t).get("/").Text) {
+		if n.Data == "body" {
+			live, _ = attr(n, "data-live")
+		}
+	}
+	if !strings.HasSuffix(live, "&tick") {
+		t.Fatalf("the overview is told by %q", live)
+	}
+	told := httptest.NewRecorder()
+	s := &stream{w: told, out: http.NewResponseController(told), quiet: changedEvent, sign: time.Millisecond}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	quiet := 0
+	s.run(ctx, func(wait context.Context, _ int64, _ string) (int64, error) {
+		<-wait.Done() // nothing changes
+		if quiet++; quiet > 3 {
+			cancel()
+		}
+		return 0, wait.Err()
+	}, "", 1, time.Millisecond)
+	if n := strings.Count(told.Body.String(), changedEvent); n != 3 {
+		t.Errorf("%d messages while nothing changed three times: %q", n, told.Body)
 	}
 }

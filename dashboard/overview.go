@@ -65,7 +65,7 @@ type findings struct {
 // overview answers GET of the root.
 func (d *Dashboard) overview(w http.ResponseWriter, r *http.Request, _ string) {
 	ctx := r.Context()
-	live := d.liveURL(ctx, "")
+	live := d.liveURL(ctx, "") + "&tick" // plots, forecasts and findings move with the time
 	summary := ask(ctx, func(ctx context.Context) (Summary, error) { return d.Facts.Summary(ctx), nil })
 	issuance := ask(ctx, func(ctx context.Context) (Issuance, error) { return d.Facts.Issuance(ctx), nil })
 	series := ask(ctx, func(ctx context.Context) ([]Series, error) { return d.Facts.Series(ctx), nil })

@@ -365,3 +365,15 @@ func assetOf(t *testing.T, text, element string) string {
 	t.Fatalf("there is no %s", element)
 	return ""
 }
+
+// A time line begins with the creation, whether anything has happened since or not.
+func TestATimeLineBeginsWithTheCreation(t *testing.T) {
+	at := time.Date(2026, 11, 30, 12, 0, 0, 0, time.UTC)
+	later := Event{Time: at.Add(time.Hour), Type: "Phase"}
+	for _, kept := range [][]Event{nil, {later}, {{Time: at, Type: "Created"}, later}} {
+		got := withCreation(kept, at)
+		if len(got) == 0 || got[0].Type != "Created" || !got[0].Time.Equal(at) || slices.IndexFunc(got[1:], func(e Event) bool { return e.Type == "Created" }) >= 0 {
+			t.Errorf("of %v comes %v", kept, got)
+		}
+	}
+}

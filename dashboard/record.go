@@ -77,12 +77,27 @@ func (d *Dashboard) record(w http.ResponseWriter, r *http.Request, name string) 
 	chain := ask(r.Context(), func(ctx context.Context) ([]Certificate, error) { return d.Facts.Certificate(ctx, rec.Spec.Name) })
 	line := ask(r.Context(), func(ctx context.Context) ([]eventRow, error) {
 		events, err := d.Facts.Timeline(ctx, string(rec.UID))
+		if err == nil {
+			events = withCreation(events, rec.CreationTimestamp.Time)
+		}
 		return eventRows(events), err
 	})
 	p.Place, p.Chain, p.Timeline = place(), chain(), line()
 	p.Actions = root(r.URL.EscapedPath()) + "records/" + url.PathEscape(rec.Name)
 	p.Done = doneWords(r.URL.Query().Get("done"))
 	d.send(w, r, http.StatusOK, "record", frame{Title: rec.Spec.Name, Live: live, Body: p})
+}
+
+// created is the type of the event that each record's life begins with.
+const created = "Created"
+
+// withCreation is a time line that begins with the record's creation, which is kept with the
+// first event after it alone.
+func withCreation(events []Event, at time.Time) []Event {
+	if at.IsZero() || len(events) > 0 && events[0].Type == created {
+		return events
+	}
+	return append([]Event{{Time: at, Type: created, Message: "The record was created."}}, events...)
 }
 
 // pageOf is what a record says of itself.

@@ -123,10 +123,13 @@ func (rt *runtime) newDashboards() (err error) {
 //	}
 func parseDashboard(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
 	h.Next() // consume the directive's name
-	if h.NextArg() {
-		return nil, h.Errf("apoxy_dashboard takes a block, got %q", h.Val())
-	}
 	d := new(Dashboard)
+	for h.NextArg() { // the block in one line; see oneLineAdapter
+		if h.Val() != "allow_writes" {
+			return nil, h.Errf("apoxy_dashboard takes a block, got %q", h.Val())
+		}
+		d.AllowWrites = true
+	}
 	for nesting := h.Nesting(); h.NextBlock(nesting); {
 		switch h.Val() {
 		case "allow_writes":

@@ -23,9 +23,9 @@ func init() {
 	}
 }
 
-// oneLineAdapter adapts Caddyfiles in which the block of a webhook or of a set-up page may
-// stand in one line: `webhook https://app.example.net/hooks { secret {env.HOOK_SECRET} }`,
-// `apoxy_setup { url https://setup.example.net }`.
+// oneLineAdapter adapts Caddyfiles in which the block of a webhook or of a page may stand in
+// one line: `webhook https://app.example.net/hooks { secret {env.HOOK_SECRET} }`,
+// `apoxy_setup { url https://setup.example.net }`, `apoxy_dashboard { allow_writes }`.
 type oneLineAdapter struct{ caddyconfig.Adapter }
 
 // Adapt implements caddyconfig.Adapter.
@@ -35,15 +35,15 @@ func (a oneLineAdapter) Adapt(body []byte, options map[string]any) ([]byte, []ca
 
 // oneLineBlock is a line with such a block: what stands before the braces, between them
 // and after them.
-var oneLineBlock = regexp.MustCompile(`^(\s*(?:webhook\s+\S+|apoxy_setup)\s+)\{(\s.*?\s)\}(\s*|\s+#.*)$`)
+var oneLineBlock = regexp.MustCompile(`^(\s*(?:webhook\s+\S+|apoxy_setup|apoxy_dashboard)\s+)\{(\s.*?\s)\}(\s*|\s+#.*)$`)
 
 // oneLineArguments are how many arguments stand before such a block, by what it is of.
-var oneLineArguments = map[string]int{"webhook": 1, "apoxy_setup": 0}
+var oneLineArguments = map[string]int{"webhook": 1, "apoxy_setup": 0, "apoxy_dashboard": 0}
 
 // withoutOneLineBlocks takes the braces of such blocks away, for which blanks come: what
 // is left are the options in the line of what they are of. Lines and columns stay what they are.
 func withoutOneLineBlocks(body []byte) []byte {
-	if !bytes.Contains(body, []byte("webhook")) && !bytes.Contains(body, []byte("apoxy_setup")) {
+	if !bytes.Contains(body, []byte("webhook")) && !bytes.Contains(body, []byte("apoxy_")) {
 		return body
 	}
 	tokens, err := caddyfile.Tokenize(body, "")

@@ -254,6 +254,7 @@ func TestOneLineBlocks(t *testing.T) {
 		"\"webhook\" https://a/ { secret x }":                       "",
 		"\tapoxy_setup { url https://a }":                           "\tapoxy_setup   url https://a  ",
 		"apoxy_setup {\n\turl https://a\n}":                         "",
+		"\tapoxy_dashboard { allow_writes }":                        "\tapoxy_dashboard   allow_writes  ",
 		"apoxy_setup x { url https://a }":                           "",
 	} {
 		got := string(withoutOneLineBlocks([]byte(in)))

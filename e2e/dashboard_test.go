@@ -19,9 +19,7 @@ const (
 	dashboardURL  = "http://" + testnet.ProductAddr + ":8090"
 	dashboardSite = `
 :8090 {
-	apoxy_dashboard {
-		allow_writes
-	}
+	apoxy_dashboard { allow_writes }
 }
 :8091 {
 	handle_path /domains/* {

@@ -38,6 +38,12 @@ func TestNewsOfACertificateOutlastALookThatHadItsShare(t *testing.T) {
 	b.put(tlsRecord(host))
 	b.expect(b.check(host), v1alpha3.PhaseIssuing, v1alpha3.ConditionACMEChallengeDelegationReady, "True ACMEChallengeDelegationConfigured")
 
+	b.until("nothing of it is under way", func() bool {
+		b.Controller.mu.Lock()
+		defer b.Controller.mu.Unlock()
+		e := b.ofHost(host)
+		return e.state == idle && e.pending == 0
+	})
 	dns.spent.Store(true)
 	b.ca.set(host, ownership.CertificateObservation{
 		Outcome: ownership.Seen, RecordUID: "uid-of-" + host, Issuer: "Test CA", Challenge: "dns-01",

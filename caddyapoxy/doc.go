@@ -34,8 +34,9 @@
 //	set-up page ─▶ setuppage.go (caddyfile_setup.go) ─▶ setup.Site; setuplink.go makes links to it
 //	both tell hints.go of what the controller may not know yet
 //
-// What the dashboard shows beside records: dashboardfacts.go, from their owners; vitals.go
-// counts over the last hour, examine.go has the doctor look from within.
+// What the dashboard shows beside records: dashboardfacts.go, from their owners; survey.go
+// has name servers asked; vitals.go counts over the last hour, examine.go has the doctor look
+// from within.
 //
 // Beside them: command.go, command_shell.go, command_store.go,
 // command_tunnel.go, command_function.go, command_domainconnect.go hook the command line in,

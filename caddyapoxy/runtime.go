@@ -70,6 +70,7 @@ type runtime struct {
 	verifying sync.Mutex // one look through the whole store at a time
 	backingUp sync.Mutex // and one backup
 	nodes     nodesNow
+	surveys   surveys
 
 	since atomic.Int64 // the first revision of the store's own history
 
@@ -135,6 +136,7 @@ func newRuntime(opened *openedStore) (*runtime, error) {
 	rt.asked, rt.told = make(chan struct{}, maxAsked), make(chan struct{})
 	rt.webhooks = rt.newWebhooks(logger)
 	rt.timelines, rt.vitals, rt.rounds = rt.newTimelines(logger), newVitals(), rt.newRounds()
+	rt.surveys = newSurveys()
 	rt.setupKeys.Store = st
 	rt.ctx, rt.cancel = context.WithCancel(context.Background())
 	var err error

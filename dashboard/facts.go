@@ -27,6 +27,9 @@ type Facts interface {
 	// Certificate is the chain that is stored for a hostname, the leaf first; none: an
 	// empty slice.
 	Certificate(ctx context.Context, hostname string) ([]Certificate, error)
+	// Answers is what every name server of the zones that DNS names of a hostname lie in
+	// answers now, in the order of the names. It asks them, at most every few seconds.
+	Answers(ctx context.Context, hostname string, names []string) []NameAnswers
 }
 
 // Summary counts records. Reasons are those of conditions that are not True.
@@ -124,6 +127,21 @@ type Event struct {
 	From, To string
 	Reason   string
 	Message  string
+}
+
+// NameAnswers is what name servers answer about a name.
+type NameAnswers struct {
+	Servers []ServerAnswer
+	// Trouble is why there are none.
+	Trouble string
+}
+
+// ServerAnswer is what one name server answers: records in presentation form, none without
+// Trouble if there is nothing.
+type ServerAnswer struct {
+	Name, Address string
+	Answers       []string
+	Trouble       string
 }
 
 // Place is where a hostname stands in a queue.

@@ -91,12 +91,13 @@ func filled(t *testing.T, nasty string) *world {
 	f.nodes = []Node{{Name: nasty, Live: true, Self: true, Version: nasty, Since: at, Looks: 2, Problem: nasty}, {Name: "n2"}}
 	f.findings = []Finding{{Level: "ok"}, {Level: "wrong", Check: "delegation", Subject: nasty, Seen: nasty, Expected: nasty, Mend: nasty}, {Level: "note", Check: "clock", Seen: nasty}}
 	f.events = []Event{{Time: at, Type: "Created"}, {Time: at.Add(time.Hour), Type: "Phase", From: "Pending", To: "Issuing", Reason: nasty, Message: nasty}}
+	f.answers = []NameAnswers{{Servers: []ServerAnswer{{Name: nasty, Address: "192.0.2.1", Answers: []string{"TXT " + nasty}}, {Name: "ns2.test.", Trouble: nasty}}}, {Trouble: nasty}}
 	f.place = &Place{Authority: nasty, Ahead: 1234, Due: at, Why: nasty}
 	f.chain = []Certificate{{Subject: nasty, Issuer: nasty, Names: []string{nasty}, SerialNumber: nasty, KeyType: nasty, Signature: nasty, SHA256: nasty}, {Subject: "CN=Root"}}
 	return w
 }
 
-var allPages = []string{"/", "/records", "/records?q=example&phase=Pending", "/records/api.example.com", "/records/well.example.com",
+var allPages = []string{"/", "/records", "/records?q=example&phase=Pending", "/records/api.example.com", "/records/api.example.com?servers=1", "/records/well.example.com",
 	"/records/api.example.com/delete", "/records/api.example.com/revoke", "/records/none.example.com", "/none", "/records?q=" + hostileQuery, "/records/" + hostileQuery}
 
 var hostileQuery = url.PathEscape(`"><script>alert(1)</script>`)
@@ -375,5 +376,40 @@ func TestATimeLineBeginsWithTheCreation(t *testing.T) {
 		if len(got) == 0 || got[0].Type != "Created" || !got[0].Time.Equal(at) || slices.IndexFunc(got[1:], func(e Event) bool { return e.Type == "Created" }) >= 0 {
 			t.Errorf("of %v comes %v", kept, got)
 		}
+	}
+}
+
+// What every name server answers is asked for by a link, of names that the hostname has in
+// any case, and shown as it came.
+func TestARecordShowsWhatEveryNameServerAnswers(t *testing.T) {
+	w := newWorld(t)
+	w.create("a.example.com", func(r *v1alpha3.DomainRecord) {
+		r.Status.DNSRecords = v1alpha3.ExpectedDNSRecords(r, zone, "")
+	})
+	if page := w.get("/records/a.example.com"); w.facts.asked != nil || !strings.Contains(page.Text, `records/a.example.com?servers=1#dns"`) {
+		t.Errorf("without being asked for: %q", w.facts.asked)
+	}
+	w.facts.answers = []NameAnswers{
+		{Servers: []ServerAnswer{{Name: "ns1.test.", Address: "192.0.2.1", Answers: []string{"CNAME b.test."}}, {Name: "ns2.test.", Address: "192.0.2.2"}, {Name: "ns3.test.", Address: "192.0.2.3", Trouble: "timeout"}}},
+		{Trouble: "nobody knows"},
+	}
+	text := textOf(t, w.get("/records/a.example.com?servers=1").Text)
+	names := []string{"a.example.com.", "_acme-challenge.a.example.com.", "_apoxy-challenge.a.example.com."}
+	if got, want := strings.Join(w.facts.asked, " "), "a.example.com "+strings.Join(names, " "); got != want {
+		t.Errorf("asked about %q, want %q", got, want)
+	}
+	for _, want := range []string{"What every name server answers about " + names[0], "nobody knows", "ns1.test. 192.0.2.1 CNAME b.test.", "ns2.test. 192.0.2.2 nothing", "ns3.test. 192.0.2.3 no answer timeout", "nobody knows", "Ask every name server again"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("the page does not say %q:\n%s", want, text)
+		}
+	}
+}
+
+// What a client has written into the status is asked of nobody.
+func TestNamesThatAreNoHostnamesOwnAreNotAskedAbout(t *testing.T) {
+	all := []dnsRecord{{DNSRecord: v1alpha3.DNSRecord{Name: "victim.example.org."}}, {DNSRecord: v1alpha3.DNSRecord{Name: "*.example.com."}}, {DNSRecord: v1alpha3.DNSRecord{Name: "_acme-challenge.example.com."}}}
+	names, of := asked("*.example.com", all)
+	if !slices.Equal(names, []string{"*.example.com.", "_acme-challenge.example.com."}) || len(of) != 2 || of[0] != &all[1] {
+		t.Errorf("asked about %q", names)
 	}
 }

@@ -42,6 +42,7 @@ type recordPage struct {
 	Place      fact[*Place]
 	Chain      fact[[]Certificate]
 	Timeline   fact[[]eventRow]
+	Surveyed   bool   // every name server was asked
 	Actions    string // the way to the record's actions
 	Done       string
 }
@@ -58,7 +59,10 @@ type eventRow struct {
 	Tone, Words string
 }
 
-// record answers GET records/NAME.
+// serversQuery asks for what every name server answers.
+const serversQuery = "servers"
+
+// record answers GET records/NAME[?servers].
 func (d *Dashboard) record(w http.ResponseWriter, r *http.Request, name string) {
 	live := d.liveURL(r.Context(), name)
 	rec, stale, err := d.api.get(r.Context(), name)
@@ -82,6 +86,12 @@ func (d *Dashboard) record(w http.ResponseWriter, r *http.Request, name string) 
 		}
 		return eventRows(events), err
 	})
+	if p.Surveyed = r.URL.Query().Has(serversQuery); p.Surveyed {
+		names, of := asked(rec.Spec.Name, p.DNS)
+		answersOf(ask(r.Context(), func(ctx context.Context) ([]NameAnswers, error) {
+			return d.Facts.Answers(ctx, rec.Spec.Name, names), nil
+		})(), of)
+	}
 	p.Place, p.Chain, p.Timeline = place(), chain(), line()
 	p.Actions = root(r.URL.EscapedPath()) + "records/" + url.PathEscape(rec.Name)
 	p.Done = doneWords(r.URL.Query().Get("done"))

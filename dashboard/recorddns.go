@@ -2,6 +2,7 @@ package dashboard
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -23,6 +24,8 @@ type dnsRecord struct {
 	// Problem is the name of the mistake, Found what was found, Mend who does what.
 	Problem, Found, Mend string
 	More                 int // records at the name that are not shown
+	// Servers is what every name server answers, if that was asked for.
+	Servers *NameAnswers
 }
 
 // dnsRecords are those of a record, with what its account says of each.
@@ -49,6 +52,42 @@ func dnsRecords(r *v1alpha3.DomainRecord, a *advice.Account) (all []dnsRecord) {
 		all = append(all, one)
 	}
 	return all
+}
+
+// asked are the names of DNS records that a hostname has in any case, with these records:
+// what a client may have written into the status is asked of nobody.
+func asked(hostname string, all []dnsRecord) (names []string, of []*dnsRecord) {
+	has := []string{v1alpha3.OwnerTrafficName(hostname), v1alpha3.OwnerACMEChallengeName(hostname), v1alpha3.OwnerApoxyChallengeName(hostname)}
+	for i := range all {
+		if slices.Contains(has, all[i].Name) {
+			names, of = append(names, all[i].Name), append(of, &all[i])
+		}
+	}
+	return names, of
+}
+
+// answersOf puts what name servers answer to the records that it is about, each text and
+// their number bounded.
+func answersOf(said fact[[]NameAnswers], of []*dnsRecord) {
+	for i := range of {
+		of[i].Servers = &NameAnswers{Trouble: said.Trouble}
+		if i >= len(said.Value) {
+			if said.Trouble == "" {
+				of[i].Servers.Trouble = "This could not be found out."
+			}
+			continue
+		}
+		*of[i].Servers = said.Value[i]
+		for j := range of[i].Servers.Servers {
+			s := &of[i].Servers.Servers[j]
+			s.Trouble = cut(s.Trouble, maxText)
+			var answers []string
+			for _, a := range s.Answers[:min(len(s.Answers), maxObserved)] {
+				answers = append(answers, cut(a, maxText))
+			}
+			s.Answers = answers
+		}
+	}
 }
 
 // zoneFileTTL is the TTL of the lines for zone files: short, while a domain moves.

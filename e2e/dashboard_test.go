@@ -84,6 +84,10 @@ func TestDashboardInABrowser(t *testing.T) {
 	tb.says(`<script>alert(3)</script>`)
 	tb.accessible("the record")
 	tb.shot("dashboard-record")
+	tb.click(`#servers`)
+	tb.says("What every name server answers about _acme-challenge." + host + ".")
+	tb.says(testnet.ProviderAddr)
+	tb.accessible("the record with every name server's answer")
 	for _, permission := range []string{"clipboard-read", "clipboard-write"} {
 		if _, err := chromedp.CallBrowser(tb.ctx, cdbrowser.SetPermission, cdbrowser.SetPermissionParams{
 			Permission: &cdbrowser.PermissionDescriptor{Name: permission}, Setting: cdbrowser.PermissionSettingGranted}); err != nil {

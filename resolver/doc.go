@@ -37,6 +37,7 @@
 //	   ▼
 //	beside it, in whose zone the name lies                          whose.go
 //	Texts, for Domain Connect: recurse alone                        texts.go
+//	Survey, for a person: all that each server answers              survey.go
 //	beside it, for a diagnosis: wildcards, names that registrars    mistakes.go, sibling.go,
 //	make, tops of zones, resolvers that hold an old answer          apex.go, stale.go
 //

@@ -16,7 +16,7 @@ import (
 // with kubectl and the kubeconfig shown, for both tell the same story.
 func TestConformanceDocumentedCalls(t *testing.T) {
 	n := network(t)
-	p := start(t, n, settings{})
+	p := start(t, n, settings{sites: setupSite})
 	doc, err := os.ReadFile("../docs/api.md")
 	if err != nil {
 		t.Fatal(err)

@@ -96,8 +96,8 @@ func BenchmarkPages(b *testing.B) {
 	})
 }
 
-// open20 leaves a page open for some time, and returns what share of a core it costs the
-// product beyond what it does without.
+// open20 leaves a page open for some time, in turns with none, and returns what share of a
+// core it costs the product beyond what it does without: the median of three turns.
 func (w *world) open20(b *testing.B, path string) float64 {
 	b.Helper()
 	const long = 20 * time.Second
@@ -107,21 +107,27 @@ func (w *world) open20(b *testing.B, path string) float64 {
 		time.Sleep(long) // what goes by is what is measured
 		return float64(w.cpu(b)-before) / float64(long) * 100
 	}
-	idle := share("about:blank")
-	return share(w.pages+path) - idle
+	var all []float64
+	for range 3 {
+		idle := share("about:blank")
+		all = append(all, share(w.pages+path)-idle)
+	}
+	return median(all)
 }
 
-// settle waits until the product has taken up all records.
+// settle waits until the product has taken up all records; with many of them that it looks
+// at in vain it has work beside, which is said.
 func (w *world) settle(b *testing.B) {
 	b.Helper()
-	w.await(b, "the product to come to rest", func() error {
+	var used time.Duration
+	for end := time.Now().Add(2 * time.Minute); time.Now().Before(end); {
 		before := w.cpu(b)
 		time.Sleep(time.Second) // of a process that works all the while
-		if used := w.cpu(b) - before; used > 100*time.Millisecond {
-			return fmt.Errorf("it uses %v a second", used)
+		if used = w.cpu(b) - before; used < 100*time.Millisecond {
+			return
 		}
-		return nil
-	})
+	}
+	b.Logf("the product uses %v a second beside", used)
 }
 
 func median(all []float64) float64 {

@@ -125,9 +125,9 @@ func TestDashboardInABrowser(t *testing.T) {
 	// Check and delete, the latter asked about first.
 	tb.open(dashboardURL + "/records/other." + customer.name)
 	tb.click(`form[action$="/check"] button`)
-	tb.says("Phase")
+	tb.says("The record was looked at just now")
 	tb.click(`a[href$="/delete"]`)
-	tb.says("other." + customer.name)
+	tb.says("Delete the record of other." + customer.name + "?")
 	tb.accessible("the question")
 	tb.click(`main form button`)
 	tb.await("the record to be gone", `location.pathname.endsWith("/records")`)

@@ -34,7 +34,7 @@ type tab struct {
 }
 
 // tabPatience bounds what a page may take to do anything.
-const tabPatience = 20 * time.Second
+const tabPatience = 40 * time.Second
 
 // tab opens a tab in a browser of its own, which ends with the test.
 func (b *browser) tab(t *testing.T) *tab {
@@ -165,10 +165,21 @@ func (tb *tab) says(text string) {
 	tb.await("the page to say "+text, "document.body.innerText.includes("+string(quoted)+")")
 }
 
-// click presses what a CSS selector finds.
+// click presses what a CSS selector finds. Where a live page puts another in its place
+// before the mouse is there, that one is pressed.
 func (tb *tab) click(selector string) {
 	tb.t.Helper()
-	tb.run("clicking "+selector, chromedp.Click(chromedp.CSS(selector), chromedp.NodeVisible))
+	ctx, cancel := context.WithTimeout(tb.ctx, tabPatience)
+	defer cancel()
+	for {
+		err := chromedp.Do(ctx, chromedp.Click(chromedp.CSS(selector), chromedp.NodeVisible))
+		if err == nil {
+			return
+		}
+		if gone := strings.Contains(err.Error(), "Could not find node") || strings.Contains(err.Error(), "No node with given id"); !gone || ctx.Err() != nil {
+			tb.t.Fatalf("clicking %s: %v; the page:\n%s", selector, err, tb.document())
+		}
+	}
 }
 
 // enter types into what a CSS selector finds.

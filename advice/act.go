@@ -137,3 +137,14 @@ func named(text, who string) Act {
 	}
 	return Act{who, text}
 }
+
+// TLSWords says whether a record is served by TLS, and whose its certificate is.
+func TLSWords(r *v1alpha3.DomainRecord) string {
+	switch {
+	case !r.WantsTLS():
+		return "off: served over plain HTTP only"
+	case r.Authority() != "":
+		return "on, by " + r.Authority()
+	}
+	return "on, by the configured certificate authorities in their order"
+}

@@ -3,6 +3,7 @@ package caddyapoxy
 import (
 	"bufio"
 	"context"
+	"fmt"
 	"io"
 	"net/http"
 	"net/url"
@@ -198,6 +199,23 @@ func TestATypedAddressOpensTheDashboard(t *testing.T) {
 			if got := ask(http.MethodPost, origin); got != http.StatusForbidden && got != http.StatusBadRequest {
 				t.Errorf("with %s a POST from %s is answered with %d", config, origin, got)
 			}
+		}
+	}
+}
+
+// Whoever leaves while name servers are asked leaves nothing behind for those who ask next.
+func TestWhoLeavesDoesNotSpoilASurvey(t *testing.T) {
+	w := newWorld(t)
+	if err := load(t, w.caddyfile()); err != nil {
+		t.Fatal(err)
+	}
+	gone, leave := context.WithCancel(t.Context())
+	leave()
+	rt := running(t).held
+	for i := range 20 { // where two things are ready, Go takes either
+		got := rt.survey(gone, fmt.Sprintf("h%d.customer.test.", i))
+		if strings.Contains(got.Trouble, "cancel") || strings.Contains(got.Trouble, "Others") || got.Trouble == "" && len(got.Servers) == 0 {
+			t.Errorf("told %+v", got)
 		}
 	}
 }

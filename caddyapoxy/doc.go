@@ -21,7 +21,7 @@
 //	   ├─ timeline.Recorder            timelines.go: which events a record's story has
 //	   ├─ issuance.Scheduler           issuer.go (issuer_pki.go), manager.go, shown.go, edge.go
 //	   ├─ dnsprovider.Server           dns.go; provider.go is its libdns face
-//	   ├─ apiserver.Server             admin.go
+//	   ├─ apiserver.Server             admin.go, runtime_api.go
 //	   └─ dashboard.Dashboard          dashboard.go; dashboardsearch.go counts and finds records
 //	tunnel.go, functions.go: hubs of agents and compiled functions, over all reloads, too
 //

@@ -31,7 +31,7 @@ func newSurveys() surveys {
 }
 
 // Answers implements dashboard.Facts.
-func (f facts) Answers(ctx context.Context, _ string, names []string) []dashboard.NameAnswers {
+func (f facts) Answers(ctx context.Context, names []string) []dashboard.NameAnswers {
 	out := make([]dashboard.NameAnswers, len(names))
 	var asking sync.WaitGroup
 	for i, name := range names {
@@ -46,7 +46,8 @@ func (rt *runtime) survey(ctx context.Context, name string) dashboard.NameAnswer
 	if known, ok := rt.surveys.known.Get(name); ok {
 		return known
 	}
-	ctx, cancel := context.WithTimeout(ctx, surveyWithin)
+	// Others are shown the same, whoever leaves.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), surveyWithin)
 	defer cancel()
 	select {
 	case rt.surveys.places <- struct{}{}:

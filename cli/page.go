@@ -67,7 +67,7 @@ func (p *page) head(r *v1alpha3.DomainRecord) {
 	rows = append(rows, [][]string{
 		{"Created:", p.when(&r.CreationTimestamp)},
 		{"Target:", targetWords(r)},
-		{"TLS:", tlsWords(r)},
+		{"TLS:", advice.TLSWords(r)},
 		{"TTL:", fmt.Sprintf("%d s", r.EffectiveTTL())},
 		{"Phase:", orNone(string(r.Status.Phase))},
 	}...)
@@ -116,16 +116,6 @@ func providerWords(p *v1alpha3.DNSProviderStatus) string {
 		return p.Name
 	}
 	return p.Name + ", " + p.ControlPanel
-}
-
-func tlsWords(r *v1alpha3.DomainRecord) string {
-	switch {
-	case !r.WantsTLS():
-		return "off: served over plain HTTP only"
-	case r.Authority() != "":
-		return "on, by " + r.Authority()
-	}
-	return "on, by the configured certificate authorities in their order"
 }
 
 func (p *page) certificate(r *v1alpha3.DomainRecord) {

@@ -27,9 +27,9 @@ type Facts interface {
 	// Certificate is the chain that is stored for a hostname, the leaf first; none: an
 	// empty slice.
 	Certificate(ctx context.Context, hostname string) ([]Certificate, error)
-	// Answers is what every name server of the zones that DNS names of a hostname lie in
-	// answers now, in the order of the names. It asks them, at most every few seconds.
-	Answers(ctx context.Context, hostname string, names []string) []NameAnswers
+	// Answers is what every name server of the zones that DNS names lie in answers now, in
+	// the order of the names. It asks them, at most every few seconds.
+	Answers(ctx context.Context, names []string) []NameAnswers
 }
 
 // Summary counts records. Reasons are those of conditions that are not True.

@@ -89,7 +89,7 @@ func (d *Dashboard) record(w http.ResponseWriter, r *http.Request, name string) 
 	if p.Surveyed = r.URL.Query().Has(serversQuery); p.Surveyed {
 		names, of := asked(rec.Spec.Name, p.DNS)
 		answersOf(ask(r.Context(), func(ctx context.Context) ([]NameAnswers, error) {
-			return d.Facts.Answers(ctx, rec.Spec.Name, names), nil
+			return d.Facts.Answers(ctx, names), nil
 		})(), of)
 	}
 	p.Place, p.Chain, p.Timeline = place(), chain(), line()
@@ -115,7 +115,7 @@ func pageOf(r *v1alpha3.DomainRecord) recordPage {
 	a := advice.Of(r)
 	p := recordPage{
 		Record: r, Old: r.Status.ObservedGeneration < r.Generation, Act: advice.ActFor(r, &a), Phase: string(r.Status.Phase),
-		Target: targetWords(r), TLS: tlsWords(r), DNS: dnsRecords(r, &a), Labels: pairs(r.Labels), Notes: pairs(r.Annotations),
+		Target: targetWords(r), TLS: advice.TLSWords(r), DNS: dnsRecords(r, &a), Labels: pairs(r.Labels), Notes: pairs(r.Annotations),
 	}
 	if p.Phase == "" {
 		p.Phase = string(v1alpha3.PhasePending)
@@ -163,16 +163,6 @@ func targetWords(r *v1alpha3.DomainRecord) string {
 		return ref.Kind + " " + ref.Name
 	}
 	return "none"
-}
-
-func tlsWords(r *v1alpha3.DomainRecord) string {
-	switch {
-	case !r.WantsTLS():
-		return "off: served over plain HTTP only"
-	case r.Authority() != "":
-		return "on, by " + r.Authority()
-	}
-	return "on, by the configured certificate authorities in their order"
 }
 
 // pairs are labels or annotations in the order of their keys.

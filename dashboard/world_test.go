@@ -62,8 +62,8 @@ func (f *told) Findings(context.Context) ([]Finding, time.Time, error) {
 	return f.findings, time.Unix(1_790_000_000, 0), nil
 }
 func (f *told) Certificate(context.Context, string) ([]Certificate, error) { return f.chain, nil }
-func (f *told) Answers(_ context.Context, hostname string, names []string) []NameAnswers {
-	f.asked = append([]string{hostname}, names...)
+func (f *told) Answers(_ context.Context, names []string) []NameAnswers {
+	f.asked = names
 	return f.answers
 }
 func (f *told) Place(context.Context, string) (Place, bool) {

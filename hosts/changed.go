@@ -98,6 +98,7 @@ func (t *Table) WaitChange(ctx context.Context, since int64, name string) (now i
 		if t.changed.has(since, name) {
 			return now, nil
 		}
+		since = max(since, now) // what is up to there is looked through no more
 		if err := t.WaitRevision(ctx, now+1); err != nil {
 			return now, err
 		}

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -22,6 +21,7 @@ import (
 	"github.com/chromedp/chromedp"
 
 	"github.com/apoxy-dev/caddy-apoxy/bench"
+	"github.com/apoxy-dev/caddy-apoxy/internal/freeport"
 	"github.com/apoxy-dev/caddy-apoxy/store"
 	"github.com/apoxy-dev/caddy-apoxy/store/boltstore"
 )
@@ -55,10 +55,13 @@ func newWorld(t testing.TB) *world {
 	}
 	file := filepath.Join(dir, "apoxy.db")
 	fill(t, file)
-	p := freePorts(t, 4)
+	var at [4]string
+	for i := range at {
+		at[i] = freeport.Address(t)
+	}
 	config := filepath.Join(dir, "Caddyfile")
 	if err := os.WriteFile(config, fmt.Appendf(nil, `{
-	admin 127.0.0.1:%d
+	admin %s
 	persist_config off
 	log {
 		level WARN
@@ -68,18 +71,18 @@ func newWorld(t testing.TB) *world {
 			nameserver ns1.%[2]s 203.0.113.53
 			edge 203.0.113.10
 		}
-		resolvers 127.0.0.1:%d
-		dns 127.0.0.1:%d
+		resolvers %s
+		dns %s
 		store bolt %s
 	}
 }
-http://127.0.0.1:%d {
+http://%s {
 	apoxy_dashboard
 }
-`, p[0], bench.Zone, p[1], p[2], file, p[3]), 0o600); err != nil {
+`, at[0], bench.Zone, at[1], at[2], file, at[3]), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	w := &world{admin: fmt.Sprintf("http://127.0.0.1:%d", p[0]), pages: fmt.Sprintf("http://127.0.0.1:%d", p[3])}
+	w := &world{admin: "http://" + at[0], pages: "http://" + at[3]}
 	w.run(t, dir, program, config)
 	w.await(t, "all records to be read", func() error {
 		body, _, err := get(w.pages + "/records?q=" + bench.Hostname(records-1))
@@ -256,23 +259,4 @@ func (w *world) cpu(t testing.TB) time.Duration {
 		ticks += n
 	}
 	return time.Duration(ticks) * time.Second / 100
-}
-
-// freePorts finds ports that nobody listens on, with UDP or TCP.
-func freePorts(t testing.TB, n int) (ports []int) {
-	t.Helper()
-	for len(ports) < n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer l.Close()
-		u, err := net.ListenPacket("udp", l.Addr().String())
-		if err != nil {
-			continue // taken for UDP
-		}
-		defer u.Close()
-		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
-	}
-	return ports
 }

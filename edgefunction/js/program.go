@@ -17,15 +17,17 @@ func Compile(ctx context.Context, file string, source []byte, settings edgefunct
 	if settings.Memory < minMemory {
 		return nil, fmt.Errorf("%s: memory: %d bytes: functions in JavaScript need at least %d MiB", file, settings.Memory, minMemory>>20)
 	}
-	b, err := build(file, source)
-	if err != nil {
-		return nil, err
-	}
+	// The engine is started before the file is read: one with a mistake is served soon
+	// once it is mended.
 	e, err := theEngine()
 	if err != nil {
 		return nil, err
 	}
 	if _, err := e.prelude(); err != nil { // the first time takes its own
+		return nil, err
+	}
+	b, err := build(file, source)
+	if err != nil {
 		return nil, err
 	}
 	p := &program{engine: e, settings: settings, bundle: b, background: make(chan struct{}, settings.Concurrency)}

@@ -214,6 +214,26 @@ func TestOtherWritersAreNotOverwritten(t *testing.T) {
 	}
 }
 
+// A status is put into the record as it is stored; where a member stands twice, which
+// encoding/json takes the last of, the record is encoded anew.
+func TestAStatusIsPutIntoTheStoredRecord(t *testing.T) {
+	status := &v1alpha3.DomainRecordStatus{Phase: v1alpha3.PhaseActive}
+	for _, c := range []struct{ is, raw, want string }{
+		{"as the API stores it", `{"metadata":{"name":"a","managedFields":[{"manager":"m"}]},"spec":{"name":"a"},"status":{"phase":"Pending"}}`,
+			`{"metadata":{"name":"a","managedFields":[{"manager":"m"}]},"spec":{"name":"a"},"status":{"phase":"Active"}}`},
+		{"without a status", `{"metadata":{"name":"a"},"spec":{"name":"a"}}`, `{"metadata":{"name":"a"},"spec":{"name":"a"},"status":{"phase":"Active"}}`},
+		{"with what a later version stores", `{"status":{"phase":"Pending","later":1},"later":{"a":[1]},"metadata":{"name":"a"}}`,
+			`{"later":{"a":[1]},"metadata":{"name":"a"},"status":{"phase":"Active"}}`},
+		{"with two of them", `{"status":{"phase":"Pending"},"metadata":{"name":"a"},"status":{"phase":"Issuing"}}`, `{"metadata":{"name":"a"},"status":{"phase":"Active"}}`},
+	} {
+		_, plain := records.Decode([]byte(c.raw))
+		got, err := (&version{raw: []byte(c.raw), plain: plain}).withStatus(status)
+		if err != nil || string(got) != c.want {
+			t.Errorf("%s: %s, %v; want %s", c.is, got, err, c.want)
+		}
+	}
+}
+
 func TestTargetHealthIsJudgedWithoutDNS(t *testing.T) {
 	world := dnstest.NewCustomer(t)
 	world.Domain.Set(dnstest.RightTraffic)

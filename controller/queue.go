@@ -16,6 +16,7 @@ type queue struct {
 	timer   timers
 	tracks  [tracks]trackState
 	domains map[string]*domainState
+	parked  int  // items that are parked, in all domains
 	moved   bool // an item has been found in a track that is not its own any more
 }
 
@@ -181,6 +182,7 @@ func (q *queue) unpark(d *domainState) {
 		if e == nil {
 			return
 		}
+		q.parked--
 		if e.state == queued && !e.gone {
 			q.join(e).unparked.push(e)
 			return
@@ -243,6 +245,7 @@ func (q *queue) admit(e *item) bool {
 	delete(d.behind, e)
 	if d.running >= q.limit(e.domain()) {
 		d.parked.push(e)
+		q.parked++
 		return false
 	}
 	d.running++
@@ -326,15 +329,13 @@ func (q *queue) wait(now time.Time) time.Duration {
 	return min(max(time.Duration(q.timer[0].due-now.UnixNano()), 0), most)
 }
 
-// waiting is how many items are due and not yet worked on.
+// waiting is how many items are due and not yet worked on. It is asked after every look
+// and does not walk the domains, of which there may be as many as there are records.
 func (q *queue) waiting() int {
-	n := 0
+	n := q.parked
 	for i := range q.tracks {
 		l := &q.tracks[i]
 		n += len(l.urgent) + len(l.unparked) + len(l.demanded) + len(l.timed)
-	}
-	for _, d := range q.domains {
-		n += len(d.parked)
 	}
 	return n
 }

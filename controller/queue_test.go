@@ -22,6 +22,33 @@ func take(q *queue, now time.Time) (names []string, items []*item) {
 	return names, items
 }
 
+// What waits is counted while it comes and goes: through a domain's places, too.
+func TestWaitingCountsWhatIsParked(t *testing.T) {
+	now := time.Unix(1_000_000, 0)
+	q := newQueue(64)
+	counted := func() int {
+		n := 0
+		for _, d := range q.domains {
+			n += len(d.parked)
+		}
+		for i := range q.tracks {
+			l := &q.tracks[i]
+			n += len(l.urgent) + len(l.unparked) + len(l.demanded) + len(l.timed)
+		}
+		return n
+	}
+	for i := range 9 {
+		q.demand(newItem(fmt.Sprint("n", i), "one.example"), workLook)
+	}
+	for left := 9; left > 0; left-- {
+		_, running := take(&q, now)
+		if len(running) != 1 || q.waiting() != left-1 || counted() != left-1 {
+			t.Fatalf("%d left: %d run, %d are said to wait and %d do, want 1 and %d", left, len(running), q.waiting(), counted(), left-1)
+		}
+		q.done(running[0])
+	}
+}
+
 func TestQueue(t *testing.T) {
 	now := time.Unix(1_000_000, 0)
 	for _, c := range []struct {

@@ -83,7 +83,7 @@ func query(q dns.Question, f queryFlags, edns bool) *dns.Msg {
 func (r *Resolver) conversation(ctx context.Context, network string, to netip.AddrPort, talk func(net.Conn) (*dns.Msg, error)) (*dns.Msg, error) {
 	ctx, cancel := context.WithTimeout(ctx, r.cfg.QueryTimeout)
 	defer cancel()
-	conn, err := new(net.Dialer).DialContext(ctx, network, to.String())
+	conn, err := dial(ctx, network, to)
 	if err != nil {
 		return nil, classed(err)
 	}
@@ -97,6 +97,15 @@ func (r *Resolver) conversation(ctx context.Context, network string, to netip.Ad
 		return nil, classed(err)
 	}
 	return in, nil
+}
+
+// dial connects a socket of its own, so that each question over UDP has a port that
+// nobody can guess (RFC 5452, section 9.2).
+func dial(ctx context.Context, network string, to netip.AddrPort) (net.Conn, error) {
+	if network == "udp" { // which waits for nobody
+		return net.DialUDP(network, nil, net.UDPAddrFromAddrPort(to))
+	}
+	return new(net.Dialer).DialContext(ctx, network, to.String())
 }
 
 // overUDP sends a question, once or, if there is no answer soon, again; each

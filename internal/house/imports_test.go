@@ -38,7 +38,7 @@ var allowed = map[string]struct {
 	"cli":             {[]string{"advice", "api/v1alpha3"}, "the command line is a client of the API and of nothing else"},
 	"advice":          {[]string{"api/v1alpha3"}, "what a record's messages ask for is sorted out in one way for all who show it, from what the API says alone"},
 	"doctor":          {[]string{"ownership", "api/v1alpha3"}, "the doctor looks from outside: it knows the configuration and the names, and would believe itself if it knew the insides; the core's pure judgements it shares, so that it says what conditions say"},
-	"controller":      {[]string{"issuance", "hosts", "resolver", "ownership", "store", "api/v1alpha3", "internal/lru"}, "the shell has DNS looked at, asks the core and writes; it serves nothing"},
+	"controller":      {[]string{"issuance", "hosts", "resolver", "ownership", "store", "api/v1alpha3", "internal/jsonscan", "internal/lru"}, "the shell has DNS looked at, asks the core and writes; it serves nothing"},
 	"issuance":        {[]string{"issuance/acme", "issuance/edge", "issuance/certfiles", "issuance/ownchain", "issuance/revocation", "issuance/fairqueue", "ownership", "store", "api/v1alpha3", "internal/jsonscan", "internal/times", "internal/words"}, "certificates know no DNS server, no handler and no table"},
 	"certstorage":     {[]string{"issuance/certfiles", "store"}, "storage knows the store, and what certmagic's locks are for; it knows no record, no queue and no engine"},
 	"apiserver":       {[]string{"ownership", "store", "api/v1alpha3", "internal/jsonscan"}, "the API must work over any store, without Caddy or a controller; who may replace whom is the core's to decide"},

@@ -100,8 +100,11 @@ func (r *Resolver) conversation(ctx context.Context, network string, to netip.Ad
 }
 
 // dial connects a socket of its own, so that each question over UDP has a port that
-// nobody can guess (RFC 5452, section 9.2).
+// nobody can guess (RFC 5452, section 9.2). A context that has ended is its error.
 func dial(ctx context.Context, network string, to netip.AddrPort) (net.Conn, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
 	if network == "udp" { // which waits for nobody
 		return net.DialUDP(network, nil, net.UDPAddrFromAddrPort(to))
 	}

@@ -1,7 +1,10 @@
 package resolver
 
 import (
+	"context"
+	"errors"
 	"fmt"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -97,5 +100,23 @@ func TestSilenceIsRememberedByType(t *testing.T) {
 	}
 	if left := time.Until(z.silent(dns.TypeCAA).until); left > time.Minute {
 		t.Errorf("remembered for %v, and a mend is to be seen within a minute", left)
+	}
+}
+
+// A look that has ended pays for no question and sends none.
+func TestNothingIsAskedOnceTheLookHasEnded(t *testing.T) {
+	c := dnstest.NewCustomer(t)
+	r := newTestResolver(t, c.World)
+	server := netip.AddrPortFrom(c.NS1.Addr, uint16(c.Port()))
+	asked := c.NS1.Asked()
+	ended, end := context.WithCancel(t.Context())
+	end()
+	paid := 0
+	question := query(dns.Question{Name: "api.example.com.", Qtype: dns.TypeA, Qclass: dns.ClassINET}, queryFlags{}, true)
+	if _, err := r.overUDP(ended, server, question, true, func() error { paid++; return nil }); !errors.Is(err, errTimeout) || paid != 0 {
+		t.Errorf("%v, paid %d times, want %v and 0", err, paid, errTimeout)
+	}
+	if n := c.NS1.Asked() - asked; n != 0 {
+		t.Errorf("%d questions arrived", n)
 	}
 }
